@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export HF_HUB_DISABLE_TELEMETRY := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: setup quickstart check test lint lock
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "recalltrap needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+quickstart: setup
+	$(BIN)/recalltrap run mog/quick
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy platform/recalltrap studies/recalltrap_studies cluster/recalltrap_cluster \
+	    analysis/recalltrap_analysis tests
+
+check: lint
+	$(BIN)/pytest -q -m "not slow and not ray and not gpu"
+
+test: lint
+	$(BIN)/pytest
+
+# The exact versions that `make` installs, from what the environment holds now.
+lock:
+	$(BIN)/python -m pip freeze --exclude-editable | sed -e 's/^torch==\([^+]*\).*/torch==\1/' \
+	    -e 's/^\(deepspeed==.*\)/\1; sys_platform == "linux"/' > requirements.lock
