@@ -1,0 +1,20 @@
+"""Controlled studies of when to align: before or after distilling.
+
+The four entries below are what a notebook needs; the command line does the same.
+"""
+
+from recalltrap.errors import InputError, RecalltrapError, StageError
+from recalltrap.library import load_study, named_studies
+from recalltrap.results import Results, open_run
+from recalltrap.run import run
+
+__all__ = [
+    "InputError",
+    "RecalltrapError",
+    "Results",
+    "StageError",
+    "load_study",
+    "named_studies",
+    "open_run",
+    "run",
+]

@@ -1,0 +1,171 @@
+"""The command line. Each command parses, calls one function of the platform, and prints.
+
+Exit status: 0 all cells succeeded, 1 some failed, 2 the input was refused, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from recalltrap.errors import InputError, RecalltrapError
+from recalltrap.render import FORMATS, print_table
+
+Command = Callable[..., int | None]
+
+
+def _guarded(command: Command) -> Command:
+    """Turn what a user can cause into a message and an exit status, never a traceback."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            status = command(*args, **kwargs)
+        except InputError as error:
+            click.echo(f"recalltrap: {error}", err=True)
+            sys.exit(2)
+        except RecalltrapError as error:
+            click.echo(f"recalltrap: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo(
+                "recalltrap: interrupted; what was finished is kept, and running the same "
+                "command again does the rest",
+                err=True,
+            )
+            sys.exit(130)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(1)
+        sys.exit(status or 0)
+
+    return guarded
+
+
+STORAGE = click.option(
+    "--storage", metavar="DIR", help="Folder or URI of results [RECALLTRAP_STORAGE, else runs]."
+)
+OVERRIDES = click.option(
+    "-o", "overrides", multiple=True, metavar="K=V", help="Set a field, e.g. settings.iterations=9."
+)
+FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="table")
+ADDRESS = click.option(
+    "--address", default="local", help="Ray: local (start it here), auto, or ray://host:port."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="recalltrap")
+def main() -> None:
+    """Controlled studies of when to align: before or after distilling."""
+
+
+@main.command()
+@FORMAT
+@click.option("--schema", is_flag=True, help="Print the JSON schema of study files instead.")
+@_guarded
+def studies(form: str, schema: bool) -> None:
+    """The named studies, one line each."""
+    from recalltrap.commands import study_rows, study_schema_text
+
+    if schema:
+        click.echo(study_schema_text())
+        return
+    print_table(study_rows(), form)
+
+
+@main.command()
+@click.argument("study")
+@OVERRIDES
+@STORAGE
+@FORMAT
+@_guarded
+def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
+    """What running STUDY would do: cells, shared and cached stages, time, disk. Writes nothing."""
+    from recalltrap.commands import plan_rows
+
+    print_table(plan_rows(study, overrides, storage), form)
+
+
+@main.command()
+@click.argument("study")
+@OVERRIDES
+@STORAGE
+@ADDRESS
+@click.option("--local", is_flag=True, help="Everything in this process, without Ray.")
+@_guarded
+def run(
+    study: str, overrides: tuple[str, ...], storage: str | None, address: str, local: bool
+) -> int:
+    """Run what STUDY (a name, or a file) misses; print its severity, write its report."""
+    from recalltrap.commands import conclude
+    from recalltrap.display import Progress
+    from recalltrap.run import run as run_study
+
+    results = run_study(
+        study,
+        overrides=overrides,
+        storage=storage,
+        address=address,
+        local=local,
+        display=Progress(),
+    )
+    return conclude(results)
+
+
+@main.command()
+@click.argument("run")
+@STORAGE
+@FORMAT
+@_guarded
+def status(run: str, storage: str | None, form: str) -> None:
+    """How far RUN (a study's name, or a run's folder) is: planned, succeeded, failed cells."""
+    from recalltrap.commands import status_rows
+
+    print_table(status_rows(run, storage), form)
+
+
+@main.command()
+@click.argument("run")
+@click.argument("sql")
+@STORAGE
+@FORMAT
+@_guarded
+def query(run: str, sql: str, storage: str | None, form: str) -> None:
+    """Ask RUN's tables (cells, metrics, curves, costs, failures, planned) in SQL."""
+    from recalltrap.results import open_run
+
+    print_table(open_run(run, storage).sql(sql), form)
+
+
+@main.command()
+@click.argument("run")
+@STORAGE
+@_guarded
+def report(run: str, storage: str | None) -> None:
+    """Write RUN's report again and print its path."""
+    from recalltrap.registry import room
+    from recalltrap.results import open_run
+
+    click.echo(room("report")(open_run(run, storage)))
+
+
+@main.command()
+@click.argument("study")
+@OVERRIDES
+@STORAGE
+@FORMAT
+@_guarded
+def forecast(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
+    """The severity to expect of STUDY, from its references alone, before any alignment."""
+    from recalltrap.commands import forecast_rows
+
+    print_table(forecast_rows(study, overrides, storage), form)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""What the commands print, as rows. The other rooms are reached late, through the registry."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from recalltrap.defaults import storage_location
+from recalltrap.display import Silent
+from recalltrap.execution import reference_metrics
+from recalltrap.library import load_study, named_studies
+from recalltrap.plan import Plan, plan_references
+from recalltrap.registry import find_kind, room
+from recalltrap.render import print_table
+from recalltrap.results import Results, open_run
+from recalltrap.run import execute_here, make_context, plan_study
+from recalltrap.schema import study_schema
+from recalltrap.storage import Storage
+from recalltrap.store import ArtifactStore
+
+Rows = list[dict[str, Any]]
+
+
+def study_rows() -> Rows:
+    """The named studies."""
+    rows = []
+    for named in named_studies().values():
+        study = load_study(named.name)
+        rows.append(
+            {"study": named.name, "cells": len(study.cells()), "question": study.question}
+        )  # fmt: skip
+    return rows
+
+
+def study_schema_text() -> str:
+    return json.dumps(study_schema(), indent=2)
+
+
+def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows:
+    """What running a study would do, as name and value."""
+    study = load_study(name, overrides)
+    root = Storage(storage_location(location))
+    root.check_exists()
+    plan = plan_study(study, root)
+    kind = find_kind(study.kind)
+    builds = plan.builds()
+    costs = [kind.estimate(node) for node in builds]
+    seconds = sum(cost.seconds for cost in costs)
+    cpus, gpus = study.resources.cpus_per_trial, study.resources.gpus_per_trial
+    stages = Counter(node.stage for node in builds)
+    asked = sum(len(cell.nodes) for cell in plan.todo)
+    rows: list[tuple[str, Any]] = [
+        ("study", study.name),
+        ("cells", len(plan.cells)),
+        ("cells done before", len(plan.done)),
+        ("cells to do", len(plan.todo)),
+        ("trials", len(plan.packs)),
+        *((f"stages to build: {stage}", count) for stage, count in stages.items()),
+        ("stages from the store", len(plan.cached)),
+        ("stage executions saved by sharing", asked - len(builds) - len(plan.cached)),
+        ("time on one core, about", f"{seconds:.0f} s"),
+        ("disk, about", f"{sum(cost.bytes for cost in costs) / 1e6:.1f} MB"),
+        ("device hours, about", f"{seconds * max(gpus, 1 if gpus == 0 else gpus) / 3600:.3g}"),
+        ("a trial asks for", f"{cpus} CPU" + (f", {gpus:g} GPU" if gpus else "")),
+        ("can be scheduled here", room("schedulable")(study.resources, len(plan.packs))),
+    ]
+    return [{"what": what, "value": value} for what, value in rows]
+
+
+def status_rows(run: str, location: str | None) -> Rows:
+    """Planned, succeeded, failed and missing cells, per ordering and in all."""
+    results = open_run(run, location)
+    query = """
+        select p.ordering, count(*) as planned,
+               count(*) filter (c.status = 'succeeded') as succeeded,
+               count(*) filter (c.status = 'failed') as failed,
+               count(*) filter (c.status is null) as missing
+        from planned p left join cells c using (cell_id) group by p.ordering order by p.ordering"""
+    rows: Rows = results.sql(query).to_pylist()
+    names = ("planned", "succeeded", "failed", "missing")
+    return [*rows, {"ordering": "all", **{name: sum(row[name] for row in rows) for name in names}}]
+
+
+def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> pa.Table:
+    """Build the references that the store lacks, in this process, and forecast from them."""
+    study = load_study(name, overrides)
+    root = Storage(storage_location(location))
+    root.prepare()
+    store = ArtifactStore(root)
+    plan = plan_references(study, store)
+    for node in plan.cached:
+        store.verify(node)
+    if plan.packs:
+        click.echo(f"building {len(plan.builds())} references ...", err=True)
+        execute_here(plan, make_context(plan, root), Silent())
+    metrics = reference_metrics(_built(plan, store), find_kind(study.kind), store)
+    table: pa.Table = pa.Table.from_pandas(
+        room("forecast")(metrics, study.axes), preserve_index=False
+    )
+    return table
+
+
+def _built(plan: Plan, store: ArtifactStore) -> list[Any]:
+    """The cells whose references stand."""
+    return [
+        cell
+        for cell in plan.cells
+        if all(store.has(cell.models[name]) for name in ("p_prime", "p_second"))
+    ]
+
+
+def conclude(results: Results) -> int:
+    """Print the severity table and the verdict, write the report; the run's exit status."""
+    summary = room("summary")(results)
+    print_table(summary.table().to_dict("records"))
+    click.echo(f"\n{summary.sentence}")
+    for note in summary.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"report: {room('report')(results)}")
+    return 1 if summary.succeeded < summary.planned else 0

@@ -1,0 +1,45 @@
+"""The errors a user can meet, picklable so that they cross Ray's process borders.
+
+`InputError` is a user's mistake and ends a command with status 2; `StageError` is work that
+failed while running and becomes a row of the `failures` table.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Literal
+
+FailureClass = Literal["nan", "oom", "worker_lost", "timeout", "user_code", "scheduling"]
+
+
+class RecalltrapError(Exception):
+    """Base of every error this project raises on purpose.
+
+    Subclasses keep their arguments in `args`, which is what pickle sends.
+    """
+
+
+class InputError(RecalltrapError):
+    """The input was refused before anything was written; the message says the way out."""
+
+
+class StageError(RecalltrapError):
+    """Work that failed while running. `args` are (failure class, message)."""
+
+    def __init__(self, failure: FailureClass, message: str) -> None:
+        super().__init__(failure, message)
+        self.failure: FailureClass = failure
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """A hint naming the closest allowed name, or all of them where none is close."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "allowed: " + ", ".join(repr(n) for n in names)

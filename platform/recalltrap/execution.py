@@ -1,0 +1,279 @@
+"""Executing one pack, wherever it runs: build what is missing, evaluate, write the tables.
+
+An executor (this process, or Ray Tune's trials) drives `PackRun.steps` and gets a `Progress`
+after every chunk of iterations.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recalltrap.errors import FailureClass, StageError
+from recalltrap.identity import fingerprint
+from recalltrap.kinds import Cell, Evaluation, Node, NodeFailure, Progress, StudyKind
+from recalltrap.plan import Pack
+from recalltrap.registry import find_kind
+from recalltrap.storage import Storage
+from recalltrap.store import ArtifactStore
+from recalltrap.tables import conform, factor_columns, factor_fields, table_schema, write_part
+
+LOCK_WAIT_SECONDS = 1.0
+LOG_TAIL_LINES = 30
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What every pack of a run shares; small and picklable.
+
+    `users` counts, per artifact, the planned cells that use it; `attempts` the earlier failures
+    per cell.
+    """
+
+    storage: Storage
+    run: str
+    study: str
+    kind: str
+    users: dict[str, int]
+    attempts: dict[str, int]
+    retry_command: str
+
+
+@dataclass
+class PackRun:
+    """One execution of one pack."""
+
+    pack: Pack
+    context: RunContext
+    trial_id: str = "local"
+    failures: dict[str, NodeFailure] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.kind: StudyKind = find_kind(self.context.kind)
+        self.store = ArtifactStore(self.context.storage)
+        self.started_at = datetime.now(UTC)
+        self._clock = time.perf_counter()
+        self._built: list[Node] = []
+
+    def steps(self) -> Iterator[Progress]:
+        """Do the pack's work; the tables stand when the iterator ends."""
+        for batch in _batches(self.pack.nodes):
+            yield from self._build(batch)
+        failed = {cell.id: failure for cell in self.pack.cells if (failure := self._fault(cell))}
+        succeeded = [cell for cell in self.pack.cells if cell.id not in failed]
+        evaluation = self.kind.evaluate(succeeded, self.store) if succeeded else None
+        self._write(succeeded, failed, evaluation)
+
+    def _build(self, batch: Sequence[Node]) -> Iterator[Progress]:
+        """Build what is missing of a batch, once, however many processes want it."""
+        batch = [node for node in batch if not self._lost(node)]
+        locks = sorted({execution_name(node) for node in batch})
+        while True:
+            with self.context.storage.lock(locks, LOCK_WAIT_SECONDS) as held:
+                if held:
+                    missing = [node for node in batch if not self.store.has(node)]
+                    if missing:
+                        yield from self._build_missing(missing)
+                    for name in locks if not self.failures else ():
+                        self.context.storage.unlink_lock(name)
+                    return
+            yield Progress(batch[0].stage, 0, batch[0].length, {"waiting_for_another_run": 1.0})
+
+    def _build_missing(self, missing: Sequence[Node]) -> Iterator[Progress]:
+        for progress in self.kind.build(missing, self.store):
+            for failure in progress.failures:
+                self.failures[failure.node.id] = failure
+                write_stage_failure(self.context, failure)
+            yield progress
+        self._built += [node for node in missing if node.id not in self.failures]
+
+    def _lost(self, node: Node) -> NodeFailure | None:
+        """The failure that took the node, here or in the pack that should have built it."""
+        if node.id not in self.failures and not self.store.has(node):
+            lost = next((found for p in node.parents if (found := self._lost(p))), None)
+            if lost is None and node not in self.pack.nodes:
+                lost = read_stage_failure(self.context, node)
+            if lost is not None:
+                self.failures[node.id] = lost
+        return self.failures.get(node.id)
+
+    def _fault(self, cell: Cell) -> NodeFailure | None:
+        return next((lost for n in cell.models.values() if (lost := self._lost(n))), None)
+
+    def _write(
+        self,
+        succeeded: Sequence[Cell],
+        failed: dict[str, NodeFailure],
+        evaluation: Evaluation | None,
+    ) -> None:
+        seconds = time.perf_counter() - self._clock
+        storage, run, part = self.context.storage, self.context.run, self.pack.id
+        if self._built:
+            write_part(storage, run, "costs", part, self._costs())
+        if evaluation is not None:
+            write_part(storage, run, "metrics", part, _metrics(evaluation, succeeded, self.kind))
+            if evaluation.curves is not None:
+                curves = conform("curves", evaluation.curves, table_schema("curves"))
+                write_part(storage, run, "curves", part, curves)
+        if failed:
+            cells = [cell for cell in self.pack.cells if cell.id in failed]
+            reasons = [(failed[c.id].failure, failed[c.id].message, "") for c in cells]
+            write_failures(self.context, cells, reasons, self.trial_id)
+        if self.pack.cells:
+            self.write_cells(set(failed), seconds)
+
+    def write_cells(self, failed: set[str], seconds: float) -> None:
+        """Write the pack's part of `cells`: from now on its other parts count."""
+        cells, count = self.pack.cells, len(self.pack.cells)
+        fields = factor_fields(self.kind.settings)
+        data = {
+            "cell_id": [cell.id for cell in cells],
+            "study": [self.context.study] * count,
+            "kind": [self.context.kind] * count,
+            "ordering": [cell.ordering.name for cell in cells],
+            "seed": [cell.seed for cell in cells],
+            **factor_columns(cells, fields),
+            "status": ["failed" if cell.id in failed else "succeeded" for cell in cells],
+            "attempt": [self.context.attempts.get(cell.id, 0) + 1 for cell in cells],
+            "started_at": pa.array([self.started_at] * count, pa.timestamp("us", tz="UTC")),
+            "wall_seconds": [seconds / count] * count,
+            "trial_id": [self.trial_id] * count,
+            "config_hash": [cell.setting for cell in cells],
+        }
+        table = conform("cells", data, table_schema("cells", fields))
+        write_part(self.context.storage, self.context.run, "cells", self.pack.id, table)
+
+    def _costs(self) -> pa.Table:
+        nodes = self._built
+        costs = [self.store.record(node)["cost"] for node in nodes]
+        owners = {node.id: cell.id for cell in self.pack.cells for node in cell.nodes}
+        users = [self.context.users.get(node.id, 1) for node in nodes]
+        data = {
+            "artifact_id": [node.id for node in nodes],
+            "cell_id": pa.array(
+                [owners.get(n.id) if u == 1 else None for n, u in zip(nodes, users, strict=True)],
+                pa.string(),
+            ),
+            "stage": [node.stage for node in nodes],
+            **{name: [cost[name] for cost in costs] for name in costs[0]},
+            "reused_by": [max(u - 1, 0) for u in users],
+        }
+        return conform("costs", data, table_schema("costs"))
+
+
+def execution_name(node: Node) -> str:
+    """The same for all lengths that one execution passes through: what a build lock names."""
+    config = {k: v for k, v in node.config.items() if k != node.length_field}
+    parents = [parent.id for parent in node.parents]
+    return fingerprint([node.stage, node.seed, config, parents, node.version])
+
+
+def _batches(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Nodes that may advance together: same stage, same distance from the pack's inputs."""
+    inside = {node.id for node in nodes}
+    depth: dict[str, int] = {}
+    batches: dict[tuple[int, str], list[Node]] = {}
+    for node in nodes:  # parents come first
+        own = max((depth[p.id] + 1 for p in node.parents if p.id in inside), default=0)
+        depth[node.id] = own
+        batches.setdefault((own, node.stage), []).append(node)
+    return [batches[key] for key in sorted(batches)]
+
+
+def _metrics(evaluation: Evaluation, cells: Sequence[Cell], kind: StudyKind) -> pa.Table:
+    """The kind's metric rows with ordering, seed and factors added."""
+    fields = factor_fields(kind.settings)
+    rows = evaluation.metrics
+    index = pc.index_in(rows["cell_id"], pa.array([cell.id for cell in cells]))
+    identity = pa.table(
+        {
+            "ordering": [cell.ordering.name for cell in cells],
+            "seed": [cell.seed for cell in cells],
+            **factor_columns(cells, fields),
+        }
+    ).take(index)
+    for name in identity.column_names:
+        rows = rows.append_column(name, identity[name])
+    return conform("metrics", rows, table_schema("metrics", fields))
+
+
+def reference_metrics(cells: Sequence[Cell], kind: StudyKind, store: ArtifactStore) -> pa.Table:
+    """A metrics table of p' and p'' alone, for a forecast; nothing is written."""
+    return _metrics(kind.evaluate_references(cells, store), cells, kind)
+
+
+def write_failures(
+    context: RunContext,
+    cells: Sequence[Cell],
+    reasons: Sequence[tuple[FailureClass, str, str]],
+    trial_id: str,
+) -> None:
+    """Add rows to `failures`: (class, message, log tail) for each cell. Attempts are all kept."""
+    count = len(cells)
+    data = {
+        "cell_id": [cell.id for cell in cells],
+        "study": [context.study] * count,
+        "ordering": [cell.ordering.name for cell in cells],
+        "seed": [cell.seed for cell in cells],
+        "attempt": [context.attempts.get(cell.id, 0) + 1 for cell in cells],
+        "failure": [failure for failure, _, _ in reasons],
+        "message": [message for _, message, _ in reasons],
+        "log_tail": [tail for _, _, tail in reasons],
+        "retry_command": [context.retry_command] * count,
+        "failed_at": pa.array([datetime.now(UTC)] * count, pa.timestamp("us", tz="UTC")),
+        "trial_id": [trial_id] * count,
+    }
+    table = conform("failures", data, table_schema("failures"))
+    part = fingerprint([data["cell_id"], data["attempt"], trial_id])
+    write_part(context.storage, context.run, "failures", part, table)
+
+
+def record_failure(
+    context: RunContext, pack: Pack, reason: tuple[FailureClass, str, str], trial_id: str
+) -> None:
+    """Record that a whole pack failed: for its cells, and for those that wait for its stages."""
+    failure, message, _ = reason
+    store = ArtifactStore(context.storage)
+    for node in pack.nodes:
+        if not store.has(node):
+            write_stage_failure(context, NodeFailure(node, failure, message))
+    if pack.cells:
+        write_failures(context, pack.cells, [reason] * len(pack.cells), trial_id)
+        lost = PackRun(pack, context, trial_id)
+        lost.write_cells({cell.id for cell in pack.cells}, 0.0)
+
+
+def write_stage_failure(context: RunContext, failure: NodeFailure) -> None:
+    """Leave word of a failed stage for the packs that wait for it."""
+    note = {"failure": failure.failure, "message": failure.message}
+    path = f"{context.run}/failed_stages/{failure.node.id}.json"
+    context.storage.write(path, json.dumps(note).encode())
+
+
+def read_stage_failure(context: RunContext, node: Node) -> NodeFailure:
+    """Why a stage that another pack should have built is not there."""
+    try:
+        note = json.loads(context.storage.read(f"{context.run}/failed_stages/{node.id}.json"))
+    except FileNotFoundError:
+        note = {"failure": "worker_lost", "message": "it was never built"}
+    text = f"stage {node.stage}, seed {node.seed}: {note['message']}"
+    return NodeFailure(node, note["failure"], text)
+
+
+def classify(error: BaseException) -> tuple[FailureClass, str, str]:
+    """A failed pack's class, message and log tail."""
+    tail = "\n".join("".join(traceback.format_exception(error)).splitlines()[-LOG_TAIL_LINES:])
+    if isinstance(error, StageError):
+        return error.failure, error.message, tail
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "oom", f"out of memory: {error}", tail
+    if isinstance(error, TimeoutError):
+        return "timeout", str(error) or "timed out", tail
+    return "user_code", f"{type(error).__name__}: {error}", tail

@@ -1,0 +1,224 @@
+"""What a kind of study must provide, and the graph of stages that it describes a cell with.
+
+A kind registers under the entry point group `recalltrap.studies`; the platform knows no kind by
+name. A `Node` is one execution of a stage for one seed; its identity follows from what decides
+its output, so equal nodes are built once whoever asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel
+
+from recalltrap.errors import FailureClass
+from recalltrap.identity import canonical_json, fingerprint
+from recalltrap.orderings import Ordering
+
+if TYPE_CHECKING:
+    from recalltrap.store import ArtifactStore
+
+
+@dataclass(frozen=True)
+class Node:
+    """One execution of a stage for one seed.
+
+    `config` holds the settings that the stage reads and no others. `parents[0]` is the model the
+    stage starts from or learns from; an alignment's `parents[1]` is its reference. Where
+    `length_field` names a field of `config`, a longer execution passes through the shorter ones,
+    so nodes that differ in it alone are built by one execution.
+    """
+
+    stage: str
+    seed: int
+    config: Mapping[str, Any]
+    parents: tuple[Node, ...] = ()
+    version: int = 1
+    length_field: str | None = None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What is hashed; kept in the artifact's record."""
+        return {
+            "stage": self.stage,
+            "seed": self.seed,
+            "config": dict(self.config),
+            "parents": [parent.id for parent in self.parents],
+            "version": self.version,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        return fingerprint(self.identity)
+
+    @cached_property
+    def family(self) -> str:
+        """The same for all seeds and lengths of one setting: what is built together."""
+        config = {k: v for k, v in self.config.items() if k != self.length_field}
+        return fingerprint(
+            [self.stage, config, [parent.family for parent in self.parents], self.version]
+        )
+
+    @property
+    def length(self) -> int:
+        return int(self.config[self.length_field]) if self.length_field else 0
+
+
+def ancestry(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes and all they need, each once, parents before children."""
+    seen: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        if node.id not in seen:
+            for parent in node.parents:
+                visit(parent)
+            seen[node.id] = node
+
+    for node in nodes:
+        visit(node)
+    return list(seen.values())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a study's grid with one ordering and one seed.
+
+    `models` maps the names of the `metrics` table (`p_prime`, `p_second`, `p_prime_aligned`,
+    `final`) to the nodes whose outputs they are.
+    """
+
+    kind: str
+    ordering: Ordering
+    seed: int
+    settings: BaseModel
+    models: Mapping[str, Node]
+    evaluation_version: int = 1
+
+    @cached_property
+    def factors(self) -> dict[str, Any]:
+        """Every setting of the cell, by name: the typed columns of the tables."""
+        return self.settings.model_dump(mode="json")
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "ordering": [self.ordering.name, list(self.ordering.stages)],
+            "seed": self.seed,
+            "settings": self.factors,
+            "models": {name: node.id for name, node in self.models.items()},
+            "evaluation_version": self.evaluation_version,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        return fingerprint(self.identity)
+
+    @cached_property
+    def setting(self) -> str:
+        """The same for all seeds of one grid point and ordering."""
+        identity = {k: v for k, v in self.identity.items() if k not in ("seed", "models")}
+        families = {name: node.family for name, node in self.models.items()}
+        return fingerprint([identity, families])
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        return ancestry(list(self.models.values()))
+
+
+@dataclass(frozen=True)
+class NodeFailure:
+    """A stage execution that failed while others of its batch went on."""
+
+    node: Node
+    failure: FailureClass
+    message: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a running batch reports after each chunk of iterations.
+
+    `metrics` are means and standard deviations over the batch's rows, for Tune's own results.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    failures: tuple[NodeFailure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows for the `metrics` and `curves` tables.
+
+    `metrics` has the columns cell_id, model, metric, value, standard_error, samples, scorer;
+    `curves` has cell_id, stage, step, metric, value. The platform adds ordering, seed and factors.
+    """
+
+    metrics: pa.Table
+    curves: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What building one node should take, for `recalltrap plan`."""
+
+    seconds: float
+    bytes: int
+
+
+class StudyKind(Protocol):
+    """A family of studies: how a cell is made of stages, and how stages are executed."""
+
+    name: str
+    settings: type[BaseModel]
+    """Flat, frozen, `extra="forbid"`; every field has a default. Grid axes are its fields."""
+    studies: Path
+    """Folder of the kind's named studies, one YAML file each."""
+
+    def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
+        """The cell's graph of stages. Pure and fast: it is called for every cell of a plan."""
+        ...
+
+    def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
+        """Execute nodes of one stage and put their artifacts into the store.
+
+        Their parents stand in the store already. Nodes may differ in seed, length and every
+        setting; the kind advances together what can. Yields after every chunk of iterations.
+        A row that fails alone is reported in `Progress.failures`; raising fails the whole batch.
+        """
+        ...
+
+    def evaluate(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+        """All metrics and curves of finished cells."""
+        ...
+
+    def evaluate_references(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+        """The metrics that need only p' and p'': what a forecast reads, before any alignment."""
+        ...
+
+    def estimate(self, node: Node) -> Estimate:
+        """What building the node should take on one core."""
+        ...
+
+    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
+        """p* as a mixture's `logits` [K], `means` [K, 2], `cholesky` [K, 3], or None."""
+        ...
+
+    def pack_shape(self, cell: Cell) -> str:
+        """Cells with equal shapes may share a pack."""
+        ...
+
+
+def record_bytes(node: Node) -> str:
+    """The hashed bytes of a node's identity, as text, for its record."""
+    return canonical_json(node.identity).decode()

@@ -1,0 +1,61 @@
+"""Orderings as data: a name and a list of stages applied to the high-recall model p'."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+from recalltrap.errors import nearest
+
+Step = Literal["distill", "align", "align@p'"]
+"""`align` is anchored to the model it starts from, `align@p'` to the high-recall model p'."""
+
+STEPS: tuple[Step, ...] = ("distill", "align", "align@p'")
+
+
+class Ordering(BaseModel):
+    """What happens to p', in order. In a study file: a standard name, or `{name, stages}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=40)
+    stages: tuple[Step, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in STANDARD:
+                raise ValueError(
+                    f"unknown ordering {value!r}; {nearest(value, STANDARD)} "
+                    "(or write your own as {name: ..., stages: [...]})"
+                )
+            return {"name": value, "stages": STANDARD[value]}
+        return value
+
+    @model_validator(mode="after")
+    def _standard_names_keep_their_meaning(self) -> Ordering:
+        standard = STANDARD.get(self.name)
+        if standard is not None and standard != self.stages:
+            raise ValueError(
+                f"the ordering {self.name!r} always means {list(standard)}; "
+                f"give {list(self.stages)} a name of its own"
+            )
+        return self
+
+    @model_serializer
+    def _to_yaml(self) -> Any:
+        if self.name in STANDARD:
+            return self.name
+        return {"name": self.name, "stages": list(self.stages)}
+
+
+STANDARD: dict[str, tuple[Step, ...]] = {
+    "K-A": ("distill", "align"),
+    "A-K": ("align", "distill"),
+    "A": ("align",),
+    "K": ("distill",),
+    "K-A@p'": ("distill", "align@p'"),
+    "K-A-K": ("distill", "align", "distill"),
+}

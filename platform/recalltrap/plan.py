@@ -1,0 +1,167 @@
+"""From a study to work: what is done, what is cached, what is shared, and the packs to run.
+
+A pure function of the study and of what the storage holds. A stage that several packs want
+becomes a pack of its own and runs first; everything else is built where it is needed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from recalltrap.identity import fingerprint
+from recalltrap.kinds import Cell, Node, StudyKind, ancestry
+from recalltrap.store import ArtifactStore
+from recalltrap.study import Study
+
+MAX_PACKS = 100
+"""A trial costs about 0.2 s; beyond this many settings a trial takes several of one shape."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What one trial does: build `nodes`, then evaluate `cells` (none for a shared reference)."""
+
+    nodes: tuple[Node, ...]
+    cells: tuple[Cell, ...]
+    needs: frozenset[str]
+    config: dict[str, Any]
+    """What a person reads in Tune's results: ordering and factors, or the shared stage."""
+
+    @cached_property
+    def id(self) -> str:
+        return fingerprint([[cell.id for cell in self.cells], [node.id for node in self.nodes]])
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({cell.seed for cell in self.cells} | {node.seed for node in self.nodes})
+
+    @cached_property
+    def name(self) -> str:
+        """Short and readable, for progress and messages."""
+        if not self.cells:
+            return f"{self.config['stage']} (shared)"
+        orderings = sorted({cell.ordering.name for cell in self.cells})
+        return " ".join([*orderings, *(f"{k}={v}" for k, v in self.config["factors"].items())])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's cells and the packs that the missing ones need, parents first."""
+
+    study: Study
+    cells: tuple[Cell, ...]
+    done: frozenset[str]
+    packs: tuple[Pack, ...]
+    cached: tuple[Node, ...]
+    """Artifacts in the store that the missing cells use as they are."""
+
+    @property
+    def todo(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.id not in self.done]
+
+    @cached_property
+    def users(self) -> dict[str, int]:
+        """For each artifact, how many of the plan's cells use it."""
+        count: dict[str, int] = defaultdict(int)
+        for cell in self.cells:
+            for node in cell.nodes:
+                count[node.id] += 1
+        return dict(count)
+
+    def builds(self) -> list[Node]:
+        """Every stage execution of the plan."""
+        return [node for pack in self.packs for node in pack.nodes]
+
+
+def make_plan(study: Study, kind: StudyKind, store: ArtifactStore, done: Iterable[str]) -> Plan:
+    """Plan the cells that are not done."""
+    cells = study.cells()
+    done = frozenset(done) & {cell.id for cell in cells}
+    todo = [cell for cell in cells if cell.id not in done]
+    wanted = ancestry([node for cell in todo for node in cell.models.values()])
+    missing = {node.id for node in wanted if not store.has(node)}
+    groups = _group_cells(todo, study, kind)
+    users: dict[str, set[int]] = defaultdict(set)
+    for index, group in enumerate(groups):
+        for cell in group:
+            for node in cell.nodes:
+                users[node.id].add(index)
+    shared = [node for node in wanted if node.id in missing and len(users[node.id]) > 1]
+    packs = _reference_packs(shared)
+    builder = {node.id: pack.id for pack in packs for node in pack.nodes}
+    for group in groups:
+        nodes = ancestry([node for cell in group for node in cell.models.values()])
+        own = tuple(node for node in nodes if node.id in missing and node.id not in builder)
+        needs = frozenset(builder[node.id] for node in nodes if node.id in builder)
+        packs.append(Pack(own, tuple(group), needs, _cell_config(group, study.axes)))
+    cached = tuple(node for node in wanted if node.id not in missing)
+    return Plan(study, tuple(cells), done, tuple(packs), cached)
+
+
+def plan_references(study: Study, store: ArtifactStore) -> Plan:
+    """Plan p' and p'' of every cell and nothing else: what a forecast needs."""
+    cells = study.cells()
+    references = [cell.models[name] for cell in cells for name in ("p_prime", "p_second")]
+    wanted = ancestry(references)
+    packs = _reference_packs([node for node in wanted if not store.has(node)])
+    cached = tuple(node for node in wanted if store.has(node))
+    return Plan(study, tuple(cells), frozenset(), tuple(packs), cached)
+
+
+def _group_cells(cells: Sequence[Cell], study: Study, kind: StudyKind) -> list[list[Cell]]:
+    """Cells by what is built together: all seeds of a setting, all lengths of one execution.
+
+    Where that makes more than MAX_PACKS groups, neighbours of one shape are joined.
+    """
+    groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        families = (node.family for node in cell.models.values())
+        groups[(cell.ordering.name, *families)].append(cell)
+    if len(groups) <= MAX_PACKS:
+        return list(groups.values())
+    shapes: dict[str, list[list[Cell]]] = defaultdict(list)
+    for group in groups.values():
+        shapes[f"{group[0].ordering.name} {kind.pack_shape(group[0])}"].append(group)
+    joined = []
+    for alike in shapes.values():
+        size = -(-len(alike) * MAX_PACKS // len(groups)) or 1
+        per_pack = -(-len(alike) // size)
+        for start in range(0, len(alike), per_pack):
+            joined.append([cell for group in alike[start : start + per_pack] for cell in group])
+    return joined
+
+
+def _reference_packs(shared: Sequence[Node]) -> list[Pack]:
+    """One pack per shared stage and generation, all seeds and settings of it together."""
+    generation: dict[str, int] = {}
+    groups: dict[tuple[int, str, str], list[Node]] = defaultdict(list)
+    for node in shared:  # parents come first
+        depth = max((generation.get(parent.id, -1) + 1 for parent in node.parents), default=0)
+        generation[node.id] = depth
+        groups[(depth, node.stage, node.family)].append(node)
+    packs: list[Pack] = []
+    builder: dict[str, str] = {}
+    for (_, stage, _), nodes in sorted(groups.items(), key=lambda item: item[0]):
+        needs = frozenset(builder[p.id] for node in nodes for p in node.parents if p.id in builder)
+        config = {"stage": stage, "factors": dict(nodes[0].config)}
+        pack = Pack(tuple(nodes), (), needs, config)
+        builder.update({node.id: pack.id for node in nodes})
+        packs.append(pack)
+    return packs
+
+
+def _cell_config(cells: Sequence[Cell], axes: Sequence[str]) -> dict[str, Any]:
+    """Ordering and axis values of a pack; an axis that varies inside it lists its values."""
+    factors: dict[str, Any] = {}
+    for axis in axes:
+        values: list[Any] = []
+        for cell in cells:
+            if cell.factors[axis] not in values:
+                values.append(cell.factors[axis])
+        factors[axis] = values[0] if len(values) == 1 else values
+    orderings = sorted({cell.ordering.name for cell in cells})
+    return {"ordering": "+".join(orderings), "factors": factors}

@@ -1,0 +1,163 @@
+"""Running a study: load, plan, check, record, execute. The one entry that writes a run's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from recalltrap.defaults import storage_location
+from recalltrap.display import Display, Silent
+from recalltrap.execution import PackRun, RunContext, classify, record_failure
+from recalltrap.kinds import Cell
+from recalltrap.library import load_study
+from recalltrap.plan import Plan, make_plan
+from recalltrap.provenance import ARGV_VARIABLE, current_provenance, redact
+from recalltrap.registry import find_kind, room
+from recalltrap.results import Results, run_folder
+from recalltrap.storage import Storage
+from recalltrap.store import ArtifactStore
+from recalltrap.study import Study
+from recalltrap.tables import conform, factor_columns, factor_fields, table_schema, write_part
+
+Executor = Callable[[Plan, RunContext, Display], None]
+
+
+def run(
+    study: str | Study,
+    *,
+    seeds: int | Sequence[int] | None = None,
+    overrides: Sequence[str] = (),
+    storage: str | None = None,
+    address: str = "local",
+    local: bool = False,
+    display: Display | None = None,
+) -> Results:
+    """Run what a study misses and return its results.
+
+    Args:
+        study: a named study, a path, or a `Study`.
+        seeds: replaces the study's seeds: a number n for 0..n-1, or a list.
+        overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`.
+        storage: folder or URI for the results; default RECALLTRAP_STORAGE, else `runs`.
+        address: Ray's address: `local` starts Ray here, `auto` or `ray://...` joins a cluster.
+        local: everything in this process, without Ray.
+        display: who is told of the progress; nobody by default.
+
+    Raises:
+        InputError: anything wrong with the study, the storage or the resources; nothing ran.
+    """
+    argv = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+    os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))  # before Ray's workers start
+    if seeds is not None:
+        wanted = seeds if isinstance(seeds, int) else list(seeds)
+        overrides = [*overrides, f"seeds={json.dumps(wanted)}"]
+    if not isinstance(study, Study):
+        study = load_study(study, overrides)
+    elif overrides:
+        raise TypeError("overrides and seeds apply to a study's name or path, not to a Study")
+    root = Storage(storage_location(storage))
+    if root.check_exists():
+        _refuse_damage(root, run_folder(study.name))
+    plan = plan_study(study, root)
+    for node in plan.cached:
+        ArtifactStore(root).verify(node)
+    executor: Executor = execute_here if local else room("executor")(address, plan)
+    root.prepare()
+    context = make_context(plan, root)
+    _record_launch(plan, context)
+    shown = display or Silent()
+    shown.begin(plan)
+    try:
+        if plan.packs:
+            executor(plan, context, shown)
+    finally:
+        shown.end()
+    return Results(root, context.run)
+
+
+def plan_study(study: Study, storage: Storage) -> Plan:
+    """The plan of a study against what the storage holds; nothing is written."""
+    folder = run_folder(study.name)
+    done: list[str] = []
+    if storage.exists(f"{folder}/study.yaml"):
+        query = "select cell_id from cells_parts where status = 'succeeded'"
+        done = Results(storage, folder).sql(query)["cell_id"].to_pylist()
+    return make_plan(study, find_kind(study.kind), ArtifactStore(storage), done)
+
+
+def _refuse_damage(storage: Storage, folder: str) -> None:
+    """Read every part's footer: damaged results are for the user to move, never to overwrite."""
+    if storage.exists(f"{folder}/study.yaml"):
+        Results(storage, folder).sql("select 1")
+
+
+def make_context(plan: Plan, storage: Storage) -> RunContext:
+    """What the packs share, from the plan and the failures so far."""
+    study = plan.study
+    folder = run_folder(study.name)
+    attempts: dict[str, int] = {}
+    if storage.exists(f"{folder}/study.yaml"):
+        counts = "select cell_id, count(*) as n from failures_parts group by cell_id"
+        rows = Results(storage, folder).sql(counts).to_pylist()
+        attempts = {row["cell_id"]: row["n"] for row in rows}
+    retry = shlex.join(["recalltrap", "run", f"{storage.display(folder)}/study.yaml",
+                        "--storage", storage.location])  # fmt: skip
+    users = {node.id: plan.users[node.id] for pack in plan.packs for node in pack.nodes}
+    return RunContext(storage, folder, study.name, study.kind, users, attempts, redact(retry))
+
+
+def _record_launch(plan: Plan, context: RunContext) -> None:
+    """Write study.yaml, the planned cells and this launch's record."""
+
+    storage, started = context.storage, datetime.now(UTC)
+    text = yaml.safe_dump(plan.study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_planned(storage, context.run, plan.cells)
+    storage.write(f"{context.run}/study.yaml", text.encode())
+    record: dict[str, Any] = {
+        "started_at": started.isoformat(),
+        "provenance": current_provenance(storage),
+        "cells": len(plan.cells),
+        "done_before": len(plan.done),
+        "stages_built": len(plan.builds()),
+        "stages_from_store": len(plan.cached),
+    }
+    name = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    storage.write(f"{context.run}/launches/{name}.json", json.dumps(record, indent=1).encode())
+
+
+def write_planned(storage: Storage, folder: str, cells: Sequence[Cell]) -> None:
+    """Write the table of planned cells: what the run's views show."""
+    fields = factor_fields(type(cells[0].settings))
+    data = {
+        "cell_id": [cell.id for cell in cells],
+        "ordering": [cell.ordering.name for cell in cells],
+        "seed": [cell.seed for cell in cells],
+        **factor_columns(cells, fields),
+        "config_hash": [cell.setting for cell in cells],
+    }
+    table = conform("planned", data, table_schema("planned", fields))
+    write_part(storage, folder, "planned", "study", table)
+
+
+def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
+    """Run the packs one after another in this process."""
+    for pack in plan.packs:
+        work = PackRun(pack, context)
+        try:
+            for step in work.steps():
+                row = {"stage": step.stage, "step": step.step, "steps": step.steps}
+                display.progress(pack, {**step.metrics, **row})
+        except Exception as error:  # a failed pack is data, whatever failed in it
+            reason = classify(error)
+            record_failure(context, pack, reason, "local")
+            display.failed(pack, reason[1])
+        else:
+            display.finished(pack)

@@ -1,0 +1,176 @@
+"""The storage folder: whole files over `pyarrow.fs`, written atomically, and build locks.
+
+A local folder and an object store take the same path. What the files mean is decided elsewhere:
+`store` (artifacts), `tables` and `results` (runs).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import posixpath
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import filelock
+import pyarrow as pa
+from pyarrow import fs
+
+from recalltrap.errors import InputError
+
+MARKER = "recalltrap-storage.json"
+FORMAT = 1
+
+
+class Storage:
+    """One storage root, a local folder or a URI that `pyarrow.fs` understands.
+
+    Picklable: it carries the location alone. Paths are relative to the root, with slashes.
+    """
+
+    def __init__(self, location: str) -> None:
+        self.location = location if "://" in location else os.path.abspath(location)
+
+    def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
+        return Storage, (self.location,)
+
+    @cached_property
+    def _root(self) -> tuple[fs.FileSystem, str]:
+        try:
+            filesystem, path = fs.FileSystem.from_uri(self.location)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"storage {self.location!r} can't be opened: {error}") from None
+        return filesystem, path.rstrip("/")
+
+    @property
+    def filesystem(self) -> fs.FileSystem:
+        return self._root[0]
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def path(self, relative: str) -> str:
+        """The path of a file in `filesystem`."""
+        return posixpath.join(self._root[1], relative)
+
+    def display(self, relative: str) -> str:
+        """The location of a file as a person would type it."""
+        return posixpath.join(self.location, relative)
+
+    def prepare(self) -> None:
+        """Make sure that this is a storage of ours that we can write, or make it one.
+
+        Raises:
+            InputError: a folder that holds something else, a newer format, or no right to write.
+        """
+        if self.check_exists():
+            return
+        entries = self.list(".")
+        if entries:
+            shown = ", ".join(sorted(entries)[:3])
+            raise InputError(
+                f"storage {self.location!r} is not a recalltrap storage: it holds {shown} but no "
+                f"{MARKER}. Choose a new or an empty folder with --storage"
+            )
+        self.write(MARKER, json.dumps({"format": FORMAT}).encode() + b"\n")
+
+    def check_exists(self) -> bool:
+        """Whether this is a storage of ours, of a format that this version reads."""
+        if not self.exists(MARKER):
+            return False
+        try:
+            found = int(json.loads(self.read(MARKER))["format"])
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{self.display(MARKER)} is damaged: restore its format number"
+            ) from None
+        if found > FORMAT:
+            raise InputError(
+                f"storage {self.location!r} has format {found}, and this version reads up to "
+                f"{FORMAT}. Upgrade recalltrap, or choose another folder with --storage"
+            )
+        return True
+
+    def exists(self, relative: str) -> bool:
+        return bool(self._info(relative).type == fs.FileType.File)
+
+    def _info(self, relative: str) -> fs.FileInfo:
+        try:
+            return self.filesystem.get_file_info(self.path(relative))
+        except OSError as error:
+            raise InputError(f"{self.display(relative)} can't be reached: {error}") from None
+
+    def list(self, relative: str) -> list[str]:
+        """Names of the files and folders in a folder, sorted; none where it doesn't exist."""
+        selector = fs.FileSelector(self.path(relative), allow_not_found=True)
+        try:
+            found = self.filesystem.get_file_info(selector)
+        except OSError as error:
+            raise InputError(f"{self.display(relative)} is not a folder: {error}") from None
+        return sorted(info.base_name for info in found)
+
+    def read(self, relative: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        with self.filesystem.open_input_stream(self.path(relative)) as stream:
+            return bytes(stream.read())
+
+    def write(self, relative: str, data: bytes) -> None:
+        """Write a file whole: readers see all of it or the one that was there before."""
+        target = self.path(relative)
+        folder, name = posixpath.split(target)
+        try:
+            if not self.is_local:  # one PUT, visible when it is complete
+                with self.filesystem.open_output_stream(target) as stream:
+                    stream.write(data)
+                return
+            os.makedirs(folder, exist_ok=True)
+            temporary = posixpath.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+            try:
+                with open(temporary, "wb") as file:
+                    file.write(data)
+                os.replace(temporary, target)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
+        except OSError as error:
+            raise InputError(
+                f"{self.display(relative)} can't be written ({error.strerror or error}). "
+                "Choose a folder that you may write to with --storage"
+            ) from None
+
+    @contextlib.contextmanager
+    def lock(self, names: Sequence[str], wait_seconds: float) -> Iterator[bool]:
+        """Hold the named locks together, or none: yields whether they were had in time.
+
+        They spare concurrent processes the same work and guard nothing: artifacts are equal
+        whoever builds them. The operating system frees them when a process dies. An object store
+        has no locks, and the work may be done twice there.
+        """
+        with contextlib.ExitStack() as held:
+            yield not self.is_local or self._acquire(names, wait_seconds, held)
+
+    def _acquire(self, names: Sequence[str], wait: float, held: contextlib.ExitStack) -> bool:
+        os.makedirs(self.path("locks"), exist_ok=True)
+        acquired = contextlib.ExitStack()
+        try:
+            for name in sorted(names):  # one order for everybody: no deadlock
+                lock = filelock.FileLock(self.path(f"locks/{name}"), timeout=wait)
+                acquired.enter_context(lock)
+        except filelock.Timeout:
+            acquired.close()
+            return False
+        held.enter_context(acquired)
+        return True
+
+    def unlink_lock(self, name: str) -> None:
+        """Remove a lock's file, once what it protected exists and nobody will build it again."""
+        if self.is_local:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path(f"locks/{name}"))

@@ -1,0 +1,201 @@
+"""A study: one question as a YAML file, checked in full before anything starts."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from recalltrap.errors import InputError, nearest
+from recalltrap.kinds import Cell, StudyKind
+from recalltrap.orderings import Ordering
+from recalltrap.registry import find_kind, kind_names
+from recalltrap.source import Source
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+CLAIMS = tuple(f"C{number}" for number in range(1, 15))
+
+
+def _seed_list(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(f"a study needs at least one seed, not {value}")
+        return tuple(range(value))
+    return value
+
+
+class Resources(BaseModel):
+    """What one trial asks of Ray. Never part of an identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus_per_trial: int = Field(default=1, ge=1, description="CPU cores of one trial")
+    gpus_per_trial: float = Field(
+        default=0, ge=0, description="GPUs of one trial, fractions allowed"
+    )
+    max_retries: int = Field(
+        default=1, ge=0, description="how often a pack whose worker died is retried"
+    )
+
+
+class Study(BaseModel):
+    """One question: orderings × grid × seeds, the settings they share, the claims they test."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="names the results' folder under the storage, e.g. mog/ppo-beta")
+    kind: str = Field(description="the kind of study, an installed entry point, e.g. mog")
+    question: str = Field(min_length=1, description="shown at the top of the report")
+    orderings: tuple[Ordering, ...] = Field(min_length=1)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seed_list)] = Field(
+        min_length=1, description="a number n for 0..n-1, or a list"
+    )
+    grid: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict, description="axis → values; every axis is a field of the settings"
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="the kind's settings, where they differ from its defaults"
+    )
+    claims: tuple[str, ...] = Field(default=(), description="ids of the claims that it tests")
+    resources: Resources = Resources()
+
+    @field_validator("name")
+    @classmethod
+    def _name_stays_inside_the_storage(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError(
+                f"{value!r} can't name a folder of results: use letters, digits, '.', '_', '-' and "
+                "'/' between parts, each part beginning with a letter or digit"
+            )
+        return value
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_installed(cls, value: str) -> str:
+        if value not in kind_names():
+            raise ValueError(f"unknown kind {value!r}; {nearest(value, kind_names())}")
+        return value
+
+    @field_validator("claims")
+    @classmethod
+    def _claims_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for claim in value:
+            if claim not in CLAIMS:
+                raise ValueError(f"unknown claim {claim!r}; the ledger has C1 to {CLAIMS[-1]}")
+        return value
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Study:
+        _refuse_repeats("seeds", self.seeds)
+        _refuse_repeats("orderings", [ordering.name for ordering in self.orderings])
+        for axis, values in self.grid.items():
+            if not values:
+                raise ValueError(f"the axis {axis!r} has no values: give some, or remove it")
+            if axis in self.settings:
+                raise ValueError(f"{axis!r} stands both in grid and in settings: keep one")
+            _refuse_repeats(f"the axis {axis!r}", values)
+        return self
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The grid's axes, in the file's order."""
+        return tuple(self.grid)
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """The grid's points, the last axis fastest."""
+        for values in itertools.product(*self.grid.values()):
+            yield dict(zip(self.grid, values, strict=True))
+
+    def cells(self) -> list[Cell]:
+        """Every cell of the study, seeds fastest.
+
+        Raises:
+            InputError: two cells that are the same (two spellings of one value, say).
+        """
+        kind = find_kind(self.kind)
+        cells: dict[str, Cell] = {}
+        for point in self.points():
+            settings = kind.settings.model_validate({**self.settings, **point})
+            for ordering in self.orderings:
+                for seed in self.seeds:
+                    cell = kind.cell(ordering, settings, seed)
+                    if cell.id in cells:
+                        raise InputError(
+                            f"study {self.name}: the cell {ordering.name}, seed {seed}, {point} "
+                            "stands in the grid twice: remove one of the equal values"
+                        )
+                    cells[cell.id] = cell
+        return list(cells.values())
+
+
+def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
+    seen: list[Any] = []
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{what}: {value!r} stands there twice")
+        seen.append(value)
+
+
+def check_study(content: Mapping[str, Any], source: Source) -> Study:
+    """A study from a YAML file's content, with every setting and every grid point checked.
+
+    Raises:
+        InputError: naming the file, the line, the field, the value and the way out.
+    """
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        raise source.refuse(error, Study) from None
+    kind = find_kind(study.kind)
+    _check_names(study, kind, source)
+    try:
+        kind.settings.model_validate(study.settings)
+    except ValidationError as error:
+        # What spans several fields is judged at the grid's points, where the axes have values.
+        if any(item["loc"] for item in error.errors()):
+            raise source.refuse(error, kind.settings, ("settings",)) from None
+    for axis, values in study.grid.items():
+        for index, value in enumerate(values):
+            _check_value(kind, axis, index, value, source)
+    for point in study.points():
+        try:
+            kind.settings.model_validate({**study.settings, **point})
+        except ValidationError as error:
+            where = f"at the grid point {point}" if point else ""
+            raise source.refuse(error, kind.settings, ("settings",), where) from None
+    study.cells()
+    return study
+
+
+def _check_names(study: Study, kind: StudyKind, source: Source) -> None:
+    fields = kind.settings.model_fields
+    for section, names in (("settings", study.settings), ("grid", study.grid)):
+        for name in names:
+            if name not in fields:
+                raise InputError(
+                    f"{source.where((section, name))}: {name!r} is not a setting of the kind "
+                    f"{kind.name!r}; {nearest(name, fields)}"
+                )
+
+
+def _check_value(kind: StudyKind, axis: str, index: int, value: Any, source: Source) -> None:
+    """Refuse an axis value that is wrong in itself, at its own line."""
+    try:
+        kind.settings.model_validate({axis: value})
+    except ValidationError as error:
+        own = [item for item in error.errors() if item["loc"][:1] == (axis,)]
+        if own:
+            raise InputError(
+                f"{source.where(('grid', axis, index))}: grid.{axis} = {value!r}: {own[0]['msg']}"
+            ) from None
