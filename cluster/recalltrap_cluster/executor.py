@@ -1,0 +1,152 @@
+"""The Tune executor: a plan's packs as trials of one Tune experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import posixpath
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from recalltrap.display import Display
+from recalltrap.errors import FailureClass, InputError
+from recalltrap.execution import RunContext, record_failure
+from recalltrap.plan import Plan
+from recalltrap.storage import Storage
+from recalltrap_cluster.resources import ResourcePlan, plan_resources
+
+if TYPE_CHECKING:
+    from ray.tune import ResultGrid, Tuner
+
+    from recalltrap_cluster.searcher import PackSearcher
+
+
+def execute(address: str, plan: Plan) -> Callable[[Plan, RunContext, Display], None]:
+    """Join Ray and check that the plan can run there; what returns runs it and leaves Ray.
+
+    Raises:
+        InputError: the address is refused, or a trial could never be scheduled.
+    """
+    if not plan.packs:
+        return lambda plan, context, display: None
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    from recalltrap_cluster.session import node_resources, ray_session
+
+    session = contextlib.ExitStack()
+    session.enter_context(ray_session(address))
+    try:
+        resources = plan_resources(node_resources(), plan.study.resources, len(plan.packs))
+    except BaseException:
+        session.close()
+        raise
+
+    def run(plan: Plan, context: RunContext, display: Display) -> None:
+        with session:
+            _run(plan, context, display, resources)
+
+    return run
+
+
+def _run(plan: Plan, context: RunContext, display: Display, resources: ResourcePlan) -> None:
+    from recalltrap_cluster.searcher import PackSearcher
+
+    searcher = PackSearcher(plan.packs)
+    tuner = _tuner(plan, context, display, resources, searcher)
+    with _quiet_tune():
+        grid = tuner.fit()
+    interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
+    for trial_id, error in _errors(grid).items():
+        record_failure(context, searcher.trials[trial_id], _reason(error), trial_id)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _tuner(
+    plan: Plan,
+    context: RunContext,
+    display: Display,
+    resources: ResourcePlan,
+    searcher: PackSearcher,
+) -> Tuner:
+    from ray import tune
+
+    from recalltrap_cluster.callback import DisplayCallback
+    from recalltrap_cluster.trainable import PackTrainable
+
+    trainable = tune.with_parameters(
+        PackTrainable, packs={pack.id: pack for pack in plan.packs}, context=context
+    )
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    return tune.Tuner(
+        tune.with_resources(trainable, dict(resources.per_trial)),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=len(plan.packs),
+            max_concurrent_trials=None,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=context.storage.display(f"{context.run}/tune"),
+            callbacks=[DisplayCallback(searcher, display)],
+            failure_config=tune.FailureConfig(max_failures=plan.study.resources.max_retries),
+            verbose=0,
+        ),
+    )
+
+
+@contextlib.contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Tune's own progress output is replaced by ours; its errors stay."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def _errors(grid: ResultGrid) -> dict[str, Exception]:
+    """The trials that ended in an error, after their retries; a trial's folder is its id."""
+    results = [grid[index] for index in range(len(grid))]
+    return {posixpath.basename(r.path): r.error for r in results if r.error is not None}
+
+
+def _reason(error: Exception) -> tuple[FailureClass, str, str]:
+    """Class, message and log tail of a failed trial."""
+    import ray.exceptions as exceptions
+
+    text = str(error)
+    tail = "\n".join(text.splitlines()[-30:])
+    last = text.strip().splitlines()[-1] if text.strip() else type(error).__name__
+    if isinstance(error, exceptions.OutOfMemoryError) or "OutOfMemoryError" in text:
+        return "oom", last, tail
+    if isinstance(error, exceptions.RayActorError) or "ActorDiedError" in text:
+        return "worker_lost", "the worker process died (killed, or its node was lost)", tail
+    return "user_code", last, tail
+
+
+def result_grid(storage: Storage, run: str) -> ResultGrid:
+    """Tune's results of the last launch of a run.
+
+    Raises:
+        InputError: no launch went through Tune.
+    """
+    from ray.tune import ExperimentAnalysis, ResultGrid
+
+    for name in reversed(storage.list(f"{run}/tune")):
+        folder = f"{run}/tune/{name}"
+        if any(entry.startswith("experiment_state") for entry in storage.list(folder)):
+            analysis = ExperimentAnalysis(
+                storage.path(folder), storage_filesystem=storage.filesystem
+            )
+            return ResultGrid(analysis)
+    raise InputError(f"{storage.display(run)} has no trials of Ray Tune (was it run with --local?)")

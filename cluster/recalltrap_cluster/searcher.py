@@ -1,0 +1,51 @@
+"""The order of trials: a pack starts when the packs that build what it needs have ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from recalltrap.plan import Pack
+
+
+class PackSearcher(Searcher):
+    """Hands Tune one pack per trial, parents first.
+
+    Tune asks again when there's nothing ready yet. A pack whose parents failed is still handed
+    out: it builds what it can, and records why the rest of its cells are missing.
+    """
+
+    def __init__(self, packs: tuple[Pack, ...]) -> None:
+        super().__init__()
+        self.waiting = {pack.id: pack for pack in packs}
+        self.trials: dict[str, Pack] = {}
+        self.ended: set[str] = set()
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next pack's configuration, None while none is ready, FINISHED at the end."""
+        if not self.waiting:
+            return Searcher.FINISHED
+        for pack in self.waiting.values():
+            if pack.needs <= self.ended:
+                del self.waiting[pack.id]
+                self.trials[trial_id] = pack
+                return trial_config(pack)
+        return None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        self.ended.add(self.trials[trial_id].id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the tables say what is done, and the next plan leaves it out."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See `save`."""
+
+
+def trial_config(pack: Pack) -> dict[str, Any]:
+    """What Tune's results show of a trial: the setting itself, its seeds, the pack's id."""
+    config = {name: value for name, value in pack.config.items() if name != "factors"}
+    return {**config, **pack.config["factors"], "seeds": pack.seeds, "pack": pack.id}
