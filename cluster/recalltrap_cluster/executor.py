@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from recalltrap.context import RunContext
 from recalltrap.display import Display
 from recalltrap.errors import FailureClass, InputError
-from recalltrap.execution import RunContext, record_failure
+from recalltrap.execution import record_failure
 from recalltrap.plan import Plan
 from recalltrap.storage import Storage
 from recalltrap_cluster.resources import ResourcePlan, plan_resources

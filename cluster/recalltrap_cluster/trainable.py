@@ -8,7 +8,8 @@ from typing import Any
 
 from ray import tune
 
-from recalltrap.execution import PackRun, RunContext
+from recalltrap.context import RunContext
+from recalltrap.execution import PackRun
 from recalltrap.kinds import Progress
 from recalltrap.plan import Pack
 

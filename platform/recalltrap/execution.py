@@ -6,44 +6,25 @@ after every chunk of iterations.
 
 from __future__ import annotations
 
-import json
 import time
-import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recalltrap.errors import FailureClass, StageError
+from recalltrap.context import RunContext
+from recalltrap.errors import FailureClass
+from recalltrap.failures import read_stage_failure, write_failures, write_stage_failure
 from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell, Evaluation, Node, NodeFailure, Progress, StudyKind
 from recalltrap.plan import Pack
 from recalltrap.registry import find_kind
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore
+from recalltrap.store import ArtifactStore, Cost
 from recalltrap.tables import conform, factor_columns, factor_fields, table_schema, write_part
 
 LOCK_WAIT_SECONDS = 1.0
-LOG_TAIL_LINES = 30
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What every pack of a run shares; small and picklable.
-
-    `users` counts, per artifact, the planned cells that use it; `attempts` the earlier failures
-    per cell.
-    """
-
-    storage: Storage
-    run: str
-    study: str
-    kind: str
-    users: dict[str, int]
-    attempts: dict[str, int]
-    retry_command: str
 
 
 @dataclass
@@ -60,7 +41,6 @@ class PackRun:
         self.store = ArtifactStore(self.context.storage)
         self.started_at = datetime.now(UTC)
         self._clock = time.perf_counter()
-        self._built: list[Node] = []
 
     def steps(self) -> Iterator[Progress]:
         """Do the pack's work; the tables stand when the iterator ends."""
@@ -68,7 +48,9 @@ class PackRun:
             yield from self._build(batch)
         failed = {cell.id: failure for cell in self.pack.cells if (failure := self._fault(cell))}
         succeeded = [cell for cell in self.pack.cells if cell.id not in failed]
+        clock = time.perf_counter()
         evaluation = self.kind.evaluate(succeeded, self.store) if succeeded else None
+        self._evaluation_seconds = time.perf_counter() - clock
         self._write(succeeded, failed, evaluation)
 
     def _build(self, batch: Sequence[Node]) -> Iterator[Progress]:
@@ -92,7 +74,6 @@ class PackRun:
                 self.failures[failure.node.id] = failure
                 write_stage_failure(self.context, failure)
             yield progress
-        self._built += [node for node in missing if node.id not in self.failures]
 
     def _lost(self, node: Node) -> NodeFailure | None:
         """The failure that took the node, here or in the pack that should have built it."""
@@ -115,8 +96,7 @@ class PackRun:
     ) -> None:
         seconds = time.perf_counter() - self._clock
         storage, run, part = self.context.storage, self.context.run, self.pack.id
-        if self._built:
-            write_part(storage, run, "costs", part, self._costs())
+        write_part(storage, run, "costs", part, self._costs(succeeded))
         if evaluation is not None:
             write_part(storage, run, "metrics", part, _metrics(evaluation, succeeded, self.kind))
             if evaluation.curves is not None:
@@ -150,22 +130,44 @@ class PackRun:
         table = conform("cells", data, table_schema("cells", fields))
         write_part(self.context.storage, self.context.run, "cells", self.pack.id, table)
 
-    def _costs(self) -> pa.Table:
-        nodes = self._built
-        costs = [self.store.record(node)["cost"] for node in nodes]
+    def _costs(self, succeeded: Sequence[Cell]) -> pa.Table:
+        """What the pack's stages took, by whichever attempt built them, and its evaluations."""
+        nodes = [node for node in self.pack.nodes if self.store.has(node)]
         owners = {node.id: cell.id for cell in self.pack.cells for node in cell.nodes}
-        users = [self.context.users.get(node.id, 1) for node in nodes]
-        data = {
-            "artifact_id": [node.id for node in nodes],
-            "cell_id": pa.array(
-                [owners.get(n.id) if u == 1 else None for n, u in zip(nodes, users, strict=True)],
-                pa.string(),
-            ),
-            "stage": [node.stage for node in nodes],
-            **{name: [cost[name] for cost in costs] for name in costs[0]},
-            "reused_by": [max(u - 1, 0) for u in users],
-        }
-        return conform("costs", data, table_schema("costs"))
+        stages = stage_costs(nodes, self.store, self.context.users, owners, "built")
+        seconds = self._evaluation_seconds / max(len(succeeded), 1)
+        cost = Cost(seconds, seconds, 0, 0.0, "cpu", 1)
+        rows = [
+            {"artifact_id": cell.id, "cell_id": cell.id, "stage": "evaluate", **asdict(cost),
+             "reused_by": 0, "origin": "built"}
+            for cell in succeeded
+        ]  # fmt: skip
+        schema = table_schema("costs")
+        return pa.concat_tables([stages, pa.Table.from_pylist(rows, schema)])
+
+
+def stage_costs(
+    nodes: Sequence[Node],
+    store: ArtifactStore,
+    users: Mapping[str, int],
+    owners: Mapping[str, str],
+    origin: str,
+) -> pa.Table:
+    """Rows of `costs` for artifacts that stand in the store, from their records."""
+    rows = []
+    for node in nodes:
+        count = users.get(node.id, 1)
+        rows.append(
+            {
+                "artifact_id": node.id,
+                "cell_id": owners.get(node.id) if count == 1 else None,
+                "stage": node.stage,
+                **store.record(node)["cost"],
+                "reused_by": max(count - 1, 0) if origin == "built" else count,
+                "origin": origin,
+            }
+        )
+    return pa.Table.from_pylist(rows, table_schema("costs"))
 
 
 def execution_name(node: Node) -> str:
@@ -209,32 +211,6 @@ def reference_metrics(cells: Sequence[Cell], kind: StudyKind, store: ArtifactSto
     return _metrics(kind.evaluate_references(cells, store), cells, kind)
 
 
-def write_failures(
-    context: RunContext,
-    cells: Sequence[Cell],
-    reasons: Sequence[tuple[FailureClass, str, str]],
-    trial_id: str,
-) -> None:
-    """Add rows to `failures`: (class, message, log tail) for each cell. Attempts are all kept."""
-    count = len(cells)
-    data = {
-        "cell_id": [cell.id for cell in cells],
-        "study": [context.study] * count,
-        "ordering": [cell.ordering.name for cell in cells],
-        "seed": [cell.seed for cell in cells],
-        "attempt": [context.attempts.get(cell.id, 0) + 1 for cell in cells],
-        "failure": [failure for failure, _, _ in reasons],
-        "message": [message for _, message, _ in reasons],
-        "log_tail": [tail for _, _, tail in reasons],
-        "retry_command": [context.retry_command] * count,
-        "failed_at": pa.array([datetime.now(UTC)] * count, pa.timestamp("us", tz="UTC")),
-        "trial_id": [trial_id] * count,
-    }
-    table = conform("failures", data, table_schema("failures"))
-    part = fingerprint([data["cell_id"], data["attempt"], trial_id])
-    write_part(context.storage, context.run, "failures", part, table)
-
-
 def record_failure(
     context: RunContext, pack: Pack, reason: tuple[FailureClass, str, str], trial_id: str
 ) -> None:
@@ -248,32 +224,3 @@ def record_failure(
         write_failures(context, pack.cells, [reason] * len(pack.cells), trial_id)
         lost = PackRun(pack, context, trial_id)
         lost.write_cells({cell.id for cell in pack.cells}, 0.0)
-
-
-def write_stage_failure(context: RunContext, failure: NodeFailure) -> None:
-    """Leave word of a failed stage for the packs that wait for it."""
-    note = {"failure": failure.failure, "message": failure.message}
-    path = f"{context.run}/failed_stages/{failure.node.id}.json"
-    context.storage.write(path, json.dumps(note).encode())
-
-
-def read_stage_failure(context: RunContext, node: Node) -> NodeFailure:
-    """Why a stage that another pack should have built is not there."""
-    try:
-        note = json.loads(context.storage.read(f"{context.run}/failed_stages/{node.id}.json"))
-    except FileNotFoundError:
-        note = {"failure": "worker_lost", "message": "it was never built"}
-    text = f"stage {node.stage}, seed {node.seed}: {note['message']}"
-    return NodeFailure(node, note["failure"], text)
-
-
-def classify(error: BaseException) -> tuple[FailureClass, str, str]:
-    """A failed pack's class, message and log tail."""
-    tail = "\n".join("".join(traceback.format_exception(error)).splitlines()[-LOG_TAIL_LINES:])
-    if isinstance(error, StageError):
-        return error.failure, error.message, tail
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "oom", f"out of memory: {error}", tail
-    if isinstance(error, TimeoutError):
-        return "timeout", str(error) or "timed out", tail
-    return "user_code", f"{type(error).__name__}: {error}", tail

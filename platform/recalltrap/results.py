@@ -46,7 +46,7 @@ _VIEWS = {
     "curves": "select {distinct} * from curves_parts where cell_id in {succeeded}",
     "costs": """
         select * from costs_parts
-        qualify row_number() over (partition by artifact_id order by wall_seconds desc) = 1""",
+        qualify row_number() over (partition by artifact_id order by origin = 'built' desc) = 1""",
     "failures": "select * from failures_parts where cell_id in (select cell_id from planned)",
 }
 _TWICE = """

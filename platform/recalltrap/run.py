@@ -13,9 +13,11 @@ from typing import Any
 
 import yaml
 
+from recalltrap.context import RunContext
 from recalltrap.defaults import storage_location
 from recalltrap.display import Display, Silent
-from recalltrap.execution import PackRun, RunContext, classify, record_failure
+from recalltrap.execution import PackRun, record_failure, stage_costs
+from recalltrap.failures import classify
 from recalltrap.kinds import Cell
 from recalltrap.library import load_study
 from recalltrap.plan import Plan, make_plan
@@ -120,6 +122,8 @@ def _record_launch(plan: Plan, context: RunContext) -> None:
     storage, started = context.storage, datetime.now(UTC)
     text = yaml.safe_dump(plan.study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_planned(storage, context.run, plan.cells)
+    reused = stage_costs(plan.cached, ArtifactStore(storage), plan.users, {}, "store")
+    write_part(storage, context.run, "costs", "from-store", reused)
     storage.write(f"{context.run}/study.yaml", text.encode())
     record: dict[str, Any] = {
         "started_at": started.isoformat(),
