@@ -1,0 +1,146 @@
+"""Spread over seeds: the paper's boxplots (figures 3, 4, 6 to 12) and its reference check (2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from recalltrap_analysis.figures.style import (
+    FAINT,
+    INK,
+    P_PRIME,
+    P_SECOND,
+    colour,
+    new_figure,
+    styled,
+)
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BoxPanels:
+    """Numbers for a table of boxplots.
+
+    `values` maps (row, column, position, ordering), each an index or the ordering's name, to the
+    values over seeds, shape [N]; what it lacks is left empty.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    positions: Sequence[str]
+    orderings: Sequence[str]
+    sweep: str
+    values: Mapping[tuple[int, int, int, str], Array]
+
+
+def boxplots(panels: BoxPanels) -> Figure:
+    """One box per ordering at every position of the sweep, one row of axes per metric.
+
+    Boxes are quartiles with the median; whiskers reach 1.5 interquartile ranges, points lie beyond.
+    """
+    rows, columns = len(panels.rows), len(panels.columns)
+    boxes = len(panels.positions) * len(panels.orderings)
+    width = min(11.0, max(7.0, columns * max(2.6, 0.6 + 0.2 * boxes)))
+    with styled():
+        figure, axes = new_figure(
+            width, 0.6 + 1.75 * rows, rows, columns, sharex="col", sharey="row"
+        )
+        for row in range(rows):
+            for column in range(columns):
+                _boxes(axes[row][column], panels, row, column)
+            axes[row][0].set_ylabel(panels.rows[row])
+        for column in range(columns):
+            axes[0][column].set_title(panels.columns[column])
+            bottom = axes[-1][column]
+            crowded = max(map(len, panels.positions)) * len(panels.positions) > 40
+            bottom.set_xticks(
+                range(len(panels.positions)), panels.positions, rotation=35 if crowded else 0
+            )
+            bottom.set_xlabel(panels.sweep)
+        handles = [
+            Patch(facecolor=colour(n, panels.orderings), alpha=0.55, edgecolor=INK, label=n)
+            for n in panels.orderings
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def _boxes(axes: Axes, panels: BoxPanels, row: int, column: int) -> None:
+    count = len(panels.orderings)
+    step = 0.8 / count
+    for index, ordering in enumerate(panels.orderings):
+        offset = (index - (count - 1) / 2) * step
+        found = [
+            (position + offset, values)
+            for position in range(len(panels.positions))
+            if (values := panels.values.get((row, column, position, ordering))) is not None
+            and len(values)
+        ]
+        if found:
+            tint = colour(ordering, panels.orderings)
+            _draw(axes, [v for _, v in found], [x for x, _ in found], step * 0.82, tint)
+    axes.set_xlim(-0.6, len(panels.positions) - 0.4)
+    axes.grid(axis="y")
+
+
+def _draw(
+    axes: Axes, values: Sequence[Array], positions: Sequence[float], width: float, tint: str
+) -> dict[str, Any]:
+    return axes.boxplot(
+        values,
+        positions=positions,
+        widths=width,
+        patch_artist=True,
+        manage_ticks=False,
+        boxprops={"facecolor": tint, "alpha": 0.55, "linewidth": 0.7, "edgecolor": INK},
+        medianprops={"color": INK, "linewidth": 1.2},
+        whiskerprops={"linewidth": 0.7, "color": INK},
+        capprops={"linewidth": 0.7, "color": INK},
+        flierprops={"marker": ".", "markersize": 3, "markeredgecolor": tint},
+    )
+
+
+def reference_check(
+    labels: Sequence[str],
+    recall: Sequence[tuple[Array, Array]],
+    hit_rate: Sequence[tuple[Array, Array]],
+) -> Figure:
+    """p' against p'' before any alignment: overall recall and hit rate, seed by seed.
+
+    Args:
+        labels: One per group of settings that share their references.
+        recall: Per group, overall recall (nats) of p' and of p'', each of shape [N seeds].
+        hit_rate: Per group, P(R >= 0.9 R_max) of p' and of p'', each of shape [N seeds].
+    """
+    titles = ("overall recall, nats", "hit rate  P(R ≥ 0.9 R_max)")
+    long = max(len(text) for text in labels) > 24
+    with styled():
+        figure, axes = new_figure(max(6.4, 1.9 * len(labels) + 2), 3.4 if long else 3.1, 1, 2)
+        for panel, title, groups in zip(axes[0], titles, (recall, hit_rate), strict=True):
+            for group, (first_N, second_N) in enumerate(groups):
+                left, right = group - 0.2, group + 0.2
+                for first, second in zip(first_N, second_N, strict=True):
+                    panel.plot([left, right], [first, second], color=FAINT, lw=0.5, zorder=1)
+                _draw(panel, [first_N], [left], 0.26, P_PRIME)
+                _draw(panel, [second_N], [right], 0.26, P_SECOND)
+            panel.set_title(title)
+            panel.set_xlim(-0.6, len(labels) - 0.4)
+            turn: dict[str, Any] = (
+                {"rotation": 25, "ha": "right"} if long and len(labels) > 1 else {}
+            )
+            panel.set_xticks(range(len(labels)), labels, **turn)
+            panel.grid(axis="y")
+        handles = [
+            Patch(facecolor=P_PRIME, alpha=0.55, edgecolor=INK, label="p' (reference of A-K)"),
+            Patch(facecolor=P_SECOND, alpha=0.55, edgecolor=INK, label="p'' (reference of K-A)"),
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure
