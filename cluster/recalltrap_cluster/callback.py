@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from recalltrap.display import Display
+from recalltrap.display import Display, Silent
 from recalltrap_cluster.searcher import PackSearcher
 
 
@@ -16,6 +16,10 @@ class DisplayCallback(Callback):
     def __init__(self, searcher: PackSearcher, display: Display) -> None:
         self.searcher = searcher
         self.display = display
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks to restore an experiment; nobody watches a restored one."""
+        return {"searcher": self.searcher, "display": Silent()}
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import posixpath
@@ -25,33 +26,26 @@ if TYPE_CHECKING:
     from recalltrap_cluster.searcher import PackSearcher
 
 
-def execute(address: str, plan: Plan) -> Callable[[Plan, RunContext, Display], None]:
-    """Join Ray and check that the plan can run there; what returns runs it and leaves Ray.
+@contextlib.contextmanager
+def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Display], None]]:
+    """Join Ray, check that the plan can run there, and yield what runs it; leave Ray at the end.
 
     Raises:
         InputError: the address is refused, or a trial could never be scheduled.
     """
     if not plan.packs:
-        return lambda plan, context, display: None
+        yield lambda plan, context, display: None
+        return
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
     from recalltrap_cluster.session import node_resources, ray_session
 
-    session = contextlib.ExitStack()
-    session.enter_context(ray_session(address))
-    try:
+    with ray_session(address):
         resources = plan_resources(node_resources(), plan.study.resources, len(plan.packs))
-    except BaseException:
-        session.close()
-        raise
-
-    def run(plan: Plan, context: RunContext, display: Display) -> None:
-        with session:
-            _run(plan, context, display, resources)
-
-    return run
+        yield functools.partial(_run, resources)
 
 
-def _run(plan: Plan, context: RunContext, display: Display, resources: ResourcePlan) -> None:
+def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Display) -> None:
     from recalltrap_cluster.searcher import PackSearcher
 
     searcher = PackSearcher(plan.packs)

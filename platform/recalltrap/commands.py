@@ -20,8 +20,10 @@ from recalltrap.render import print_table
 from recalltrap.results import Results, open_run
 from recalltrap.run import execute_here, make_context, plan_study
 from recalltrap.schema import study_schema
+from recalltrap.source import read_yaml
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
+from recalltrap.study import parse_study
 
 Rows = list[dict[str, Any]]
 
@@ -30,10 +32,8 @@ def study_rows() -> Rows:
     """The named studies."""
     rows = []
     for named in named_studies().values():
-        study = load_study(named.name)
-        rows.append(
-            {"study": named.name, "cells": len(study.cells()), "question": study.question}
-        )  # fmt: skip
+        study = parse_study(*read_yaml(named.path))
+        rows.append({"study": named.name, "cells": study.size, "question": study.question})
     return rows
 
 

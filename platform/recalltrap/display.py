@@ -64,7 +64,8 @@ class Progress:
         todo, packs = len(plan.todo), len(plan.packs)
         self.console.print(
             f"{plan.study.name}: {len(plan.cells)} cells, {len(plan.done)} done before, "
-            f"{todo} to do in {packs} trials; {len(plan.cached)} stages from the store"
+            f"{todo} to do in {packs} trials; {len(plan.cached)} stages from the store",
+            soft_wrap=True,
         )
         if self.console.is_terminal and packs:
             self.live = Live(self._table(), console=self.console, refresh_per_second=4)
@@ -86,7 +87,9 @@ class Progress:
     def failed(self, pack: Pack, message: str) -> None:
         self.rows.pop(pack.id, None)
         self.packs_failed += 1
-        self.console.print(f"failed: {pack.name}: {message.splitlines()[0]}", markup=False)
+        self.console.print(
+            f"failed: {pack.name}: {message.splitlines()[0]}", markup=False, soft_wrap=True
+        )
         self._show()
 
     def end(self) -> None:

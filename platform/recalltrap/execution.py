@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from recalltrap.context import RunContext
 from recalltrap.errors import FailureClass
 from recalltrap.failures import read_stage_failure, write_failures, write_stage_failure
-from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell, Evaluation, Node, NodeFailure, Progress, StudyKind
 from recalltrap.plan import Pack
 from recalltrap.registry import find_kind
@@ -25,6 +24,7 @@ from recalltrap.store import ArtifactStore, Cost
 from recalltrap.tables import conform, factor_columns, factor_fields, table_schema, write_part
 
 LOCK_WAIT_SECONDS = 1.0
+ADDITIVE_COSTS = ("wall_seconds", "device_seconds", "tokens", "flops")
 
 
 @dataclass
@@ -39,6 +39,7 @@ class PackRun:
     def __post_init__(self) -> None:
         self.kind: StudyKind = find_kind(self.context.kind)
         self.store = ArtifactStore(self.context.storage)
+        self._own = {node.id for node in self.pack.nodes}
         self.started_at = datetime.now(UTC)
         self._clock = time.perf_counter()
 
@@ -56,7 +57,7 @@ class PackRun:
     def _build(self, batch: Sequence[Node]) -> Iterator[Progress]:
         """Build what is missing of a batch, once, however many processes want it."""
         batch = [node for node in batch if not self._lost(node)]
-        locks = sorted({execution_name(node) for node in batch})
+        locks = sorted({node.execution for node in batch})
         while True:
             with self.context.storage.lock(locks, LOCK_WAIT_SECONDS) as held:
                 if held:
@@ -79,7 +80,7 @@ class PackRun:
         """The failure that took the node, here or in the pack that should have built it."""
         if node.id not in self.failures and not self.store.has(node):
             lost = next((found for p in node.parents if (found := self._lost(p))), None)
-            if lost is None and node not in self.pack.nodes:
+            if lost is None and node.id not in self._own:
                 lost = read_stage_failure(self.context, node)
             if lost is not None:
                 self.failures[node.id] = lost
@@ -153,28 +154,30 @@ def stage_costs(
     owners: Mapping[str, str],
     origin: str,
 ) -> pa.Table:
-    """Rows of `costs` for artifacts that stand in the store, from their records."""
+    """Rows of `costs` for artifacts that stand in the store, from their records.
+
+    A record holds what its artifact took from the stage's start. A row holds what it took beyond
+    the shorter lengths of the same execution, so that rows add up to what was spent.
+    """
     rows = []
-    for node in nodes:
+    spent: dict[str, dict[str, float]] = {}  # by the shorter lengths of the same execution
+    for node in sorted(nodes, key=lambda node: node.length):
         count = users.get(node.id, 1)
+        cost = store.record(node)["cost"]
+        before = spent.get(node.execution, {})
+        spent[node.execution] = {name: cost[name] for name in ADDITIVE_COSTS}
         rows.append(
             {
                 "artifact_id": node.id,
                 "cell_id": owners.get(node.id) if count == 1 else None,
                 "stage": node.stage,
-                **store.record(node)["cost"],
+                **cost,
+                **{name: cost[name] - before.get(name, 0) for name in ADDITIVE_COSTS},
                 "reused_by": max(count - 1, 0) if origin == "built" else count,
                 "origin": origin,
             }
         )
     return pa.Table.from_pylist(rows, table_schema("costs"))
-
-
-def execution_name(node: Node) -> str:
-    """The same for all lengths that one execution passes through: what a build lock names."""
-    config = {k: v for k, v in node.config.items() if k != node.length_field}
-    parents = [parent.id for parent in node.parents]
-    return fingerprint([node.stage, node.seed, config, parents, node.version])
 
 
 def _batches(nodes: Sequence[Node]) -> list[list[Node]]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_PLAIN = frozenset({str, int, bool, type(None)})  # most values, told apart fast
 ID_LENGTH = 20  # hex digits: 80 bits
 
 
@@ -30,7 +31,7 @@ def fingerprint(value: Any) -> str:
 
 
 def _refuse_unstable(value: Any, where: str) -> None:
-    if value is None or isinstance(value, bool | int | str):
+    if type(value) in _PLAIN or isinstance(value, int | str):
         return
     if isinstance(value, float):
         if not math.isfinite(value):

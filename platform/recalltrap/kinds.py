@@ -66,6 +66,12 @@ class Node:
             [self.stage, config, [parent.family for parent in self.parents], self.version]
         )
 
+    @cached_property
+    def execution(self) -> str:
+        """The same for all lengths that one execution passes through."""
+        identity = {k: v for k, v in self.config.items() if k != self.length_field}
+        return fingerprint({**self.identity, "config": identity})
+
     @property
     def length(self) -> int:
         return int(self.config[self.length_field]) if self.length_field else 0

@@ -22,12 +22,13 @@ class NamedStudy:
 
 def named_studies() -> dict[str, NamedStudy]:
     """All named studies of all installed kinds, by name."""
-    found = [
-        NamedStudy(f"{kind}/{path.stem}", path)
-        for kind in kind_names()
-        for path in sorted(Path(find_kind(kind).studies).glob("*.yaml"))
-    ]
+    found = [study for kind in kind_names() for study in _studies_of(kind)]
     return {study.name: study for study in found}
+
+
+def _studies_of(kind: str) -> list[NamedStudy]:
+    paths = sorted(Path(find_kind(kind).studies).glob("*.yaml"))
+    return [NamedStudy(f"{kind}/{path.stem}", path) for path in paths]
 
 
 def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
@@ -36,16 +37,22 @@ def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
     Raises:
         InputError: no such study, or anything wrong in it.
     """
-    named = named_studies()
-    if name_or_path in named:
-        path = named[name_or_path].path
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise InputError(
-                f"{name_or_path!r} is neither a named study nor a file; "
-                f"{nearest(name_or_path, named)} (`recalltrap studies` lists them)"
-            )
-    content, source = read_yaml(path)
+    content, source = read_yaml(_find(name_or_path))
     apply_overrides(content, overrides, source)
     return check_study(content, source)
+
+
+def _find(name_or_path: str) -> Path:
+    """A study's file; kinds other than its own are not imported on the way."""
+    kind = name_or_path.partition("/")[0]
+    if kind in kind_names():
+        for study in _studies_of(kind):
+            if study.name == name_or_path:
+                return study.path
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise InputError(
+            f"{name_or_path!r} is neither a named study nor a file; "
+            f"{nearest(name_or_path, named_studies())} (`recalltrap studies` lists them)"
+        )
+    return path

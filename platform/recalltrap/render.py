@@ -7,7 +7,8 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, time
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 FORMATS = ("table", "json", "csv")
-PIPE_WIDTH = 200
+PIPE_WIDTH = 1000  # a pipe has no width: nothing is folded
 
 Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
 
@@ -37,7 +38,23 @@ def print_table(rows: Rows, form: str = "table") -> None:
             writer.writerow(names)
         writer.writerows([_plain(row[name]) for name in names] for row in records)
     else:
-        _print_for_people(names, records)
+        _print_for_people(*_fold_intervals(names, records))
+
+
+def _fold_intervals(
+    names: Sequence[str], records: Sequence[Mapping[str, Any]]
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Put `x`, `x_low` and `x_high` into one column, as `x [low, high]`."""
+    whole = [name for name in names if {f"{name}_low", f"{name}_high"} <= set(names)]
+    ends = {f"{name}_{end}" for name in whole for end in ("low", "high")}
+    folded = []
+    for record in records:
+        row = {name: record[name] for name in names if name not in ends}
+        for name in whole:
+            value, low, high = (_shown(record[n]) for n in (name, f"{name}_low", f"{name}_high"))
+            row[name] = f"{value} [{low}, {high}]"
+        folded.append(row)
+    return [name for name in names if name not in ends], folded
 
 
 def _print_for_people(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
@@ -54,17 +71,25 @@ def _print_for_people(names: Sequence[str], records: Sequence[Mapping[str, Any]]
 
 
 def _plain(value: Any) -> Any:
-    """JSON has neither NaN nor dates."""
+    """JSON has neither NaN nor dates, and DuckDB's sums of integers are decimals."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value.isoformat() if isinstance(value, date) else value
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.6g}"
     if isinstance(value, list | tuple):
         return ", ".join(_shown(item) for item in value)
     return str(value)

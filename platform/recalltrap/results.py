@@ -103,16 +103,21 @@ class Results:
             names = part_names(self.storage, self.run, table)
             if table in ("metrics", "curves"):
                 names = [name for name in names if name in complete]
-            connection.register(f"{table}_parts", self._dataset(table, names, fields))
-        twice = connection.execute(_TWICE).fetchone()
-        distinct = "distinct" if twice and twice[0] else ""
+            parts = self._dataset(table, names, fields)
+            # These are replaced by the next run, so they are read now; other parts never change.
+            if names and table in ("cells", "planned"):
+                parts = parts.to_table()
+            connection.register(f"{table}_parts", parts)
+        distinct = "distinct" if connection.execute(_TWICE).fetchall()[0][0] else ""
         connection.execute(f"create view planned as {_VIEWS['planned']}")
         connection.execute(f"create view cells as {_VIEWS['cells']}")
         succeeded = "(select cell_id from cells where status = 'succeeded')"
         for table in ("metrics", "curves", "costs", "failures"):
             query = _VIEWS[table].format(distinct=distinct, succeeded=succeeded)
             connection.execute(f"create view {table} as {query}")
-        connection.execute("set enable_external_access = false")
+        connection.execute("set timezone = 'UTC'")
+        connection.execute("set python_enable_replacements = false")  # no view of our variables
+        connection.execute("set enable_external_access = false").fetchall()
         return connection
 
     def _dataset(self, table: str, names: Sequence[str], fields: Sequence[pa.Field]) -> Any:
@@ -132,22 +137,25 @@ class Results:
             InputError: the query doesn't parse or doesn't fit the tables.
         """
         try:
-            return self._connection.execute(query).to_arrow_table()
-        except duckdb.Error as error:
+            relation = self._connection.sql(query)
+            if relation is None:
+                raise InputError("the query is empty: write e.g. select * from cells")
+            return relation.to_arrow_table()
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise InputError(
                 f"the query was refused: {error}\n(tables: {', '.join(COLUMNS)}; "
                 "`describe metrics` lists a table's columns)"
             ) from None
 
     def table(self, name: str) -> pa.Table:
-        """A whole table as Arrow.
+        """A whole table as Arrow, its rows in one order however often it is read.
 
         Raises:
             InputError: there is no such table.
         """
         if name not in COLUMNS:
             raise InputError(f"unknown table {name!r}; {nearest(name, COLUMNS)}")
-        return self.sql(f"select * from {name}")
+        return self.sql(f"select * from {name} order by all")
 
     def frame(self, name: str) -> pd.DataFrame:
         """A whole table as a pandas frame."""

@@ -8,6 +8,7 @@ import shlex
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from recalltrap.defaults import storage_location
 from recalltrap.display import Display, Silent
 from recalltrap.execution import PackRun, record_failure, stage_costs
 from recalltrap.failures import classify
+from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell
 from recalltrap.library import load_study
 from recalltrap.plan import Plan, make_plan
@@ -66,23 +68,26 @@ def run(
     elif overrides:
         raise TypeError("overrides and seeds apply to a study's name or path, not to a Study")
     root = Storage(storage_location(storage))
-    if root.check_exists():
+    if root.check_usable():
         _refuse_damage(root, run_folder(study.name))
     plan = plan_study(study, root)
     for node in plan.cached:
         ArtifactStore(root).verify(node)
-    executor: Executor = execute_here if local else room("executor")(address, plan)
-    root.prepare()
-    context = make_context(plan, root)
-    _record_launch(plan, context)
-    shown = display or Silent()
-    shown.begin(plan)
+    with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
+        root.prepare()
+        context = make_context(plan, root)
+        _record_launch(plan, context)
+        _execute(executor, plan, context, display or Silent())
+    return Results(root, context.run)
+
+
+def _execute(executor: Executor, plan: Plan, context: RunContext, display: Display) -> None:
+    display.begin(plan)
     try:
         if plan.packs:
-            executor(plan, context, shown)
+            executor(plan, context, display)
     finally:
-        shown.end()
-    return Results(root, context.run)
+        display.end()
 
 
 def plan_study(study: Study, storage: Storage) -> Plan:
@@ -122,8 +127,10 @@ def _record_launch(plan: Plan, context: RunContext) -> None:
     storage, started = context.storage, datetime.now(UTC)
     text = yaml.safe_dump(plan.study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_planned(storage, context.run, plan.cells)
-    reused = stage_costs(plan.cached, ArtifactStore(storage), plan.users, {}, "store")
-    write_part(storage, context.run, "costs", "from-store", reused)
+    if plan.cached:
+        reused = stage_costs(plan.cached, ArtifactStore(storage), plan.users, {}, "store")
+        part = f"from-store-{fingerprint([node.id for node in plan.cached])}"
+        write_part(storage, context.run, "costs", part, reused)
     storage.write(f"{context.run}/study.yaml", text.encode())
     record: dict[str, Any] = {
         "started_at": started.isoformat(),

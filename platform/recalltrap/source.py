@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,18 @@ from pydantic import BaseModel, ValidationError
 from recalltrap.errors import InputError, nearest
 
 Location = tuple[int | str, ...]
+KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number, as in YAML 1.2; PyYAML's 1.1 reads it as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    [*"-+0123456789"],
+)
 
 
 @dataclass
@@ -22,6 +35,11 @@ class Source:
     file: str
     lines: dict[Location, int] = field(default_factory=dict)
     overrides: dict[Location, str] = field(default_factory=dict)
+
+    def override(self, location: Location, text: str) -> None:
+        """From now on this value and all in it come from the command line."""
+        self.overrides[location] = text
+        self.lines = {k: v for k, v in self.lines.items() if k[: len(location)] != location}
 
     def where(self, location: Location) -> str:
         """`file:line` of a value, of the nearest thing around it, or the override that set it."""
@@ -41,7 +59,8 @@ class Source:
         context: str = "",
     ) -> InputError:
         """The first of pydantic's errors as one sentence with file, line, field, value, way out."""
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        first = min(errors, key=lambda item: item["type"] == "missing")  # a typo explains it better
         location = (*prefix, *first["loc"])
         name = ".".join(str(part) for part in location)
         message = first["msg"].removeprefix("Value error, ")
@@ -79,11 +98,11 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Source]:
     source = Source(str(path))
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         if not isinstance(root, yaml.MappingNode):
             raise InputError(f"{path}: a study file is a mapping that begins with `name:`")
-        _collect(root, (), source)
-        content = yaml.safe_load(text)
+        _collect(root, (), source, ())
+        content = _load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read: {error}") from None
     except yaml.YAMLError as error:
@@ -93,12 +112,26 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Source]:
     return dict(content), source
 
 
-def _collect(node: yaml.Node, location: Location, source: Source) -> None:
+def _load(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
+
+
+def _collect(
+    node: yaml.Node, location: Location, source: Source, around: tuple[yaml.Node, ...]
+) -> None:
     source.lines.setdefault(location, node.start_mark.line + 1)
+    name = ".".join(str(part) for part in location)
+    if any(node is outer for outer in around):
+        raise InputError(f"{source.file}:{source.lines[location]}: {name} contains itself")
+    around = (*around, node)
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
-            inner = (*location, key_node.value)
             line = key_node.start_mark.line + 1
+            if key_node.tag not in KEY_TAGS:
+                raise InputError(
+                    f"{source.file}:{line}: a field's name is a word, not {key_node.value!r}"
+                )
+            inner = (*location, key_node.value)
             if inner in source.lines:
                 name = ".".join(str(part) for part in inner)
                 raise InputError(
@@ -106,10 +139,10 @@ def _collect(node: yaml.Node, location: Location, source: Source) -> None:
                     f"(first on line {source.lines[inner]}): keep one"
                 )
             source.lines[inner] = line
-            _collect(value_node, inner, source)
+            _collect(value_node, inner, source, around)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _collect(item, (*location, index), source)
+            _collect(item, (*location, index), source, around)
 
 
 def apply_overrides(content: dict[str, Any], overrides: Sequence[str], source: Source) -> None:
@@ -125,7 +158,7 @@ def apply_overrides(content: dict[str, Any], overrides: Sequence[str], source: S
                 f"-o {override}: write it as field=value, e.g. settings.iterations=300"
             )
         try:
-            value = yaml.safe_load(text)
+            value = _load(text)
         except yaml.YAMLError:
             raise InputError(f"-o {override}: {text!r} is not a YAML value") from None
         parts = path.split(".")
@@ -144,7 +177,7 @@ def apply_overrides(content: dict[str, Any], overrides: Sequence[str], source: S
             if isinstance(settings, dict):
                 settings.pop(parts[-1], None)
         target[parts[-1]] = value
-        source.overrides[tuple(parts)] = override
+        source.override(tuple(parts), override)
 
 
 def _grid(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from recalltrap.errors import InputError
 
 MARKER = "recalltrap-storage.json"
 FORMAT = 1
+MAX_LOCKS = 128  # held at once: each is an open file, and some systems allow 256 of those
 
 
 class Storage:
@@ -66,8 +67,17 @@ class Storage:
         Raises:
             InputError: a folder that holds something else, a newer format, or no right to write.
         """
+        if not self.check_usable():
+            self.write(MARKER, json.dumps({"format": FORMAT}).encode() + b"\n")
+
+    def check_usable(self) -> bool:
+        """Whether this is a storage of ours already; nothing is written.
+
+        Raises:
+            InputError: a folder that holds something else, or a newer format.
+        """
         if self.check_exists():
-            return
+            return True
         entries = self.list(".")
         if entries:
             shown = ", ".join(sorted(entries)[:3])
@@ -75,7 +85,7 @@ class Storage:
                 f"storage {self.location!r} is not a recalltrap storage: it holds {shown} but no "
                 f"{MARKER}. Choose a new or an empty folder with --storage"
             )
-        self.write(MARKER, json.dumps({"format": FORMAT}).encode() + b"\n")
+        return False
 
     def check_exists(self) -> bool:
         """Whether this is a storage of ours, of a format that this version reads."""
@@ -160,7 +170,7 @@ class Storage:
         os.makedirs(self.path("locks"), exist_ok=True)
         acquired = contextlib.ExitStack()
         try:
-            for name in sorted(names):  # one order for everybody: no deadlock
+            for name in sorted(names)[:MAX_LOCKS]:  # one order for everybody: no deadlock
                 lock = filelock.FileLock(self.path(f"locks/{name}"), timeout=wait)
                 acquired.enter_context(lock)
         except filelock.Timeout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from recalltrap.errors import InputError, nearest
 from recalltrap.kinds import Cell, StudyKind
 from recalltrap.orderings import Ordering
 from recalltrap.registry import find_kind, kind_names
-from recalltrap.source import Source
+from recalltrap.source import Location, Source
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 CLAIMS = tuple(f"C{number}" for number in range(1, 15))
@@ -58,9 +59,9 @@ class Study(BaseModel):
     kind: str = Field(description="the kind of study, an installed entry point, e.g. mog")
     question: str = Field(min_length=1, description="shown at the top of the report")
     orderings: tuple[Ordering, ...] = Field(min_length=1)
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seed_list)] = Field(
-        min_length=1, description="a number n for 0..n-1, or a list"
-    )
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, strict=True)], ...], BeforeValidator(_seed_list)
+    ] = Field(min_length=1, description="a number n for 0..n-1, or a list")
     grid: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict, description="axis → values; every axis is a field of the settings"
     )
@@ -117,6 +118,12 @@ class Study(BaseModel):
         for values in itertools.product(*self.grid.values()):
             yield dict(zip(self.grid, values, strict=True))
 
+    @property
+    def size(self) -> int:
+        """How many cells the study has."""
+        points = math.prod(len(values) for values in self.grid.values())
+        return points * len(self.orderings) * len(self.seeds)
+
     def cells(self) -> list[Cell]:
         """Every cell of the study, seeds fastest.
 
@@ -147,18 +154,29 @@ def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
         seen.append(value)
 
 
+def parse_study(content: Mapping[str, Any], source: Source) -> Study:
+    """A study whose settings and grid are not checked against its kind yet.
+
+    Raises:
+        InputError: naming the file, the line, the field, the value and the way out.
+    """
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise source.refuse(error, Study) from None
+
+
 def check_study(content: Mapping[str, Any], source: Source) -> Study:
     """A study from a YAML file's content, with every setting and every grid point checked.
 
     Raises:
         InputError: naming the file, the line, the field, the value and the way out.
     """
-    try:
-        study = Study.model_validate(content)
-    except ValidationError as error:
-        raise source.refuse(error, Study) from None
+    study = parse_study(content, source)
     kind = find_kind(study.kind)
     _check_names(study, kind, source)
+    _check_finite(study.settings, ("settings",), source)
+    _check_finite(study.grid, ("grid",), source)
     try:
         kind.settings.model_validate(study.settings)
     except ValidationError as error:
@@ -174,7 +192,10 @@ def check_study(content: Mapping[str, Any], source: Source) -> Study:
         except ValidationError as error:
             where = f"at the grid point {point}" if point else ""
             raise source.refuse(error, kind.settings, ("settings",), where) from None
-    study.cells()
+    try:
+        study.cells()
+    except InputError as error:
+        raise InputError(f"{source.where(('grid',))}: {error}") from None
     return study
 
 
@@ -189,6 +210,19 @@ def _check_names(study: Study, kind: StudyKind, source: Source) -> None:
                 )
 
 
+def _check_finite(value: Any, location: Location, source: Source) -> None:
+    """Refuse NaN and infinities: they have no stable form to hash."""
+    if isinstance(value, float) and not math.isfinite(value):
+        name = ".".join(str(part) for part in location)
+        raise InputError(f"{source.where(location)}: {name}: {value!r} is not a finite number")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_finite(item, (*location, key), source)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for index, item in enumerate(value):
+            _check_finite(item, (*location, index), source)
+
+
 def _check_value(kind: StudyKind, axis: str, index: int, value: Any, source: Source) -> None:
     """Refuse an axis value that is wrong in itself, at its own line."""
     try:
@@ -197,5 +231,6 @@ def _check_value(kind: StudyKind, axis: str, index: int, value: Any, source: Sou
         own = [item for item in error.errors() if item["loc"][:1] == (axis,)]
         if own:
             raise InputError(
-                f"{source.where(('grid', axis, index))}: grid.{axis} = {value!r}: {own[0]['msg']}"
+                f"{source.where(('grid', axis, index))}: grid.{axis} = {value!r}: "
+                f"{own[0]['msg'].removeprefix('Value error, ')}"
             ) from None

@@ -203,8 +203,8 @@ def read_part_schema(storage: Storage, path: str) -> pa.Schema:
             f"{storage.display(path)} is damaged ({first}). Move it and its namesakes in the other "
             "tables' folders away, and the next `recalltrap run` does its cells again"
         ) from None
-    found = int((schema.metadata or {}).get(_VERSION_KEY, b"0"))
-    if not 1 <= found <= SCHEMA_VERSION:
+    found = (schema.metadata or {}).get(_VERSION_KEY, b"0").decode(errors="replace")
+    if not found.isdecimal() or not 1 <= int(found) <= SCHEMA_VERSION:
         raise InputError(
             f"{storage.display(path)} has schema version {found}, and this version reads "
             f"1 to {SCHEMA_VERSION}: upgrade recalltrap"
