@@ -148,8 +148,9 @@ def reference_groups(
     names = ["recall_p_prime", "recall_p_second", "hit_rate_p_prime", "hit_rate_p_second"]
     groups: dict[bytes, list[GridPoint]] = {}
     numbers: dict[bytes, Array] = {}
-    for point, rows in by_point(reference_rows(outcomes, plan.axes)).items():
-        values = rows[names].to_numpy(dtype=float)
+    found = by_point(reference_rows(outcomes, plan.axes))
+    for point in (point for point in plan.points if point in found):
+        values = found[point][names].to_numpy(dtype=float)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values):
             groups.setdefault(values.tobytes(), []).append(point)

@@ -109,7 +109,7 @@ def _table(frame: pd.DataFrame, order: Sequence[int] | None = None) -> dict[str,
     rows = [[_unbroken(str(value)) for value in row] for row in frame.itertuples(index=False)]
     folded = order is not None and len(rows) > ROWS_SHOWN
     return {
-        "head": list(frame.columns),
+        "head": [str(name).replace("_", "_\u200b") for name in frame.columns],  # may break there
         "words": [
             not all(NUMBER.match(cell) for cell in column) for column in zip(*rows, strict=True)
         ],
