@@ -1,0 +1,112 @@
+"""Turning a shape into a function that advances a block by one iteration: compiled or eager.
+
+`RECALLTRAP_COMPILE=0` forces eager mode, which is also the way without a C++ compiler.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recalltrap_studies.mog import program
+from recalltrap_studies.mog.program import Pairs, Rollout, Settings, Shape, State, Step
+from recalltrap_studies.mog.randoms import draw
+
+log = logging.getLogger(__name__)
+
+
+def choose_device() -> torch.device:
+    """`RECALLTRAP_DEVICE`, or a GPU where there is one."""
+    name = os.environ.get("RECALLTRAP_DEVICE")
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether to compile: not forbidden, and a compiler is there."""
+    if os.environ.get("RECALLTRAP_COMPILE", "1") == "0":
+        return False
+    if device.type != "cpu":
+        return True
+    return any(shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++") if name)
+
+
+def _options(device: torch.device, threads: int, largest_expression: int) -> dict[str, Any]:
+    # Everything along a batch belongs into one loop, whatever the number of operations; small
+    # expressions keep the compiler's own time small.
+    options: dict[str, Any] = {"max_fusion_size": 1024}
+    if device.type == "cpu":
+        # The thread count is compiled in: naming it here makes it part of the cache's key.
+        options |= {
+            "cpp.max_horizontal_fusion_size": 1024,
+            "cpp.threads": threads,
+            "realize_cpu_opcount_threshold": largest_expression,
+        }
+    return options
+
+
+@lru_cache(maxsize=256)
+def _compiled(
+    function: Callable[..., Any], device: torch.device, threads: int, largest_expression: int = 15
+) -> Callable[..., Any]:
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
+    options = _options(device, threads, largest_expression)
+    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
+
+
+@lru_cache(maxsize=256)
+def _functions(shape: Shape) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The iteration of a shape, and what PPO repeats on the same samples."""
+
+    def iterate(state: State, s: Settings, noise: Tensor) -> State | tuple[State, Rollout]:
+        rollout = program.ppo_rollout(state, s, noise)
+        state = program.ppo_update(state, s, rollout, epochs=shape.epochs, first=True)
+        return state if shape.epochs == 1 else (state, rollout)
+
+    single: dict[str, Callable[..., Any]] = {
+        "fit": program.fit_step,
+        "grpo": partial(program.grpo_step, estimator=shape.estimator),
+        "dpo_online": program.dpo_online_step,
+        "dpo_offline": program.dpo_offline_step,
+    }
+    again = partial(program.ppo_update, epochs=shape.epochs, first=False)
+    return single.get(shape.action, iterate), again
+
+
+@lru_cache(maxsize=256)
+def _noise(iterations: int, count: int, planes: int) -> Callable[[Tensor, Tensor], Tensor]:
+    return partial(draw, iterations=iterations, count=count, planes=planes)
+
+
+def noise_function(
+    iterations: int, count: int, planes: int, device: torch.device, *, compiled: bool
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function (keys, first iteration) -> noise, see `randoms.draw`."""
+    function = _noise(iterations, count, planes)
+    if not compiled:
+        return function
+    return _compiled(function, device, torch.get_num_threads(), largest_expression=6)
+
+
+def step_function(shape: Shape, device: torch.device, *, compiled: bool) -> Step:
+    """A function (state, settings, noise or fixed pairs) -> state."""
+    first, again = _functions(shape)
+    if compiled:
+        threads = torch.get_num_threads()
+        first, again = _compiled(first, device, threads), _compiled(again, device, threads)
+
+    def step(state: State, s: Settings, batch: Tensor | Pairs) -> State:
+        if shape.epochs == 1:
+            return State(*first(state, s, batch))
+        state, rollout = first(state, s, batch)
+        for _ in range(shape.epochs - 1):
+            state = again(state, s, rollout)
+        return state
+
+    return step

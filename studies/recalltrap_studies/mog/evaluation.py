@@ -1,0 +1,231 @@
+"""The metrics and curves of finished cells.
+
+All cells of a seed share the ground truth's evaluation samples and the noise behind every model's
+samples, so comparisons are paired. Each model is evaluated once, however many cells name it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from recalltrap.identity import canonical_json
+from recalltrap.kinds import Cell, Evaluation, Node
+from recalltrap.store import ArtifactStore
+from recalltrap.streams import stream
+from recalltrap_studies.mog import references, world
+from recalltrap_studies.mog.models import MODEL_FILE, Array, Model, unpack
+from recalltrap_studies.mog.settings import Evaluate, MogSettings, part_config
+from recalltrap_studies.mog.world import Oracle
+
+REFERENCES = ("p_prime", "p_second")
+
+
+class Value(NamedTuple):
+    """One row of the `metrics` table, without its cell and model."""
+
+    metric: str
+    value: float
+    standard_error: float
+    samples: int
+    scorer: str
+
+
+Curve = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one seed's models are held against under one set of evaluation settings."""
+
+    p_star: Model
+    p_target: Model
+    oracle: Oracle
+    truth_N2: Array  # evaluation samples of p*
+    choice_N: Array  # the noise behind each model's samples
+    normal_N2: Array
+
+    @classmethod
+    def make(cls, settings: Evaluate, seed: int) -> Scene:
+        """Both sets of random numbers come from streams of the seed alone."""
+        p_star = world.p_star(settings, settings)
+        count = settings.evaluation_samples
+        noise = []
+        for name in ("evaluation/p_star", "evaluation/model"):
+            generator = stream(seed, name)
+            noise.append((generator.random(count), generator.standard_normal((count, 2))))
+        truth = p_star.transform(*noise[0])
+        target = world.p_target(settings)
+        return cls(p_star, target, world.oracle(settings), truth, *noise[1])
+
+    def score(self, model: Model) -> list[Value]:
+        """The four metrics of a model, with their standard errors."""
+        samples = model.transform(self.choice_N, self.normal_N2)
+        return [
+            _mean("overall_precision", self.p_star.log_prob(samples), "p_star"),
+            _mean("overall_recall", model.log_prob(self.truth_N2), "model"),
+            _mean("target_precision", self.p_target.log_prob(samples), "p_target"),
+            _mean("reward", self.oracle(samples), "oracle"),
+        ]
+
+
+def _mean(metric: str, values_N: Array, scorer: str) -> Value:
+    count = len(values_N)
+    error = float(values_N.std(ddof=1)) / math.sqrt(count)
+    return Value(metric, float(values_N.mean()), error, count, scorer)
+
+
+class Evaluator:
+    """Evaluates each model once; what it keeps is only valid with one store."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self.store = store
+        self._loaded: dict[str, tuple[Model, Curve]] = {}
+        self._scenes: dict[tuple[str, int], Scene] = {}
+        self._scores: dict[tuple[str, int, str], list[Value]] = {}
+        self._anchors: dict[tuple[str, int, str], tuple[float, int, float, int]] = {}
+        self._optima: dict[tuple[str, int, str, float], references.Optimum] = {}
+
+    def model(self, node: Node) -> Model:
+        """The model of a node."""
+        return self._load(node)[0]
+
+    def curve(self, node: Node) -> Curve:
+        """The training curve of a node: `step` and one array for each metric."""
+        return self._load(node)[1]
+
+    def _load(self, node: Node) -> tuple[Model, Curve]:
+        if node.id not in self._loaded:
+            self._loaded[node.id] = unpack(self.store.read(node, MODEL_FILE))
+        return self._loaded[node.id]
+
+    def values(self, cell: Cell, names: Sequence[str]) -> list[tuple[str, Value]]:
+        """(model, value) for the cell's models among `names`."""
+        settings = cell.settings
+        assert isinstance(settings, MogSettings)
+        key = (canonical_json(part_config(settings, Evaluate)).decode(), cell.seed)
+        if key not in self._scenes:
+            self._scenes[key] = Scene.make(settings, cell.seed)
+        scene = self._scenes[key]
+        rows = []
+        for name in names:
+            if name not in cell.models:
+                continue
+            node = cell.models[name]
+            rows += [(name, value) for value in self._score(key, scene, node)]
+            if name in REFERENCES:
+                values = self._anchor(key, scene, node, settings.kl_weight)
+                rows += [(name, value) for value in values]
+        return rows
+
+    def _score(self, key: tuple[str, int], scene: Scene, node: Node) -> list[Value]:
+        if (*key, node.id) not in self._scores:
+            self._scores[*key, node.id] = scene.score(self.model(node))
+        return self._scores[*key, node.id]
+
+    def _anchor(
+        self, key: tuple[str, int], scene: Scene, node: Node, kl_weight: float
+    ) -> list[Value]:
+        """What the model decides as a reference, before any alignment."""
+        model = self.model(node)
+        if (*key, node.id) not in self._anchors:
+            hits = references.hit_rate(model, scene.oracle)
+            self._anchors[*key, node.id] = (
+                *hits,
+                *references.kl_from_target(model, scene.p_target),
+            )
+        hit, hit_points, kl, kl_points = self._anchors[*key, node.id]
+        if (*key, node.id, kl_weight) not in self._optima:
+            best = references.optimum(model, scene.oracle, scene.p_target, kl_weight)
+            self._optima[*key, node.id, kl_weight] = best
+        best = self._optima[*key, node.id, kl_weight]
+        return [
+            Value("hit_rate", hit, 0.0, hit_points, "quadrature"),
+            Value("kl_penalty_at_target", kl_weight * kl, 0.0, kl_points, "quadrature"),
+            Value("optimum_reward", best.reward, 0.0, best.points, "quadrature"),
+            Value(
+                "optimum_target_precision", best.target_precision, 0.0, best.points, "quadrature"
+            ),
+        ]
+
+
+def _metrics(cells: Sequence[Cell], names: Sequence[str], evaluator: Evaluator) -> pa.Table:
+    ids: list[str] = []
+    models: list[str] = []
+    values: list[Value] = []
+    for cell in cells:
+        rows = evaluator.values(cell, names)
+        ids += [cell.id] * len(rows)
+        models += [model for model, _ in rows]
+        values += [value for _, value in rows]
+    columns = zip(*values, strict=True) if values else ((),) * len(Value._fields)
+    data: dict[str, Any] = {"cell_id": ids, "model": models}
+    return pa.table(
+        data | dict(zip(Value._fields, columns, strict=True)),
+        schema=pa.schema(
+            [
+                ("cell_id", pa.string()),
+                ("model", pa.string()),
+                ("metric", pa.string()),
+                ("value", pa.float64()),
+                ("standard_error", pa.float64()),
+                ("samples", pa.int64()),
+                ("scorer", pa.string()),
+            ]
+        ),
+    )
+
+
+def _curves(cells: Sequence[Cell], evaluator: Evaluator) -> pa.Table:
+    """Curves of all stages that led to each cell's final model, and of p''."""
+    pieces: list[tuple[int, str, str, np.ndarray, np.ndarray]] = []
+    for index, cell in enumerate(cells):
+        seen: Counter[str] = Counter()
+        for node in cell.nodes:
+            seen[node.stage] += 1
+            count = seen[node.stage]
+            stage = node.stage if count == 1 else f"{node.stage}-{count}"
+            curve = evaluator.curve(node)
+            pieces += [
+                (index, stage, metric, curve["step"], values)
+                for metric, values in curve.items()
+                if metric != "step"
+            ]
+    return pa.table(
+        {
+            "cell_id": _repeat([cells[piece[0]].id for piece in pieces], pieces),
+            "stage": _repeat([piece[1] for piece in pieces], pieces),
+            "step": pa.array(_joined([piece[3] for piece in pieces], np.int64)),
+            "metric": _repeat([piece[2] for piece in pieces], pieces),
+            "value": pa.array(_joined([piece[4] for piece in pieces], np.float64)),
+        }
+    )
+
+
+def _repeat(names: list[str], pieces: Sequence[tuple[Any, ...]]) -> pa.Array:
+    """Each piece's name, once for each of its points."""
+    lengths = [len(piece[3]) for piece in pieces]
+    indices = pa.array(np.repeat(np.arange(len(names)), lengths))
+    return pa.array(names, pa.string()).take(indices)
+
+
+def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype)
+
+
+def evaluate(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+    """All metrics and curves of finished cells."""
+    evaluator = Evaluator(store)
+    metrics = _metrics(cells, (*REFERENCES, "p_prime_aligned", "final"), evaluator)
+    return Evaluation(metrics, _curves(cells, evaluator))
+
+
+def evaluate_references(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+    """The metrics of p' and p'' alone."""
+    return Evaluation(_metrics(cells, REFERENCES, Evaluator(store)))

@@ -1,0 +1,254 @@
+"""Building artifacts: rows into blocks of one width, blocks through the program, models out.
+
+Blocks are padded to `WIDTH` rows, so that shapes, kernels and numbers don't depend on how many
+rows run together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recalltrap.identity import canonical_json
+from recalltrap.kinds import Node, NodeFailure, Progress
+from recalltrap.store import ArtifactStore, Cost
+from recalltrap_studies.mog import program
+from recalltrap_studies.mog.compilation import (
+    can_compile,
+    choose_device,
+    noise_function,
+    step_function,
+)
+from recalltrap_studies.mog.models import MODEL_FILE, Array, Model, pack, unpack
+from recalltrap_studies.mog.program import MEASURES, REWARD_MEASURES, Pairs, Settings
+from recalltrap_studies.mog.randoms import PLANES, Noise
+from recalltrap_studies.mog.rows import (
+    Row,
+    Tensors,
+    flops_spent,
+    make_row,
+    samples_drawn,
+    to_model,
+)
+
+WIDTH = 20
+"""Rows of a block."""
+
+NOISE = 10
+"""Iterations whose noise is drawn at once."""
+
+CHUNK = 100
+"""Iterations between two points of a curve; each point is the mean over them."""
+
+
+def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
+    """Execute nodes of one stage; see `recalltrap.kinds.StudyKind.build`."""
+    device = choose_device()
+    blocks = [Block(rows, device) for rows in into_blocks(collect(nodes, store))]
+    total = sum(block.length for block in blocks)
+    done = 0
+    for block in blocks:
+        for step, metrics, failures in block.run(store):
+            yield Progress(nodes[0].stage, done + step, total, metrics, failures)
+        done += block.length
+
+
+def collect(nodes: Sequence[Node], store: ArtifactStore) -> list[Row]:
+    """One row for all nodes that differ in length alone."""
+    models: dict[str, Model] = {}
+
+    def read(node: Node) -> Model:
+        if node.id not in models:
+            models[node.id] = unpack(store.read(node, MODEL_FILE))[0]
+        return models[node.id]
+
+    rows: dict[bytes, Row] = {}
+    for node in nodes:
+        identity = {k: v for k, v in node.config.items() if k != node.length_field}
+        parents = [parent.id for parent in node.parents]
+        key = canonical_json([node.stage, node.seed, identity, parents, node.version])
+        if key not in rows:
+            rows[key] = make_row(node, canonical_json(node.config).decode(), read)
+        rows[key].snapshots[_length(node)] = node
+    return list(rows.values())
+
+
+def _length(node: Node) -> int:
+    field = node.length_field or f"{node.stage}_iterations"
+    return int(node.config[field])
+
+
+def into_blocks(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of equal shape and similar length together, `WIDTH` at most."""
+    groups: dict[tuple[object, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.shape, row.pairs), []).append(row)
+    blocks = []
+    for group in groups.values():
+        group.sort(key=lambda row: -row.length)
+        blocks += [group[i : i + WIDTH] for i in range(0, len(group), WIDTH)]
+    return blocks
+
+
+@dataclass
+class Curve:
+    """A block's record: the steps, and the measures' means since the step before."""
+
+    names: list[str]
+    steps: list[int]
+    values: list[Array]  # each [R, M]
+
+    def of(self, row: int, step: int, last: Array) -> dict[str, np.ndarray]:
+        """The curve of one row up to `step`, where the mean is `last` [M]."""
+        steps = [s for s in self.steps if s < step] + [step]
+        points = np.stack([v[row] for v in self.values[: len(steps) - 1]] + [last])
+        columns = dict(zip(self.names, points.T, strict=True))
+        if "reward_square" in columns:
+            square = columns.pop("reward_square")
+            columns["reward_sd"] = np.sqrt(np.maximum(square - columns["reward"] ** 2, 0.0))
+        curve = {name: values.astype(np.float32) for name, values in columns.items()}
+        return {"step": np.asarray(steps, dtype=np.int64), **curve}
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.cpu().numpy().astype(np.float64)
+
+
+Event = tuple[int, dict[str, float], tuple[NodeFailure, ...]]
+
+
+class Block:
+    """Up to `WIDTH` rows advancing together."""
+
+    def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
+        self.rows = list(rows)
+        self.device = device
+        self.shape = rows[0].shape
+        self.compiled = can_compile(device)
+        self.length = max(row.length for row in rows)
+        names = list(MEASURES[self.shape.action])
+        self.monitored = self.shape.action == "dpo_offline"
+        self.curve = Curve([*REWARD_MEASURES, *names] if self.monitored else names, [], [])
+
+    def run(self, store: ArtifactStore) -> Iterator[Event]:
+        """Advance to the end, storing each row's model at its lengths."""
+        tensors = Tensors(self.rows + [self.rows[0]] * (WIDTH - len(self.rows)), self.device)
+        state, settings = tensors.state(), tensors.settings()
+        step = step_function(self.shape, self.device, compiled=self.compiled)
+        batch_of = self._batches(tensors, settings)
+        monitor = self._noise(tensors.keys("monitor"), self.shape.batch, 1)
+        seconds, at = 0.0, 0
+        for stop in self._stops():
+            began = time.perf_counter()
+            with torch.no_grad():
+                for i in range(at, stop):
+                    state = step(state, settings, batch_of(i))
+                since = stop - (self.curve.steps[-1] if self.curve.steps else 0)
+                record = state.record / since
+                if self.monitored:
+                    fresh = program.reward_measures(state.params, settings, monitor(stop))
+                    record = torch.cat([fresh, record], 1)
+                params, means = (_array(t) for t in (state.params, record))
+            seconds += time.perf_counter() - began
+            at = stop
+            failures = self._store(store, stop, params, means, seconds)
+            if stop % CHUNK == 0:
+                self.curve.steps.append(stop)
+                self.curve.values.append(means)
+                state = state._replace(record=torch.zeros_like(state.record))
+            yield stop, self._metrics(means), failures
+
+    def _stops(self) -> list[int]:
+        snapshots = {length for row in self.rows for length in row.snapshots}
+        return sorted(snapshots | set(range(CHUNK, self.length, CHUNK)))
+
+    def _noise(self, keys: Tensor, count: int, at_once: int) -> Callable[[int], Tensor]:
+        """Iteration -> noise; `at_once` iterations are drawn together."""
+        compiled = self.compiled and at_once > 1
+        planes = PLANES if self.shape.paired else PLANES - 1
+        draw = noise_function(at_once, count, planes, self.device, compiled=compiled)
+        drawn: dict[int, Tensor] = {}
+
+        def noise(iteration: int) -> Tensor:
+            block = iteration // at_once
+            if block not in drawn:
+                drawn.clear()
+                start = torch.tensor(block * at_once, dtype=torch.int32, device=self.device)
+                drawn[block] = draw(keys, start)
+            return drawn[block][iteration % at_once]
+
+        return noise
+
+    def _batches(self, tensors: Tensors, settings: Settings) -> Callable[[int], Tensor | Pairs]:
+        """Iteration -> its noise, or its minibatch of the fixed pairs."""
+        keys, batch = tensors.keys("sampling"), self.shape.batch
+        count = self.rows[0].pairs
+        if not count:
+            return self._noise(keys, 2 * batch if self.shape.paired else batch, NOISE)
+        noise = Noise(*self._noise(keys, 2 * count, 1)(0))
+        with torch.no_grad():
+            (x, y, delta, sign), _ = program.labelled_pairs(settings.source, settings, noise)
+        both = (t.reshape(WIDTH, 2, -1, batch).permute(2, 0, 1, 3) for t in (x, y))
+        x, y = (t.reshape(-1, WIDTH, 2 * batch) for t in both)
+        delta, sign = (
+            t.reshape(WIDTH, -1, batch).transpose(0, 1).contiguous() for t in (delta, sign)
+        )
+        minibatches = [Pairs(*parts) for parts in zip(x, y, delta, sign, strict=True)]
+        return lambda iteration: minibatches[iteration % len(minibatches)]
+
+    def _store(
+        self, store: ArtifactStore, stop: int, params: Array, means: Array, seconds: float
+    ) -> tuple[NodeFailure, ...]:
+        failures = []
+        for index, row in enumerate(self.rows):
+            node = row.snapshots.get(stop)
+            if node is None:
+                continue
+            if not np.isfinite(params[index]).all():
+                failures.append(NodeFailure(node, "nan", self._diverged(row, index, stop)))
+                continue
+            files = {
+                MODEL_FILE: pack(to_model(params[index]), self.curve.of(index, stop, means[index]))
+            }
+            store.put(node, files, self._cost(row, stop, seconds / len(self.rows)))
+        return tuple(failures)
+
+    def _diverged(self, row: Row, index: int, stop: int) -> str:
+        finite = [
+            s
+            for s, v in zip(self.curve.steps, self.curve.values, strict=True)
+            if np.isfinite(v[index]).all()
+        ]
+        return (
+            f"the parameters of {row.stage} with seed {row.seed} stopped being finite between "
+            f"iterations {max(finite, default=0)} and {stop}; learning_rate is "
+            f"{row.part.learning_rate}"
+        )
+
+    def _cost(self, row: Row, iterations: int, seconds: float) -> Cost:
+        return Cost(
+            wall_seconds=seconds,
+            device_seconds=seconds,
+            tokens=samples_drawn(row.part, iterations),
+            flops=flops_spent(row, iterations),
+            device=str(self.device),
+            workers=1,
+        )
+
+    def _metrics(self, means: Array) -> dict[str, float]:
+        """Mean and deviation over rows of each measure."""
+        rows = means[: len(self.rows)]
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if not len(rows):
+            return {}
+        centre, deviation = rows.mean(axis=0), rows.std(axis=0)
+        metrics: dict[str, float] = {}
+        for i, name in enumerate(self.curve.names):
+            if name != "reward_square":
+                metrics |= {f"{name}_mean": float(centre[i]), f"{name}_sd": float(deviation[i])}
+        return metrics

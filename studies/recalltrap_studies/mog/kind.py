@@ -1,0 +1,133 @@
+"""The kind of study: cells as graphs of stages. Light to import; the tensor program is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
+from recalltrap.orderings import Ordering
+from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, MogSettings, Sft, part_config
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from recalltrap.store import ArtifactStore
+
+VERSIONS = {"sft": 1, "distill": 1, "align": 1}
+"""Bumped when a stage's numbers change their meaning."""
+EVALUATION_VERSION = 1
+
+SHAPING = (
+    "covariance",
+    "batch_size",
+    "p_prime_components",
+    "student_components",
+    "algorithm",
+    "ppo_epochs",
+    "kl_estimator",
+    "offline_pairs",
+)
+"""Settings that rows must share to advance together."""
+
+
+class MogKind:
+    """The mixture-of-Gaussians study; implements `recalltrap.kinds.StudyKind`."""
+
+    name = "mog"
+    settings: type[BaseModel] = MogSettings
+    studies = Path(__file__).with_name("named")
+
+    def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
+        """The cell's graph: p', p'' and the final model, whatever the ordering."""
+        assert isinstance(settings, MogSettings)
+        p_prime = Node("sft", seed, part_config(settings, Sft), version=VERSIONS["sft"])
+        models = {"p_prime": p_prime, "p_second": _distill(p_prime, settings)}
+        current = p_prime
+        for step in ordering.stages:
+            if step == "distill":
+                current = _distill(current, settings)
+            else:
+                reference = p_prime if step == "align@p'" else current
+                aligned = _align(current, reference, settings)
+                if current is p_prime:
+                    models["p_prime_aligned"] = aligned
+                current = aligned
+        models["final"] = current
+        return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION)
+
+    def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
+        """Execute nodes of one stage; see `StudyKind.build`."""
+        from recalltrap_studies.mog.execution import build
+
+        return build(nodes, store)
+
+    def evaluate(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+        """All metrics and curves of finished cells."""
+        from recalltrap_studies.mog.evaluation import evaluate
+
+        return evaluate(cells, store)
+
+    def evaluate_references(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+        """The metrics of p' and p'' alone."""
+        from recalltrap_studies.mog.evaluation import evaluate_references
+
+        return evaluate_references(cells, store)
+
+    def estimate(self, node: Node) -> Estimate:
+        """Seconds on one core from a measured rate, without compilation; bytes of the artifact."""
+        config = node.config
+        length = int(config[node.length_field or f"{node.stage}_iterations"])
+        batch = config["batch_size"] * (2 if str(config.get("algorithm")).startswith("dpo") else 1)
+        work = batch * _components(node) * config.get("ppo_epochs", 1)
+        seconds = length * (ROW_SECONDS + work * SAMPLE_SECONDS)
+        return Estimate(seconds, 900 + 60 * _components(node) + 30 * (length // 100))
+
+    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
+        """p* as a mixture's `logits`, `means` and `cholesky`."""
+        from recalltrap_studies.mog.world import p_star
+
+        assert isinstance(settings, MogSettings)
+        model = p_star(settings, settings)
+        return {"logits": model.logits, "means": model.means, "cholesky": model.cholesky}
+
+    def pack_shape(self, cell: Cell) -> str:
+        """The settings that decide tensor shapes, as JSON."""
+        shapes = [len(cell.factors["targets"]), *(cell.factors[name] for name in SHAPING)]
+        return json.dumps(shapes)
+
+
+ROW_SECONDS = 3e-6
+SAMPLE_SECONDS = 6e-9
+"""A row's iteration costs the first, and the second for each sample and component (measured on a
+core of an AMD EPYC with AVX-512, compiled)."""
+
+
+def _components(node: Node) -> int:
+    own = node.config.get("p_prime_components") or node.config.get("student_components")
+    return int(own) if own else _components(node.parents[0])
+
+
+def _distill(teacher: Node, settings: MogSettings) -> Node:
+    config = part_config(settings, Distill)
+    return Node("distill", teacher.seed, config, (teacher,), VERSIONS["distill"])
+
+
+def _align(start: Node, reference: Node, settings: MogSettings) -> Node:
+    config = part_config(settings, ALIGNMENTS[settings.algorithm])
+    return Node(
+        "align",
+        start.seed,
+        config,
+        (start, reference),
+        VERSIONS["align"],
+        length_field="iterations",
+    )
+
+
+KIND = MogKind()
