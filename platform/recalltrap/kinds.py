@@ -217,7 +217,8 @@ class StudyKind(Protocol):
         ...
 
     def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
-        """p* as a mixture's `logits` [K], `means` [K, 2], `cholesky` [K, 3], or None."""
+        """p* for drawing: `logits` [K], `means` [K, 2], `cholesky` [K, 3] and the centres of the
+        targets, `targets` [T, 2]; None for a kind that can't be drawn in the plane."""
         ...
 
     def pack_shape(self, cell: Cell) -> str:

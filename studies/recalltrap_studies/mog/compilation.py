@@ -39,8 +39,8 @@ def can_compile(device: torch.device) -> bool:
 
 def _options(device: torch.device, threads: int, largest_expression: int) -> dict[str, Any]:
     # Everything along a batch belongs into one loop, whatever the number of operations; small
-    # expressions keep the compiler's own time small.
-    options: dict[str, Any] = {"max_fusion_size": 1024}
+    # expressions keep the compiler's own time small. One kernel a program needs no pool of workers.
+    options: dict[str, Any] = {"max_fusion_size": 1024, "compile_threads": 1}
     if device.type == "cpu":
         # The thread count is compiled in: naming it here makes it part of the cache's key.
         options |= {
@@ -96,17 +96,25 @@ def noise_function(
 
 def step_function(shape: Shape, device: torch.device, *, compiled: bool) -> Step:
     """A function (state, settings, noise or fixed pairs) -> state."""
-    first, again = _functions(shape)
+    first, _ = _functions(shape)
     if compiled:
-        threads = torch.get_num_threads()
-        first, again = _compiled(first, device, threads), _compiled(again, device, threads)
+        first = _compiled(first, device, torch.get_num_threads())
+    if shape.epochs == 1:
+        return lambda state, s, batch: State(*first(state, s, batch))
+    again = repeated_function(shape, device, compiled=compiled)
 
     def step(state: State, s: Settings, batch: Tensor | Pairs) -> State:
-        if shape.epochs == 1:
-            return State(*first(state, s, batch))
         state, rollout = first(state, s, batch)
         for _ in range(shape.epochs - 1):
             state = again(state, s, rollout)
         return state
 
     return step
+
+
+def repeated_function(
+    shape: Shape, device: torch.device, *, compiled: bool
+) -> Callable[[State, Settings, Rollout], State]:
+    """A further update of PPO on the same samples."""
+    _, again = _functions(shape)
+    return _compiled(again, device, torch.get_num_threads()) if compiled else again

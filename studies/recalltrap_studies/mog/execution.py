@@ -140,7 +140,7 @@ class Block:
         tensors = Tensors(self.rows + [self.rows[0]] * (WIDTH - len(self.rows)), self.device)
         state, settings = tensors.state(), tensors.settings()
         step = step_function(self.shape, self.device, compiled=self.compiled)
-        batch_of = self._batches(tensors, settings)
+        batch_of = self.batches(tensors, settings)
         monitor = self._noise(tensors.keys("monitor"), self.shape.batch, 1)
         seconds, at = 0.0, 0
         for stop in self._stops():
@@ -184,7 +184,7 @@ class Block:
 
         return noise
 
-    def _batches(self, tensors: Tensors, settings: Settings) -> Callable[[int], Tensor | Pairs]:
+    def batches(self, tensors: Tensors, settings: Settings) -> Callable[[int], Tensor | Pairs]:
         """Iteration -> its noise, or its minibatch of the fixed pairs."""
         keys, batch = tensors.keys("sampling"), self.shape.batch
         count = self.rows[0].pairs
@@ -236,9 +236,14 @@ class Block:
             device_seconds=seconds,
             tokens=samples_drawn(row.part, iterations),
             flops=flops_spent(row, iterations),
-            device=str(self.device),
+            device=self._device_name(),
             workers=1,
         )
+
+    def _device_name(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return self.device.type
 
     def _metrics(self, means: Array) -> dict[str, float]:
         """Mean and deviation over rows of each measure."""

@@ -89,12 +89,13 @@ class MogKind:
         return Estimate(seconds, 900 + 60 * _components(node) + 30 * (length // 100))
 
     def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
-        """p* as a mixture's `logits`, `means` and `cholesky`."""
-        from recalltrap_studies.mog.world import p_star
+        """p* as a mixture's `logits`, `means` and `cholesky`, and the target centres [T, 2]."""
+        from recalltrap_studies.mog.world import oracle, p_star
 
         assert isinstance(settings, MogSettings)
         model = p_star(settings, settings)
-        return {"logits": model.logits, "means": model.means, "cholesky": model.cholesky}
+        mixture = {"logits": model.logits, "means": model.means, "cholesky": model.cholesky}
+        return {**mixture, "targets": oracle(settings).targets}
 
     def pack_shape(self, cell: Cell) -> str:
         """The settings that decide tensor shapes, as JSON."""

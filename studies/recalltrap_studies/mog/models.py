@@ -108,4 +108,5 @@ def unpack(data: bytes) -> tuple[Model, dict[str, npt.NDArray[np.generic]]]:
     except Exception as error:
         raise InputError(f"not a stored mixture: {error}") from error
     prefix = "curve."
-    return model, {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+    curves = sorted(name for name in tensors if name.startswith(prefix))  # the file has no order
+    return model, {name[len(prefix) :]: tensors[name] for name in curves}

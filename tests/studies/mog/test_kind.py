@@ -1,0 +1,157 @@
+"""The kind: graphs of stages, tables, estimates, and that importing it stays light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from recalltrap.kinds import Cell, NodeFailure
+from recalltrap.orderings import STANDARD
+from recalltrap.registry import find_kind
+from recalltrap.store import ArtifactStore
+from recalltrap_studies.mog import KIND
+from recalltrap_studies.mog.settings import MogSettings
+
+Make = Callable[..., Cell]
+Build = Callable[[Sequence[Cell], ArtifactStore], list[NodeFailure]]
+
+SMALL = {
+    "sft_iterations": 10,
+    "distill_iterations": 10,
+    "iterations": 8,
+    "batch_size": 32,
+    "evaluation_samples": 64,
+}
+
+
+def test_importing_and_planning_need_no_torch() -> None:
+    code = (
+        "import sys; from recalltrap_studies.mog import KIND; "
+        "from recalltrap.orderings import Ordering; "
+        "c = KIND.cell(Ordering.model_validate('A-K'), KIND.settings(), 0); c.id; "
+        "KIND.pack_shape(c); [KIND.estimate(n) for n in c.nodes]; KIND.ground_truth(c.settings); "
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
+
+
+def test_registered() -> None:
+    assert find_kind("mog") is KIND
+
+
+@pytest.mark.parametrize(
+    ("ordering", "stages"),
+    [
+        ("K-A", ["sft", "distill", "align"]),
+        ("A-K", ["sft", "align", "distill"]),
+        ("A", ["sft", "align"]),
+        ("K", ["sft", "distill"]),
+        ("K-A@p'", ["sft", "distill", "align"]),
+        ("K-A-K", ["sft", "distill", "align", "distill"]),
+    ],
+)
+def test_graph_of_each_ordering(ordering: str, stages: list[str], make_cell: Make) -> None:
+    cell = make_cell(ordering)
+    chain, node = [], cell.models["final"]
+    while True:
+        chain.append(node.stage)
+        if not node.parents:
+            break
+        node = node.parents[0]
+    assert chain[::-1] == stages
+    assert set(cell.models) - {"p_prime_aligned"} == {"p_prime", "p_second", "final"}
+    assert ("p_prime_aligned" in cell.models) == (stages[1] == "align")
+
+
+def test_reference_of_an_alignment(make_cell: Make) -> None:
+    own, control = make_cell("K-A"), make_cell("K-A@p'")
+    start, reference = own.models["final"].parents
+    assert start is reference
+    start, reference = control.models["final"].parents
+    assert start.id == own.models["p_second"].id
+    assert reference.id == own.models["p_prime"].id
+    assert own.models["final"].id != control.models["final"].id
+
+
+def test_identity_ignores_what_a_stage_does_not_read(make_cell: Make) -> None:
+    ppo, other = make_cell("K-A"), make_cell("K-A", kl_estimator="k3", evaluation_samples=99)
+    assert ppo.models["final"].id == other.models["final"].id
+    assert ppo.id != other.id
+    assert make_cell("K-A", kl_weight=2.0).models["p_second"].id == ppo.models["p_second"].id
+    assert make_cell("K-A", kl_weight=2.0).models["final"].id != ppo.models["final"].id
+
+
+def test_tables(make_cell: Make, store: ArtifactStore, build_all: Build) -> None:
+    cells = [make_cell(name, 0, **SMALL) for name in STANDARD]
+    assert build_all(cells, store) == []
+    evaluation = KIND.evaluate(cells, store)
+    frame = evaluation.metrics.to_pandas()
+    assert set(frame.cell_id) == {cell.id for cell in cells}
+    counts = frame.groupby(["cell_id", "model"]).size().unstack()
+    assert (counts.p_prime == 8).all()
+    assert (counts.p_second == 8).all()
+    assert (counts.final == 4).all()
+    assert counts.p_prime_aligned.notna().sum() == 2
+    assert np.isfinite(frame.value).all()
+    quadrature = frame[frame.scorer == "quadrature"]
+    assert set(quadrature.model) == {"p_prime", "p_second"}
+    assert (quadrature.standard_error == 0).all()
+    assert (frame[frame.scorer != "quadrature"].samples == 64).all()
+    assert evaluation.curves is not None
+    curves = evaluation.curves.to_pandas()
+    assert set(curves[curves.cell_id == cells[-1].id].stage) == {
+        "sft", "distill", "align", "distill-2",
+    }  # fmt: skip
+    assert {"reward", "reward_sd", "kl", "loss", "clip_fraction"} == set(
+        curves[curves.stage == "align"].metric
+    )
+
+
+def test_references_need_no_alignment(
+    make_cell: Make, store: ArtifactStore, build_all: Build
+) -> None:
+    cell, reference = make_cell("K-A", 0, **SMALL), make_cell("K", 0, **SMALL)
+    build_all([reference], store)
+    few = KIND.evaluate_references([cell], store).metrics.to_pandas()
+    assert set(few.model) == {"p_prime", "p_second"}
+    all_of_them = KIND.evaluate([reference], store).metrics.to_pandas()
+    same = all_of_them[all_of_them.model != "final"].drop(columns="cell_id")
+    assert few.drop(columns="cell_id").equals(same.reset_index(drop=True))
+
+
+def test_standard_errors_are_those_of_the_mean(
+    make_cell: Make, store: ArtifactStore, build_all: Build
+) -> None:
+    few, many = (make_cell("K", 0, **{**SMALL, "evaluation_samples": n}) for n in (400, 40_000))
+    build_all([few], store)
+    for metric in ("overall_precision", "overall_recall", "target_precision", "reward"):
+        a, b = (
+            row.iloc[0]
+            for row in (
+                frame[(frame.model == "p_prime") & (frame.metric == metric)]
+                for frame in (KIND.evaluate([c], store).metrics.to_pandas() for c in (few, many))
+            )
+        )
+        assert abs(a.value - b.value) < 5 * a.standard_error
+        assert 5 < a.standard_error / b.standard_error < 20
+
+
+def test_pack_shapes_and_estimates(make_cell: Make) -> None:
+    base = make_cell("K-A")
+    assert KIND.pack_shape(base) == KIND.pack_shape(make_cell("A-K", 9, kl_weight=3.0))
+    assert KIND.pack_shape(base) != KIND.pack_shape(make_cell("K-A", student_components=3))
+    node = base.models["final"]
+    long = make_cell("K-A", iterations=22_000).models["final"]
+    assert 9 < KIND.estimate(long).seconds / KIND.estimate(node).seconds < 11
+
+
+def test_ground_truth_is_p_star() -> None:
+    truth = KIND.ground_truth(MogSettings())
+    assert truth is not None
+    assert {name: array.shape for name, array in truth.items()} == {
+        "logits": (8,), "means": (8, 2), "cholesky": (8, 3), "targets": (1, 2),
+    }  # fmt: skip

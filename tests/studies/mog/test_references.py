@@ -1,0 +1,121 @@
+"""Quadratures against closed forms, brute force and their own refinement."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from recalltrap_studies.mog import quadrature
+from recalltrap_studies.mog.models import Model, isotropic
+from recalltrap_studies.mog.references import hit_rate, kl_from_target, optimum
+from recalltrap_studies.mog.settings import MogSettings
+from recalltrap_studies.mog.world import Oracle, oracle, p_target
+
+SETTINGS = MogSettings()
+ORACLE, TARGET = oracle(SETTINGS), p_target(SETTINGS)
+
+
+def random_model(seed: int, *, full: bool = False) -> Model:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 7))
+    scale = 10 ** rng.uniform(-2, 0, (count, 2))
+    shear = full * rng.standard_normal(count) * scale[:, 1]
+    cholesky = np.stack([scale[:, 0], shear, scale[:, 1]], axis=1)
+    return Model(rng.standard_normal(count), rng.uniform(-1.5, 1.5, (count, 2)), cholesky)
+
+
+@pytest.mark.parametrize("kl_weight", [0.02, 0.5, 4.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_halving_the_step_changes_nothing(seed: int, kl_weight: float) -> None:
+    model = random_model(seed, full=seed % 2 == 1)
+    coarse, fine = (optimum(model, ORACLE, TARGET, kl_weight, refine) for refine in (1, 2))
+    assert abs(coarse.reward - fine.reward) < 1e-3
+    assert abs(coarse.target_precision - fine.target_precision) < 1e-2
+    assert fine.points > coarse.points
+
+
+def test_optimum_against_brute_force() -> None:
+    model = isotropic(np.array([[-1.0, 0.5], [0.6, -0.4]]), 0.1)
+    axis = np.linspace(-4, 4, 1601)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    log_mass = model.log_prob(grid) + ORACLE(grid) / 0.7
+    mass = np.exp(log_mass - log_mass.max())
+    expected = float((mass * ORACLE(grid)).sum() / mass.sum())
+    assert abs(optimum(model, ORACLE, TARGET, 0.7).reward - expected) < 1e-4
+
+
+def test_a_wide_reward_tilts_a_gaussian_into_a_gaussian() -> None:
+    """R = h exp(-a d^2) is h - h a d^2 for small a, so pi* is Gaussian in closed form."""
+    wide = Oracle(np.zeros((1, 2)), height=100.0, sharpness=1e-5)
+    model, mean = isotropic(np.array([[1.0, -2.0]]), 0.3), np.array([1.0, -2.0])
+    precision = 1 / 0.3 + 2 * 100.0 * 1e-5 / 0.002
+    centre = mean / 0.3 / precision
+    expected = 100.0 * (1 - 1e-5 * (2 / precision + (centre**2).sum()))
+    assert abs(optimum(model, wide, TARGET, 0.002).reward - expected) < 1e-4
+
+
+def test_limits_in_the_kl_weight() -> None:
+    model = random_model(3)
+    nodes = quadrature.nodes(model, ORACLE, 1e6)
+    untilted = float((nodes.probability * nodes.reward).sum())
+    heavy = optimum(model, ORACLE, TARGET, 1e6)
+    assert abs(heavy.log_partition) < 1e-4
+    assert abs(heavy.reward - untilted) < 1e-4
+    samples = model.transform(
+        np.random.default_rng(0).random(200_000),
+        np.random.default_rng(1).standard_normal((200_000, 2)),
+    )
+    assert abs(heavy.reward - ORACLE(samples).mean()) < 0.03
+    round_model = isotropic(np.array([[-1.0, 1.0]]), 0.05)
+    light = [optimum(round_model, ORACLE, TARGET, beta).reward for beta in (1.0, 0.1, 0.01, 1e-3)]
+    assert light == sorted(light)
+    assert light[-1] > 9.99
+
+
+def test_log_partition_is_the_maximum_of_eq_1() -> None:
+    """beta log Z = E[R] - beta KL(pi* || pi) at the optimum."""
+    model = random_model(5)
+    nodes = quadrature.nodes(model, ORACLE, 2.0)
+    p = nodes.probability
+    log_ratio = nodes.reward / 2.0 - nodes.log_partition
+    objective = (p * nodes.reward).sum() - 2.0 * (p * log_ratio).sum()
+    assert abs(objective - 2.0 * nodes.log_partition) < 1e-9
+    assert float((p * log_ratio).sum()) > 0
+
+
+@pytest.mark.parametrize("variance", [0.05, 0.002])
+def test_hit_rate_of_a_centred_gaussian_is_closed_form(variance: float) -> None:
+    model = isotropic(np.array([[1.0, -1.0]]), variance)
+    radius_square = -math.log(0.9) / 2.0
+    expected = 1.0 - math.exp(-radius_square / (2.0 * variance))
+    assert abs(hit_rate(model, ORACLE)[0] - expected) < 1e-8
+
+
+@pytest.mark.parametrize("spacing", [1.0, 0.3])
+def test_hit_rate_with_two_targets_agrees_with_sampling(spacing: float) -> None:
+    """At 0.3 the discs overlap and no point may count twice."""
+    settings = MogSettings(spacing=spacing, targets=(7, 6))
+    model = isotropic(np.array([[0.0, -1.0], [spacing, -spacing]]), 0.08)
+    rng = np.random.default_rng(0)
+    samples = model.transform(rng.random(400_000), rng.standard_normal((400_000, 2)))
+    hits = oracle(settings)(samples) >= 0.9 * settings.reward_height
+    assert abs(hit_rate(model, oracle(settings))[0] - hits.mean()) < 0.003
+
+
+def test_kl_from_the_target_is_closed_form_between_gaussians() -> None:
+    model = isotropic(np.array([[0.2, -0.5]]), 0.2)
+    difference = np.array([0.8, -0.5])
+    ratio = 0.05 / 0.2
+    expected = ratio - 1 - math.log(ratio) + (difference**2).sum() / (2 * 0.2)
+    assert abs(kl_from_target(model, TARGET)[0] - expected) < 1e-7
+    assert abs(kl_from_target(TARGET, TARGET)[0]) < 1e-12
+
+
+def test_a_reference_s_numbers_do_not_depend_on_its_scale_being_tiny() -> None:
+    tiny = isotropic(np.array([[1.0, -1.0], [0.0, 0.0]]), 1e-8)
+    assert abs(hit_rate(tiny, ORACLE)[0] - 0.5) < 1e-2
+    best = optimum(tiny, ORACLE, TARGET, 2.0)
+    weight = 1 / (1 + math.exp((10 * math.exp(-4) - 10) / 2.0))
+    assert abs(best.reward - (weight * 10 + (1 - weight) * 10 * math.exp(-4))) < 1e-3
