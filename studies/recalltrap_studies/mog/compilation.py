@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
 
 from recalltrap_studies.mog import program
 from recalltrap_studies.mog.program import Pairs, Rollout, Settings, Shape, State, Step
@@ -57,7 +58,26 @@ def _compiled(
 ) -> Callable[..., Any]:
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
     options = _options(device, threads, largest_expression)
-    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    return _or_eager(
+        torch.compile(function, fullgraph=True, dynamic=False, options=options), function
+    )
+
+
+def _or_eager(compiled: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """The compiled function, or from the first failure of the compiler on the eager one."""
+    chosen = compiled
+
+    def call(*arguments: Any) -> Any:
+        nonlocal chosen
+        try:
+            return chosen(*arguments)
+        except BackendCompilerFailed as error:
+            first = str(error).strip().splitlines()[0]
+            log.warning("the compiler failed, going on in eager mode: %s", first)
+            chosen = function
+            return function(*arguments)
+
+    return call
 
 
 @lru_cache(maxsize=256)

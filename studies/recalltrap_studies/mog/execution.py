@@ -49,6 +49,15 @@ CHUNK = 100
 def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
     """Execute nodes of one stage; see `recalltrap.kinds.StudyKind.build`."""
     device = choose_device()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a block is too small to share: two threads are slower than one
+    try:
+        yield from _build(nodes, store, device)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _build(nodes: Sequence[Node], store: ArtifactStore, device: torch.device) -> Iterator[Progress]:
     blocks = [Block(rows, device) for rows in into_blocks(collect(nodes, store))]
     total = sum(block.length for block in blocks)
     done = 0
