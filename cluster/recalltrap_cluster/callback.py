@@ -8,6 +8,7 @@ from ray.tune import Callback
 
 from recalltrap.display import Display, Silent
 from recalltrap_cluster.searcher import PackSearcher
+from recalltrap_cluster.trainable import FAILED
 
 
 class DisplayCallback(Callback):
@@ -16,19 +17,28 @@ class DisplayCallback(Callback):
     def __init__(self, searcher: PackSearcher, display: Display) -> None:
         self.searcher = searcher
         self.display = display
+        self.broken: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore an experiment; nobody watches a restored one."""
-        return {"searcher": self.searcher, "display": Silent()}
+        return {"searcher": self.searcher, "display": Silent(), "broken": self.broken}
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.display.progress(self.searcher.trials[trial.trial_id], result)
+        if FAILED in result:
+            self.broken[trial.trial_id] = result[FAILED]
+            trial.max_failures = 0  # only a lost worker is tried again
+        else:
+            self.display.progress(self.searcher.trials[trial.trial_id], result)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        row = {"stage": "worker lost, trying again", "step": 0, "steps": 0}
+        self.display.progress(self.searcher.trials[trial.trial_id], row)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.display.finished(self.searcher.trials[trial.trial_id])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        pack = self.searcher.trials[trial.trial_id]
-        self.display.failed(pack, "its worker failed and will be tried again if retries are left")
+        message = self.broken.get(trial.trial_id, "its worker was lost and no retries are left")
+        self.display.failed(self.searcher.trials[trial.trial_id], message)

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import posixpath
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -17,12 +18,14 @@ from recalltrap.display import Display
 from recalltrap.errors import FailureClass, InputError
 from recalltrap.execution import record_failure
 from recalltrap.plan import Plan
+from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.storage import Storage
 from recalltrap_cluster.resources import ResourcePlan, plan_resources
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid, Tuner
 
+    from recalltrap_cluster.callback import DisplayCallback
     from recalltrap_cluster.searcher import PackSearcher
 
 
@@ -46,15 +49,18 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
 
 
 def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Display) -> None:
+    from recalltrap_cluster.callback import DisplayCallback
     from recalltrap_cluster.searcher import PackSearcher
 
     searcher = PackSearcher(plan.packs)
-    tuner = _tuner(plan, context, display, resources, searcher)
+    callback = DisplayCallback(searcher, display)
+    tuner = _tuner(plan, context, resources, searcher, callback)
     with _quiet_tune():
         grid = tuner.fit()
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
     for trial_id, error in _errors(grid).items():
-        record_failure(context, searcher.trials[trial_id], _reason(error), trial_id)
+        if trial_id not in callback.broken:  # those were recorded where they broke
+            record_failure(context, searcher.trials[trial_id], _reason(error), trial_id)
     if interrupted:
         raise KeyboardInterrupt
 
@@ -62,19 +68,21 @@ def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Disp
 def _tuner(
     plan: Plan,
     context: RunContext,
-    display: Display,
     resources: ResourcePlan,
     searcher: PackSearcher,
+    callback: DisplayCallback,
 ) -> Tuner:
     from ray import tune
 
-    from recalltrap_cluster.callback import DisplayCallback
     from recalltrap_cluster.trainable import PackTrainable
 
     trainable = tune.with_parameters(
-        PackTrainable, packs={pack.id: pack for pack in plan.packs}, context=context
+        PackTrainable,
+        packs={pack.id: pack for pack in plan.packs},
+        context=context,
+        argv=os.environ[ARGV_VARIABLE],
     )
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     return tune.Tuner(
         tune.with_resources(trainable, dict(resources.per_trial)),
         tune_config=tune.TuneConfig(
@@ -88,7 +96,7 @@ def _tuner(
         run_config=tune.RunConfig(
             name=name,
             storage_path=context.storage.display(f"{context.run}/tune"),
-            callbacks=[DisplayCallback(searcher, display)],
+            callbacks=[callback],
             failure_config=tune.FailureConfig(max_failures=plan.study.resources.max_retries),
             verbose=0,
         ),
@@ -97,10 +105,10 @@ def _tuner(
 
 @contextlib.contextmanager
 def _quiet_tune() -> Iterator[None]:
-    """Tune's own progress output is replaced by ours; its errors stay."""
+    """Tune's own output is replaced by ours: what fails is shown and kept in `failures`."""
     logger = logging.getLogger("ray.tune")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

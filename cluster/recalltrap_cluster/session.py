@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import ray
 
 from recalltrap.errors import InputError
-
-TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+from recalltrap_cluster.address import reach
 
 
 @contextlib.contextmanager
@@ -29,10 +24,14 @@ def ray_session(address: str) -> Iterator[None]:
     Raises:
         InputError: the address is refused or nothing answers there.
     """
-    if ray.is_initialized():
+    loaded = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
         yield  # a notebook's session: used as it is, and left running
         return
-    check_address(address)
+    address = reach(address)  # before the import: Ray reads then whether it shall send a token
+    import ray
+    import ray.exceptions
+
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray.init(
@@ -41,7 +40,7 @@ def ray_session(address: str) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(
             f"no Ray cluster could be joined at --address {address}: {first}. "
@@ -53,50 +52,9 @@ def ray_session(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def check_address(address: str) -> None:
-    """Refuse an address that isn't ours to use: malformed, or beyond loopback without a token.
-
-    Raises:
-        InputError: with the reason.
-    """
-    if address in ("local", "auto"):
-        return
-    text = address if "://" in address else f"ray://{address}"
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InputError(f"--address {address}: {error}") from None
-    if parts.scheme != "ray" or not host or port is None:
-        raise InputError(
-            f"--address {address} is not an address of Ray: use local, auto, host:port or "
-            "ray://host:port"
-        )
-    if not _is_loopback(host) and not has_token():
-        raise InputError(
-            f"--address {address} is not on this machine and no authentication token is set, so "
-            "anybody could answer or listen there. Set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to "
-            "the cluster's token"
-        )
-
-
-def has_token() -> bool:
-    """Whether Ray would find an authentication token."""
-    if any(os.environ.get(name) for name in TOKEN_VARIABLES):
-        return True
-    return (Path.home() / ".ray" / "auth_token").is_file()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def node_resources() -> list[dict[str, float]]:
     """The resources of every live node of the joined cluster."""
+    import ray
+
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [dict(node["Resources"]) for node in nodes if node["Alive"]]

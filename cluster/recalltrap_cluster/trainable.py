@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,20 +10,25 @@ from typing import Any
 from ray import tune
 
 from recalltrap.context import RunContext
-from recalltrap.execution import PackRun
+from recalltrap.execution import PackRun, record_failure
+from recalltrap.failures import classify
 from recalltrap.kinds import Progress
 from recalltrap.plan import Pack
+from recalltrap.provenance import ARGV_VARIABLE
 
 REPORT_SECONDS = 0.5
 """Tune takes several ms for a result: chunks that end sooner are reported together."""
+FAILED = "failed"
+"""A result's field: what broke. It is recorded already, and trying again would break again."""
 
 
 class PackTrainable(tune.Trainable):
     """Advances a pack chunk by chunk; every result carries means and sds over its seeds."""
 
     def setup(  # type: ignore[override]  # tune.with_parameters hands in the rest
-        self, config: dict[str, Any], packs: dict[str, Pack], context: RunContext
+        self, config: dict[str, Any], packs: dict[str, Pack], context: RunContext, argv: str
     ) -> None:
+        os.environ[ARGV_VARIABLE] = argv  # a worker that stood before the run knows nothing of it
         self.packs = packs
         self.context = context
         self._begin(config)
@@ -33,17 +39,27 @@ class PackTrainable(tune.Trainable):
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        work = PackRun(self.packs[config["pack"]], self.context, self.trial_id)
-        self.steps: Iterator[Progress] = work.steps()
+        self.pack = self.packs[config["pack"]]
+        self.steps: Iterator[Progress] = PackRun(self.pack, self.context, self.trial_id).steps()
+        self.error: Exception | None = None
         self.last: dict[str, Any] = {"stage": "", "step": 0, "steps": 0}
 
     def step(self) -> dict[str, Any]:
+        """Chunks for a while. A pack that breaks says so first, then raises: see `FAILED`."""
+        if self.error is not None:
+            raise self.error
         deadline = time.monotonic() + REPORT_SECONDS
-        for progress in self.steps:
-            row = {"stage": progress.stage, "step": progress.step, "steps": progress.steps}
-            self.last = {**progress.metrics, **row}
-            if time.monotonic() >= deadline:
-                return dict(self.last)
+        try:
+            for progress in self.steps:
+                row = {"stage": progress.stage, "step": progress.step, "steps": progress.steps}
+                self.last = {**progress.metrics, **row}
+                if time.monotonic() >= deadline:
+                    return dict(self.last)
+        except Exception as error:
+            self.error = error
+            reason = classify(error)
+            record_failure(self.context, self.pack, reason, self.trial_id)
+            return {**self.last, FAILED: reason[1]}
         return {**self.last, "done": True}
 
     def cleanup(self) -> None:

@@ -110,7 +110,7 @@ class PackRun:
         if self.pack.cells:
             self.write_cells(set(failed), seconds)
 
-    def write_cells(self, failed: set[str], seconds: float) -> None:
+    def write_cells(self, failed: set[str], seconds: float, suffix: str = "") -> None:
         """Write the pack's part of `cells`: from now on its other parts count."""
         cells, count = self.pack.cells, len(self.pack.cells)
         fields = factor_fields(self.kind.settings)
@@ -129,7 +129,8 @@ class PackRun:
             "config_hash": [cell.setting for cell in cells],
         }
         table = conform("cells", data, table_schema("cells", fields))
-        write_part(self.context.storage, self.context.run, "cells", self.pack.id, table)
+        part = self.pack.id + suffix
+        write_part(self.context.storage, self.context.run, "cells", part, table)
 
     def _costs(self, succeeded: Sequence[Cell]) -> pa.Table:
         """What the pack's stages took, by whichever attempt built them, and its evaluations."""
@@ -226,4 +227,5 @@ def record_failure(
     if pack.cells:
         write_failures(context, pack.cells, [reason] * len(pack.cells), trial_id)
         lost = PackRun(pack, context, trial_id)
-        lost.write_cells({cell.id for cell in pack.cells}, 0.0)
+        # Not the pack's own part: another run may have succeeded with it meanwhile.
+        lost.write_cells({cell.id for cell in pack.cells}, 0.0, "-failed")

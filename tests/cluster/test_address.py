@@ -1,0 +1,102 @@
+"""Which addresses are joined, and which are refused before anything is sent there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from recalltrap.errors import InputError
+from recalltrap_cluster.address import check_address, has_token, reach
+
+
+@pytest.fixture(autouse=True)
+def _no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.setenv(name, "")  # so that what a test sets is taken back after it
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["local", "auto", "ray://127.0.0.1:10001", "ray://localhost:10001", "127.0.0.1:6379",
+     "ray://[::1]:10001"],
+)  # fmt: skip
+def test_this_machine_needs_no_token(address: str) -> None:
+    check_address(address)
+
+
+FAR = ["ray://10.0.0.5:10001", "ray://head.example.org:10001", "203.0.113.7:6379",
+       "ray://localhost.example.org:10001", "ray://0.0.0.0:10001"]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", FAR)
+def test_beyond_it_a_token_is_asked_for(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"no authentication token.*RAY_AUTH_TOKEN"):
+        check_address(address)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "hunter2")
+    check_address(address)
+
+
+def test_the_token_that_ray_left_at_home_is_this_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not has_token()
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray/auth_token").write_text("hunter2")
+    assert has_token()
+    with pytest.raises(InputError, match="no authentication token"):
+        check_address("ray://10.0.0.5:10001")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    check_address("ray://10.0.0.5:10001")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:6379", "ray://10.0.0.5:10001"])
+def test_a_token_is_sent_where_there_is_one(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "hunter2")
+    check_address(address)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_without_a_token_the_mode_is_left_alone() -> None:
+    check_address("127.0.0.1:6379")
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
+def test_where_nothing_answers_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(InputError, match="nothing answers there"):
+        reach(nobody)
+    monkeypatch.setenv("RAY_ADDRESS", nobody)
+    with pytest.raises(InputError, match=f"{nobody}: nothing answers there"):
+        reach("auto")
+
+
+def test_somebody_elses_ray_address_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.5:10001")
+    with pytest.raises(InputError, match="no authentication token"):
+        reach("auto")
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert reach("auto") == "auto"
+    assert reach("local") == "local"
+
+
+def test_what_answers_is_reached() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert reach(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "http://127.0.0.1:8265", "ray://", "ray://127.0.0.1", "ray://host:port", "localhost",
+     "127.0.0.1:99999", "file:///etc", "ray://[::1", "ray://:10001"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="--address"):
+        check_address(address)

@@ -1,0 +1,74 @@
+"""The order of trials: parents first, nothing twice, an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.tune.search import Searcher
+from toy_kind import KIND
+
+from recalltrap.kinds import Node
+from recalltrap.library import load_study
+from recalltrap.plan import Pack, make_plan
+from recalltrap.storage import Storage
+from recalltrap.store import ArtifactStore
+from recalltrap_cluster.searcher import PackSearcher, trial_config
+
+
+def pack(index: int, needs: tuple[Pack, ...] = ()) -> Pack:
+    node = Node("sft", index, {})
+    config = {"stage": "sft", "factors": {"index": index}}
+    return Pack((node,), (), frozenset(parent.id for parent in needs), config)
+
+
+@given(st.lists(st.sets(st.integers(0, 30), max_size=3), max_size=12), st.randoms())
+def test_parents_end_before_their_children_start(wanted: list[set[int]], random: st.DrawFn) -> None:
+    packs: list[Pack] = []
+    for index, parents in enumerate(wanted):
+        packs.append(pack(index, tuple(packs[p % index] for p in parents) if index else ()))
+    searcher, started, running, ended = (
+        PackSearcher(tuple(packs)),
+        list[str](),
+        dict[str, str](),
+        set[str](),
+    )
+    needs = {each.id: each.needs for each in packs}
+    for turn in range(10 * len(packs) + 10):
+        config = searcher.suggest(f"trial-{turn}")
+        if config == Searcher.FINISHED:
+            break
+        if config is not None:
+            assert needs[config["pack"]] <= ended
+            started.append(config["pack"])
+            running[f"trial-{turn}"] = config["pack"]
+        elif running:
+            trial = random.choice(sorted(running))  # type: ignore[attr-defined]
+            error = random.random() < 0.3  # type: ignore[attr-defined]
+            searcher.on_trial_complete(trial, error=error)
+            ended.add(running.pop(trial))
+        else:
+            raise AssertionError("nothing runs and nothing is offered")
+    assert sorted(started) == sorted(needs)
+
+
+def test_a_failed_parent_does_not_stop_its_children() -> None:
+    parent = pack(0)
+    searcher = PackSearcher((parent, pack(1, (parent,))))
+    assert searcher.suggest("a")["pack"] == parent.id
+    assert searcher.suggest("b") is None
+    searcher.on_trial_complete("a", error=True)
+    assert searcher.suggest("b")["index"] == 1
+    assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_a_trials_config_is_its_setting(study_file: Callable[..., str], storage: str) -> None:
+    study = load_study(study_file(seeds=2, orderings=["K-A"]))
+    packs = make_plan(study, KIND, ArtifactStore(Storage(storage)), ()).packs
+    configs = [trial_config(each) for each in packs]
+    assert [config.pop("pack") for config in configs] == [each.id for each in packs]
+    assert configs[-1] == {"ordering": "K-A", "kl_weight": 2.0, "seeds": [0, 1]}
+    assert configs[0]["stage"] == "sft"
+    assert configs[0]["rate"] == pytest.approx(0.1)

@@ -1,0 +1,64 @@
+"""What the tests of several rooms share: the toy kind as an installed package, study files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PLUGINS = str(Path(__file__).parent / "plugins")
+sys.path.insert(0, PLUGINS)  # its dist-info makes `toy` an installed kind
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    part for part in (PLUGINS, os.environ.get("PYTHONPATH", "")) if part
+)  # for Ray's workers and the command line
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.pop("RECALLTRAP_STORAGE", None)
+
+StudyFile = Callable[..., str]
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> StudyFile:
+    """Writes a small toy study; keywords replace its fields, None removes one. Returns a path."""
+
+    def write(**fields: Any) -> str:
+        content: dict[str, Any] = {
+            "name": "toy/test",
+            "kind": "toy",
+            "question": "Does it work?",
+            "orderings": ["K-A", "A-K"],
+            "seeds": 3,
+            "grid": {"kl_weight": [0.5, 2.0]},
+            **fields,
+        }
+        path = tmp_path / "study.yaml"
+        kept = {name: value for name, value in content.items() if value is not None}
+        path.write_text(yaml.safe_dump(kept, sort_keys=False))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    """A folder for a run's results that doesn't exist yet."""
+    return str(tmp_path / "runs")
+
+
+Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    """Every file below a folder with its content and its time of writing."""
+
+    def look(folder: str) -> dict[str, tuple[bytes, int]]:
+        files = (path for path in Path(folder).rglob("*") if path.is_file())
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    return look

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from toy_kind import KIND
+
+from recalltrap.display import Progress
+from recalltrap.library import load_study
+from recalltrap.plan import Plan, make_plan
+from recalltrap.storage import Storage
+from recalltrap.store import ArtifactStore
+
+
+@pytest.fixture
+def plan(study_file: Callable[..., str], storage: str) -> Plan:
+    return make_plan(load_study(study_file()), KIND, ArtifactStore(Storage(storage)), ())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def drive(progress: Progress, plan: Plan) -> None:
+    progress.begin(plan)
+    for pack in plan.packs:
+        row = {"stage": "align", "step": 5, "steps": 10, "reward_mean": 1.25, "reward_sd": 0.5}
+        progress.progress(pack, row)
+        progress.finished(pack)
+    progress.failed(plan.packs[-1], "it broke [red]here[/red]\nlong story")
+    progress.end()
+
+
+def test_plain_lines_where_there_is_no_terminal(plan: Plan) -> None:
+    stream = io.StringIO()
+    drive(Progress(stream), plan)
+    shown = stream.getvalue()
+    assert "\x1b" not in shown
+    assert "toy/test: 12 cells, 0 done before, 12 to do in 6 trials" in shown
+    assert "it broke [red]here[/red]" in shown
+    assert "long story" not in shown
+    assert "12/12 cells, 6/6 trials, 1 failed" in shown.splitlines()[-1]
+
+
+def test_a_table_on_a_terminal(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    drive(Progress(stream), plan)
+    assert "\x1b" in stream.getvalue()
+    assert "12/12 cells" in stream.getvalue()
+
+
+def test_an_interrupted_table_gives_the_terminal_back(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    progress = Progress(stream)
+    progress.begin(plan)
+    progress.end()
+    assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h") == 1

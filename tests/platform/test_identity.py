@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import math
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recalltrap.identity import ID_LENGTH, canonical_json, fingerprint
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12
+)
+
+
+def _reordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _reordered(value[key]) for key in reversed(list(value))}
+    return [_reordered(item) for item in value] if isinstance(value, list) else value
+
+
+@given(VALUES)
+def test_canonical_json_is_json_and_returns_the_value(value: Any) -> None:
+    assert json.loads(canonical_json(value)) == value
+
+
+@given(VALUES)
+def test_the_order_of_keys_does_not_count(value: Any) -> None:
+    assert canonical_json(_reordered(value)) == canonical_json(value)
+
+
+@given(VALUES, VALUES)
+def test_equal_bytes_mean_equal_values(one: Any, other: Any) -> None:
+    if canonical_json(one) == canonical_json(other):
+        assert one == other
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_floats_keep_every_bit(value: float) -> None:
+    assert math.copysign(1.0, json.loads(canonical_json(value))) == math.copysign(1.0, value)
+    assert json.loads(canonical_json(value)) == value
+
+
+def test_types_are_told_apart() -> None:
+    spellings = [1, 1.0, True, "1", [1], None, "", 0, False, -0.0, 0.0]
+    assert len({canonical_json(value) for value in spellings}) == len(spellings)
+
+
+def test_a_tuple_is_a_list() -> None:
+    assert fingerprint({"a": (1, 2)}) == fingerprint({"a": [1, 2]})
+
+
+def test_the_bytes_never_change() -> None:
+    """Golden: stored artifacts are found again by these."""
+    value = {"b": 0.1, "a": [1, 1.0, None, True, "p′"]}
+    assert canonical_json(value) == '{"a":[1,1.0,null,true,"p′"],"b":0.1}'.encode()
+    assert fingerprint(value) == "d9585d8a30414e59ba16"
+    assert len(fingerprint(value)) == ID_LENGTH
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        {1, 2},
+        b"bytes",
+        bytearray(b"x"),
+        Path("a"),
+        date(2025, 1, 1),
+        np.float64,
+        np.int64(3),
+        np.arange(3),
+        1j,
+        {1: "a"},
+        {"a": [{"b": {3}}]},
+        lambda: None,
+    ],
+    ids=repr,
+)
+def test_a_value_without_a_stable_form_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError):
+        canonical_json(value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_is_refused_with_its_place(value: float) -> None:
+    with pytest.raises(ValueError, match=r"value\.a\[1\]"):
+        canonical_json({"a": [0.0, value]})
+
+
+def test_a_refusal_names_the_place() -> None:
+    with pytest.raises(TypeError, match=r"value\.settings\.path is a PosixPath"):
+        canonical_json({"settings": {"path": Path("/tmp")}})

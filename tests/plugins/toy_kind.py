@@ -1,0 +1,240 @@
+"""A kind of study in plain numpy, as somebody else's package would bring it: milliseconds a cell.
+
+A model is a point x [3]; a stage moves it a little at every iteration. `trouble` names a folder
+whose files say what shall go wrong and where, see `toy_trouble`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import safetensors.numpy
+from pydantic import BaseModel, ConfigDict, Field
+from toy_trouble import meet
+
+from recalltrap.kinds import Cell, Estimate, Evaluation, Node, NodeFailure, Progress
+from recalltrap.orderings import Ordering
+from recalltrap.store import ArtifactStore, Cost
+from recalltrap.streams import stream
+
+Point = npt.NDArray[np.float64]
+CHUNK = 5
+WIDTH = 3
+
+
+class ToySettings(BaseModel):
+    """Flat, frozen, every field with a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: float = Field(default=0.1, gt=0, le=1, description="step size of sft")
+    sft_iterations: int = Field(default=10, ge=1, description="iterations of sft")
+    student_components: int = Field(default=2, ge=1, description="capacity of a student")
+    teacher_sharpness: float = Field(default=1.0, description="how much distillation sharpens")
+    distill_iterations: int = Field(default=10, ge=1, description="iterations of distill")
+    algorithm: Literal["plain", "fast"] = Field(default="plain", description="how to align")
+    kl_weight: float = Field(default=1.0, ge=0, description="pull towards the reference")
+    iterations: int = Field(default=10, ge=1, description="iterations of align")
+    targets: tuple[int, ...] = Field(default=(7,), description="where the reward is")
+    reward_height: float = Field(default=10.0, description="largest reward")
+    evaluation_samples: int = Field(default=16, ge=2, description="samples of an evaluation")
+    trouble: str = Field(default="", description="folder that says what shall go wrong")
+
+
+STAGE_FIELDS = {
+    "sft": ("rate", "sft_iterations"),
+    "distill": ("student_components", "teacher_sharpness", "distill_iterations"),
+    "align": ("algorithm", "kl_weight", "iterations", "targets", "reward_height"),
+}
+LENGTH = {"sft": "sft_iterations", "distill": "distill_iterations", "align": "iterations"}
+
+
+def _advance(node: Node, x: Point, parents: Sequence[Point], step: int) -> Point:
+    """One iteration of a stage; only this row's own numbers and stream take part."""
+    config = node.config
+    noise: Point = stream(node.seed, f"{node.stage}/{step}").normal(size=WIDTH)
+    if node.stage == "sft":
+        speed, goal = float(config["rate"]), np.ones(WIDTH)
+    elif node.stage == "distill":
+        kept = 1.0 - 1.0 / (float(config["student_components"]) + 1.0)
+        speed, goal = 0.3, kept * float(config["teacher_sharpness"]) * parents[0]
+    else:
+        speed = (0.2 if config["algorithm"] == "plain" else 0.3) * config["reward_height"] / 10.0
+        pull = float(config["kl_weight"]) / (1.0 + float(config["kl_weight"]))
+        goal = pull * parents[1] + (1.0 - pull) * float(np.mean(config["targets"]))
+    return x + speed * (goal - x) + 0.01 * noise
+
+
+def _reward(x: Point, targets: Sequence[int], height: float) -> float:
+    return float(height * np.exp(-np.mean((x - float(np.mean(targets))) ** 2)))
+
+
+class ToyKind:
+    """See `recalltrap.kinds.StudyKind`."""
+
+    name = "toy"
+    settings: type[BaseModel] = ToySettings
+    studies = Path(__file__).parent / "toy_studies"
+
+    def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
+        facts = settings.model_dump(mode="json")
+
+        def node(stage: str, *parents: Node) -> Node:
+            config = {name: facts[name] for name in (*STAGE_FIELDS[stage], "trouble")}
+            return Node(stage, seed, config, parents, length_field=LENGTH[stage])
+
+        p_prime = node("sft")
+        models = {"p_prime": p_prime, "p_second": node("distill", p_prime)}
+        model = p_prime
+        for step in ordering.stages:
+            if step == "distill":
+                model = node("distill", model)
+                continue
+            at_p_prime = model is p_prime
+            model = node("align", model, p_prime if step == "align@p'" else model)
+            if at_p_prime:
+                models["p_prime_aligned"] = model
+        return Cell(self.name, ordering, seed, settings, {**models, "final": model})
+
+    def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
+        stage, longest = nodes[0].stage, max(node.length for node in nodes)
+        _log(nodes)
+        rows: dict[str, Point] = {}
+        parents = {node.id: [load(store, parent) for parent in node.parents] for node in nodes}
+        failed: list[NodeFailure] = []
+        for node in nodes:
+            start = parents[node.id][0] if node.parents else stream(node.seed, "sft/start")
+            x = start.normal(size=WIDTH) if isinstance(start, np.random.Generator) else start
+            rows[node.id] = x
+            if meet(stage, {**node.config, "seed": node.seed}) == "nan":
+                rows[node.id] = np.full(WIDTH, np.nan)
+                failed.append(NodeFailure(node, "nan", f"{stage} became NaN at iteration 0"))
+        lost = {failure.node.id for failure in failed}
+        curves: dict[str, list[float]] = {node.id: [] for node in nodes}
+        for step in range(1, longest + 1):
+            for node in nodes:
+                if node.id in lost or step > node.length:
+                    continue
+                rows[node.id] = _advance(node, rows[node.id], parents[node.id], step)
+                if step % CHUNK == 0:
+                    curves[node.id].append(float(np.mean(rows[node.id])))
+                if step == node.length:
+                    _save(store, node, rows[node.id], curves[node.id])
+            if step % CHUNK == 0 or step == longest:
+                means = [float(np.mean(rows[n.id])) for n in nodes if n.id not in lost] or [0.0]
+                metrics = {"reward_mean": float(np.mean(means)), "reward_sd": float(np.std(means))}
+                yield Progress(stage, step, longest, metrics, tuple(failed))
+                failed = []
+
+    def evaluate(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+        rows: list[dict[str, Any]] = []
+        curves: list[dict[str, Any]] = []
+        for cell in cells:
+            meet("evaluate", {**cell.factors, "seed": cell.seed})
+            for model in cell.models:
+                rows += _metric_rows(cell, model, load(store, cell.models[model]))
+            for index, value in enumerate(_curve(store, cell.models["final"])):
+                curves.append(
+                    {
+                        "cell_id": cell.id,
+                        "stage": cell.models["final"].stage,
+                        "step": (index + 1) * CHUNK,
+                        "metric": "reward",
+                        "value": value,
+                    }
+                )
+        return Evaluation(pa.Table.from_pylist(rows), pa.Table.from_pylist(curves, CURVES))
+
+    def evaluate_references(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+        rows: list[dict[str, Any]] = []
+        for cell in cells:
+            for model in ("p_prime", "p_second"):
+                rows += _metric_rows(cell, model, load(store, cell.models[model]))
+        return Evaluation(pa.Table.from_pylist(rows))
+
+    def estimate(self, node: Node) -> Estimate:
+        return Estimate(1e-4 * node.length, 1000)
+
+    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
+        return None
+
+    def pack_shape(self, cell: Cell) -> str:
+        return str(cell.factors["student_components"])
+
+
+CURVES = pa.schema(
+    [("cell_id", "string"), ("stage", "string"), ("step", "int64"), ("metric", "string"),
+     ("value", "float64")]
+)  # fmt: skip
+
+
+def load(store: ArtifactStore, node: Node) -> Point:
+    """A model; shape [3]."""
+    return safetensors.numpy.load(store.read(node, "model.safetensors"))["x"]
+
+
+def _curve(store: ArtifactStore, node: Node) -> list[float]:
+    stored = safetensors.numpy.load(store.read(node, "model.safetensors"))["curve"]
+    return [float(value) for value in stored]
+
+
+def _save(store: ArtifactStore, node: Node, x: Point, curve: Sequence[float]) -> None:
+    arrays = {"x": x, "curve": np.array(curve, np.float64)}
+    cost = Cost(1e-3, 1e-3, node.length, 6.0 * node.length, "cpu", 1)
+    store.put(node, {"model.safetensors": safetensors.numpy.save(arrays)}, cost)
+
+
+def _metric_rows(cell: Cell, model: str, x: Point) -> list[dict[str, Any]]:
+    facts = cell.factors
+    samples = facts["evaluation_samples"]
+    noise = stream(cell.seed, "evaluate").normal(size=samples)
+    error = float(np.std(noise) / np.sqrt(samples)) * 0.01
+    reward = _reward(x, facts["targets"], facts["reward_height"])
+    values = {
+        "overall_precision": (-float(np.mean((x - 1.0) ** 2)), "p_star"),
+        "overall_recall": (-float(np.var(x)) - float(np.mean(noise)) * 0.01, "model"),
+        "target_precision": (-float(np.mean((x - np.mean(facts["targets"])) ** 2)), "p_target"),
+        "reward": (reward, "oracle"),
+    }
+    rows = [_row(cell, model, m, v, error, samples, scorer) for m, (v, scorer) in values.items()]
+    if model in ("p_prime", "p_second"):
+        distance = float(np.mean((x - np.mean(facts["targets"])) ** 2))
+        exact = {
+            "hit_rate": float(np.exp(-distance)),
+            "kl_penalty_at_target": facts["kl_weight"] * distance,
+            "optimum_reward": facts["reward_height"] / (1.0 + facts["kl_weight"]),
+            "optimum_target_precision": -distance * facts["kl_weight"],
+        }
+        rows += [_row(cell, model, m, v, 0.0, 100, "quadrature") for m, v in exact.items()]
+    return rows
+
+
+def _row(
+    cell: Cell, model: str, metric: str, value: float, error: float, samples: int, scorer: str
+) -> dict[str, Any]:
+    return {
+        "cell_id": cell.id,
+        "model": model,
+        "metric": metric,
+        "value": value,
+        "standard_error": error,
+        "samples": samples,
+        "scorer": scorer,
+    }
+
+
+def _log(nodes: Sequence[Node]) -> None:
+    """One line per execution in `<trouble>/built.log`: what was really done, by whom."""
+    if folder := nodes[0].config["trouble"]:
+        line = " ".join([nodes[0].stage, str(os.getpid()), *sorted(node.id for node in nodes)])
+        with (Path(folder) / "built.log").open("a") as log:
+            log.write(line + "\n")
+
+
+KIND = ToyKind()

@@ -1,0 +1,136 @@
+"""The rooms: who may import whom, read from the sources, and the folder called `platform`."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {
+    "recalltrap": ROOT / "platform/recalltrap",
+    "recalltrap_studies": ROOT / "studies/recalltrap_studies",
+    "recalltrap_cluster": ROOT / "cluster/recalltrap_cluster",
+    "recalltrap_analysis": ROOT / "analysis/recalltrap_analysis",
+}
+ALLOWED = {
+    "recalltrap": {"recalltrap"},
+    "recalltrap_studies": {"recalltrap", "recalltrap_studies"},
+    "recalltrap_cluster": {"recalltrap", "recalltrap_cluster"},
+    "recalltrap_analysis": {"recalltrap", "recalltrap_analysis"},
+}
+FOREIGN = {
+    "recalltrap": {"torch", "ray"},  # the platform starts fast and knows no framework
+    "recalltrap_analysis": {"torch", "ray"},
+}
+FOLDERS = {"platform", "studies", "cluster", "analysis", "tests"}
+SOURCES = [(room, path) for room, folder in ROOMS.items() for path in sorted(folder.rglob("*.py"))]
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that a source imports, wherever in it, also by `import_module("...")`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+        elif isinstance(node, ast.Call) and node.args:
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            first = node.args[0]
+            if name in ("import_module", "__import__") and isinstance(first, ast.Constant):
+                yield str(first.value)
+
+
+def forbidden(room: str, path: Path, source: str) -> list[str]:
+    """The imports of a source that its room may not have."""
+    found = []
+    for module in imports(source):
+        top = module.partition(".")[0]
+        launcher = (
+            room == "recalltrap_studies"
+            and "llm" in path.parts
+            and (module + ".").startswith("recalltrap_cluster.training.")
+        )
+        strange = top in ROOMS and top not in ALLOWED[room] and not launcher
+        if strange or top in FOREIGN.get(room, set()):
+            found.append(module)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("room", "path"), SOURCES, ids=[str(p.relative_to(ROOT)) for _, p in SOURCES]
+)
+def test_imports_go_one_way(room: str, path: Path) -> None:
+    assert not forbidden(room, path, path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("room", "file", "source", "refused"),
+    [
+        ("recalltrap", "run.py", "import recalltrap_cluster.executor", True),
+        ("recalltrap", "run.py", "def f():\n    from ray import tune", True),
+        ("recalltrap", "run.py", "import_module('recalltrap_analysis.report')", True),
+        ("recalltrap_analysis", "a.py", "import recalltrap_studies", True),
+        ("recalltrap_analysis", "a.py", "import torch.nn", True),
+        ("recalltrap_analysis", "a.py", "from recalltrap.results import Results", False),
+        ("recalltrap_cluster", "a.py", "import recalltrap_studies.mog", True),
+        ("recalltrap_studies", "mog/a.py", "import recalltrap_cluster.training", True),
+        ("recalltrap_studies", "llm/a.py", "import recalltrap_cluster.training", False),
+        ("recalltrap_studies", "llm/a.py", "from recalltrap_cluster.session import x", True),
+    ],
+)
+def test_the_reader_of_imports_sees_a_wrong_one(
+    room: str, file: str, source: str, refused: bool
+) -> None:
+    assert bool(forbidden(room, Path(file), source)) is refused
+
+
+def test_every_room_has_its_folder() -> None:
+    for folder in ROOMS.values():
+        assert (folder / "__init__.py").is_file()
+        assert (folder / "py.typed").is_file()
+
+
+def test_no_other_top_level_folders() -> None:
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    tops = {line.partition("/")[0] for line in listed.stdout.splitlines() if "/" in line}
+    assert {top for top in tops if not top.startswith(".")} == FOLDERS
+
+
+def test_the_standard_library_keeps_its_platform_module() -> None:
+    assert not (ROOT / "platform/__init__.py").exists()
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import platform; "
+        "print(platform.__file__); platform.python_version()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert not Path(done.stdout.strip()).is_relative_to(ROOT / "platform")
+    assert Path(done.stdout.strip()).name == "platform.py"
+
+
+def test_the_command_line_starts_without_the_frameworks() -> None:
+    program = (
+        "import sys, recalltrap.cli, recalltrap.commands, recalltrap_cluster.resources\n"
+        "print([m for m in ('torch', 'ray', 'transformers', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", [path for _, path in SOURCES], ids=lambda path: path.name)
+def test_a_file_stays_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
