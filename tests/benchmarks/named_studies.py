@@ -1,10 +1,10 @@
 """Wall time, peak memory and overhead of named studies, each in a process of its own.
 
-    python tests/benchmarks/named_studies.py [STUDY ...] [--shared]
+    python tests/benchmarks/named_studies.py [STUDY ...] [--storage DIR]
 
 Overhead is the share of `cores x wall time` that is neither a stage nor an evaluation: Ray's start
-and stop, Tune, tables, waiting for shared stages. With `--shared` all studies use one storage, as
-a user's would, and later ones find stages that earlier ones built; otherwise each starts empty.
+and stop, Tune, tables, waiting for shared stages. With `--storage` all studies use that one, as a
+user's would, and later ones find stages that earlier ones built; otherwise each starts empty.
 Peak memory is the largest sum over the process tree of proportional set sizes (Linux).
 """
 
@@ -60,7 +60,7 @@ def measure(study: str, storage: Path) -> tuple[float, int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("studies", nargs="*", default=list(rt.named_studies()))
-    parser.add_argument("--shared", action="store_true")
+    parser.add_argument("--storage", type=Path)
     arguments = parser.parse_args()
     cores = os.cpu_count() or 1
     print(f"{cores} cores\n")
@@ -69,7 +69,7 @@ def main() -> None:
     total = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for study in arguments.studies:
-            storage = Path(folder) / ("shared" if arguments.shared else study.replace("/", "-"))
+            storage = arguments.storage or Path(folder) / study.replace("/", "-")
             wall, peak, status = measure(study, storage)
             total += wall
             results = rt.open_run(study, str(storage))
