@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from recalltrap.identity import canonical_json
 from recalltrap.kinds import Cell, Evaluation, Node
+from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.mog import references, world
@@ -82,7 +84,7 @@ def _mean(metric: str, values_N: Array, scorer: str) -> Value:
 
 
 class Evaluator:
-    """Evaluates each model once; what it keeps is only valid with one store."""
+    """Evaluates each model once. Identities are hashes of content, so what it keeps stays true."""
 
     def __init__(self, store: ArtifactStore) -> None:
         self.store = store
@@ -91,6 +93,11 @@ class Evaluator:
         self._scores: dict[tuple[str, int, str], list[Value]] = {}
         self._anchors: dict[tuple[str, int, str], tuple[float, int, float, int]] = {}
         self._optima: dict[tuple[str, int, str, float], references.Optimum] = {}
+
+    def forget_all_but(self, kept: set[str]) -> None:
+        """Forget the models that no later cell will name, keep the references."""
+        self._loaded = {k: v for k, v in self._loaded.items() if k in kept}
+        self._scores = {k: v for k, v in self._scores.items() if k[2] in kept}
 
     def model(self, node: Node) -> Model:
         """The model of a node."""
@@ -219,11 +226,19 @@ def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype)
 
 
+@lru_cache(maxsize=2)
+def _shared_evaluator(location: str) -> Evaluator:
+    """One for all packs that this process evaluates: their cells share most references."""
+    return Evaluator(ArtifactStore(Storage(location)))
+
+
 def evaluate(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
     """All metrics and curves of finished cells."""
-    evaluator = Evaluator(store)
+    evaluator = _shared_evaluator(store.storage.location)
     metrics = _metrics(cells, (*REFERENCES, "p_prime_aligned", "final"), evaluator)
-    return Evaluation(metrics, _curves(cells, evaluator))
+    evaluation = Evaluation(metrics, _curves(cells, evaluator))
+    evaluator.forget_all_but({cell.models[name].id for cell in cells for name in REFERENCES})
+    return evaluation
 
 
 def evaluate_references(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:

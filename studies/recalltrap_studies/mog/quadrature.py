@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +105,12 @@ class Tilt:
         return (low + high) / 2.0, float((high - low).max()) / 2.0
 
 
+@lru_cache(maxsize=512)
+def gauss_legendre(order: int) -> tuple[Array, Array]:
+    """Places and weights [order] on (-1, 1)."""
+    return np.polynomial.legendre.leggauss(order)
+
+
 def nodes(model: Model, oracle: Oracle, kl_weight: float, refine: int = 1) -> Nodes:
     """Nodes for `model` tilted by `oracle / kl_weight`; `refine` divides the cells' sides."""
     tilt = Tilt(model, oracle, kl_weight)
@@ -143,7 +150,7 @@ def _examine(
 
 def _fill(tilt: Tilt, leaves: list[tuple[Array, float]]) -> Nodes:
     """Gauss-Legendre nodes in every leaf."""
-    place, weight = np.polynomial.legendre.leggauss(ORDER)
+    place, weight = gauss_legendre(ORDER)
     grid = np.stack(np.meshgrid(place, place, indexing="ij"), axis=-1).reshape(-1, 2)
     log_weight = np.log(np.outer(weight, weight).ravel())
     points = [(c[:, None] + half * grid).reshape(-1, 2) for c, half in leaves if len(c)]

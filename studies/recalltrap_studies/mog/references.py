@@ -61,7 +61,7 @@ def hit_rate(model: Model, oracle: Oracle) -> tuple[float, int]:
     rays = int(np.clip(math.ceil(16 * detail), 48, 900))
     angle = (np.arange(rays) + 0.5) * (2.0 * math.pi / rays)
     direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    place, weight = np.polynomial.legendre.leggauss(rings)
+    place, weight = quadrature.gauss_legendre(rings)
     total = 0.0
     for index, centre in enumerate(oracle.targets):
         others = np.delete(oracle.targets, index, axis=0) - centre
