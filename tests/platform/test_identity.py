@@ -87,7 +87,7 @@ def test_the_bytes_never_change() -> None:
         {"a": [{"b": {3}}]},
         lambda: None,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_a_value_without_a_stable_form_is_refused(value: Any) -> None:
     with pytest.raises(TypeError):
