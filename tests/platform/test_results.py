@@ -146,6 +146,8 @@ def test_a_querys_words_are_never_our_own_variables(results: Results) -> None:
     [
         "copy (select * from cells) to '{0}'",
         "copy (select * from cells) to '{0}' (format csv)",
+        "copy (select 1) to '{1}/tables/cells/new.parquet'",
+        "explain analyze copy (select 1) to '{1}/tables/cells/new.parquet'",
         "export database '{0}'",
         "attach '{0}' as other",
         "select * from read_csv('/etc/passwd')",
@@ -165,7 +167,7 @@ def test_a_query_reaches_no_files_and_changes_no_rows(
 ) -> None:
     before = snapshot(results.storage.location)
     with pytest.raises(InputError):
-        results.sql(query.format(tmp_path / "stolen"))
+        results.sql(query.format(tmp_path / "stolen", results.folder))
     assert not (tmp_path / "stolen").exists()
     assert snapshot(results.storage.location) == before
 
