@@ -16,7 +16,7 @@ from recalltrap.errors import InputError
 from recalltrap.kinds import Cell, Node
 from recalltrap_analysis.figures import BoxPanels, Mixture
 from recalltrap_analysis.forecast import reference_rows
-from recalltrap_analysis.outcomes import GridPoint, Plan, column, label, point_keys, show
+from recalltrap_analysis.outcomes import GridPoint, Plan, column, hashable, point_keys, show
 from recalltrap_analysis.run import ArtifactReader
 from recalltrap_analysis.severity import COMPLETE, by_point
 from recalltrap_analysis.statistics import Array
@@ -123,11 +123,14 @@ def short_label(point: GridPoint, axes: Sequence[str]) -> str:
 
 
 def severity_grid(
-    table: pd.DataFrame, plan: Plan, most_rows: int = 40
+    table: pd.DataFrame, plan: Plan, name: str = "severity", most_rows: int = 40
 ) -> tuple[Array, list[str], list[str], str, str]:
-    """Mean severities as a matrix [other axes, sweep], its labels, and the axes' names."""
+    """A column of the severity table as a matrix [other axes, sweep], its labels, the axes' names.
+
+    The rows are sorted as the plan has them; NaN where a grid point has no number.
+    """
     sweep, values, others, facets = split_grid(plan)
-    found = dict(zip(table["point"], table["severity"], strict=True))
+    found = dict(zip(table["point"], table[name], strict=True))
     shown = thin(facets, most_rows)
     matrix = [[found.get(join(plan, value, facet), np.nan) for value in values] for facet in shown]
     if len(others) == 1:
@@ -192,9 +195,7 @@ def seed_mixtures(
         InputError: no such cell, or a model is not stored or is not a mixture in the plane.
     """
     models: dict[str, Node] = {}
-    for cell in cells:
-        if cell.seed != seed or label_of(cell, axes) != label(point, axes):
-            continue
+    for cell in cells_at([cell for cell in cells if cell.seed == seed], axes, point):
         models.setdefault("p'", cell.models["p_prime"])
         models.setdefault("p''", cell.models["p_second"])
         if cell.ordering.name == "A-K" and "p_prime_aligned" in cell.models:
@@ -206,10 +207,16 @@ def seed_mixtures(
     return [load_mixture(title, node, store) for title, node in models.items()]
 
 
-def label_of(cell: Cell, axes: Sequence[str]) -> str:
-    """The label of a cell's grid point."""
-    point = Plan.of([cell], axes).points[0]
-    return label(point, axes)
+def cells_at(cells: Sequence[Cell], axes: Sequence[str], point: GridPoint) -> list[Cell]:
+    """The planned cells of one grid point, whatever their ordering and seed."""
+    return [
+        cell
+        for cell in cells
+        if all(
+            hashable(getattr(cell.settings, axis)) == value
+            for axis, value in zip(axes, point, strict=True)
+        )
+    ]
 
 
 def load_mixture(title: str, node: Node, store: ArtifactReader) -> Mixture:

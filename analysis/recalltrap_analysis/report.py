@@ -1,256 +1,285 @@
-"""`write_report`: a run as one HTML page that explains itself, with its figures as files beside it.
+"""`write_report`: one run, or several with one claims ledger, as a page that explains itself.
 
-Gathers what the other modules computed and hands it to the template; computes nothing itself.
+Gathers what the other modules computed into a document and hands it to a writer; computes nothing
+itself.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
-from recalltrap_analysis.costs import cost_table, unshared_seconds
-from recalltrap_analysis.decomposition import PARTS
-from recalltrap_analysis.decomposition import TITLES as PART_TITLES
-from recalltrap_analysis.forecast import error_table, forecast_pairs, forecast_points
-from recalltrap_analysis.gaps import count_table, describe, failure_groups
-from recalltrap_analysis.outcomes import label, show
-from recalltrap_analysis.pictures import all_pictures
-from recalltrap_analysis.run import StoredRun
-from recalltrap_analysis.severity import COMPLETE, severity_query
-from recalltrap_analysis.summary import (
-    SIGNIFICANT,
-    SLIGHT,
-    Summary,
-    interval_text,
-    severity_text,
-    smallest_adjusted_p,
-    summarize,
+from recalltrap.errors import InputError
+from recalltrap_analysis import writers
+from recalltrap_analysis.accounts import cost_section, gaps_section, provenance_section
+from recalltrap_analysis.document import (
+    Block,
+    Chapter,
+    Document,
+    Fold,
+    Items,
+    Plot,
+    Prose,
+    Section,
+    grid,
+    records,
+    slug,
 )
+from recalltrap_analysis.evidence import claims_section, scaling_section
+from recalltrap_analysis.outcomes import label
+from recalltrap_analysis.outlook import forecast_section
+from recalltrap_analysis.reading import QueryableRun, ReadRun, first_line
+from recalltrap_analysis.sections import (
+    models_section,
+    origin_section,
+    references_section,
+    severity_section,
+)
+from recalltrap_analysis.severity import COMPLETE
+from recalltrap_analysis.summary import Summary, interval_text, summarize
+from recalltrap_analysis.words import GLOSSARY
 
-ROWS_SHOWN = 24
-NUMBER = re.compile(r"[-+–∞]?[\d.]*(e[-+]\d+)?[kMG]?( \[.*\]| of \d+| / .*)?$")
-
-
-def write_report(results: StoredRun) -> str:
-    """Write `<run>/report/index.html` and `<run>/report/figures/*`; returns the page's path."""
-    summary = summarize(results)
-    scored = forecast_pairs(summary.outcomes, summary.axes)
-    pictures = all_pictures(results, summary, scored)
-    folder = f"{results.run}/report"
-    for picture in pictures:
-        if picture.svg:
-            results.storage.write(f"{folder}/figures/{picture.stem}.svg", picture.svg)
-            results.storage.write(f"{folder}/figures/{picture.stem}.pdf", picture.pdf)
-    page = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            study=results.study,
-            summary=summary,
-            figures={
-                picture.stem: {
-                    "svg": Markup(picture.inline()) if picture.svg else None,
-                    "caption": picture.caption,
-                }
-                for picture in pictures
-            },
-            severity=_severity_rows(summary),
-            method=_method(summary),
-            decomposition=_decomposition_rows(summary),
-            dpo_note=next((note for note in summary.decomposition.get("note", []) if note), ""),
-            forecast=_forecast_rows(summary),
-            forecast_error=_error_rows(scored, summary.axes),
-            cost=_cost(results, summary),
-            gaps=_gaps(results, summary),
-            provenance=_flat(results.provenance()),
-            query=severity_query(summary.axes),
-            significant=SIGNIFICANT,
-        )
-    )
-    results.storage.write(f"{folder}/index.html", page.encode())
-    return results.storage.display(f"{folder}/index.html")
+FORMATS: Mapping[str, tuple[str, Callable[[Document], str]]] = {
+    "html": ("index.html", writers.html),
+    "markdown": ("report.md", writers.markdown),
+    "json": ("report.json", writers.to_json),
+}
+LONGEST_NAME = 80
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("recalltrap_analysis"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["amount"] = amount
-    return environment
+def write_report(*runs: QueryableRun, form: str = "html") -> str:
+    """Write the report of one run, or of several together; returns the path of its page.
+
+    One run's report goes to `<run>/report/`, that of several to `<storage>/reports/<names>/` in
+    the first one's storage, with the figures as SVG and PDF in `figures/` beside the page.
+
+    Args:
+        runs: The runs, each once. One that can't be read is named in a report of several.
+        form: `html`, `markdown` or `json`: the same content.
+
+    Raises:
+        InputError: no run can be read, one is named twice, or the format is unknown.
+    """
+    if form not in FORMATS:
+        raise InputError(f"unknown format {form!r}; allowed: {', '.join(FORMATS)}")
+    read, refused = _read(runs)
+    if len(read) == 1 and not refused:
+        folder = f"{read[0].run}/report"
+        document = single(read[0])
+    else:
+        folder = f"reports/{folder_name([run.study.name for run in read])}"
+        document = combined(read, refused)
+    storage = read[0].storage
+    for plot in document.plots():
+        if plot.svg:
+            storage.write(f"{folder}/figures/{plot.stem}.svg", plot.svg)
+            storage.write(f"{folder}/figures/{plot.stem}.pdf", plot.pdf)
+    name, write = FORMATS[form]
+    storage.write(f"{folder}/{name}", write(document).encode())
+    return storage.display(f"{folder}/{name}")
 
 
-def amount(value: float) -> str:
-    """A quantity in at most four signs, e.g. ``1.2k``, ``3.4M``, ``5.6e+12``."""
-    if not math.isfinite(value):
-        return "–" if math.isnan(value) else "∞"
-    for limit, factor, suffix in ((1e4, 1, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (1e12, 1e9, "G")):
-        if abs(value) < limit:
-            return (
-                f"{value / factor:.3g}{suffix}"
-                if abs(value) < 1e3
-                else f"{value / factor:.4g}{suffix}"
-            )
-    return f"{value:.2e}"
+def _read(runs: Sequence[QueryableRun]) -> tuple[list[ReadRun], list[str]]:
+    """The runs that can be read, and why the others can't."""
+    folders = [run.folder for run in runs]
+    if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
+        raise InputError(f"named twice: {', '.join(twice)}; name each run once")
+    read: list[ReadRun] = []
+    refused: list[str] = []
+    for run in runs:
+        try:
+            read.append(ReadRun(run))
+        except InputError as error:
+            if len(runs) == 1:
+                raise
+            refused.append(f"{run.folder}: {first_line(error)}")
+    if not read:
+        raise InputError("; ".join(refused) or "no run to report on")
+    return read, refused
 
 
-def _table(frame: pd.DataFrame, order: Sequence[int] | None = None) -> dict[str, Any]:
-    """Header and rows of text; `order` names the rows that are shown first, the rest folds."""
-    rows = [[_unbroken(str(value)) for value in row] for row in frame.itertuples(index=False)]
-    folded = order is not None and len(rows) > ROWS_SHOWN
-    return {
-        "head": [str(name).replace("_", "_\u200b") for name in frame.columns],  # may break there
-        "words": [
-            not all(NUMBER.match(cell) for cell in column) for column in zip(*rows, strict=True)
-        ],
-        "rows": [rows[i] for i in sorted(order[:ROWS_SHOWN])] if order and folded else rows,
-        "more": rows if folded else [],
-        "more_title": f"The {ROWS_SHOWN} deepest are shown. All {len(rows)} rows",
-    }
+def folder_name(names: Sequence[str]) -> str:
+    """A folder's name for a report of several runs, the same for the same runs in any order."""
+    slugs = sorted(slug(name) for name in names)
+    text = "+".join(slugs)
+    if len(text) <= LONGEST_NAME:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{slugs[0][:40]}+{len(slugs) - 1}-more-{digest}"
 
 
-def _unbroken(text: str) -> str:
-    """Keeps an interval's brackets on one line."""
-    return re.sub(r", (?=[^\[]*\])", ",\N{NO-BREAK SPACE}", text)
-
-
-def _deepest_first(table: pd.DataFrame) -> list[int]:
-    values = table["severity"].abs().fillna(-1.0).tolist() if "severity" in table else []
-    return sorted(range(len(values)), key=lambda i: -values[i])
-
-
-def _severity_rows(summary: Summary) -> dict[str, Any]:
-    table = summary.severity
-    text = severity_text(table, summary.axes)
-    complete = int((table["state"] == COMPLETE).sum())
-    text["reading"] = [_reading(row, complete) for _, row in table.iterrows()]
-    lead = [*summary.axes, "severity", "p (Holm)", "reading"]
-    rest = [name for name in text.columns if name not in (*lead, "state", "pairs")]
-    wanted = [name for name in (*lead, *rest, "pairs") if name in text.columns]
-    return _table(text[wanted], _deepest_first(table))
-
-
-def _reading(row: pd.Series[Any], complete: int) -> str:
-    if row["state"] != COMPLETE:
-        return str(row["state"])
-    if not row["p_holm"] <= SIGNIFICANT:
-        enough = smallest_adjusted_p(int(row["pairs"]), complete) <= SIGNIFICANT
-        return "within seed noise" if enough else "too few seeds"
-    slight = "slight " if abs(row["severity"]) < SLIGHT else ""
-    return f"{slight}trap" if row["severity"] > 0 else f"{slight}reversal"
-
-
-def _method(summary: Summary) -> str:
-    methods = [m for m in summary.severity.get("method", pd.Series(dtype=str)).unique() if m]
-    return " and ".join(methods)
-
-
-def _decomposition_rows(summary: Summary) -> dict[str, Any]:
-    table, axes = summary.decomposition, summary.axes
-    rows = [row for _, row in table.iterrows()]
-    columns: dict[str, list[str]] = {axis: [show(v) for v in table[axis]] for axis in axes}
-    if "severity" in table:
-        columns["severity"] = [_number(row["severity"]) for row in rows]
-        for part in PARTS:
-            columns[PART_TITLES[part]] = [interval_text(row, part) for row in rows]
-    columns["state"] = [str(state) for state in table["state"]]
-    return _table(pd.DataFrame(columns), _deepest_first(table))
-
-
-def _number(value: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
-
-
-def _forecast_rows(summary: Summary) -> dict[str, Any]:
-    axes = summary.axes
-    table = forecast_points(summary.outcomes, axes)
-    if table.empty:
-        return _table(pd.DataFrame())
-    measured = dict(zip(summary.severity["point"], summary.severity["severity"], strict=True))
-    rows = [row for _, row in table.iterrows()]
-    columns: dict[str, list[str]] = {axis: [show(v) for v in table[axis]] for axis in axes}
-    columns["K-A can reach"] = [interval_text(row, "reward_ka") for row in rows]
-    columns["p'_AK can reach"] = [interval_text(row, "reward_ak") for row in rows]
-    columns["severity forecast"] = [interval_text(row, "severity") for row in rows]
-    columns["severity measured"] = [_number(measured.get(row["point"], math.nan)) for row in rows]
-    columns["samples to first hit, p' / p''"] = [
-        f"{amount(row['samples_to_hit_p_prime'])} / {amount(row['samples_to_hit_p_second'])}"
-        for row in rows
+def single(run: ReadRun) -> Document:
+    """The report of one run."""
+    summary = _judged(run)
+    study = run.study
+    claims, _ = claims_section([run])
+    sections = [
+        severity_section(summary),
+        origin_section(summary),
+        models_section(run, summary, brief=False),
+        references_section(run, summary, brief=False),
+        claims,
+        forecast_section(summary),
+        scaling_section([summary]),
+        cost_section(run, summary),
+        gaps_section(run, summary),
+        provenance_section(run, run.study_file()),
     ]
-    if (table["state"] != COMPLETE).any():
-        columns["state"] = table["state"].tolist()
-    return _table(pd.DataFrame(columns), _deepest_first(table))
-
-
-def _error_rows(pairs: pd.DataFrame, axes: Sequence[str]) -> dict[str, Any]:
-    table = error_table(pairs, axes)
-    where = ["all cells" if point is None else label(point, axes) for point in table["point"]]
-    text = pd.DataFrame(
-        {
-            "where": where,
-            "ordering": table["ordering"],
-            "cells": table["cells"],
-            "mean absolute error": [_number(value, 3) for value in table["mae"]],
-            "bias": [f"{value:+.3f}" for value in table["bias"]],
-        }
+    return Document(
+        title=study.name,
+        question=study.question,
+        meta=_about(run, summary),
+        verdict=summary.verdict,
+        sentence=summary.sentence,
+        counts=_counts(run, summary),
+        chapters=[Chapter("run", "", sections)],
+        glossary=GLOSSARY,
+        summary={"studies": [study.name]},
     )
-    overall = [i for i, point in enumerate(table["point"]) if point is None]
-    rest = [i for i in range(len(table)) if i not in overall]
-    found = _table(text.iloc[overall])
-    rows = _table(text.iloc[rest])["rows"] if axes else []
-    return found | {"more": rows, "more_title": "For every grid point"}
 
 
-def _cost(results: StoredRun, summary: Summary) -> dict[str, Any]:
-    costs = results.table("costs").to_pandas()
-    table = cost_table(costs, summary.cells)
-    paid = float(table["wall_seconds"].iloc[-1])
-    alone = unshared_seconds(costs, summary.cells)
-    text = pd.DataFrame(
-        {
-            "ordering": table["ordering"],
-            "stage": table["stage"],
-            "built": table["artifacts"].astype(int),
-            "wall s": [amount(value) for value in table["wall_seconds"]],
-            "device s": [amount(value) for value in table["device_seconds"]],
-            "tokens or samples": [amount(value) for value in table["tokens"]],
-            "FLOPs": [amount(value) for value in table["flops"]],
-        }
+def _judged(run: ReadRun) -> Summary:
+    """The run's summary; where its tables can't be used, that is the reason for no verdict."""
+    summary = summarize(run)
+    lost = [name for name in ("planned", "cells", "metrics") if name in run.problems]
+    if not lost:
+        return summary
+    reason = run.problems[lost[0]]
+    sentence = f"No verdict: the table {lost[0]} can't be used ({reason})."
+    return replace(summary, verdict="no verdict", sentence=sentence, notes=())
+
+
+def _about(run: ReadRun, summary: Summary) -> str:
+    study, points = run.study, len(summary.severity)
+    orderings = ", ".join(ordering.name for ordering in study.orderings)
+    return (
+        f"Study {study.name} of kind {study.kind} · {orderings} · "
+        f"{_count(len(study.seeds), 'seed')} · {_count(points, 'grid point')}"
     )
-    return {"table": _table(text), "paid": paid, "saved": alone - paid, "known": len(costs) > 0}
 
 
-def _gaps(results: StoredRun, summary: Summary) -> dict[str, Any]:
-    missing = [cell for cell in summary.cells if cell.id not in summary.fates]
-    failures = results.table("failures").to_pandas()
-    return {
-        "counts": _table(count_table(summary.cells, summary.fates)),
-        "failures": failure_groups(failures, summary.cells, summary.axes, summary.fates),
-        "missing": describe(missing, summary.axes),
-    }
+def _counts(run: ReadRun, summary: Summary) -> str:
+    notes = [*summary.notes]
+    reasons: dict[str, list[str]] = {}
+    for name, why in run.problems.items():
+        reasons.setdefault(why, []).append(name)
+    notes += [f"can't be used: {', '.join(names)} ({why})" for why, names in reasons.items()]
+    if {"planned", "cells"} & set(run.problems):
+        text = f"{_count(summary.planned, 'cell')} planned; what became of them can't be read"
+        return ". ".join([text, *notes]) + "."
+    text = (
+        f"{summary.succeeded} of {summary.planned} cells succeeded, {summary.failed} failed, "
+        f"{summary.missing} not run. "
+    )
+    return text + (f"{'; '.join(notes)}." if notes else "")
 
 
-def _flat(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Key and value as text; long values are cut, the full ones stand in the run's folder."""
-    rows = []
-    for key, value in provenance.items():
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            text = " ".join(value)
-        elif isinstance(value, str):
-            text = value
-        else:
-            text = json.dumps(value, ensure_ascii=False, default=str)
-        if key == "dirty_diff" and text:
-            text = f"{len(text.splitlines())} lines of uncommitted changes"
-        rows.append((key, text if len(text) <= 600 else text[:600] + " …"))
-    return rows
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def combined(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
+    """One report of several runs: a table of verdicts, one ledger, one scaling, then each run."""
+    summaries = [_judged(run) for run in runs]
+    claims, verdicts = claims_section(runs)
+    together = Chapter(
+        "together",
+        "All runs together",
+        [_overview(runs, summaries, refused), claims, scaling_section(summaries)],
+    )
+    keys = _unique([slug(run.study.name) for run in runs])
+    chapters = [
+        _chapter(run, summary, key) for run, summary, key in zip(runs, summaries, keys, strict=True)
+    ]
+    trapped = sum(summary.verdict in ("trap", "mixed") for summary in summaries)
+    held = sum(claim.verdict == "reproduced" for claim in verdicts)
+    tested = sum(claim.verdict != "not tested" for claim in verdicts)
+    return Document(
+        title=f"{len(runs)} studies",
+        question=f"What {_count(len(runs), 'study').replace('studys', 'studies')} say together",
+        meta=", ".join(run.study.name for run in runs),
+        verdict="mixed" if trapped else "no verdict",
+        sentence=(
+            f"{trapped} of {len(runs)} studies show a trap at some or all of their settings. "
+            f"{held} of the {tested} claims that these runs can test are reproduced."
+        ),
+        counts=(
+            f"{sum(s.succeeded for s in summaries)} of {sum(s.planned for s in summaries)} cells "
+            f"succeeded, {sum(s.failed for s in summaries)} failed, "
+            f"{sum(s.missing for s in summaries)} not run."
+        ),
+        chapters=[together, *chapters],
+        glossary=GLOSSARY,
+        summary={"studies": [run.study.name for run in runs], "refused": list(refused)},
+    )
+
+
+def _unique(keys: Sequence[str]) -> list[str]:
+    return [key if keys.count(key) == 1 else f"{key}-{i + 1}" for i, key in enumerate(keys)]
+
+
+def _overview(
+    runs: Sequence[ReadRun], summaries: Sequence[Summary], refused: Sequence[str]
+) -> Section:
+    """One row per run: its verdict and its deepest severity."""
+    rows, data = [], []
+    for run, summary in zip(runs, summaries, strict=True):
+        complete = summary.severity[summary.severity["state"] == COMPLETE]
+        deepest = None
+        if len(complete):
+            deepest = complete.iloc[int(complete["severity"].to_numpy().argmax())]
+        rows.append(
+            {
+                "study": run.study.name,
+                "verdict": summary.verdict,
+                "deepest severity": "–" if deepest is None else interval_text(deepest, "severity"),
+                "at": "–" if deepest is None else label(deepest["point"], summary.axes),
+                "p (Holm)": "–" if deepest is None else f"{deepest['p_holm']:.2g}",
+                "seeds": len(run.study.seeds),
+                "cells": f"{summary.succeeded} of {summary.planned}",
+            }
+        )
+        one = pd.DataFrame([deepest]) if deepest is not None else pd.DataFrame()
+        data.append(
+            {"study": run.study.name, "verdict": summary.verdict, "sentence": summary.sentence,
+             "deepest": next(iter(records(one)), None), "succeeded": summary.succeeded,
+             "planned": summary.planned}
+        )  # fmt: skip
+    blocks: list[Block] = [grid("studies", pd.DataFrame(rows), data=data)]
+    if refused:
+        blocks += [Prose("Runs that can't be read, and are not in this report:"), Items(refused)]
+    return Section("overview", "Study by study", blocks)
+
+
+def _chapter(run: ReadRun, summary: Summary, key: str) -> Chapter:
+    """A run within a report of several: what one seed's models show is left to its own report."""
+    sections = [
+        severity_section(summary),
+        origin_section(summary),
+        models_section(run, summary, brief=True),
+        references_section(run, summary, brief=True),
+        forecast_section(summary),
+        cost_section(run, summary),
+        gaps_section(run, summary),
+        provenance_section(run, run.study_file()),
+    ]
+    intro: list[Block] = [
+        Prose(_about(run, summary), "small", ours=False),
+        Prose(run.study.question, ours=False),
+        Prose(summary.sentence, "caveat", ours=False),
+        Prose(_counts(run, summary), "small", ours=False),
+    ]
+    prefixed = [Section(s.key, s.title, [prefix_stems(b, key) for b in s.blocks]) for s in sections]
+    return Chapter(f"run-{key}", run.study.name, prefixed, intro)
+
+
+def prefix_stems(block: Block, prefix: str) -> Block:
+    """The same block with figures whose file names are unique in a report of several runs."""
+    if isinstance(block, Plot):
+        return replace(block, stem=f"{prefix}-{block.stem}")
+    if isinstance(block, Fold):
+        return replace(block, blocks=[prefix_stems(inside, prefix) for inside in block.blocks])
+    return block

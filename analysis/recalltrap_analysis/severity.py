@@ -276,7 +276,8 @@ def severity_query(axes: Sequence[str]) -> str:
   select {select}ordering, seed, any_value(reward_height) as r_max,
     max(value) filter (model = 'final' and metric = 'reward') as r,
     max(value) filter (model = 'p_second' and metric = 'reward') as r0
-  from metrics group by {select}ordering, seed
+  from metrics where metric = 'reward' and model in ('final', 'p_second')
+  group by {select}ordering, seed
 ), pair as (
   select {select}seed, any_value(r0) as r0, any_value(r_max) as r_max,
     max(r) filter (ordering = 'A-K') - max(r) filter (ordering = 'K-A') as lead

@@ -16,6 +16,7 @@ from recalltrap.errors import InputError, RecalltrapError
 from recalltrap.render import FORMATS, print_table
 
 Command = Callable[..., int | None]
+REPORTS = ("html", "markdown", "json")
 
 
 def _guarded(command: Command) -> Command:
@@ -143,15 +144,15 @@ def query(run: str, sql: str, storage: str | None, form: str) -> None:
 
 
 @main.command()
-@click.argument("run")
+@click.argument("runs", metavar="RUN [RUN ...]", nargs=-1, required=True)
 @STORAGE
+@click.option("--format", "form", type=click.Choice(REPORTS), default="html")
 @_guarded
-def report(run: str, storage: str | None) -> None:
-    """Write RUN's report again and print its path."""
-    from recalltrap.registry import room
-    from recalltrap.results import open_run
+def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
+    """Write the report of RUN, or of several runs together, and print its path."""
+    from recalltrap.commands import write_report
 
-    click.echo(room("report")(open_run(run, storage)))
+    click.echo(write_report(runs, storage, form))
 
 
 @main.command()

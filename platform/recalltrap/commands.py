@@ -114,6 +114,12 @@ def _built(plan: Plan, store: ArtifactStore) -> list[Any]:
     ]
 
 
+def write_report(runs: Sequence[str], location: str | None, form: str) -> str:
+    """Write the report of the named runs; the path of its page."""
+    path: str = room("report")(*(open_run(run, location) for run in runs), form=form)
+    return path
+
+
 def conclude(results: Results) -> int:
     """Print the severity table and the verdict, write the report; the run's exit status."""
     summary = room("summary")(results)

@@ -18,6 +18,7 @@ import pytest
 import safetensors.numpy
 from pydantic import BaseModel, ConfigDict
 
+from recalltrap.errors import InputError
 from recalltrap.kinds import Cell, Node
 from recalltrap.orderings import Ordering
 
@@ -35,6 +36,8 @@ class FakeSettings(BaseModel):
     algorithm: str = "ppo"
     targets: tuple[int, ...] = (7,)
     reward_height: float = REWARD_HEIGHT
+    reward_sharpness: float = 2.0
+    iterations: int = 100
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,15 @@ class FakeRun:
     storage: FakeStorage
     store: FakeStore = field(default_factory=FakeStore)
     run: str = "studies/fake"
+    refuses: str = ""
 
     @property
     def folder(self) -> str:
         return self.storage.display(self.run)
 
     def table(self, name: str, /) -> pa.Table:
+        if self.refuses:
+            raise InputError(self.refuses)
         return self.tables[name]
 
     def planned(self) -> list[Cell]:
@@ -108,13 +114,19 @@ class FakeRun:
             "logits": np.zeros(2),
             "means": np.array([[-1.0, 1.0], [1.0, -1.0]]),
             "cholesky": np.tile([0.22, 0.0, 0.22], (2, 1)),
+            "targets": np.array([[1.0, -1.0]]),
         }
 
     def sql(self, query: str) -> pa.Table:
+        if self.refuses:
+            raise InputError(self.refuses)
         connection = duckdb.connect(":memory:")
-        for name, table in self.tables.items():
+        for name, table in {"planned": planned_table(self.cells), **self.tables}.items():
             connection.register(name, table)
-        return connection.sql(query).to_arrow_table()
+        try:
+            return connection.sql(query).to_arrow_table()
+        except duckdb.Error as error:
+            raise InputError(str(error)) from None
 
 
 class MakeRun(Protocol):
@@ -134,15 +146,32 @@ class MakeRun(Protocol):
     ) -> FakeRun: ...
 
 
+def planned_table(cells: Sequence[Cell]) -> pa.Table:
+    return pa.table(
+        {
+            "cell_id": [cell.id for cell in cells],
+            "ordering": [cell.ordering.name for cell in cells],
+        }
+    )
+
+
 def never(ordering: str, seed: int, point: Point) -> bool:
     return False
 
 
 def graph(ordering: Ordering, settings: FakeSettings, seed: int) -> dict[str, Node]:
     p_prime = Node("sft", seed, {"components": 6})
-    size = {"components": settings.student_components, "sharpness": settings.teacher_sharpness}
+    size = {
+        "components": settings.student_components,
+        "sharpness": settings.teacher_sharpness,
+        "distill_iterations": 50,
+    }
     p_second = Node("distill", seed, size, (p_prime,))
-    align = {"kl_weight": settings.kl_weight, "algorithm": settings.algorithm}
+    align = {
+        "kl_weight": settings.kl_weight,
+        "algorithm": settings.algorithm,
+        "iterations": settings.iterations,
+    }
     models = {"p_prime": p_prime, "p_second": p_second}
     current = p_prime
     for step in ordering.stages:
@@ -150,7 +179,7 @@ def graph(ordering: Ordering, settings: FakeSettings, seed: int) -> dict[str, No
             current = Node("distill", seed, size, (current,))
         else:
             starts_at_p_prime = current is p_prime
-            current = Node("align", seed, align, (current, current))
+            current = Node("align", seed, align, (current, current), length_field="iterations")
             if starts_at_p_prime:
                 models["p_prime_aligned"] = current
     return models | {"final": current}
@@ -198,7 +227,12 @@ def build_tables(
     failing: Skip,
     spoilt: Skip,
 ) -> dict[str, pa.Table]:
-    rows: dict[str, list[dict[str, Any]]] = {"cells": [], "metrics": [], "failures": []}
+    rows: dict[str, list[dict[str, Any]]] = {
+        "cells": [],
+        "metrics": [],
+        "failures": [],
+        "curves": [],
+    }
     costs: dict[str, dict[str, Any]] = {}
     for cell in cells:
         name, factors = cell.ordering.name, cell.factors
@@ -221,9 +255,15 @@ def build_tables(
                 spoil = metric == "reward" and model == "final"
                 if spoil and spoilt(name, cell.seed, factors):
                     value = np.nan
-                rows["metrics"].append(
-                    identity | {"model": model, "metric": metric, "value": float(value)}
-                )
+                measured_row = {"model": model, "metric": metric, "value": float(value)}
+                rows["metrics"].append(identity | measured_row | {"standard_error": 0.01})
+        for step, metric in itertools.product((50, 100), ("reward", "reward_sd")):
+            rows["curves"].append(
+                {
+                    "cell_id": cell.id, "stage": "align", "step": step, "metric": metric,
+                    "value": step / 20 + cell.seed / 10,
+                }
+            )  # fmt: skip
         for node in cell.nodes:
             costs[node.id] = {
                 "artifact_id": node.id, "cell_id": None, "stage": node.stage, "wall_seconds": 1.0,
@@ -235,6 +275,9 @@ def build_tables(
     keys += [pa.field("seed", pa.int64()), *factor_schema]
     text = pa.string()
     measured = [pa.field("model", text), pa.field("metric", text), pa.field("value", pa.float64())]
+    measured.append(pa.field("standard_error", pa.float64()))
+    curve = [pa.field(n, text) for n in ("cell_id", "stage", "metric")]
+    curve += [pa.field("step", pa.int64()), pa.field("value", pa.float64())]
     failure = [pa.field(n, text) for n in ("cell_id", "ordering", "failure", "message")]
     failure += [pa.field("seed", pa.int64()), pa.field("attempt", pa.int32())]
     failure += [pa.field("log_tail", text), pa.field("retry_command", text)]
@@ -247,6 +290,7 @@ def build_tables(
         "metrics": pa.Table.from_pylist(rows["metrics"], pa.schema([*keys, *measured])),
         "failures": pa.Table.from_pylist(rows["failures"], pa.schema(failure)),
         "costs": pa.Table.from_pylist(list(costs.values()), pa.schema(cost)),
+        "curves": pa.Table.from_pylist(rows["curves"], pa.schema(curve)),
     }
 
 
@@ -279,3 +323,8 @@ def invent_run(
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     return functools.partial(invent_run, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_shared_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
+    return functools.partial(invent_run, tmp_path_factory.mktemp("shared"))

@@ -6,22 +6,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.patches import Rectangle
 
 from recalltrap_analysis import figures
 from recalltrap_analysis.figures.contours import mixture_density
+from recalltrap_analysis.trajectories import Way
 
 
 def box_count(axes: Axes) -> int:
-    return sum(isinstance(patch, PathPatch) for patch in axes.patches)
+    groups = [c for c in axes.collections if isinstance(c, PolyCollection)]
+    return sum(len(group.get_paths()) for group in groups)
 
 
 def medians(axes: Axes) -> list[float]:
     """Heights of the medians, the only lines of that width."""
+    groups = [c for c in axes.collections if isinstance(c, LineCollection)]
     return [
-        float(np.asarray(line.get_ydata())[0]) for line in axes.lines if line.get_linewidth() == 1.2
+        float(segment[0][1])
+        for group in groups
+        if group.get_linewidth() == [1.2]
+        for segment in group.get_segments()
     ]
 
 
@@ -55,23 +61,26 @@ def test_reference_check_joins_the_seeds() -> None:
     recall = (np.array([-2.0, -2.1]), np.array([-3.0, -3.5]))
     hits = (np.array([0.04, 0.05]), np.array([0.01, 0.02]))
     figure = figures.reference_check(["all"], [recall], [hits])
-    joins = [
-        tuple(np.asarray(line.get_ydata())) for line in figure.axes[0].lines
-        if line.get_linewidth() == 0.5
-    ]  # fmt: skip
+    [lines] = [
+        found
+        for found in figure.axes[0].collections
+        if isinstance(found, LineCollection) and found.get_linewidth() == [0.5]
+    ]
+    joins = [tuple(segment[:, 1].tolist()) for segment in lines.get_segments()]
     assert joins == [(-2.0, -3.0), (-2.1, -3.5)]
     assert medians(figure.axes[1]) == pytest.approx([0.045, 0.015])
 
 
 def test_severity_line_draws_points_intervals_and_gaps() -> None:
     value, low, high = (
-        np.array(v) for v in ([0.1, np.nan, 0.4], [0.0, np.nan, 0.3], [0.2, np.nan, 0.5])
+        np.array(v) for v in ([0.1, np.nan, 0.4], [-0.1, np.nan, 0.3], [0.2, np.nan, 0.5])
     )
     axes = figures.severity_line(value, low, high, ["1", "2", "4"], "kl_weight").axes[0]
-    dots = next(line for line in axes.lines if line.get_marker() == "o")
-    assert np.asarray(dots.get_ydata()).tolist() == [0.1, 0.4]
+    sure, unsure = (line for line in axes.lines if line.get_marker() == "o")
+    assert np.asarray(sure.get_ydata()).tolist() == [0.4]
+    assert np.asarray(unsure.get_ydata()).tolist() == [0.1]
     bars = next(c for c in axes.collections if isinstance(c, LineCollection))
-    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[0.0, 0.2], [0.3, 0.5]]
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[-0.1, 0.2], [0.3, 0.5]]
     assert [text.get_text() for text in axes.texts] == ["incomplete"]
     assert axes.get_xlabel() == "kl_weight"
 
@@ -84,6 +93,24 @@ def test_severity_map_shows_every_number_and_no_other() -> None:
     np.testing.assert_array_equal(np.ma.filled(np.ma.asarray(image.get_array()), np.nan), value)
     assert image.norm.vmin == -0.5
     assert image.norm.vmax == 0.5
+
+
+def borders(axes: Axes, name: str) -> set[frozenset[tuple[float, float]]]:
+    [lines] = [c for c in axes.collections if c.get_label() == name]
+    assert isinstance(lines, LineCollection)
+    return {frozenset((float(x), float(y)) for x, y in segment) for segment in lines.get_segments()}
+
+
+def test_severity_map_borders_where_the_interval_excludes_zero() -> None:
+    value = np.array([[0.0, 0.3, 0.4], [-0.2, 0.0, 0.5]])
+    sign = np.array([[0, 1, 1], [-1, 0, 1]])
+    axes = figures.severity_map(value, ["1", "2", "4"], ["3", "4"], "x", "y", sign).axes[0]
+    trap = borders(axes, "trap")
+    assert frozenset({(0.5, -0.5), (0.5, 0.5)}) in trap  # between 0.0 and 0.3
+    assert frozenset({(0.5, 0.5), (1.5, 0.5)}) in trap  # below 0.3
+    assert frozenset({(1.5, -0.5), (1.5, 0.5)}) not in trap  # between 0.3 and 0.4
+    assert len(trap) == 8
+    assert len(borders(axes, "reversal")) == 4
 
 
 def test_severity_map_without_numbers() -> None:
@@ -102,6 +129,44 @@ def test_bars_stack_to_the_severity() -> None:
     diamonds = next(line for line in axes.lines if line.get_marker() == "D")
     assert np.asarray(diamonds.get_xdata()).tolist() == [0.2, 0.3]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
+
+
+@pytest.mark.parametrize("controls", [{}, {"K-A-K": (0.5, 0.4, 0.6), "A": (0.7, np.nan, np.nan)}])
+def test_waterfall_climbs_from_one_attainment_to_the_other(
+    controls: dict[str, tuple[float, float, float]],
+) -> None:
+    parts = {
+        "optimiser_ka": (-0.1, -0.2, 0.0), "reference": (0.4, 0.3, 0.5),
+        "optimiser_ak": (0.05, np.nan, np.nan), "last_distillation": (0.1, 0.05, 0.15),
+    }  # fmt: skip
+    fall = figures.Waterfall("where", (0.3, 0.2, 0.4), parts, (0.75, 0.7, 0.8), controls)
+    axes = figures.waterfalls([fall] * 3, {}).axes[0]
+    bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert [bar.get_y() for bar in bars[:5]] == pytest.approx([0, 0.3, 0.2, 0.6, 0.65])
+    assert [bar.get_height() for bar in bars[:6]] == pytest.approx(
+        [0.3, -0.1, 0.4, 0.05, 0.1, 0.75]
+    )
+    assert bars[4].get_y() + bars[4].get_height() == pytest.approx(0.75)
+    labels = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
+    assert labels == ["K-A", "A-K", *controls]
+    assert sum(bar.get_hatch() is not None and bar.get_hatch() != "" for bar in bars) == len(
+        controls
+    )
+
+
+def test_trajectories_grow_with_the_spread_over_seeds() -> None:
+    way = Way("K-A", ["p'", "p''", "p''_KA"], np.array([-2.0, -3.0, -4.0]),
+              np.array([-30.0, -31.0, -10.0]), np.array([0.0, 1.0, 4.0]), 5)  # fmt: skip
+    figure = figures.trajectories({(0, 0): [way]}, ["target precision"], ["here"])
+    axes = figure.axes[0]
+    wide = next(c for c in axes.collections if isinstance(c, PathCollection))
+    np.testing.assert_allclose(np.asarray(wide.get_offsets()), np.stack([way.x_M, way.y_M], axis=1))
+    sizes = wide.get_sizes()
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert (sizes[2] - sizes[0]) / (sizes[1] - sizes[0]) == pytest.approx(4)  # area, not radius
+    assert {"p''", "p''_KA"} <= {text.get_text() for text in axes.texts}
+    arrows = [text for text in axes.texts if text.get_text() == ""]
+    assert len(arrows) == 2
 
 
 def test_forecast_scatter_draws_every_cell() -> None:

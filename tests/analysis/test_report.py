@@ -1,22 +1,23 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 import time
+from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 
-from recalltrap_analysis import report
-from recalltrap_analysis.costs import cost_table, unshared_seconds
-from recalltrap_analysis.gaps import count_table, describe, failure_groups
-from recalltrap_analysis.outcomes import Plan
-from recalltrap_analysis.panels import box_panels, reference_groups, sweep_axis, thin, typical_pair
-from recalltrap_analysis.report import write_report
-from recalltrap_analysis.summary import summarize
+from recalltrap.errors import InputError
+from recalltrap_analysis import writers
+from recalltrap_analysis.reading import ReadRun
+from recalltrap_analysis.report import folder_name, single, write_report
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun
@@ -55,6 +56,10 @@ class Page(HTMLParser):
 def read_page(run: FakeRun) -> tuple[str, Page]:
     path = Path(write_report(run))
     assert path == Path(run.folder) / "report" / "index.html"
+    return parse(path)
+
+
+def parse(path: Path) -> tuple[str, Page]:
     text = path.read_text()
     page = Page()
     page.feed(text)
@@ -62,44 +67,175 @@ def read_page(run: FakeRun) -> tuple[str, Page]:
     return text, page
 
 
+STEMS = {
+    "severity", "waterfall", "decomposition", "boxplots", "trajectories", "contours", "selection",
+    "references", "densities", "forecast", "scaling",
+}  # fmt: skip
+
+
 def test_report_holds_everything_and_needs_no_network(make_run: MakeRun) -> None:
-    run = make_run(severity=lambda p: 0.1 * p["kl_weight"])
+    run = make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=6)
     text, page = read_page(run)
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     for tag, name, value in page.attributes:
         if name in ("src", "href", "xlink:href", "data") and tag != "a":
-            assert value.startswith("#"), (tag, name, value)
+            assert value.startswith(("#", "data:")), (tag, name, value)
         if name == "style":
             assert "url(" not in value.replace("url(#", "")
     assert "@import" not in text
-    assert len(re.findall(r"<svg\b", text)) == 6
-    for stem in ("severity", "decomposition", "boxplots", "contours", "references", "forecast"):
-        assert (Path(run.folder) / "report" / "figures" / f"{stem}.svg").stat().st_size > 2000
-        assert (Path(run.folder) / "report" / "figures" / f"{stem}.pdf").stat().st_size > 2000
-    images = [
-        value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"
-    ]
-    assert len(images) == 6
-    assert all(len(value) > 30 for value in images)
-    links = [value for tag, name, value in page.attributes if tag == "a" and name == "href"]
-    for link in links:
-        assert (Path(run.folder) / "report" / link).exists()
+    folder = Path(run.folder) / "report"
+    for stem in STEMS:
+        assert (folder / "figures" / f"{stem}.svg").stat().st_size > 2000
+        assert (folder / "figures" / f"{stem}.pdf").stat().st_size > 2000
+    figures = [value for tag, name, value in page.attributes if (tag, name) == ("figure", "id")]
+    assert set(figures) == {f"figure-{stem}" for stem in STEMS}
+    labels = [v for tag, name, v in page.attributes if (tag, name) == ("svg", "aria-label")]
+    assert len(labels) == len(STEMS)
+    assert all(len(value) > 30 for value in labels)
+    links = [value for tag, name, value in page.attributes if (tag, name) == ("a", "href")]
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
+    for link in links:
+        assert link[1:] in ids if link.startswith("#") else (folder / link).exists()
 
 
-def test_names_and_questions_are_escaped(make_run: MakeRun) -> None:
-    attack = "<script>alert(1)</script>"
-    own = "<blink>$\\frac{1$</blink>"
-    orderings = ("K-A", "A-K", {"name": own, "stages": ["distill", "align"]})
-    question = f"{attack} & 'why'?"
-    run = make_run(name=attack, question=question, orderings=orderings, grid={}, seeds=2)
-    text, page = read_page(run)
+def test_the_one_script_is_allowed_by_its_hash(make_run: MakeRun) -> None:
+    text, page = read_page(make_run(grid={}, seeds=2))
+    [script] = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    [policy] = [v for tag, name, v in page.attributes if (tag, name) == ("meta", "content")
+                if "default-src" in v]  # fmt: skip
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_every_query_runs_and_gives_the_numbers_shown(make_run: MakeRun) -> None:
+    run = make_run(
+        severity=lambda p: 0.1 * p["kl_weight"], seeds=4, orderings=("K-A", "A-K", "K-A-K")
+    )
+    content = json.loads(Path(write_report(run, form="json")).read_text())
+    tables = {block["table"]: block for block in walk(content) if "table" in block}
+    queries = {name: block["query"] for name, block in tables.items() if block["query"]}
+    assert len(queries) >= 10
+    found = {name: run.sql(query).to_pylist() for name, query in queries.items()}
+    assert all(found[name] for name in queries if name != "failures")
+    for figure in walk(content):
+        if figure.get("query"):
+            run.sql(figure["query"])
+    for row, mean in zip(found["severity"], tables["severity"]["rows"], strict=True):
+        assert row["kl_weight"] == mean["kl_weight"]
+        assert row["severity"] == pytest.approx(mean["severity"]["value"])
+    for row, mean in zip(found["decomposition"], tables["decomposition"]["rows"], strict=True):
+        for part in ("reference", "optimiser_ka", "last_distillation"):
+            assert row[part] == pytest.approx(mean[part]["value"])
+    for row, mean in zip(found["scaling"], tables["scaling"]["rows"], strict=True):
+        assert row["deficit"] == pytest.approx(mean["deficit"]["value"])
+    noise = {(r["kl_weight"], r["ordering"], r["metric"]): r for r in found["evaluation noise"]}
+    for mean in tables["evaluation noise"]["rows"]:
+        row = noise[mean["kl_weight"], mean["ordering"], mean["metric"]]
+        assert row["seed_sd"] == pytest.approx(mean["seed_sd"])
+        assert row["evaluation_error"] == pytest.approx(0.01)
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object within a JSON document."""
+    if isinstance(value, dict):
+        yield value
+    for inside in value.values() if isinstance(value, dict) else value:
+        if isinstance(inside, dict | list):
+            yield from walk(inside)
+
+
+ATTACK = "<script>alert(1)</script>"
+OWN = "<blink>$\\frac{1$</blink>"
+
+
+def attacked(make_run: MakeRun) -> FakeRun:
+    orderings = ("K-A", "A-K", {"name": OWN, "stages": ["distill", "align"]})
+    question = f"{ATTACK} & 'why'? ![x](http://evil/x.png) `<b>` | **bold**"
+    run = make_run(name=ATTACK, question=question, orderings=orderings, grid={}, seeds=2,
+                   failing=lambda o, s, p: o == OWN)  # fmt: skip
+    failures = run.tables["failures"].to_pylist()
+    for row in failures:
+        row |= {"message": ATTACK, "retry_command": ATTACK, "log_tail": f"``` {ATTACK}"}
+    run.tables["failures"] = pa.Table.from_pylist(failures, run.tables["failures"].schema)
+    return run
+
+
+def test_no_name_becomes_a_tag(make_run: MakeRun) -> None:
+    text, page = read_page(attacked(make_run))
     assert "blink" not in page.tags
-    assert own in "".join(page.words)
-    assert "script" not in page.tags
+    assert OWN in "".join(page.words)
+    assert page.tags.count("script") == 1
     assert "&lt;script&gt;" in text
-    assert attack in "".join(page.words)
+    assert ATTACK in "".join(page.words)
+    assert "<b>bold" not in text
+
+
+def test_no_name_becomes_a_tag_or_a_picture_in_markdown(make_run: MakeRun) -> None:
+    text = Path(write_report(attacked(make_run), form="markdown")).read_text()
+    outside = re.sub(r"(?s)(`{3,})[^\n]*\n.*?\n\1", "", text)
+    outside = re.sub(r"`[^`\n]*`", "", outside)
+    assert "<script" not in outside
+    assert "<blink" not in outside
+    assert "](http" not in text
+    assert set(re.findall(r"</?(\w+)", outside)) <= {"details", "summary", "sub"}
+
+
+def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
+    run = make_run(seeds=5, grid={"kl_weight": (0.5, 2.0), "student_components": (3, 4)})
+    document = single(ReadRun(run))
+    page, markdown, as_json = (
+        write(document) for write in (writers.html, writers.markdown, writers.to_json)
+    )
+    content = json.loads(as_json, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    titles = [s["title"] for chapter in content["chapters"] for s in chapter["sections"]]
+    assert len(titles) == 10
+    for title in titles:
+        assert title in unescape(page)
+        assert f"## {title}" in markdown
+    for stem in (block["figure"] for block in walk(content) if block.get("files")):
+        assert f"](figures/{stem}.svg)" in markdown
+        assert f'href="figures/{stem}.svg"' in page
+    table = next(block for block in walk(content) if block.get("table") == "severity")
+    assert set(table["rows"][0]["severity"]) == {"value", "low", "high", "method"}
+    assert table["rows"][0]["severity"]["method"] == "Student's t"
+    assert table["rows"][0]["trap_rate"]["method"] == "Wilson"
+
+
+def test_several_runs_make_one_report(make_run: MakeRun) -> None:
+    first = make_run(name="mog/one", seeds=6, severity=lambda p: 0.4)
+    second = make_run(name="mog/<two>", seeds=4, grid={"kl_weight": (1.0, 2.0)})
+    second.run = "studies/two"
+    path = Path(write_report(first, second))
+    root = Path(first.storage.root)
+    assert path == root / "reports" / "mog-one+mog-two" / "index.html"
+    _, page = parse(path)
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {"run-mog-one", "run-mog-two", "together-claims", "together-scaling"} <= set(ids)
+    figures = {file.name for file in (path.parent / "figures").iterdir()}
+    assert {"mog-one-severity.svg", "mog-two-waterfall.pdf", "scaling.svg"} <= figures
+    content = json.loads(Path(write_report(second, first, form="json")).read_text())
+    ledgers = [block for block in walk(content) if block.get("table") == "claims"]
+    assert len(ledgers) == 1
+    assert len(ledgers[0]["rows"]) == 14
+    [studies] = [block for block in walk(content) if block.get("table") == "studies"]
+    assert [row["study"] for row in studies["rows"]] == ["mog/<two>", "mog/one"]
+    with pytest.raises(InputError, match="named twice"):
+        write_report(first, first)
+
+
+def test_names_of_reports_are_short_and_do_not_depend_on_the_order() -> None:
+    names = [f"mog/a-rather-long-study-{i}" for i in range(12)]
+    assert folder_name(names) == folder_name(names[::-1])
+    assert len(folder_name(names)) <= 80
+    assert folder_name(["../../etc"]) == "etc"
+
+
+def test_an_unknown_format_is_refused(make_run: MakeRun) -> None:
+    with pytest.raises(InputError, match="allowed: html, markdown, json"):
+        write_report(make_run(grid={}, seeds=2), form="pdf")
 
 
 @pytest.mark.parametrize(
@@ -108,8 +244,13 @@ def test_names_and_questions_are_escaped(make_run: MakeRun) -> None:
         "nothing",
         "one seed",
         "not finite",
-        pytest.param("one ordering", marks=pytest.mark.slow),
+        "no metrics",
+        "newer schema",
+        "lost plan",
+        "one ordering",
         pytest.param("no artifacts", marks=pytest.mark.slow),
+        pytest.param("no curves", marks=pytest.mark.slow),
+        pytest.param("no costs", marks=pytest.mark.slow),
     ],
 )
 def test_report_of_a_run_that_lacks_something(make_run: MakeRun, case: str) -> None:
@@ -118,123 +259,37 @@ def test_report_of_a_run_that_lacks_something(make_run: MakeRun, case: str) -> N
         "one ordering": lambda: make_run(orderings=("K-A",)),
         "one seed": lambda: make_run(seeds=1, grid={}),
         "not finite": lambda: make_run(spoilt=lambda o, s, p: True),
-        "no artifacts": lambda: make_run(),
-    }[case]()
+    }.get(case, lambda: make_run(seeds=3, grid={"kl_weight": (1.0,)}))()
     run.store.holds = case != "no artifacts"
-    _, page = read_page(run)
+    if case in ("no metrics", "no curves", "no costs"):
+        name = case.removeprefix("no ")
+        run.tables[name] = run.tables[name].slice(0, 0)
+    if case == "newer schema":
+        run.refuses = "metrics/a.parquet has schema version 9, and this version reads 1 to 1"
+    if case == "lost plan":
+        run.tables = {name: table.slice(0, 0) for name, table in run.tables.items()}
+        run.tables["planned"] = pa.table({"cell_id": pa.array([], pa.string())})
+    document = single(ReadRun(run))
+    page = Page()
+    page.feed(writers.html(document))
+    assert page.open == []
     words = " ".join(page.words)
+    assert "nan" not in re.findall(r"\b\w+\b", words.lower())
     expected = {
         "nothing": "No verdict: no grid point can be judged",
         "one ordering": "this study has no A-K",
         "one seed": "one seed: no interval",
         "not finite": "not finite in 10 of 10 pairs",
         "no artifacts": "is not in the store",
+        "no metrics": "it holds no rows, though cells have succeeded",
+        "newer schema": "No verdict: the table cells can't be used",
+        "no curves": "holds no reward of an alignment",
+        "no costs": "No cost has been recorded",
+        "lost plan": "no cell of the study can be shown",
     }[case]
     assert expected in words
-    assert "nan" not in re.findall(r"\b\w+\b", words.lower())
-
-
-def test_failures_and_missing_cells_are_named(make_run: MakeRun) -> None:
-    run = make_run(
-        failing=lambda o, s, p: o == "A-K" and s in (1, 2, 5) and p["kl_weight"] == 2.0,
-        missing=lambda o, s, p: o == "K-A" and s == 7,
-    )
-    summary = summarize(run)
-    counts = count_table(summary.cells, summary.fates).set_index("ordering")
-    assert counts.loc["A-K"].to_dict() == {
-        "planned": 30, "succeeded": 27, "failed": 3, "missing": 0,
-    }  # fmt: skip
-    assert counts.loc["K-A", "missing"] == 3
-    failures = run.table("failures").to_pandas()
-    [group] = failure_groups(failures, summary.cells, summary.axes, summary.fates)
-    assert group.cells == 3
-    assert group.where == "A-K, kl_weight 2: seeds 1–2, 5"
-    _, page = read_page(run)
-    words = "".join(page.words)
-    assert "loss <became> NaN" in words
-    assert "recalltrap run fake" in words
-    assert "K-A, kl_weight 0.5: seed 7" in words
-
-
-def test_repaired_failures_are_not_shown(make_run: MakeRun) -> None:
-    broken = make_run(failing=lambda o, s, p: s == 1)
-    repaired = make_run()
-    summary = summarize(repaired)
-    failures = broken.table("failures").to_pandas()
-    assert not failure_groups(failures, summary.cells, summary.axes, summary.fates)
-
-
-def test_long_lists_of_cells_are_cut(make_run: MakeRun) -> None:
-    run = make_run(grid={"kl_weight": tuple(range(1, 40))}, seeds=2)
-    lines = describe(run.planned(), run.axes, most=30)
-    assert len(lines) == 31
-    assert lines[-1] == "and 48 more settings"
-
-
-def test_costs_count_shared_artifacts_in_both_orderings_but_pay_once(make_run: MakeRun) -> None:
-    run = make_run(seeds=4)
-    costs = run.table("costs").to_pandas()
-    table = cost_table(costs, run.planned()).set_index(["ordering", "stage"])
-    # p' of 4 seeds is shared; p'' is K-A's; K-A aligns at 3 settings; A-K aligns and distils at 3
-    assert table.loc[("K-A", "all stages"), "artifacts"] == 4 + 4 + 12
-    assert table.loc[("A-K", "all stages"), "artifacts"] == 4 + 12 + 12
-    assert table.loc[("all orderings", "all stages"), "wall_seconds"] == len(costs) == 44
-    assert table.loc[("A-K", "distill"), "tokens"] == 1200
-    assert unshared_seconds(costs, run.planned()) == 12 * 3 + 12 * 4
-
-
-def test_large_grids_are_thinned(make_run: MakeRun) -> None:
-    grid = {
-        "student_components": (2, 3, 4),
-        "kl_weight": tuple(0.1 * i for i in range(1, 15)),
-        "teacher_sharpness": (1.25, 2.5, 5.0, 10.0),
-    }
-    run = make_run(grid=grid, seeds=2)
-    summary = summarize(run)
-    assert sweep_axis(summary.plan) == "kl_weight"
-    panels, note = box_panels(summary.outcomes, summary.plan)
-    assert len(panels.columns) == 4
-    assert len(panels.positions) == 12
-    assert "4 of 12 combinations of the other axes are shown" in note
-    labels, recall, _, _ = reference_groups(summary.outcomes, summary.plan)
-    assert len(labels) == 1  # the invented references don't depend on the setting
-    assert recall[0][0].shape == (2,)
-    assert thin(range(10), 3) == [0, 4, 9]
-
-
-def test_the_typical_seed_is_the_median_one(make_run: MakeRun) -> None:
-    summary = summarize(make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=9, noise=0.05))
-    found = typical_pair(summary.pairs, summary.severity)
-    assert found is not None
-    point, seed = found
-    assert point == (2.0,)
-    rows = summary.pairs[[p == point for p in summary.pairs["point"]]].set_index("seed")
-    assert rows["severity"][seed] == rows["severity"].median()
-
-
-def test_plan_keeps_the_order_of_the_grid(make_run: MakeRun) -> None:
-    run = make_run(grid={"kl_weight": (2.0, 0.5)}, seeds=2)
-    plan = Plan.of(run.planned(), run.axes)
-    assert plan.points == ((2.0,), (0.5,))
-    assert plan.seeds[(0.5,), "A-K"] == (0, 1)
-    assert summarize(run).severity["kl_weight"].tolist() == [2.0, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (12.345, "12.3"), (4321, "4321"), (12345, "12.35k"), (3.2e6, "3.2M"),
-     (7e13, "7.00e+13"), (np.nan, "–"), (np.inf, "∞")],
-)  # fmt: skip
-def test_amounts(value: float, text: str) -> None:
-    assert report.amount(value) == text
-
-
-def test_rows_beyond_the_first_fold_away() -> None:
-    frame = pd.DataFrame({"x": range(30), "name": ["a"] * 30})
-    table = report._table(frame, list(range(29, -1, -1)))
-    assert [row[0] for row in table["rows"]] == [str(i) for i in range(6, 30)]
-    assert len(table["more"]) == 30
-    assert table["words"] == [False, True]
+    assert expected in json.dumps(json.loads(writers.to_json(document)), ensure_ascii=False)
+    assert re.sub(r"\W", "", expected) in re.sub(r"\W", "", writers.markdown(document))
 
 
 @pytest.mark.slow
@@ -246,6 +301,6 @@ def test_five_thousand_cells_are_reported_in_time(make_run: MakeRun) -> None:
     }
     run = make_run(grid=grid, seeds=20)
     assert len(run.planned()) == 5120
-    start = time.perf_counter()
+    start = time.process_time()  # what an idle machine takes, however busy this one is
     write_report(run)
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import levene, nct, t
+from statsmodels.stats.multitest import multipletests
 
-from recalltrap_analysis import statistics
+from recalltrap_analysis import coverage, effects, statistics
 
 Array = npt.NDArray[np.float64]
 
 
-def coverage(draws_RNS: Array, truth: float) -> float:
+def share_covered(draws_RNS: Array, truth: float) -> float:
     """Share of series whose interval holds the truth; every replicate draws its own resamples."""
     hits = []
     for replicate, values_NS in enumerate(draws_RNS):
@@ -25,14 +28,14 @@ def coverage(draws_RNS: Array, truth: float) -> float:
 @pytest.mark.parametrize("seeds", [5, 8, 20])
 def test_intervals_cover_the_mean_of_normal_data(seeds: int) -> None:
     draws_RNS = np.random.default_rng(1).normal(3.0, 2.0, size=(30, seeds, 40))
-    assert 0.93 <= coverage(draws_RNS, 3.0) <= 0.97
+    assert 0.93 <= share_covered(draws_RNS, 3.0) <= 0.97
 
 
 def test_intervals_cover_the_mean_of_a_bimodal_mixture() -> None:
     generator = np.random.default_rng(2)
     draws_RNS = np.where(generator.random((30, 20, 40)) < 0.3, 1.0, 0.0)
     draws_RNS += generator.normal(0, 0.05, size=draws_RNS.shape)
-    assert coverage(draws_RNS, 0.3) >= 0.93
+    assert share_covered(draws_RNS, 0.3) >= 0.93
 
 
 def test_method_follows_the_number_of_seeds() -> None:
@@ -149,3 +152,162 @@ def test_intervals_move_with_the_data(values: list[float], shift: float) -> None
     assert moved.value == pytest.approx(first.value + shift, abs=1e-6)
     assert first.low <= first.value + 1e-9
     assert first.value <= first.high + 1e-9
+
+
+def test_spread_ratio_of_one_setting_is_the_instability_ratio() -> None:
+    first_N, second_N = np.random.default_rng(12).normal(size=(2, 9))
+    single = statistics.spread_ratio([first_N[:, None]], [second_N[:, None]])
+    assert single == statistics.instability_ratio(first_N, second_N)
+
+
+def test_spread_ratio_is_a_geometric_mean_and_a_ratio_of_ratios() -> None:
+    values_NS = np.random.default_rng(13).normal(size=(12, 2))
+    scaled_NS = values_NS * np.array([2.0, 8.0])
+    found = statistics.spread_ratio([scaled_NS], [values_NS])
+    assert (found.low, found.value, found.high) == pytest.approx((4.0, 4.0, 4.0))
+    nested = statistics.spread_ratio([scaled_NS, values_NS], [values_NS, 2 * values_NS])
+    assert nested.value == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="different numbers"):
+        statistics.spread_ratio([scaled_NS], [values_NS, values_NS])
+
+
+def test_spread_ratio_over_a_grid_covers() -> None:
+    generator = np.random.default_rng(14)
+    hits = []
+    for _ in range(400):
+        seed_N1 = generator.normal(size=(20, 1))
+        first_NS, second_NS = generator.normal(size=(2, 20, 4)) + seed_N1
+        found = statistics.spread_ratio([3 * first_NS], [second_NS])
+        hits.append(found.low <= 3.0 <= found.high)
+    assert 0.91 <= np.mean(hits) <= 0.98
+
+
+def test_left_out_variances_are_those_without_the_seed() -> None:
+    values_NS = np.random.default_rng(15).normal(size=(7, 3))
+    expected = [np.log(np.delete(values_NS, i, axis=0).var(axis=0, ddof=1)) for i in range(7)]
+    assert statistics.left_out_log_variance(values_NS) == pytest.approx(np.array(expected))
+
+
+def test_interquartile_mean_ignores_the_ends() -> None:
+    values_N = np.array([1.0, 2, 3, 4, 5, 6, 7, 1000])
+    found = effects.interquartile_mean(values_N)
+    assert found.value == 4.5
+    assert found.low < 4.5 < found.high < 20
+    # closed form: winsorised sd / ((1 - 2 * 1/4) * sqrt(n)), n - 2 * cut - 1 degrees of freedom
+    sd = np.clip(values_N, 3, 6).std(ddof=1)
+    assert found.high - found.low == pytest.approx(2 * t.ppf(0.975, 3) * sd / (0.5 * np.sqrt(8)))
+    assert np.isnan(effects.interquartile_mean([2.0]).low)
+
+
+def test_interquartile_mean_covers_where_the_mean_does_not() -> None:
+    generator = np.random.default_rng(16)
+    found = [effects.interquartile_mean(generator.standard_cauchy(20)) for _ in range(400)]
+    assert 0.92 <= np.mean([e.low <= 0 <= e.high for e in found]) <= 0.99
+
+
+@pytest.mark.parametrize(("seeds", "truth"), [(5, 0.0), (10, 1.5), (20, -0.8)])
+def test_effect_size_covers(seeds: int, truth: float) -> None:
+    generator = np.random.default_rng(seeds)
+    hits = []
+    for _ in range(200):
+        base_N = generator.normal(size=seeds)
+        found = effects.effect_size(base_N + truth + generator.normal(size=seeds), base_N)
+        hits.append(found.low <= truth <= found.high)
+    assert 0.90 <= np.mean(hits) <= 0.99
+
+
+def test_effect_size_is_mean_over_sd_and_names_its_method() -> None:
+    found = effects.effect_size([1.0, 2, 4], [0.0, 0, 0])
+    assert found.value == pytest.approx((7 / 3) / np.std([1, 2, 4], ddof=1))
+    assert found.method == "noncentral t"
+    huge = effects.effect_size(100 + np.linspace(0, 1, 20), np.zeros(20))
+    assert huge.method == "normal approximation"
+    assert huge.low < huge.value < huge.high
+    with pytest.raises(ValueError, match="do not vary"):
+        effects.effect_size([2.0, 3, 4], [1.0, 2, 3])
+    assert np.isnan(effects.effect_size([1.0], [0.0]).value)
+
+
+def test_brown_forsythe_against_scipy_and_its_corners() -> None:
+    first_N, second_N = np.random.default_rng(17).normal(size=(2, 15))
+    assert effects.brown_forsythe([4 * first_N, second_N]) == levene(4 * first_N, second_N).pvalue
+    assert effects.brown_forsythe([4 * first_N, second_N]) < 0.05
+    assert np.isnan(effects.brown_forsythe([[1, 1, 1], [2, 2, 2]]))
+    with pytest.raises(ValueError, match="two groups"):
+        effects.brown_forsythe([first_N])
+
+
+def test_ratio_of_means_covers_and_is_unbounded_near_zero() -> None:
+    generator = np.random.default_rng(18)
+    hits = []
+    for _ in range(400):
+        second_N = generator.normal(1.0, 0.3, size=10)
+        found = effects.ratio_of_means(2 * second_N + generator.normal(0, 0.5, 10), second_N)
+        hits.append(found.low <= 2.0 <= found.high)
+    assert 0.92 <= np.mean(hits) <= 0.98
+    assert effects.ratio_of_means([1, 2, 3], [-1, 0, 2]).high == np.inf
+    with pytest.raises(ValueError, match="not positive"):
+        effects.ratio_of_means([1.0, 2], [0.0, 0])
+
+
+@given(st.floats(0.05, 3.0), st.integers(3, 40))
+def test_seeds_needed_gives_the_width_and_not_one_seed_more(width: float, n: int) -> None:
+    now = statistics.Estimate(1.0, 0.5, 1.5, "Student's t", n)
+    enough = effects.seeds_needed(now, width)
+    assert effects.width_at(now, enough) <= width
+    assert enough == 2 or effects.width_at(now, enough - 1) > width
+    assert effects.width_at(now, n) == pytest.approx(1.0)
+
+
+def test_seeds_needed_for_shares_and_ratios() -> None:
+    share = statistics.share_interval(4, 20)
+    enough = effects.seeds_needed(share, 0.1)
+    found = statistics.share_interval(round(0.2 * enough), enough)
+    assert found.high - found.low == pytest.approx(0.1, abs=0.002)
+    assert effects.seeds_needed(share, share.high - share.low) == 20
+    first_N, second_N = np.random.default_rng(19).normal(size=(2, 20))
+    ratio = statistics.instability_ratio(first_N, second_N)
+    assert effects.width_at(ratio, 20) == pytest.approx(ratio.high - ratio.low, rel=0.2)
+    assert effects.seeds_needed(ratio, (ratio.high - ratio.low) / 2) > 60
+    with pytest.raises(ValueError, match="one seed"):
+        effects.seeds_needed(statistics.mean_interval([1.0], np.random.default_rng(0)), 0.1)
+    with pytest.raises(ValueError, match="not positive"):
+        effects.seeds_needed(share, 0.0)
+
+
+@pytest.mark.parametrize("size", [1, 5, 40])
+def test_holm_agrees_with_statsmodels(size: int) -> None:
+    p_values = np.random.default_rng(size).random(size) ** 4
+    p_values[-1] = p_values[0]
+    expected = multipletests(p_values, method="holm")[1]
+    assert statistics.holm(p_values) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("t_value", "freedom", "shift"), [(2.0, 4, 1.0), (-1, 2, 0), (9, 19, 7)])
+def test_noncentral_t_against_scipy(t_value: float, freedom: int, shift: float) -> None:
+    found = effects.noncentral_t_cdf(t_value, freedom, shift)
+    assert found == pytest.approx(float(nct.cdf(t_value, freedom, shift)), abs=1e-5)
+
+
+def test_coverage_notes_say_where_nothing_covers() -> None:
+    few = coverage.covers("Student's t", 5)
+    assert few.startswith("Student's t at 5 seeds covers 93 to 97 % of the time on normal data")
+    assert "where no method covers" in few
+    assert coverage.covers("studentised bootstrap", 30).startswith("studentised bootstrap at 20")
+    assert coverage.covers("Student's t", 2) == ""
+    assert coverage.covers("no interval: one seed", 20) == ""
+
+
+def test_the_readme_shows_the_calibration_that_the_notes_read() -> None:
+    readme = (Path(__file__).parents[2] / "analysis/README.md").read_text()
+    assert coverage.markdown(coverage.calibration()) in readme
+    found = coverage.calibration()
+    assert coverage.Calibration.read(found.as_json()) == found
+
+
+def test_calibration_holds_what_was_promised() -> None:
+    found = coverage.calibration()
+    shares = {(row.method, row.shape, row.seeds): row.share for row in found.coverage}
+    for n in (5, 10, 20):
+        assert 0.925 <= shares[statistics.method_for(n), "normal", n] <= 0.975
+    assert all(row.trap <= 0.05 for row in found.null)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
@@ -113,7 +114,7 @@ def measure_coverage(simulations: int) -> Iterator[Coverage]:
     for shape, (draw, mean, sd) in SHAPES.items():
         for n in SIZES:
             generator = np.random.default_rng([n, *shape.encode()])
-            hits: dict[str, list[Array]] = {name: [] for name in METHODS}
+            hits: dict[str, list[npt.NDArray[np.bool_]]] = {name: [] for name in METHODS}
             widths: dict[str, list[Array]] = {name: [] for name in METHODS}
             for _ in range(-(-simulations // TOGETHER)):
                 values_NS = draw(generator, (n, TOGETHER))

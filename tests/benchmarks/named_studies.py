@@ -46,7 +46,7 @@ def measure(study: str, storage: Path) -> tuple[float, int, int]:
 
         def watch() -> None:
             nonlocal peak
-            while not ended.wait(0.5):
+            while not ended.wait(2.0):
                 peak = max(peak, tree_memory(process))
 
         watcher = threading.Thread(target=watch)

@@ -51,7 +51,11 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _room(name: str) -> Any:
     from recalltrap.registry import room
 
-    return (lambda results: f"{results.folder}/report.html") if name == "report" else room(name)
+    return (
+        (lambda results, form="html": f"{results.folder}/report.{form}")
+        if name == "report"
+        else room(name)
+    )
 
 
 @pytest.fixture(scope="module")

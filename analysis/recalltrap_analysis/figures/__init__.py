@@ -2,6 +2,7 @@
 
 from recalltrap_analysis.figures.boxplots import BoxPanels, boxplots, reference_check
 from recalltrap_analysis.figures.contours import Mixture, contour_panels, mixture_contours
+from recalltrap_analysis.figures.curves import reward_densities, scaling_curve, selection_curves
 from recalltrap_analysis.figures.effects import (
     decomposition_bars,
     forecast_scatter,
@@ -9,10 +10,13 @@ from recalltrap_analysis.figures.effects import (
     severity_map,
 )
 from recalltrap_analysis.figures.style import inline_svg, render, render_both, save
+from recalltrap_analysis.figures.trajectories import trajectories
+from recalltrap_analysis.figures.waterfalls import Waterfall, waterfalls
 
 __all__ = [
     "BoxPanels",
     "Mixture",
+    "Waterfall",
     "boxplots",
     "contour_panels",
     "decomposition_bars",
@@ -22,7 +26,12 @@ __all__ = [
     "reference_check",
     "render",
     "render_both",
+    "reward_densities",
     "save",
+    "scaling_curve",
+    "selection_curves",
     "severity_line",
     "severity_map",
+    "trajectories",
+    "waterfalls",
 ]

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -55,7 +57,7 @@ def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, list[list[Axes]]]:
     """An empty figure of `rows` × `columns` axes; inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=72)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, [list(row) for row in axes]
@@ -70,11 +72,23 @@ def colour(ordering: str, orderings: Sequence[str]) -> str:
 
 
 def render(figure: Figure, kind: Literal["svg", "pdf"], stem: str) -> bytes:
-    """The figure's file, byte for byte the same for the same numbers."""
+    """The figure's file, byte for byte the same for the same numbers.
+
+    Lays the figure out once and prints straight through the backend: `savefig` draws everything
+    twice for each file.
+    """
     buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"CreationDate": None, "ModDate": None}
+    figure.dpi = 72  # what both backends print at, so that the layout holds for them
     with mpl.rc_context(_STYLE | {"svg.hashsalt": stem}):
-        figure.savefig(buffer, format=kind, metadata=metadata)
+        engine = figure.get_layout_engine()
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        if kind == "svg":
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
+        else:
+            metadata = {"CreationDate": None, "ModDate": None}
+            FigureCanvasPdf(figure).print_pdf(buffer, metadata=metadata)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 
@@ -89,9 +103,7 @@ def save(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Path]:
 
 def render_both(figure: Figure, stem: str) -> tuple[bytes, bytes]:
     """The figure as SVG and as PDF, laid out once."""
-    svg = render(figure, "svg", stem)
-    figure.set_layout_engine("none")
-    return svg, render(figure, "pdf", stem)
+    return render(figure, "svg", stem), render(figure, "pdf", stem)
 
 
 def inline_svg(svg: bytes, stem: str, alternative: str) -> str:

@@ -1,0 +1,186 @@
+"""The cells of several runs in one pool, addressed by setting, ordering and seed.
+
+A setting is the value of every field of the kind's settings, so cells of different runs meet
+exactly where they are the same experiment; a cell that two runs share counts once. Nothing is
+averaged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from recalltrap.kinds import Cell
+from recalltrap_analysis.outcomes import cell_outcomes, hashable, show
+from recalltrap_analysis.statistics import Array
+
+NOT_SETTINGS = frozenset(
+    ("cell_id", "ordering", "seed", "model", "metric", "value", "standard_error", "samples",
+     "scorer")
+)  # fmt: skip
+SWEPT = ("kl_weight", "iterations", "student_components")
+"""Settings that a claim is judged over as one grid; results are never averaged over any other."""
+NAMED = ("algorithm", "teacher_sharpness", "spacing", "targets")
+"""Settings that a stratum's label always names where they differ from stratum to stratum."""
+
+Where = Callable[[Mapping[str, Any]], bool]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One column of a comparison: a model's metric in cells of an ordering (None: any)."""
+
+    ordering: str | None
+    model: str
+    metric: str
+
+    @property
+    def column(self) -> str:
+        return f"{self.model}.{self.metric}"
+
+
+@dataclass(frozen=True)
+class Series:
+    """A comparison at one grid point: the arms' values over the same seeds.
+
+    `values_AN` has shape [A arms, N seeds]; it is empty where `state` is not `complete`.
+    `points` are the settings that it was read from.
+    """
+
+    label: Mapping[str, Any]
+    stratum: tuple[tuple[str, Any], ...]
+    seeds: tuple[int, ...]
+    values_AN: Array
+    state: str
+    points: frozenset[int]
+
+
+@dataclass
+class Pool:
+    """All cells that some runs planned, and the values of those that succeeded."""
+
+    points: list[dict[str, Any]] = field(default_factory=list)
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Wide outcomes by run, with the setting's number in `point`."""
+    planned: dict[tuple[int, str], set[int]] = field(default_factory=dict)
+    _numbers: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    _values: dict[str, dict[tuple[int, str, int], float]] = field(default_factory=dict)
+    _of_run: dict[str, frozenset[int]] = field(default_factory=dict)
+
+    def add(self, run: str, metrics: pa.Table, cells: Sequence[Cell]) -> None:
+        """Take in a run's `metrics` table and its planned cells."""
+        names = [name for name in metrics.column_names if name not in NOT_SETTINGS]
+        frame = cell_outcomes(metrics, names)
+        columns = [frame[name].tolist() for name in names]
+        rows = zip(*columns, strict=True) if columns else [()] * len(frame)
+        self.frames[run] = frame.assign(point=[self._number(names, values) for values in rows])
+        found = set()
+        for cell in cells:
+            factors = cell.factors
+            point = self._number(names, tuple(hashable(factors.get(name)) for name in names))
+            self.planned.setdefault((point, cell.ordering.name), set()).add(cell.seed)
+            found.add(point)
+        self._of_run[run] = frozenset(found)
+
+    def _number(self, names: Sequence[str], values: tuple[Any, ...]) -> int:
+        key = (tuple(names), values)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.points)
+            self.points.append(dict(zip(names, values, strict=True)))
+        return self._numbers[key]
+
+    def values(self, column: str) -> dict[tuple[int, str, int], float]:
+        """A metric's value by setting, ordering and seed."""
+        if column not in self._values:
+            found: dict[tuple[int, str, int], float] = {}
+            for frame in self.frames.values():
+                if column in frame.columns:
+                    keys = zip(
+                        frame["point"].tolist(), frame["ordering"].tolist(),
+                        frame["seed"].tolist(), strict=True,
+                    )  # fmt: skip
+                    for key, value in zip(keys, frame[column].tolist(), strict=True):
+                        found.setdefault(key, value)
+            self._values[column] = found
+        return self._values[column]
+
+    def run_points(self, run: str) -> frozenset[int]:
+        """Numbers of the settings that a run planned."""
+        return self._of_run[run]
+
+    def series(self, arms: Sequence[tuple[int, Arm]], swept: Sequence[str] = SWEPT) -> Series:
+        """The arms' values over the seeds planned for all of them; each names its setting.
+
+        Label and stratum are those of the first arm's setting.
+        """
+        first = self.points[arms[0][0]]
+        points = frozenset(point for point, _ in arms)
+        plans = [self._planned(point, arm.ordering) for point, arm in arms]
+        seeds, state = _common_seeds(plans)
+        values_AN = np.empty((len(arms), 0))
+        if state == "complete":
+            values_AN = np.array(
+                [[self._value(point, arm, seed) for seed in seeds] for point, arm in arms]
+            )
+            lacking = int((~np.isfinite(values_AN)).any(axis=0).sum())
+            if lacking:
+                state = f"incomplete: {lacking} of {len(seeds)} seeds lack a finite value"
+        label = {name: first[name] for name in swept if name in first}
+        stratum = tuple((name, value) for name, value in first.items() if name not in swept)
+        return Series(label, stratum, seeds, values_AN, state, points)
+
+    def orderings(self, point: int) -> list[str]:
+        """The orderings that were planned at a setting."""
+        return [ordering for number, ordering in self.planned if number == point]
+
+    def seeds_planned(self, point: int) -> int:
+        """How many seeds were planned at a setting, whatever the ordering."""
+        return len(self._planned(point, None))
+
+    def _planned(self, point: int, ordering: str | None) -> set[int]:
+        if ordering is not None:
+            return self.planned.get((point, ordering), set())
+        return set().union(*(self.planned[point, name] for name in self.orderings(point)))
+
+    def _value(self, point: int, arm: Arm, seed: int) -> float:
+        values = self.values(arm.column)
+        names = [arm.ordering] if arm.ordering is not None else self.orderings(point)
+        found = (values.get((point, name, seed), np.nan) for name in names)
+        return next((value for value in found if np.isfinite(value)), np.nan)
+
+
+def _common_seeds(plans: Sequence[set[int]]) -> tuple[tuple[int, ...], str]:
+    if not all(plans):
+        return (), "not planned"
+    if any(plan != plans[0] for plan in plans):
+        return (), "unbalanced: planned with different seeds"
+    return tuple(sorted(plans[0])), "complete"
+
+
+def by_stratum(found: Iterable[Series]) -> dict[str, list[Series]]:
+    """Series by their stratum's label, which names the settings in which strata differ."""
+    series = list(found)
+    strata = list(dict.fromkeys(one.stratum for one in series))
+    names = list(dict.fromkeys(name for stratum in strata for name, _ in stratum))
+    values = [dict(stratum) for stratum in strata]
+    differ = [n for n in names if len({found.get(n) for found in values}) > 1]
+    order = [n for n in NAMED if n in differ] + [n for n in differ if n not in NAMED]
+    labels = {
+        stratum: ", ".join(f"{name} {show(found.get(name))}" for name in order)
+        for stratum, found in zip(strata, values, strict=True)
+    }
+    strata.sort(key=lambda stratum: [_sortable(dict(stratum).get(name)) for name in order])
+    groups: dict[str, list[Series]] = {labels[stratum]: [] for stratum in strata}
+    for one in series:
+        groups[labels[one.stratum]].append(one)
+    return groups
+
+
+def _sortable(value: Any) -> tuple[int, float, str]:
+    number = isinstance(value, int | float)
+    return (0, float(value), "") if number else (1, 0.0, show(value))

@@ -1,0 +1,104 @@
+"""Claims about spread over seeds: ratios of standard deviations with jackknife intervals.
+
+Thresholds are ours: an interval that holds 1 and 2 alike tells nothing ("not enough seeds");
+spreads are comparable where the whole interval lies between 1/2 and 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from recalltrap_analysis.claims.pool import Series
+from recalltrap_analysis.claims.verdict import Finding, Verdict
+from recalltrap_analysis.effects import seeds_needed
+from recalltrap_analysis.statistics import Estimate, spread_ratio
+
+TELLING = 2.0
+"""A ratio that an interval must keep apart from 1 to say anything."""
+
+
+def spread_finding(
+    series: Sequence[Series],
+    above: Sequence[int],
+    below: Sequence[int],
+    stratum: str,
+    name: str,
+    comparable: bool = False,
+) -> Finding:
+    """Is the sd of the arms `above` larger than that of the arms `below`, or comparable to it?
+
+    Args:
+        series: The grid points of a stratum; the ratio is their geometric mean.
+        above: Positions of the numerators among the arms.
+        below: As many positions, of the denominators.
+        stratum: Its label.
+        name: What the ratio is called.
+        comparable: The claim is that the ratio is near 1, not above it.
+    """
+    used, left_out = _usable(series, (*above, *below))
+    if not used:
+        reasons = "; ".join(dict.fromkeys(left_out)) or "no such cells"
+        if any("three seeds" in reason for reason in left_out):
+            detail = f"{reasons}; a spread needs 3, and about 20 to tell 1 from 2"
+            return Finding("not enough seeds", None, detail, stratum)
+        return Finding("not tested", None, f"no complete grid point ({reasons})", stratum)
+    shared = set(used[0].seeds).intersection(*(set(one.seeds) for one in used))
+    kept = [one.values_AN[:, [seed in shared for seed in one.seeds]] for one in used]
+    arms = [np.stack([values[arm] for values in kept], axis=1) for arm in (*above, *below)]
+    points = frozenset().union(*(one.points for one in used))
+    try:
+        effect = spread_ratio(arms[: len(above)], arms[len(above) :])
+    except ValueError as error:
+        return Finding("not tested", None, str(error), stratum)
+    verdict = _near(effect) if comparable else _higher(effect)
+    count = f"{len(used)} grid point{'s' if len(used) > 1 else ''}"
+    detail = (
+        f"{name} {effect.text()}, geometric mean over {count}{_remedy(verdict, effect, comparable)}"
+    )
+    if left_out:
+        detail += f"; {len(left_out)} left out ({'; '.join(dict.fromkeys(left_out))})"
+    return Finding(verdict, effect, detail, stratum, points)
+
+
+def _usable(series: Sequence[Series], arms: Sequence[int]) -> tuple[list[Series], list[str]]:
+    used, left_out = [], []
+    for one in series:
+        if one.state != "complete":
+            left_out.append(one.state)
+        elif len(one.seeds) < 3:
+            left_out.append("fewer than three seeds")
+        elif (np.ptp(one.values_AN[list(arms)], axis=1) <= 0).any():
+            left_out.append("an arm does not vary over the seeds")
+        else:
+            used.append(one)
+    return used, left_out
+
+
+def _higher(ratio: Estimate) -> Verdict:
+    if ratio.low > 1:
+        return "reproduced"
+    undecided = math.isnan(ratio.low) or ratio.high >= TELLING
+    return "not enough seeds" if undecided and not ratio.high < 1 else "not reproduced"
+
+
+def _near(ratio: Estimate) -> Verdict:
+    if ratio.low >= 1 / TELLING and ratio.high <= TELLING:
+        return "reproduced"
+    if ratio.low > 1 or ratio.high < 1:
+        return "not reproduced"
+    return "not enough seeds"
+
+
+def _remedy(verdict: Verdict, ratio: Estimate, comparable: bool) -> str:
+    if verdict != "not enough seeds":
+        return ""
+    if math.isnan(ratio.low):
+        return "; no interval, more seeds are needed"
+    half = math.log(TELLING)
+    if comparable and abs(math.log(ratio.value)) < half:
+        half -= abs(math.log(ratio.value))  # the interval must end before 2, wherever it lies
+    seeds = max(seeds_needed(ratio, 2 * ratio.value * math.sinh(half)), ratio.n + 1)
+    return f"; about {seeds} seeds would tell 1 from 2"

@@ -1,0 +1,158 @@
+"""What the intervals were measured to cover: the calibration's numbers, and sentences about them.
+
+`tests/benchmarks/calibration.py --write` makes the numbers; nothing is simulated here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+NOMINAL = 0.95
+LEAST, MOST = 0.93, 0.97
+FILE = "coverage.json"
+
+SHAPES: Mapping[str, str] = {
+    "normal": "normal data",
+    "mode of 5 in 10": "two modes, half of the seeds in each",
+    "mode of 3 in 10": "two modes, 3 seeds in 10 in the second",
+    "mode of 1 in 10": "two modes, 1 seed in 10 in the second",
+    "lognormal": "lognormal data",
+}
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often a method's nominal 95 % interval of a mean held the true one.
+
+    `width` is the interval's median width in units of the data's true sd.
+    """
+
+    method: str
+    shape: str
+    seeds: int
+    share: float
+    width: float
+
+
+@dataclass(frozen=True)
+class NullRate:
+    """How often studies without an effect got the verdict `trap`, or any point with one."""
+
+    shape: str
+    seeds: int
+    points: int
+    trap: float
+    any_point: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One calibration: when and how it was made, and what it found."""
+
+    date: str
+    command: str
+    simulations: int
+    coverage: tuple[Coverage, ...]
+    null: tuple[NullRate, ...]
+
+    def as_json(self) -> str:
+        """What `read` reads."""
+        content: dict[str, Any] = {
+            "date": self.date,
+            "command": self.command,
+            "simulations": self.simulations,
+            "coverage": [list(vars(row).values()) for row in self.coverage],
+            "null": [list(vars(row).values()) for row in self.null],
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    @classmethod
+    def read(cls, text: str) -> Calibration:
+        content = json.loads(text)
+        return cls(
+            content["date"],
+            content["command"],
+            content["simulations"],
+            tuple(Coverage(*row) for row in content["coverage"]),
+            tuple(NullRate(*row) for row in content["null"]),
+        )
+
+
+@lru_cache(maxsize=1)
+def calibration() -> Calibration:
+    """The calibration that came with this version."""
+    return Calibration.read((resources.files(__package__) / FILE).read_text())
+
+
+def covers(method: str, n: int) -> str:
+    """Where a method's intervals at n seeds cover less or more than 93 to 97 %, in a sentence.
+
+    The numbers are those of the largest calibrated size that n reaches. Says of every shape that
+    falls short whether any other method would do. Empty for a method that wasn't calibrated.
+    """
+    rows = calibration().coverage
+    sizes = sorted({row.seeds for row in rows if row.seeds <= n})
+    if not sizes or method not in {row.method for row in rows}:
+        return ""
+    at_size = [row for row in rows if row.seeds == sizes[-1]]
+    mine = {row.shape: row for row in at_size if row.method == method}
+    words = [
+        _share(row, [other for other in at_size if other.shape == shape])
+        for shape, row in mine.items()
+        if not LEAST <= row.share <= MOST
+    ]
+    good = [SHAPES[shape] for shape, row in mine.items() if LEAST <= row.share <= MOST]
+    start = f"{method} at {sizes[-1]} seeds covers 93 to 97 % of the time on "
+    kept = start + (" and ".join(good) if good else "none of the shapes tried")
+    return kept + ("; " + "; ".join(words) if words else "") + "."
+
+
+def _share(row: Coverage, others: Sequence[Coverage]) -> str:
+    text = f"{100 * row.share:.0f} % on {SHAPES[row.shape]}"
+    if row.share > MOST:
+        return f"{text} (wider than it need be)"
+    best = max(others, key=lambda other: other.share)
+    if best.share < LEAST:
+        return f"{text}, where no method covers"
+    return f"{text}, where {best.method} covers {100 * best.share:.0f} %"
+
+
+def markdown(found: Calibration) -> str:
+    """The calibration as tables in Markdown; coverage outside 93 to 97 % is marked by a star."""
+    methods = list(dict.fromkeys(row.method for row in found.coverage))
+    sizes = sorted({row.seeds for row in found.coverage})
+    shares = {(row.shape, row.seeds, row.method): row for row in found.coverage}
+    lines = [
+        f"{found.date}, `{found.command}`: {found.simulations} simulations each. Coverage of the "
+        "nominal 95 % interval of a mean, and its median width in true sds; * outside 93 to 97 %.",
+        "",
+        "| data | seeds | " + " | ".join(methods) + " |",
+        "| --- | --- |" + " --- |" * len(methods),
+    ]
+    for shape in dict.fromkeys(row.shape for row in found.coverage):
+        for n in sizes:
+            cells = (_cell(shares[shape, n, method]) for method in methods)
+            lines.append(f"| {SHAPES[shape]} | {n} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        'Whole studies without an effect: the share with the verdict "trap" (every grid point '
+        "significant), and with a trap at any grid point.",
+        "",
+        '| differences | seeds | grid points | verdict "trap" | trap at any point |',
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row.shape} | {row.seeds} | {row.points} | {row.trap:.3f} | {row.any_point:.3f} |"
+        for row in found.null
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Coverage) -> str:
+    mark = "" if LEAST <= row.share <= MOST else "*"
+    return f"{row.share:.2f}{mark} ({row.width:.2f})"

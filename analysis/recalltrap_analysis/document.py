@@ -1,0 +1,225 @@
+"""A report as data: chapters of sections of blocks, whatever format they are written in.
+
+Text marked as ours may carry `code` and **bold**; everything else is shown as it is, so that no
+name of a study can become a tag.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+ROWS_SHOWN = 24
+NUMBER = re.compile(r"[-+–∞]?[\d.]*(e[-+]\d+)?[kMG]? ?%?( \[.*\]| of \d+| / .*)?$")
+
+Record: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph. `ours`: written here, so its `code` and **bold** are markup."""
+
+    text: str
+    style: Literal["", "small", "caveat", "absent"] = ""
+    ours: bool = True
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of lines, shown as they are."""
+
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Words and their meaning."""
+
+    pairs: Sequence[tuple[str, str]]
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Code:
+    """A command or a query."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: `text` for readers, `data` with the same numbers for machines.
+
+    `words` marks the columns that hold text; `first` the rows shown before the rest folds away.
+    `query` is the SQL that recomputes the numbers from the run's tables, or empty.
+    """
+
+    name: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: Sequence[bool]
+    data: Sequence[Record] = ()
+    first: Sequence[int] = ()
+    query: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What a machine wants beside the rows, e.g. a fitted curve."""
+
+    @property
+    def shown(self) -> list[Sequence[str]]:
+        """The rows that are not folded away, in the table's order."""
+        return [self.rows[i] for i in self.first] if self.first else list(self.rows)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure; `svg` and `pdf` are empty where `caption` gives the reason for having none."""
+
+    stem: str
+    caption: str
+    alternative: str = ""
+    svg: bytes = b""
+    pdf: bytes = b""
+    query: str = ""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that are read on demand."""
+
+    title: str
+    blocks: Sequence[Block]
+    open: bool = False
+
+
+Block: TypeAlias = Prose | Items | Terms | Code | Grid | Plot | Fold
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it. `key` is unique in its chapter."""
+
+    key: str
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One run, or what several runs say together (`title` is empty where there is but one)."""
+
+    key: str
+    title: str
+    sections: Sequence[Section]
+    intro: Sequence[Block] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """The report: `meta` says what it is about; `verdict` styles its first sentence."""
+
+    title: str
+    question: str
+    meta: str
+    verdict: str
+    sentence: str
+    counts: str
+    chapters: Sequence[Chapter]
+    glossary: Sequence[tuple[str, str]]
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    def plots(self) -> list[Plot]:
+        """Every figure, in order."""
+        found: list[Plot] = []
+
+        def visit(blocks: Sequence[Block]) -> None:
+            for block in blocks:
+                if isinstance(block, Plot):
+                    found.append(block)
+                elif isinstance(block, Fold):
+                    visit(block.blocks)
+
+        for chapter in self.chapters:
+            visit(chapter.intro)
+            for section in chapter.sections:
+                visit(section.blocks)
+        return found
+
+
+def slug(name: str) -> str:
+    """A study's name as a part of a path or of an id."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.") or "study"
+
+
+def grid(
+    name: str,
+    frame: pd.DataFrame,
+    *,
+    data: Sequence[Record] = (),
+    order: Sequence[int] = (),
+    query: str = "",
+) -> Grid:
+    """A table from a frame of text; `order` names the rows that matter most, the rest folds."""
+    rows = [[_unbroken(str(value)) for value in row] for row in frame.itertuples(index=False)]
+    folded = len(rows) > ROWS_SHOWN and len(order) > 0
+    words = [not all(NUMBER.match(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return Grid(
+        name,
+        [str(column) for column in frame.columns],
+        rows,
+        words,
+        list(data),
+        sorted(order[:ROWS_SHOWN]) if folded else (),
+        query,
+    )
+
+
+def _unbroken(text: str) -> str:
+    """Keeps an interval's brackets on one line."""
+    return re.sub(r", (?=[^\[]*\])", ",\N{NO-BREAK SPACE}", text)
+
+
+def records(frame: pd.DataFrame, methods: Mapping[str, str] | None = None) -> list[Record]:
+    """The rows of a table as plain values: X, X_low, X_high become one estimate with its method.
+
+    Args:
+        frame: A table; values that are not finite become None.
+        methods: The interval's method by estimate; the others get the row's `method`, if any.
+    """
+    names = [str(name) for name in frame.columns if name != "point"]
+    ends = {f"{name}_{end}" for name in names for end in ("low", "high") if f"{name}_low" in names}
+    result = []
+    for row in frame.to_dict("records"):
+        record: Record = {}
+        for name in names:
+            if name in ends:
+                continue
+            record[name] = plain(row[name])
+            if f"{name}_low" in names:
+                method = (methods or {}).get(name) or row.get("method") or ""
+                record[name] = {
+                    "value": plain(row[name]),
+                    "low": plain(row[f"{name}_low"]),
+                    "high": plain(row[f"{name}_high"]),
+                    "method": method,
+                }
+        result.append(record)
+    return result
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it; NaN and infinity become None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
