@@ -90,6 +90,7 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
     """Build the references that the store lacks, in this process, and forecast from them."""
     study = load_study(name, overrides)
     root = Storage(storage_location(location))
+    find_kind(study.kind).check(study.cells())
     root.prepare()
     store = ArtifactStore(root)
     plan = plan_references(study, store)
@@ -107,11 +108,7 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
 
 def _built(plan: Plan, store: ArtifactStore) -> list[Any]:
     """The cells whose references stand."""
-    return [
-        cell
-        for cell in plan.cells
-        if all(store.has(cell.models[name]) for name in ("p_prime", "p_second"))
-    ]
+    return [cell for cell in plan.cells if all(store.has(node) for node in cell.references)]
 
 
 def write_report(runs: Sequence[str], location: str | None, form: str) -> str:

@@ -1,7 +1,8 @@
 """Executing one pack, wherever it runs: build what is missing, evaluate, write the tables.
 
 An executor (this process, or Ray Tune's trials) drives `PackRun.steps` and gets a `Progress`
-after every chunk of iterations.
+after every chunk of iterations. Where a group of processes executes the pack, all of them drive
+it: the leading one decides what is missing and writes, the others build along.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from recalltrap.context import RunContext
 from recalltrap.errors import FailureClass
 from recalltrap.failures import read_stage_failure, write_failures, write_stage_failure
+from recalltrap.group import current_group
 from recalltrap.kinds import Cell, Evaluation, Node, NodeFailure, Progress, StudyKind
 from recalltrap.plan import Pack
 from recalltrap.registry import find_kind
@@ -39,14 +41,19 @@ class PackRun:
     def __post_init__(self) -> None:
         self.kind: StudyKind = find_kind(self.context.kind)
         self.store = ArtifactStore(self.context.storage)
+        self.group = current_group()
         self._own = {node.id for node in self.pack.nodes}
         self.started_at = datetime.now(UTC)
         self._clock = time.perf_counter()
 
     def steps(self) -> Iterator[Progress]:
         """Do the pack's work; the tables stand when the iterator ends."""
+        if not self.group.leads:
+            yield from self._build_along()
+            return
         for batch in _batches(self.pack.nodes):
             yield from self._build(batch)
+        self.group.broadcast(None)
         failed = {cell.id: failure for cell in self.pack.cells if (failure := self._fault(cell))}
         succeeded = [cell for cell in self.pack.cells if cell.id not in failed]
         clock = time.perf_counter()
@@ -69,7 +76,14 @@ class PackRun:
                     return
             yield Progress(batch[0].stage, 0, batch[0].length, {"waiting_for_another_run": 1.0})
 
+    def _build_along(self) -> Iterator[Progress]:
+        """Build what the leading process says, until it says that nothing is left."""
+        nodes = {node.id: node for node in self.pack.nodes}
+        while (wanted := self.group.broadcast(None)) is not None:
+            yield from self.kind.build([nodes[name] for name in wanted], self.store)
+
     def _build_missing(self, missing: Sequence[Node]) -> Iterator[Progress]:
+        self.group.broadcast([node.id for node in missing])
         for progress in self.kind.build(missing, self.store):
             for failure in progress.failures:
                 self.failures[failure.node.id] = failure
@@ -87,7 +101,7 @@ class PackRun:
         return self.failures.get(node.id)
 
     def _fault(self, cell: Cell) -> NodeFailure | None:
-        return next((lost for n in cell.models.values() if (lost := self._lost(n))), None)
+        return next((lost for node in cell.outputs if (lost := self._lost(node))), None)
 
     def _write(
         self,

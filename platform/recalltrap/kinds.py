@@ -97,7 +97,8 @@ class Cell:
     """One point of a study's grid with one ordering and one seed.
 
     `models` maps the names of the `metrics` table (`p_prime`, `p_second`, `p_prime_aligned`,
-    `final`) to the nodes whose outputs they are.
+    `final`) to the nodes whose outputs they are. Where judging a model is work of its own,
+    `assessments` maps the same names to the nodes that do it, once for all cells.
     """
 
     kind: str
@@ -106,6 +107,18 @@ class Cell:
     settings: BaseModel
     models: Mapping[str, Node]
     evaluation_version: int = 1
+    assessments: Mapping[str, Node] = field(default_factory=dict)
+
+    @cached_property
+    def outputs(self) -> list[Node]:
+        """What must stand before the cell can be evaluated."""
+        return [*self.models.values(), *self.assessments.values()]
+
+    @cached_property
+    def references(self) -> list[Node]:
+        """What a forecast needs: p' and p'', and what judges them."""
+        names = ("p_prime", "p_second")
+        return [found[n] for found in (self.models, self.assessments) for n in names if n in found]
 
     @cached_property
     def factors(self) -> dict[str, Any]:
@@ -121,7 +134,14 @@ class Cell:
             "settings": self.factors,
             "models": {name: node.id for name, node in self.models.items()},
             "evaluation_version": self.evaluation_version,
+            **self._judges,
         }
+
+    @cached_property
+    def _judges(self) -> dict[str, Any]:
+        if not self.assessments:
+            return {}
+        return {"assessments": {name: node.id for name, node in self.assessments.items()}}
 
     @cached_property
     def id(self) -> str:
@@ -130,13 +150,14 @@ class Cell:
     @cached_property
     def setting(self) -> str:
         """The same for all seeds of one grid point and ordering."""
-        identity = {k: v for k, v in self.identity.items() if k not in ("seed", "models")}
+        seeded = ("seed", "models", "assessments")
+        identity = {k: v for k, v in self.identity.items() if k not in seeded}
         families = {name: node.family for name, node in self.models.items()}
         return fingerprint([identity, families])
 
     @cached_property
     def nodes(self) -> list[Node]:
-        return ancestry(list(self.models.values()))
+        return ancestry(self.outputs)
 
 
 @dataclass(frozen=True)
@@ -190,6 +211,17 @@ class StudyKind(Protocol):
     """Flat, frozen, `extra="forbid"`; every field has a default. Grid axes are its fields."""
     studies: Path
     """Folder of the kind's named studies, one YAML file each."""
+    grouped: bool
+    """Whether a pack is one cell that a group of workers executes together (`recalltrap.group`),
+    rather than all seeds of a setting in one process."""
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Refuse what can be seen to fail before anything starts: missing files, say.
+
+        Raises:
+            InputError: naming the setting, its value and the way out.
+        """
+        ...
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph of stages. Pure and fast: it is called for every cell of a plan."""

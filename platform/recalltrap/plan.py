@@ -7,7 +7,7 @@ becomes a pack of its own and runs first; everything else is built where it is n
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -82,31 +82,30 @@ def make_plan(study: Study, kind: StudyKind, store: ArtifactStore, done: Iterabl
     cells = study.cells()
     done = frozenset(done) & {cell.id for cell in cells}
     todo = [cell for cell in cells if cell.id not in done]
-    wanted = ancestry([node for cell in todo for node in cell.models.values()])
-    missing = {node.id for node in wanted if not store.has(node)}
-    groups = _group_cells(todo, study, kind)
+    wanted = ancestry([node for cell in todo for node in cell.outputs])
+    missing = _missing(todo, store)
+    groups = [[cell] for cell in todo] if kind.grouped else _group_cells(todo, study, kind)
     users: dict[str, set[int]] = defaultdict(set)
     for index, group in enumerate(groups):
         for cell in group:
             for node in cell.nodes:
                 users[node.id].add(index)
     shared = [node for node in wanted if node.id in missing and len(users[node.id]) > 1]
-    packs = _reference_packs(shared)
+    packs = _packs_by_users(shared, users) if kind.grouped else _reference_packs(shared)
     builder = {node.id: pack.id for pack in packs for node in pack.nodes}
     for group in groups:
-        nodes = ancestry([node for cell in group for node in cell.models.values()])
+        nodes = ancestry([node for cell in group for node in cell.outputs])
         own = tuple(node for node in nodes if node.id in missing and node.id not in builder)
         needs = frozenset(builder[node.id] for node in nodes if node.id in builder)
         packs.append(Pack(own, tuple(group), needs, _cell_config(group, study.axes)))
-    cached = tuple(node for node in wanted if node.id not in missing)
+    cached = tuple(node for node in wanted if store.has(node))
     return Plan(study, tuple(cells), done, tuple(packs), cached)
 
 
 def plan_references(study: Study, store: ArtifactStore) -> Plan:
     """Plan p' and p'' of every cell and nothing else: what a forecast needs."""
     cells = study.cells()
-    references = [cell.models[name] for cell in cells for name in ("p_prime", "p_second")]
-    wanted = ancestry(references)
+    wanted = ancestry([node for cell in cells for node in cell.references])
     packs = _reference_packs([node for node in wanted if not store.has(node)])
     cached = tuple(node for node in wanted if store.has(node))
     return Plan(study, tuple(cells), frozenset(), tuple(packs), cached)
@@ -133,6 +132,49 @@ def _group_cells(cells: Sequence[Cell], study: Study, kind: StudyKind) -> list[l
         for start in range(0, len(alike), per_pack):
             joined.append([cell for group in alike[start : start + per_pack] for cell in group])
     return joined
+
+
+def _missing(cells: Sequence[Cell], store: ArtifactStore) -> set[str]:
+    """What the store lacks of all that leads to an output that it lacks.
+
+    An output that stands needs nothing of what it was made from: a checkpoint is not trained
+    again because somebody removed its samples.
+    """
+    missing: set[str] = set()
+    seen: set[str] = set()
+
+    def visit(node: Node) -> None:
+        if node.id in seen:
+            return
+        seen.add(node.id)
+        if not store.has(node):
+            missing.add(node.id)
+            for parent in node.parents:
+                visit(parent)
+
+    for cell in cells:
+        for node in cell.outputs:
+            visit(node)
+    return missing
+
+
+def _packs_by_users(shared: Sequence[Node], users: Mapping[str, set[int]]) -> list[Pack]:
+    """One pack for all stages that the same packs wait for: a group of workers starts once."""
+    groups: dict[frozenset[int], list[Node]] = defaultdict(list)
+    for node in shared:  # parents come first
+        groups[frozenset(users[node.id])].append(node)
+    builder: dict[str, Pack] = {}
+    packs = []
+    # A parent's users hold its children's: the widest set comes first.
+    for nodes in sorted(groups.values(), key=lambda nodes: -len(users[nodes[0].id])):
+        parents = [parent.id for node in nodes for parent in node.parents]
+        needs = {builder[parent].id for parent in parents if parent in builder}
+        stages = list(dict.fromkeys(node.stage for node in nodes))
+        config = {"stage": "+".join(stages), "factors": {"seed": nodes[-1].seed}}
+        pack = Pack(tuple(nodes), (), frozenset(needs), config)
+        builder.update({node.id: pack for node in nodes})
+        packs.append(pack)
+    return packs
 
 
 def _reference_packs(shared: Sequence[Node]) -> list[Pack]:

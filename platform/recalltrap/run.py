@@ -97,7 +97,10 @@ def plan_study(study: Study, storage: Storage) -> Plan:
     if storage.exists(f"{folder}/study.yaml"):
         query = "select cell_id from cells_parts where status = 'succeeded'"
         done = Results(storage, folder).sql(query)["cell_id"].to_pylist()
-    return make_plan(study, find_kind(study.kind), ArtifactStore(storage), done)
+    kind = find_kind(study.kind)
+    plan = make_plan(study, kind, ArtifactStore(storage), done)
+    kind.check(plan.todo)
+    return plan
 
 
 def _refuse_damage(storage: Storage, folder: str) -> None:

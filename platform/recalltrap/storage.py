@@ -7,6 +7,7 @@ A local folder and an object store take the same path. What the files mean is de
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import posixpath
@@ -130,6 +131,19 @@ class Storage:
         """
         with self.filesystem.open_input_stream(self.path(relative)) as stream:
             return bytes(stream.read())
+
+    def digest(self, relative: str) -> tuple[str, int]:
+        """A file's SHA-256 and its size in bytes, read in pieces.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        found, size = hashlib.sha256(), 0
+        with self.filesystem.open_input_stream(self.path(relative)) as stream:
+            while piece := stream.read(1 << 20):
+                found.update(piece)
+                size += len(piece)
+        return found.hexdigest(), size
 
     def write(self, relative: str, data: bytes) -> None:
         """Write a file whole: readers see all of it or the one that was there before."""

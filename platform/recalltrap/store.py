@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from recalltrap.errors import InputError
 from recalltrap.kinds import Node, record_bytes
@@ -33,6 +33,13 @@ class Cost:
     workers: int
 
 
+class FileDigest(TypedDict):
+    """What a record says of one file."""
+
+    sha256: str
+    bytes: int
+
+
 class ArtifactStore:
     """Artifacts by node. Reading verifies checksums; putting the same node twice is harmless."""
 
@@ -51,24 +58,39 @@ class ArtifactStore:
 
     def put(self, node: Node, files: Mapping[str, bytes], cost: Cost) -> None:
         """Write the files, then the record."""
-        folder = self.folder(node)
-        for name, data in files.items():
-            self.storage.write(f"{folder}/{name}", data)
+        written = {name: self.write_file(node, name, data) for name, data in files.items()}
+        self._write_record(node, written, cost)
+
+    def write_file(self, node: Node, name: str, data: bytes) -> FileDigest:
+        """Write one file of an artifact that isn't complete yet; `seal` completes it."""
+        self.storage.write(f"{self.folder(node)}/{name}", data)
+        return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+    def seal(self, node: Node, names: Sequence[str], cost: Cost) -> None:
+        """Write the record over files that stand already, written one by one.
+
+        Raises:
+            FileNotFoundError: one of them doesn't.
+        """
+        files = {}
+        for name in names:
+            digest, size = self.storage.digest(f"{self.folder(node)}/{name}")
+            files[name] = FileDigest(sha256=digest, bytes=size)
+        self._write_record(node, files, cost)
+
+    def _write_record(self, node: Node, files: Mapping[str, FileDigest], cost: Cost) -> None:
         record = {
             "artifact_id": node.id,
             "stage": node.stage,
             "hashed": record_bytes(node),
             "parents": [parent.id for parent in node.parents],
-            "files": {
-                name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-                for name, data in files.items()
-            },
+            "files": dict(files),
             "cost": asdict(cost),
             "provenance": current_provenance(self.storage),
             "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         text = json.dumps(record, indent=1, ensure_ascii=False)
-        self.storage.write(f"{folder}/{RECORD}", text.encode() + b"\n")
+        self.storage.write(f"{self.folder(node)}/{RECORD}", text.encode() + b"\n")
         self._known.add(node.id)
 
     def record(self, node: Node) -> dict[str, Any]:
@@ -107,8 +129,13 @@ class ArtifactStore:
         Raises:
             InputError: something is missing or was changed.
         """
-        for name in self.record(node)["files"]:
-            self.read(node, name)
+        for name, expected in self.record(node)["files"].items():
+            try:
+                found, _ = self.storage.digest(f"{self.folder(node)}/{name}")
+            except FileNotFoundError:
+                raise self._damaged(node, f"{name} is missing") from None
+            if found != expected["sha256"]:
+                raise self._damaged(node, f"{name} was changed after it was written")
 
     def _damaged(self, node: Node, what: str) -> InputError:
         folder = self.storage.display(self.folder(node))

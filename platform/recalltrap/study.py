@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -37,13 +37,28 @@ def _seed_list(value: Any) -> Any:
 
 
 class Resources(BaseModel):
-    """What one trial asks of Ray. Never part of an identity."""
+    """What one trial asks of Ray, and how its processes share the work; never an identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cpus_per_trial: int = Field(default=1, ge=1, description="CPU cores of one trial")
+    cpus_per_trial: int = Field(default=1, ge=1, description="CPU cores of each worker")
     gpus_per_trial: float = Field(
-        default=0, ge=0, description="GPUs of one trial, fractions allowed"
+        default=0, ge=0, description="GPUs of each worker, fractions allowed"
+    )
+    workers: int = Field(
+        default=1, ge=1, description="processes that train together (language models)"
+    )
+    zero_stage: Literal[1, 2, 3] | None = Field(
+        default=None, description="ZeRO stage of DeepSpeed; without one, plain data parallelism"
+    )
+    gradient_accumulation: int = Field(
+        default=1, ge=1, description="parts that a worker computes an update's gradient in"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations twice, to hold fewer of them"
+    )
+    checkpoint_updates: int = Field(
+        default=500, ge=0, description="updates between checkpoints inside a stage; 0: none"
     )
     max_retries: int = Field(
         default=1, ge=0, description="how often a pack whose worker died is retried"

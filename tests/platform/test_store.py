@@ -130,3 +130,22 @@ def test_a_record_of_another_artifact_is_refused(store: ArtifactStore) -> None:
     (folder(store) / "record.json").write_bytes(strange.read_bytes())
     with pytest.raises(InputError, match="describes another artifact"):
         again(store).read(NODE, "more.bin")
+
+
+def test_files_written_one_by_one_count_once_they_are_sealed(store: ArtifactStore) -> None:
+    for name, data in FILES.items():
+        digest = store.write_file(NODE, name, data)
+        assert digest == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        assert not again(store).has(NODE)
+    store.seal(NODE, list(FILES), COST)
+    sealed = again(store)
+    assert sealed.has(NODE)
+    assert {name: sealed.read(NODE, name) for name in FILES} == FILES
+    sealed.verify(NODE)
+
+
+def test_what_does_not_stand_cannot_be_sealed(store: ArtifactStore) -> None:
+    store.write_file(NODE, "model.safetensors", b"weights")
+    with pytest.raises(FileNotFoundError):
+        store.seal(NODE, ["model.safetensors", "more.bin"], COST)
+    assert not again(store).has(NODE)
