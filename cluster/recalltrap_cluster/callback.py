@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback
@@ -11,17 +12,28 @@ from recalltrap_cluster.searcher import PackSearcher
 from recalltrap_cluster.trainable import FAILED
 
 
-class DisplayCallback(Callback):
-    """Translates trials back into packs."""
+def _nothing(trial_id: str) -> None:
+    pass
 
-    def __init__(self, searcher: PackSearcher, display: Display) -> None:
+
+class DisplayCallback(Callback):
+    """Translates trials back into packs; `clear` is told of a trial that was lost."""
+
+    def __init__(
+        self,
+        searcher: PackSearcher,
+        display: Display,
+        clear: Callable[[str], None] = _nothing,
+    ) -> None:
         self.searcher = searcher
         self.display = display
+        self.clear = clear
         self.broken: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore an experiment; nobody watches a restored one."""
-        return {"searcher": self.searcher, "display": Silent(), "broken": self.broken}
+        kept = {"searcher": self.searcher, "broken": self.broken}
+        return {**kept, "display": Silent(), "clear": _nothing}
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -33,6 +45,7 @@ class DisplayCallback(Callback):
             self.display.progress(self.searcher.trials[trial.trial_id], result)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.clear(trial.trial_id)
         row = {"stage": "worker lost, trying again", "step": 0, "steps": 0}
         self.display.progress(self.searcher.trials[trial.trial_id], row)
 
@@ -40,5 +53,6 @@ class DisplayCallback(Callback):
         self.display.finished(self.searcher.trials[trial.trial_id])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.clear(trial.trial_id)
         message = self.broken.get(trial.trial_id, "its worker was lost and no retries are left")
         self.display.failed(self.searcher.trials[trial.trial_id], message)

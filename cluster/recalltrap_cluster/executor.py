@@ -11,7 +11,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recalltrap.context import RunContext
 from recalltrap.display import Display
@@ -19,6 +19,7 @@ from recalltrap.errors import FailureClass, InputError
 from recalltrap.execution import record_failure
 from recalltrap.plan import Plan
 from recalltrap.provenance import ARGV_VARIABLE
+from recalltrap.registry import find_kind
 from recalltrap.storage import Storage
 from recalltrap_cluster.resources import ResourcePlan, plan_resources
 
@@ -44,7 +45,9 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
     from recalltrap_cluster.session import node_resources, ray_session
 
     with ray_session(address):
-        resources = plan_resources(node_resources(), plan.study.resources, len(plan.packs))
+        resources = plan_resources(
+            node_resources(), plan.study.resources, len(plan.packs), _is_grouped(plan)
+        )
         yield functools.partial(_run, resources)
 
 
@@ -74,21 +77,16 @@ def _tuner(
 ) -> Tuner:
     from ray import tune
 
-    from recalltrap_cluster.trainable import PackTrainable
-
-    trainable = tune.with_parameters(
-        PackTrainable,
-        packs={pack.id: pack for pack in plan.packs},
-        context=context,
-        argv=os.environ[ARGV_VARIABLE],
-    )
+    trainable = _trainable(plan, context, callback)
+    # A worker that becomes free is kept where a trial waits for it.
+    waiting = 0 if resources.workers else 1
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     return tune.Tuner(
         tune.with_resources(trainable, dict(resources.per_trial)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=len(plan.packs),
-            max_concurrent_trials=None,
+            max_concurrent_trials=resources.concurrent + waiting,
             reuse_actors=True,
             trial_name_creator=lambda trial: trial.trial_id,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -100,6 +98,34 @@ def _tuner(
             failure_config=tune.FailureConfig(max_failures=plan.study.resources.max_retries),
             verbose=0,
         ),
+    )
+
+
+def _is_grouped(plan: Plan) -> bool:
+    return find_kind(plan.study.kind).grouped
+
+
+def _trainable(plan: Plan, context: RunContext, callback: DisplayCallback) -> Any:
+    """What a trial runs: a pack in its own process, or a group of workers that execute it."""
+    from ray import tune
+
+    packs = {pack.id: pack for pack in plan.packs}
+    if not _is_grouped(plan):
+        from recalltrap_cluster.trainable import PackTrainable
+
+        argv = os.environ[ARGV_VARIABLE]
+        return tune.with_parameters(PackTrainable, packs=packs, context=context, argv=argv)
+    from recalltrap_cluster import training
+
+    mailbox = training.open_mailbox()
+    callback.clear = functools.partial(training.free_place, mailbox)
+    return tune.with_parameters(
+        training.train_pack,
+        packs=packs,
+        context=context,
+        resources=plan.study.resources,
+        mailbox=mailbox,
+        environment=training.worker_environment(plan.study.resources),
     )
 
 
@@ -130,10 +156,18 @@ def _reason(error: Exception) -> tuple[FailureClass, str, str]:
     text = str(error)
     tail = "\n".join(text.splitlines()[-30:])
     last = text.strip().splitlines()[-1] if text.strip() else type(error).__name__
-    if isinstance(error, exceptions.OutOfMemoryError) or "OutOfMemoryError" in text:
+
+    def says(*words: str) -> bool:  # of a worker of the trial, too: its error is quoted
+        return any(word in text for word in words)
+
+    if isinstance(error, exceptions.OutOfMemoryError) or says(
+        "OutOfMemoryError", "running low on memory"
+    ):
         return "oom", last, tail
-    if isinstance(error, exceptions.RayActorError) or "ActorDiedError" in text:
+    if isinstance(error, exceptions.RayActorError) or says("ActorDiedError", "The actor is dead"):
         return "worker_lost", "the worker process died (killed, or its node was lost)", tail
+    if says("WorkerGroupStartup", "Insufficient cluster resources", "worker group startup"):
+        return "scheduling", last, tail
     return "user_code", last, tail
 
 

@@ -10,61 +10,88 @@ from pathlib import Path
 from recalltrap.errors import InputError
 from recalltrap.study import Resources
 
+GROUP_TRIAL = {"CPU": 0.0, "memory": 1.0}
+"""What a trial asks for that only drives workers: Tune refuses a request for nothing at all."""
+
 
 @dataclass(frozen=True)
 class ResourcePlan:
-    """What Tune is asked for: `per_trial` in Ray's names, `concurrent` trials at once."""
+    """What Tune is asked for: `per_trial` in Ray's names, `concurrent` trials at once.
+
+    A trial that drives `workers` asks for next to nothing itself. They ask for theirs later, so
+    it's up to `concurrent` that they find it.
+    """
 
     per_trial: Mapping[str, float]
     concurrent: int
+    workers: int = 0
 
 
 def plan_resources(
-    nodes: Sequence[Mapping[str, float]], wanted: Resources, trials: int
+    nodes: Sequence[Mapping[str, float]], wanted: Resources, trials: int, grouped: bool = False
 ) -> ResourcePlan:
     """Fit a study's trials onto a cluster's nodes.
 
     Args:
-        nodes: each node's resources, e.g. `{"CPU": 8, "GPU": 1}`. A trial runs on one node.
-        wanted: what one trial asks for.
+        nodes: each node's resources, e.g. `{"CPU": 8, "GPU": 1}`. A process stands on one node.
+        wanted: what one trial asks for, or one worker of it.
         trials: how many trials there are.
+        grouped: whether a trial is executed by a group of workers, on one or several nodes.
 
     Raises:
-        InputError: no node can ever hold one trial; the message names the shortfall.
+        InputError: the nodes can never hold one trial; the message names the shortfall.
     """
-    per_trial = {"CPU": float(wanted.cpus_per_trial)}
+    each = {"CPU": float(wanted.cpus_per_trial)}
     if wanted.gpus_per_trial:
-        per_trial["GPU"] = float(wanted.gpus_per_trial)
+        each["GPU"] = float(wanted.gpus_per_trial)
     slots = sum(
-        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in per_trial.items())
+        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())
         for node in nodes
     )
     if slots == 0:
-        raise InputError(_shortfall(nodes, per_trial))
-    return ResourcePlan(per_trial, max(1, min(slots, trials)))
+        raise InputError(_shortfall(nodes, each, "worker" if grouped else "trial"))
+    if not grouped:
+        return ResourcePlan(each, max(1, min(slots, trials)))
+    if wanted.workers > 1 and 0 < wanted.gpus_per_trial < 1:
+        raise InputError(
+            f"resources.gpus_per_trial = {wanted.gpus_per_trial:g} with resources.workers = "
+            f"{wanted.workers}: workers that train together need a whole GPU each (NCCL). "
+            "Set resources.gpus_per_trial=1, or resources.workers=1"
+        )
+    if slots < wanted.workers:
+        raise InputError(
+            f"resources.workers = {wanted.workers}: {wanted.workers} workers of {_listed(each)} "
+            f"each run at the same time, and the {len(nodes)} node(s) hold {slots} of them: "
+            f"{wanted.workers - slots} too few, so they could never start. "
+            f"Set resources.workers={slots} (the global batch stays the same), ask for less "
+            "with resources.cpus_per_trial or resources.gpus_per_trial, or join a larger cluster"
+        )
+    groups = max(1, min(slots // wanted.workers, trials))
+    return ResourcePlan(GROUP_TRIAL, groups, wanted.workers)
 
 
-def _shortfall(nodes: Sequence[Mapping[str, float]], per_trial: Mapping[str, float]) -> str:
-    asked = ", ".join(f"{amount:g} {name}" for name, amount in per_trial.items())
-    most = ", ".join(
-        f"{max((node.get(name, 0.0) for node in nodes), default=0.0):g} {name}"
-        for name in per_trial
-    )
+def _listed(amounts: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items())
+
+
+def _shortfall(nodes: Sequence[Mapping[str, float]], each: Mapping[str, float], who: str) -> str:
+    most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in each}
     return (
-        f"a trial asks for {asked} on one node, and the most that any of the {len(nodes)} node(s) "
-        f"has is {most}: it could never start. Lower resources.cpus_per_trial or "
+        f"a {who} asks for {_listed(each)} on one node, and the most that any of the {len(nodes)} "
+        f"node(s) has is {_listed(most)}: it could never start. Lower resources.cpus_per_trial or "
         "resources.gpus_per_trial (-o resources.cpus_per_trial=1), or join a larger cluster"
     )
 
 
-def schedulable(wanted: Resources, trials: int) -> str:
+def schedulable(wanted: Resources, trials: int, grouped: bool = False) -> str:
     """Whether a study's trials fit on this machine, in words; Ray is not started."""
     here = {"CPU": float(os.cpu_count() or 1), "GPU": float(_gpus())}
     try:
-        plan = plan_resources([here], wanted, trials)
+        plan = plan_resources([here], wanted, trials, grouped)
     except InputError as error:
         return f"no: {error}"
-    return f"yes, {plan.concurrent} at once"
+    group = f", {plan.workers} worker(s) each" if plan.workers else ""
+    return f"yes, {plan.concurrent} at once{group}"
 
 
 def _gpus() -> int:

@@ -1,0 +1,41 @@
+"""The command line as a process of its own, and who of its descendants is still there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+MARK = "RECALLTRAP_TEST_MARK"
+ENDING_SECONDS = 20.0
+
+
+def processes_with(mark: str) -> list[str]:
+    """Command lines of the processes that inherited a mark in their environment."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append((folder / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue  # it ended while we looked, or is another user's
+    return [line for line in found if line]
+
+
+def await_nobody(mark: str) -> None:
+    deadline = time.monotonic() + ENDING_SECONDS
+    while left := processes_with(mark):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def start(mark: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """`recalltrap ...` as a shell starts it: in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "recalltrap.cli", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, MARK: mark, **environment},
+    )  # fmt: skip
