@@ -25,6 +25,8 @@ from recalltrap_analysis.severity import (
 )
 
 STAGES = ("distill", "align")
+SAMPLING = "sample"
+"""Where a kind draws a teacher's samples in a stage of its own, it is part of the distillation."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def updates_of(node: Node) -> int | None:
 
 def cost_measure(costs: pd.DataFrame) -> str:
     """`flops` where every stage reports them (they don't depend on the machine), else seconds."""
-    built = costs[costs["stage"].isin(STAGES)]
+    built = costs[costs["stage"].isin((*STAGES, SAMPLING))]
     return "flops" if len(built) and (built["flops"] > 0).all() else "device_seconds"
 
 
@@ -74,15 +76,22 @@ def cell_budgets(costs: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, Budget
 
     budgets = {}
     for cell in cells:
-        after = [n for n in ancestry([cell.models["final"]]) if n.stage in STAGES]
+        made = [n for n in ancestry([cell.models["final"]]) if n.stage in STAGES]
+        after = {node.id: node for node in (*made, *_sampled(made))}.values()
         if not all(node.id in spent for node in after):
             continue
         updates: dict[str, int | None] = {}
-        for node in after:
+        for node in made:
             found, before = updates_of(node), updates.get(node.stage, 0)
             updates[node.stage] = None if found is None or before is None else before + found
         budgets[cell.id] = Budget(sum(map(total, after)), updates)
     return budgets
+
+
+def _sampled(made: Sequence[Node]) -> list[Node]:
+    """The sample sets that distillations learned."""
+    teachers = [parent for node in made if node.stage == "distill" for parent in node.parents]
+    return [node for node in teachers if node.stage == SAMPLING]
 
 
 def length_axis(plan: Plan, cells: Sequence[Cell]) -> str | None:

@@ -32,7 +32,7 @@ def cell_attainments(outcomes: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     reached = attainment(
         column(outcomes, "final.reward").to_numpy(),
         start,
-        column(outcomes, "reward_height").to_numpy(),
+        column(outcomes, "reward_supremum").to_numpy(),
     )
     return pd.DataFrame(
         {

@@ -8,7 +8,10 @@ import pandas as pd
 
 from recalltrap.kinds import Cell, ancestry
 
-ORDER = ("sft", "distill", "align", "evaluate")
+ORDER = (
+    "pretrain", "load", "sample", "sft", "target", "oracle", "distill", "align", "assess",
+    "evaluate",
+)  # fmt: skip
 MEASURES = ("wall_seconds", "device_seconds", "tokens", "flops")
 
 
@@ -31,6 +34,8 @@ def cost_table(costs: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
         artifacts = needs.setdefault(cell.ordering.name, {})
         # not cell.nodes: A-K is measured against p'' but doesn't need it
         artifacts.update({node.id: None for node in ancestry([cell.models["final"]])})
+        if "final" in cell.assessments:
+            artifacts[cell.assessments["final"].id] = None
         artifacts[cell.id] = None  # costs of the cell's own stages that leave no artifact
     paid = costs.assign(artifacts=1)
     frames = []

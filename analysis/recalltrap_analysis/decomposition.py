@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.outcomes import GridPoint, Plan
+from recalltrap_analysis.reliability import reliability
 from recalltrap_analysis.severity import (
     COMPLETE,
     estimate_means,
@@ -106,7 +107,8 @@ def decomposition_table(
 
     Returns:
         The axes, `point`, `state`, `severity`, every part of `PARTS` with `_low` and `_high`,
-        `largest` (the part with the largest mean size) and `note` (DPO's caveat, or empty).
+        `largest` (the part with the largest mean size), `note` (DPO's caveat, or empty) and
+        `reliability` (of optima that were weighed from samples: empty, or `unreliable: ...`).
     """
     states = planned_points(plan, decompose_pairs(pairs))
     complete: dict[GridPoint, pd.DataFrame] = {}
@@ -126,6 +128,7 @@ def decomposition_table(
         record |= spread(estimates.get(point, {}), PARTS)
         record["largest"] = max(PARTS, key=lambda n: abs(record[n])) if known is not None else ""
         record["note"] = _note(known)
+        record["reliability"] = reliability(known) if known is not None else ""
         records.append(record)
     return pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*plan.axes, "point", "state"]

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from recalltrap.streams import stream
 from recalltrap_analysis.outcomes import GridPoint, cell_outcomes, column, point_keys
+from recalltrap_analysis.reliability import REFERENCES, reliability, weighed
 from recalltrap_analysis.severity import attainment, by_point, estimate_means, spread
 from recalltrap_analysis.statistics import Array
 
@@ -38,7 +39,9 @@ def forecast_table(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
         and to p'; for A-K before its last distillation), `severity` (a*(p') - a*(p'')),
         `hit_rate_p_prime` and `hit_rate_p_second`; `samples_to_hit_p_prime` and
         `samples_to_hit_p_second`, the samples to expect before the first hit at the mean hit
-        rate; `method`.
+        rate; `method`. Where the optima were weighed from samples (language models), also
+        `ess_p_prime` and `ess_p_second`, the smallest effective sample size over the seeds, and
+        `reliability`: empty, or `unreliable: ...`.
     """
     return forecast_points(cell_outcomes(metrics, axes), axes).drop(columns="point")
 
@@ -48,6 +51,7 @@ def forecast_points(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame
     groups = by_point(reference_rows(outcomes, axes))
     states = {point: _state(rows) for point, rows in groups.items()}
     complete = {point: groups[point] for point, state in states.items() if state == "complete"}
+    any_weighed = any(weighed(rows) for rows in groups.values())
     generator = stream(0, "analysis/forecast")
     estimates = estimate_means(complete, MEANS, generator)
     records = []
@@ -62,7 +66,7 @@ def forecast_points(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame
             )
         found = estimates.get(point, {}).get("severity")
         record["method"] = found.method if found else ""
-        records.append(record)
+        records.append(record | _weights(groups[point], any_weighed))
     return pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*axes, "point", "state", "seeds"]
     )
@@ -72,6 +76,14 @@ MEANS = {
     name: (lambda rows, name=name: rows[name])
     for name in ("reward_ka", "reward_ak", "severity", "hit_rate_p_prime", "hit_rate_p_second")
 }
+
+
+def _weights(rows: pd.DataFrame, any_weighed: bool) -> dict[str, Any]:
+    """How well the optima of one grid point are known; nothing where all are exact."""
+    if not any_weighed:
+        return {}
+    least = {f"ess_{name}": rows[f"ess_{name}"].min() for name in REFERENCES}
+    return {**least, "reliability": reliability(rows)}
 
 
 def reference_rows(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
@@ -84,11 +96,13 @@ def reference_rows(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
             "point": pd.Series(point_keys(outcomes, axes), dtype=object),
             "seed": outcomes["seed"],
             "reward_start": column(outcomes, "p_second.reward"),
-            "reward_supremum": column(outcomes, "reward_height"),
+            "reward_supremum": column(outcomes, "reward_supremum"),
             "reward_ka": column(outcomes, "p_second.optimum_reward"),
             "reward_ak": column(outcomes, "p_prime.optimum_reward"),
             "hit_rate_p_prime": column(outcomes, "p_prime.hit_rate"),
             "hit_rate_p_second": column(outcomes, "p_second.hit_rate"),
+            "ess_p_prime": column(outcomes, "p_prime.optimum_ess"),
+            "ess_p_second": column(outcomes, "p_second.optimum_ess"),
             "recall_p_prime": column(outcomes, "p_prime.overall_recall"),
             "recall_p_second": column(outcomes, "p_second.overall_recall"),
         }

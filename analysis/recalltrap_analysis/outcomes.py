@@ -65,8 +65,10 @@ def cell_outcomes(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         Columns `cell_id`, `ordering`, `seed`, every axis (lists as tuples), `reward_height` and
-        `algorithm` where the table has them, and `<model>.<metric>` for every pair that occurs.
-        A value that the table lacks is NaN.
+        `algorithm` where the table has them, `<model>.<metric>` for every pair that occurs, and
+        `reward_supremum`: the metric of that name where a study computes it (a language model's
+        depends on its oracle), else the setting `reward_height`. A value that the table lacks is
+        NaN.
 
     Raises:
         InputError: the table has two values for the same cell, model and metric, or lacks a
@@ -92,7 +94,14 @@ def cell_outcomes(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
     values[cell_codes, key_codes] = metrics["value"].to_numpy()
     columns = keys.take(pa.array(first_keys)).to_pylist()
     wide = pd.DataFrame(values, columns=columns)
-    return pd.concat([_settings(metrics, axes, first_rows), wide], axis=1)
+    found = pd.concat([_settings(metrics, axes, first_rows), wide], axis=1)
+    return found.assign(reward_supremum=_supremum(found))
+
+
+def _supremum(found: pd.DataFrame) -> pd.Series[Any]:
+    """R_max of every cell, seed by seed where it is measured."""
+    second, prime = (column(found, f"{model}.reward_supremum") for model in ("p_second", "p_prime"))
+    return second.fillna(prime).fillna(column(found, "reward_height"))
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -142,6 +151,15 @@ def show(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(show(item) for item in value) + "]"
     return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def common(points: Sequence[GridPoint], axes: Sequence[str]) -> dict[str, str]:
+    """Per axis the value that all the grid points have, in words; `all` where they differ."""
+    columns = {axis: {point[i] for point in points} for i, axis in enumerate(axes)}
+    return {
+        axis: show(next(iter(values))) if len(values) == 1 else "all"
+        for axis, values in columns.items()
+    }
 
 
 def label(point: GridPoint, axes: Sequence[str]) -> str:

@@ -12,24 +12,29 @@ from recalltrap_analysis.amounts import amount, number
 from recalltrap_analysis.document import Block, Fold, Grid, Prose, Section, grid, records
 from recalltrap_analysis.forecast import error_table, forecast_pairs, forecast_points
 from recalltrap_analysis.outcomes import label
+from recalltrap_analysis.reliability import FLOOR, doubt_over
 from recalltrap_analysis.sections import axis_columns, deepest_first
 from recalltrap_analysis.severity import COMPLETE
 from recalltrap_analysis.summary import Summary, interval_text
+from recalltrap_analysis.topics import topic_forecast
 
 
 def forecast_section(summary: Summary) -> Section:
     """Forecast against outcome, with its error, and the forecast itself."""
     query = queries.forecast_query(summary.axes)
     pairs = forecast_pairs(summary.outcomes, summary.axes)
+    table = forecast_points(summary.outcomes, summary.axes)
     blocks: list[Block] = [
         Prose(
             "The exact optimum of the KL-regularised objective follows from a reference and the "
             "reward alone. It says what each ordering can reach before anything is aligned; A-K's "
             "last distillation is not part of the forecast."
         ),
+        *_weighing(table, summary.axes),
         pictures.forecast_picture(pairs, query),
         *_errors(pairs, summary.axes, query),
-        Fold("The forecast for every grid point", [_forecast_grid(summary)]),
+        Fold("The forecast for every grid point", [_forecast_grid(summary, table)]),
+        *topic_forecast(summary),
     ]
     return Section("forecast", "Could it have been forecast?", blocks)
 
@@ -63,9 +68,25 @@ def _errors(pairs: pd.DataFrame, axes: Sequence[str], query: str) -> list[Block]
     return blocks
 
 
-def _forecast_grid(summary: Summary) -> Grid:
+def _weighing(table: pd.DataFrame, axes: Sequence[str]) -> list[Block]:
+    """How well the optima are known, where they were weighed from samples."""
+    if "reliability" not in table:
+        return []
+    least = min(float(table[name].min()) for name in ("ess_p_prime", "ess_p_second"))
+    doubt = doubt_over(table, axes) or "All optima here are reliable."
+    return [
+        Prose(
+            "Here the optimum is weighed from samples of the reference, each by exp(R / β), and so "
+            "is known as well as its effective sample size allows: at least "
+            f"{amount(least)} in this study. Below {FLOOR} it is called unreliable: a few "
+            "responses decide it, and what was never sampled can't count."
+        ),
+        Prose(doubt, "caveat" if "unreliable" in doubt else "small", ours=False),
+    ]
+
+
+def _forecast_grid(summary: Summary, table: pd.DataFrame) -> Grid:
     axes = summary.axes
-    table = forecast_points(summary.outcomes, axes)
     if table.empty:
         return grid("forecast", pd.DataFrame())
     measured = dict(zip(summary.severity["point"], summary.severity["severity"], strict=True))
@@ -79,6 +100,11 @@ def _forecast_grid(summary: Summary) -> Grid:
         f"{amount(row['samples_to_hit_p_prime'])} / {amount(row['samples_to_hit_p_second'])}"
         for row in rows
     ]
+    if "reliability" in table:
+        columns["effective samples, p' / p''"] = [
+            f"{amount(row['ess_p_prime'])} / {amount(row['ess_p_second'])}" for row in rows
+        ]
+        columns["reliability"] = [str(row["reliability"]) or "reliable" for row in rows]
     if (table["state"] != COMPLETE).any():
         columns["state"] = table["state"].tolist()
     order, query = deepest_first(table), queries.forecast_query(axes)

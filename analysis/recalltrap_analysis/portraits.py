@@ -29,7 +29,14 @@ from recalltrap_analysis.pictures import draw
 from recalltrap_analysis.reading import ReadRun
 from recalltrap_analysis.severity import COMPLETE
 from recalltrap_analysis.summary import Summary
-from recalltrap_analysis.trajectories import SELECTION, TARGETS, courses, curve_query, ways
+from recalltrap_analysis.trajectories import (
+    SELECTION,
+    TARGETS,
+    chosen_steps,
+    courses,
+    curve_query,
+    ways,
+)
 
 MOST_WAYS = 3
 GEOMETRY = ("targets", "spacing", "modes", "variance")
@@ -228,7 +235,15 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
         "over seeds, bands from the lowest to the highest seed. A fall of the reward's standard "
         "deviation marks the onset of collapse."
     )
+    chosen = chosen_steps(curves, orderings)
+    if chosen:
+        caption += " Dashed verticals: the checkpoints that the alignments ended with, per seed."
+    step = "rollout" if chosen else "update"
     last = ", ".join(f"{m} of {o} ends at {c.mean_T[-1]:.2f}" for (m, o), c in drawn.items())
     return draw(
-        stem, figures.selection_curves(drawn, SELECTION), caption, f"Curves: {last}.", query
+        stem,
+        figures.selection_curves(drawn, SELECTION, step, chosen),
+        caption,
+        f"Curves: {last}.",
+        query,
     )

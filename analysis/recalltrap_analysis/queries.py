@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recalltrap_analysis.severity import severity_query
+from recalltrap_analysis.severity import R_MAX, severity_query
 
 __all__ = [
     "boxplot_query",
@@ -23,7 +23,11 @@ __all__ = [
     "reference_query",
     "scaling_query",
     "severity_query",
+    "temperature_query",
+    "topic_forecast_query",
+    "training_query",
     "trajectory_query",
+    "voice_query",
 ]
 
 
@@ -41,7 +45,7 @@ def decomposition_query(axes: Sequence[str]) -> str:
     """Mean parts of severity per grid point."""
     select, group = _axes(axes)
     return f"""with cell as (
-  select {select}ordering, seed, any_value(reward_height) as r_max,
+  select {select}ordering, seed, {R_MAX},
     max(value) filter (model = 'final' and metric = 'reward') as r,
     max(value) filter (model = 'p_prime_aligned' and metric = 'reward') as r_aligned,
     max(value) filter (model = 'p_second' and metric = 'reward') as r0,
@@ -69,7 +73,7 @@ def pair_query(axes: Sequence[str]) -> str:
     select, group = _axes(axes)
     order = f"{group}, seed" if group else "seed"
     return f"""with cell as (
-  select {select}ordering, seed, any_value(reward_height) as r_max,
+  select {select}ordering, seed, {R_MAX},
     max(value) filter (model = 'final' and metric = 'reward') as r,
     max(value) filter (model = 'p_second' and metric = 'reward') as r0
   from metrics group by {select}ordering, seed
@@ -85,7 +89,7 @@ def scaling_query(axes: Sequence[str]) -> str:
     """Mean recall deficit and mean severity of every grid point."""
     select, group = _axes(axes)
     return f"""with cell as (
-  select {select}ordering, seed, any_value(reward_height) as r_max,
+  select {select}ordering, seed, {R_MAX},
     max(value) filter (model = 'final' and metric = 'reward') as r,
     max(value) filter (model = 'p_second' and metric = 'reward') as r0,
     max(value) filter (model = 'p_prime' and metric = 'overall_recall')
@@ -106,7 +110,7 @@ def contrast_query(axes: Sequence[str]) -> str:
     select, group = _axes(axes)
     tail = f"{group}, ordering" if group else "ordering"
     return f"""with cell as (
-  select {select}ordering, seed, any_value(reward_height) as r_max,
+  select {select}ordering, seed, {R_MAX},
     max(value) filter (model = 'final' and metric = 'reward') as r,
     max(value) filter (model = 'p_second' and metric = 'reward') as r0
   from metrics group by {select}ordering, seed
@@ -198,3 +202,44 @@ def failure_query() -> str:
     return """select failure, message, count(distinct cell_id) as cells,
   any_value(retry_command) as retry_command
 from failures group by failure, message order by cells desc"""
+
+
+def voice_query(axes: Sequence[str]) -> str:
+    """What each model says: shares of topics, coverage, grammar and lengths."""
+    select, group = _axes(axes)
+    tail = f"{group}, ordering, model, metric" if group else "ordering, model, metric"
+    return f"""select {select}ordering, model, metric, avg(value) as mean, count(*) as seeds
+from metrics
+where metric in ('topic_coverage', 'grammatical', 'length', 'eos_rate')
+  or metric like 'topic_share/%'
+{_grouped(tail).strip()}"""
+
+
+def topic_forecast_query(axes: Sequence[str]) -> str:
+    """Each topic's share under the references and under the optima anchored to them."""
+    select, group = _axes(axes)
+    tail = f"{group}, model, metric" if group else "model, metric"
+    return f"""select {select}model, metric, avg(value) as mean
+from (select distinct {select}seed, model, metric, value from metrics
+  where model in ('p_prime', 'p_second') and metric like '%topic_%/%')
+{_grouped(tail).strip()}"""
+
+
+def training_query(axes: Sequence[str]) -> str:
+    """Held-out loss, teacher's entropy and their difference of every student."""
+    select, group = _axes(axes)
+    tail = f"{group}, ordering, model, metric" if group else "ordering, model, metric"
+    return f"""select {select}ordering, model, metric, avg(value) as mean, min(value) as lowest,
+  max(value) as highest
+from metrics where metric in ('heldout_loss', 'teacher_entropy', 'distillation_gap')
+{_grouped(tail).strip()}"""
+
+
+def temperature_query(axes: Sequence[str]) -> str:
+    """Recall and what the target sees, of every ordering's final model at every temperature."""
+    select, group = _axes(axes)
+    return f"""select {select}ordering, metric, avg(value) as mean, stddev_samp(value) as sd
+from metrics
+where model = 'final'
+  and metric in ('overall_recall', 'overall_precision', 'target_precision', 'reward')
+{_grouped(f"{group}, ordering, metric").strip()}"""

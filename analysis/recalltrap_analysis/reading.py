@@ -121,6 +121,11 @@ class ReadRun:
         """p* at the study's first grid point, or None."""
         return self._run.ground_truth()
 
+    @property
+    def drawable(self) -> bool:
+        """Whether the study's models are densities in the plane."""
+        return self.ground_truth() is not None
+
 
 def first_line(error: BaseException) -> str:
     """What an error says first, without its full stop."""

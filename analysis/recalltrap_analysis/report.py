@@ -29,6 +29,7 @@ from recalltrap_analysis.document import (
     slug,
 )
 from recalltrap_analysis.evidence import claims_section, scaling_section
+from recalltrap_analysis.language import language_section
 from recalltrap_analysis.outcomes import label
 from recalltrap_analysis.outlook import forecast_section
 from recalltrap_analysis.reading import QueryableRun, ReadRun, first_line
@@ -120,6 +121,7 @@ def single(run: ReadRun) -> Document:
         severity_section(summary),
         origin_section(summary),
         models_section(run, summary, brief=False),
+        *_language(run, summary),
         references_section(run, summary, brief=False),
         claims,
         forecast_section(summary),
@@ -139,6 +141,11 @@ def single(run: ReadRun) -> Document:
         glossary=GLOSSARY,
         summary={"studies": [study.name]},
     )
+
+
+def _language(run: ReadRun, summary: Summary) -> list[Section]:
+    section = language_section(run, summary)
+    return [section] if section is not None else []
 
 
 def _judged(run: ReadRun) -> Summary:
@@ -260,6 +267,7 @@ def _chapter(run: ReadRun, summary: Summary, key: str) -> Chapter:
         severity_section(summary),
         origin_section(summary),
         models_section(run, summary, brief=True),
+        *_language(run, summary),
         references_section(run, summary, brief=True),
         forecast_section(summary),
         cost_section(run, summary),

@@ -20,6 +20,7 @@ from recalltrap_analysis.noise import noise_table
 from recalltrap_analysis.outcomes import show
 from recalltrap_analysis.particulars import statistics_blocks
 from recalltrap_analysis.reading import ReadRun
+from recalltrap_analysis.reliability import doubt_over
 from recalltrap_analysis.severity import COMPLETE
 from recalltrap_analysis.summary import (
     SIGNIFICANT,
@@ -112,6 +113,8 @@ def origin_section(summary: Summary) -> Section:
     note = next((note for note in summary.decomposition.get("note", []) if note), "")
     if note:
         blocks.append(Prose(note, "caveat"))
+    if doubt := doubt_over(summary.decomposition, summary.axes):
+        blocks.append(Prose(doubt, "caveat", ours=False))
     blocks.append(pictures.waterfall_picture(summary, means))
     if (bars := pictures.decomposition_picture(summary)) is not None:
         blocks.append(bars)
@@ -191,10 +194,9 @@ def models_section(run: ReadRun, summary: Summary, *, brief: bool) -> Section:
         portraits.trajectory_picture(summary),
     ]
     if not brief:
-        blocks += [
-            portraits.contour_picture(run, summary),
-            portraits.selection_picture(run, summary),
-        ]
+        if run.drawable:
+            blocks.append(portraits.contour_picture(run, summary))
+        blocks.append(portraits.selection_picture(run, summary))
     blocks += _noise(run, summary)
     return Section("models", "The final models, seed by seed", blocks)
 
@@ -235,6 +237,6 @@ def _noise(run: ReadRun, summary: Summary) -> list[Block]:
 def references_section(run: ReadRun, summary: Summary, *, brief: bool) -> Section:
     """p' and p'' before any alignment."""
     blocks: list[Block] = [portraits.reference_picture(summary)]
-    if not brief:
+    if not brief and run.drawable:
         blocks.append(portraits.density_picture(run, summary))
     return Section("references", "The references, before any alignment", blocks)

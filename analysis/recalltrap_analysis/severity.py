@@ -64,8 +64,9 @@ def pair_orderings(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
         Columns `point`, `seed`, `reward_start` (R0), `reward_supremum` (R_max), reward, target
         precision, recall and attainment of each ordering (`_ka`, `_ak`), the reward and
         attainment of p'_AK (`_p_prime_ak`), of the exact optima anchored to p' and p''
-        (`_optimum_p_prime`, `_optimum_p_second`), `severity`, and `shared_start`: whether both
-        orderings report the same R0, as they must.
+        (`_optimum_p_prime`, `_optimum_p_second`), their effective sample sizes where they were
+        weighed from samples (`ess_p_prime`, `ess_p_second`), `severity`, and `shared_start`:
+        whether both orderings report the same R0, as they must.
     """
     rows_ka = _rows(outcomes, axes, KD_THEN_ALIGN)
     rows_ak = _rows(outcomes, axes, ALIGN_THEN_KD)
@@ -74,10 +75,12 @@ def pair_orderings(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     ak = outcomes.iloc[[rows_ak[key] for key in keys]].reset_index(drop=True)
     values = {
         "reward_start": column(ka, "p_second.reward"),
-        "reward_supremum": column(ka, "reward_height"),
+        "reward_supremum": column(ka, "reward_supremum"),
         "reward_p_prime_ak": column(ak, "p_prime_aligned.reward"),
         "reward_optimum_p_prime": column(ak, "p_prime.optimum_reward"),
         "reward_optimum_p_second": column(ka, "p_second.optimum_reward"),
+        "ess_p_prime": column(ak, "p_prime.optimum_ess"),
+        "ess_p_second": column(ka, "p_second.optimum_ess"),
     }
     for metric, (name_ka, name_ak) in PAIRED.items():
         values[name_ka], values[name_ak] = column(ka, metric), column(ak, metric)
@@ -267,16 +270,22 @@ def _with_p_values(
     return table
 
 
+R_MAX = (
+    "coalesce(max(value) filter (metric = 'reward_supremum'), any_value(reward_height)) as r_max"
+)
+"""The reward's supremum in SQL: as measured, else as set."""
+
+
 def severity_query(axes: Sequence[str]) -> str:
     """The SQL that recomputes the mean severity of every grid point from the `metrics` table."""
     quoted = [f'"{axis}"' for axis in axes]
     select = "".join(f"{name}, " for name in quoted)
     group = f"\ngroup by {', '.join(quoted)}\norder by {', '.join(quoted)}" if quoted else ""
     return f"""with cell as (
-  select {select}ordering, seed, any_value(reward_height) as r_max,
+  select {select}ordering, seed, {R_MAX},
     max(value) filter (model = 'final' and metric = 'reward') as r,
     max(value) filter (model = 'p_second' and metric = 'reward') as r0
-  from metrics where metric = 'reward' and model in ('final', 'p_second')
+  from metrics where metric in ('reward', 'reward_supremum') and model in ('final', 'p_second')
   group by {select}ordering, seed
 ), pair as (
   select {select}seed, any_value(r0) as r0, any_value(r_max) as r_max,

@@ -124,6 +124,19 @@ def courses(curves: pd.DataFrame, orderings: Sequence[str]) -> dict[tuple[str, s
     return found
 
 
+CHOSEN = "selected"
+"""The curve whose one point is the step of the checkpoint that an alignment ended with."""
+
+
+def chosen_steps(curves: pd.DataFrame, orderings: Sequence[str]) -> dict[str, Array]:
+    """The step of each seed's chosen checkpoint, by ordering; of the first alignment alone."""
+    if curves.empty:
+        return {}
+    rows = curves[(curves["stage"] == "align") & (curves["metric"] == CHOSEN)]
+    found = {name: rows[rows["ordering"] == name]["step"].to_numpy(float) for name in orderings}
+    return {name: step_N for name, step_N in found.items() if len(step_N)}
+
+
 def curve_query(cell_ids: Sequence[str]) -> str:
     """The SQL that finds the alignment curves of some cells."""
     ids = ", ".join("'" + name.replace("'", "''") + "'" for name in cell_ids)

@@ -43,6 +43,16 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "finds samples of the model (target precision), in nats. Differences are A-K minus K-A.",
     ),
     (
+        "Effective samples",
+        "Where the best alignment is computed by weighing samples of the reference: how many "
+        "equally weighted ones would say as much. With few, it is unreliable.",
+    ),
+    (
+        "Held-out loss above entropy",
+        "A student's loss on its teacher's unseen samples, minus the teacher's entropy: the KL "
+        "divergence from teacher to student, in nats per token.",
+    ),
+    (
         "Controls",
         "`A` aligns without distilling, `K` distils without aligning, `K-A@p'` is K-A held near "
         "p' instead of p'', `K-A-K` is K-A distilled once more, as A-K is at its end.",

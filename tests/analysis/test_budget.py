@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
+from pydantic import BaseModel
 
+from recalltrap.kinds import Cell, Node
+from recalltrap.orderings import Ordering
 from recalltrap_analysis.budget import (
     cell_budgets,
     cost_measure,
@@ -26,6 +30,30 @@ if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun
 
 LENGTHS = {"iterations": (100, 200, 400)}
+
+
+class Nothing(BaseModel):
+    """No settings."""
+
+
+def test_drawing_a_teacher_s_samples_is_paid_for_by_the_distillation() -> None:
+    p_prime = Node("sft", 0, {})
+    samples = Node("sample", 0, {}, (p_prime,))
+    student = Node("distill", 0, {}, (samples, p_prime))
+    assess = Node("assess", 0, {}, (student,))
+    models = {"p_prime": p_prime, "p_second": student, "final": student}
+    ordering = Ordering.model_validate("K")
+    cell = Cell("llm", ordering, 0, Nothing(), models, 1, {"final": assess})
+    spent = ((p_prime, 1.0), (samples, 20.0), (student, 300.0), (assess, 4000.0))
+    costs = pd.DataFrame(
+        [{"artifact_id": node.id, "cell_id": None, "stage": node.stage, "flops": paid,
+          "wall_seconds": paid, "device_seconds": paid, "tokens": 1}
+         for node, paid in spent]
+    )  # fmt: skip
+    assert cell_budgets(costs, [cell])[cell.id].cost == 320.0
+    table = cost_table(costs, [cell])
+    assert table["stage"].tolist()[:4] == ["sample", "sft", "distill", "assess"]
+    assert table["flops"].tolist()[-1] == 4321.0
 
 
 def test_costs_count_shared_artifacts_in_both_orderings_but_pay_once(make_run: MakeRun) -> None:

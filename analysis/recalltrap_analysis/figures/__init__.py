@@ -10,6 +10,7 @@ from recalltrap_analysis.figures.effects import (
     severity_map,
 )
 from recalltrap_analysis.figures.style import inline_svg, render, render_both, save
+from recalltrap_analysis.figures.sweeps import temperature_sweep
 from recalltrap_analysis.figures.trajectories import trajectories
 from recalltrap_analysis.figures.waterfalls import Waterfall, waterfalls
 
@@ -32,6 +33,7 @@ __all__ = [
     "selection_curves",
     "severity_line",
     "severity_map",
+    "temperature_sweep",
     "trajectories",
     "waterfalls",
 ]

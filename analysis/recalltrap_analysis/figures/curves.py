@@ -17,7 +17,10 @@ Array = npt.NDArray[np.float64]
 
 
 def selection_curves(
-    found: Mapping[tuple[str, str], Course], titles: Mapping[str, str], step: str = "update"
+    found: Mapping[tuple[str, str], Course],
+    titles: Mapping[str, str],
+    step: str = "update",
+    chosen: Mapping[str, Array] | None = None,
 ) -> Figure:
     """One panel per metric, one line per ordering, the range between seeds as a band.
 
@@ -25,6 +28,7 @@ def selection_curves(
         found: Curves by metric and ordering; not empty.
         titles: What the metrics are called; also their order.
         step: What a step counts.
+        chosen: Steps of the chosen checkpoints by ordering, one per seed; dashed vertical lines.
     """
     metrics = [name for name in titles if any(metric == name for metric, _ in found)]
     orderings = list(dict.fromkeys(ordering for _, ordering in found))
@@ -43,6 +47,8 @@ def selection_curves(
                                   alpha=0.18, lw=0)  # fmt: skip
                 dashes = "-" if ordering == "A-K" else (0, (5, 1.5))
                 axes.plot(course.step_T, course.mean_T, color=tint, ls=dashes, label=ordering)
+                for place in np.unique((chosen or {}).get(ordering, [])):
+                    axes.axvline(place, color=tint, ls=(0, (2, 2)), lw=0.9)
             axes.set_title(titles[metric])
             axes.set_xlabel(step)
             axes.grid()

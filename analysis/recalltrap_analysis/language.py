@@ -1,0 +1,164 @@
+"""The section on language: what models talk about, how long, and how well the students learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from recalltrap.errors import InputError
+from recalltrap_analysis import queries
+from recalltrap_analysis.amounts import number
+from recalltrap_analysis.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.outcomes import common, label
+from recalltrap_analysis.portraits import deepest_points
+from recalltrap_analysis.reading import ReadRun
+from recalltrap_analysis.students import (
+    STILL_FALLS,
+    Training,
+    drowned,
+    trainings,
+    unconverged,
+)
+from recalltrap_analysis.summary import Summary, interval_text
+from recalltrap_analysis.tempering import temperature_picture
+from recalltrap_analysis.topics import SHARE, VOICES, percent, topic_names, voice_table
+
+DECAY_SHARE = 0.2
+
+
+def language_section(run: ReadRun, summary: Summary) -> Section | None:
+    """Topics, lengths, students and the temperature; None where models report no lengths."""
+    table = voice_table(summary.outcomes, summary.axes)
+    if table.empty:
+        return None
+    blocks: list[Block] = [*_students(run, summary), *_voices(summary, table)]
+    if (sweep := temperature_picture(summary)) is not None:
+        blocks.append(sweep)
+    return Section("language", "What the models say, and how well they learned it", blocks)
+
+
+def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
+    topics = topic_names(summary.outcomes)
+    titles = dict(VOICES)
+    models = [
+        f"{titles[model]} ({ordering})" if ordering else titles[model]
+        for model, ordering in zip(table["model"], table["ordering"], strict=True)
+    ]
+    rows = [row for _, row in table.iterrows()]
+    lengths = {axis: table[axis].tolist() for axis in summary.axes} | {"model": models}
+    lengths["tokens"] = [number(row["length"], 1) for row in rows]
+    lengths["ended by EOS"] = [percent(row["eos_rate"]) for row in rows]
+    blocks: list[Block] = []
+    if topics:
+        lengths["grammatical"] = [percent(row["grammatical"]) for row in rows]
+        blocks += [
+            Prose(
+                "**Topic coverage**: how much of its weight in p*'s language each topic keeps, all "
+                "of it at most, averaged over topics, so that rare ones count as much as common "
+                "ones. The columns are the shares of each model's responses."
+            ),
+            *_topic_grids(summary, table, models, topics),
+        ]
+    query = queries.voice_query(summary.axes)
+    data = records(table.drop(columns="points"))
+    found = grid("lengths", pd.DataFrame(lengths), data=data, query=query)
+    return [*blocks, Fold("Lengths of responses" + (", and grammar" if topics else ""), [found])]
+
+
+def _topic_grids(
+    summary: Summary, table: pd.DataFrame, models: list[str], topics: list[str]
+) -> list[Block]:
+    """The topics where severity is deepest, and those of all grid points to unfold."""
+    rows = [row for _, row in table.iterrows()]
+    columns = {axis: table[axis].tolist() for axis in summary.axes} | {"model": models}
+    columns["coverage"] = [interval_text(row, "topic_coverage") for row in rows]
+    for topic in topics:
+        columns[topic] = [percent(row[f"{SHARE}{topic}"]) for row in rows]
+    text, data = pd.DataFrame(columns), records(table.drop(columns="points"))
+    query = queries.voice_query(summary.axes)
+    every = grid("topics", text, data=data, query=query)
+    deepest = deepest_points(summary, 1)
+    here = [i for i, row in enumerate(rows) if deepest and deepest[0] in row["points"]]
+    if not here or len(here) == len(rows):
+        return [every]
+    where = label(deepest[0], summary.axes)
+    words = Prose(f"At {where}, where severity is deepest:", "small", ours=False)
+    shown = text.iloc[here].drop(columns=list(summary.axes))
+    first = grid("topics at the deepest", shown, data=[data[i] for i in here], query=query)
+    return [words, first, Fold("Topics at every grid point", [every])]
+
+
+def _students(run: ReadRun, summary: Summary) -> list[Block]:
+    """Held-out losses, and in plain words what they forbid to conclude."""
+    cells = [cell for cell in summary.cells if summary.fates.get(cell.id) == "succeeded"]
+    share = cells[0].factors.get("decay_share", DECAY_SHARE) if cells else DECAY_SHARE
+    found = trainings(summary.outcomes, _curves(run), summary.axes, float(share))
+    if not found:
+        return []
+    warnings = [
+        *unconverged(found, summary.axes),
+        *drowned(found, summary.severity, summary.axes),
+    ]
+    told = [one for one in found if one.converged is not None]
+    blocks: list[Block] = [Prose(text, "caveat", ours=False) for text in warnings]
+    if told and all(one.converged for one in told):
+        blocks.append(
+            Prose(
+                "Every student whose curve tells had stopped learning before its learning rate "
+                f"decayed (its held-out loss fell by less than {STILL_FALLS:g} nats per token).",
+                "small",
+            )
+        )
+    return [*blocks, _student_grid(summary, found)]
+
+
+def _curves(run: ReadRun) -> pd.DataFrame:
+    query = "select cell_id, stage, step, value from curves where metric = 'heldout_loss'"
+    try:
+        found: pd.DataFrame = run.sql(query).to_pandas()
+    except InputError:
+        return pd.DataFrame({"cell_id": [], "stage": [], "step": [], "value": []})
+    return found
+
+
+def _student_grid(summary: Summary, found: list[Training]) -> Grid:
+    table = pd.DataFrame(
+        {
+            "student": [one.title for one in found],
+            "teacher": [one.teacher for one in found],
+            "heldout_loss": [float(one.loss_N.mean()) for one in found],
+            "teacher_entropy": [float(one.entropy_N.mean()) for one in found],
+            "gap": [one.gap for one in found],
+            "fall": [_mean(one) for one in found],
+            "converged": [_verdict(one) for one in found],
+        }
+    )
+    shared = [common(one.points, summary.axes) for one in found]
+    for place, axis in enumerate(summary.axes):
+        table.insert(place, axis, [words[axis] for words in shared])
+    columns: dict[str, list[str]] = {axis: table[axis].tolist() for axis in summary.axes}
+    columns |= {"student": table["student"].tolist(), "teacher": table["teacher"].tolist()}
+    columns["held-out loss"] = [number(value, 3) for value in table["heldout_loss"]]
+    columns["teacher's entropy"] = [number(value, 3) for value in table["teacher_entropy"]]
+    columns["above it"] = [
+        f"{one.gap:.3f} ({(one.loss_N - one.entropy_N).min():.3f} to "
+        f"{(one.loss_N - one.entropy_N).max():.3f})"
+        for one in found
+    ]
+    columns["still fell by"] = [number(value, 3) for value in table["fall"]]
+    columns["converged"] = table["converged"].tolist()
+    return grid(
+        "students",
+        pd.DataFrame(columns),
+        data=records(table),
+        order=[int(i) for i in np.argsort(-table["gap"].to_numpy(), kind="stable")],
+        query=queries.training_query(summary.axes),
+    )
+
+
+def _mean(one: Training) -> float:
+    return float("nan") if one.converged is None else float(np.nanmean(one.fall_N))
+
+
+def _verdict(one: Training) -> str:
+    return {True: "yes", False: "no", None: "the curves don't tell"}[one.converged]

@@ -1,0 +1,174 @@
+"""How well students learned: held-out loss against the teacher's entropy, and if it still fell.
+
+A student's loss above its teacher's entropy is the KL divergence of teacher and student, per
+token. Part of it is capacity; a loss that still falls is training cut short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recalltrap_analysis.outcomes import GridPoint, column, label, point_keys
+from recalltrap_analysis.severity import COMPLETE, by_point
+from recalltrap_analysis.statistics import Array
+
+STAGES = {"p_prime": "sft", "p_second": "distill", "final": "distill-2"}
+"""Under which stage of the `curves` table a model's training stands. A cell's first distillation
+makes p''; the one that an ordering ends with is the second."""
+HALF = 0.5
+STILL_FALLS = 0.02
+"""Nats per token: a held-out loss that fell by more between half of its training and the beginning
+of the learning rate's decay was cut short. (The decay itself always lowers it.)"""
+TITLES = {"p_prime": "p'", "p_second": "p''", "final": "final"}
+TEACHERS = {"p_prime": "p*", "p_second": "p'", "A-K": "p'_AK", "K-A-K": "p''_KA"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One student over seeds: a cell's model, and how it was trained.
+
+    `points` are the grid points that share it: p' knows nothing of an alignment, say.
+    """
+
+    points: tuple[GridPoint, ...]
+    ordering: str  # empty for p' and p'', which all orderings share
+    model: str
+    loss_N: Array
+    entropy_N: Array
+    fall_N: Array  # NaN where the curve doesn't tell
+
+    @property
+    def gap(self) -> float:
+        """Mean KL of teacher and student, nats per token."""
+        return float((self.loss_N - self.entropy_N).mean())
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the loss had stopped falling; None where the curves don't tell."""
+        if not np.isfinite(self.fall_N).any():
+            return None
+        return bool(np.nanmean(self.fall_N) <= STILL_FALLS)
+
+    @property
+    def teacher(self) -> str:
+        """Whose samples it learned."""
+        key = self.ordering if self.model == "final" else self.model
+        return TEACHERS.get(key, "the model before it")
+
+    @property
+    def title(self) -> str:
+        """E.g. ``final of A-K``."""
+        name = TITLES[self.model]
+        return f"{name} of {self.ordering}" if self.ordering else name
+
+
+def fall(step_T: Array, loss_T: Array, decay_share: float) -> float:
+    """By how much a held-out loss fell between half of the training and the decay's beginning.
+
+    NaN with fewer than two measured points in that time. `step_T` rises and ends with the last
+    update.
+    """
+    if len(step_T) < 2:
+        return float("nan")
+    end = step_T[-1]
+    inside = (step_T >= HALF * end - 1e-9) & (step_T <= (1.0 - decay_share) * end + 1e-9)
+    known = loss_T[inside]
+    return float(known[0] - known[-1]) if len(known) > 1 else float("nan")
+
+
+def trainings(
+    outcomes: pd.DataFrame, curves: pd.DataFrame, axes: Sequence[str], decay_share: float
+) -> list[Training]:
+    """Every student; empty where no model reports a held-out loss.
+
+    Args:
+        outcomes: One row per cell, as `cell_outcomes` returns it.
+        curves: Columns `cell_id`, `stage`, `step`, `value` of the metric `heldout_loss`.
+        axes: The grid's axes.
+        decay_share: The last share of the updates, in which the learning rate falls.
+    """
+    falls: dict[tuple[str, str], float] = {}
+    for (cell_id, stage), rows in curves.groupby(["cell_id", "stage"], sort=False):
+        rows = rows.sort_values("step")
+        step_T, loss_T = (rows[name].to_numpy(dtype=float) for name in ("step", "value"))
+        falls[str(cell_id), str(stage)] = fall(step_T, loss_T, decay_share)
+    keyed = outcomes.assign(point=pd.Series(point_keys(outcomes, axes), dtype=object))
+    found: dict[tuple[str, str, bytes], Training] = {}
+    for point, rows in by_point(keyed).items():
+        for model, stage in STAGES.items():
+            mine = rows[column(rows, f"{model}.heldout_loss").notna()]
+            arms: dict[str, pd.DataFrame] = {"": mine.drop_duplicates("seed")}
+            if model == "final":
+                mine = mine[mine["ordering"] != "K"]  # its final model is p'' itself
+                arms = {str(name): arm for name, arm in mine.groupby("ordering", sort=False)}
+            for ordering, arm in arms.items():
+                if len(arm):
+                    fall_N = [falls.get((cell_id, stage), np.nan) for cell_id in arm["cell_id"]]
+                    one = _training(point, ordering, model, arm, np.array(fall_N))
+                    key = (ordering, model, one.loss_N.tobytes() + one.entropy_N.tobytes())
+                    points = (*found[key].points, point) if key in found else (point,)
+                    found[key] = replace(one, points=points)
+    return list(found.values())
+
+
+def _training(
+    point: GridPoint, ordering: str, model: str, rows: pd.DataFrame, fall_N: Array
+) -> Training:
+    loss_N, entropy_N = (
+        column(rows, f"{model}.{name}").to_numpy() for name in ("heldout_loss", "teacher_entropy")
+    )
+    return Training((point,), ordering, model, loss_N, entropy_N, fall_N)
+
+
+def unconverged(found: Sequence[Training], axes: Sequence[str]) -> list[str]:
+    """One plain sentence per student that isn't converged, the grid points of one together."""
+    lines: dict[str, list[Training]] = {}
+    for one in found:
+        if one.converged is False:
+            lines.setdefault(one.title, []).append(one)
+    sentences = []
+    for title, ones in lines.items():
+        deepest = max(ones, key=lambda one: float(np.nanmean(one.fall_N)))
+        where = f", most of all at {label(deepest.points[0], axes)}" if len(ones) > 1 else ""
+        sentences.append(
+            f"{title} is not converged: before its learning rate decayed, its held-out loss still "
+            f"fell by {np.nanmean(deepest.fall_N):.3f} nats per token (more than {STILL_FALLS:g})"
+            f"{where}. Train it longer before crediting a difference to the ordering."
+        )
+    return sentences
+
+
+def drowned(found: Sequence[Training], severity: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    """Where A-K's last distillation loses more than the orderings differ by, per token.
+
+    Args:
+        found: The students.
+        severity: The severity table.
+        axes: The grid's axes.
+    """
+    effects: dict[GridPoint, pd.Series[Any]] = {
+        row["point"]: row for _, row in severity.iterrows() if row["state"] == COMPLETE
+    }
+    lost = []
+    for one in found:
+        for point in one.points if (one.model, one.ordering) == ("final", "A-K") else ():
+            if point not in effects:
+                continue
+            effect = float(effects[point]["target_precision_difference"])
+            if one.gap > abs(effect):
+                lost.append((one, point, effect))
+    if not lost:
+        return []
+    one, point, effect = max(lost, key=lambda found: found[0].gap - abs(found[2]))
+    where = f" (most at {label(point, axes)})" if axes else ""
+    return [
+        f"At {len(lost)} of {len(effects)} complete grid points the last distillation of A-K loses "
+        "more against its teacher than the orderings differ in target precision, "
+        f"{one.gap:.3f} against {effect:+.3f} nats per token{where}: its own loss may drown the "
+        "ordering's effect. p'_AK and the decomposition show what came before it."
+    ]
