@@ -93,29 +93,26 @@ def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str)
 
 
 @main.command()
-@click.argument("study")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
 @OVERRIDES
 @STORAGE
 @ADDRESS
 @click.option("--local", is_flag=True, help="Everything in this process, without Ray.")
 @_guarded
 def run(
-    study: str, overrides: tuple[str, ...], storage: str | None, address: str, local: bool
+    studies: tuple[str, ...],
+    overrides: tuple[str, ...],
+    storage: str | None,
+    address: str,
+    local: bool,
 ) -> int:
-    """Run what STUDY (a name, or a file) misses; print its severity, write its report."""
-    from recalltrap.commands import conclude
-    from recalltrap.display import Progress
-    from recalltrap.run import run as run_study
+    """Run what each STUDY (a name, or a file) misses; print its severity, write its report.
 
-    results = run_study(
-        study,
-        overrides=overrides,
-        storage=storage,
-        address=address,
-        local=local,
-        display=Progress(),
-    )
-    return conclude(results)
+    Several studies run one after another in one Ray session; all are checked before any starts.
+    """
+    from recalltrap.commands import run_studies
+
+    return run_studies(studies, overrides, storage, address, local)
 
 
 @main.command()

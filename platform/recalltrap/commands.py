@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import click
 import pyarrow as pa
 
 from recalltrap.defaults import storage_location
-from recalltrap.display import Silent
+from recalltrap.display import Progress, Silent
 from recalltrap.execution import reference_metrics
 from recalltrap.library import load_study, named_studies
 from recalltrap.plan import Plan, plan_references
 from recalltrap.registry import find_kind, room
 from recalltrap.render import print_table
 from recalltrap.results import Results, open_run
-from recalltrap.run import execute_here, make_context, plan_study
+from recalltrap.run import execute_here, make_context, plan_study, run
 from recalltrap.schema import study_schema
 from recalltrap.source import read_yaml
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
-from recalltrap.study import parse_study
+from recalltrap.study import Resources, parse_study
 
 Rows = list[dict[str, Any]]
+GPU_RATE = 1e14
+"""Operations per second that `plan` reckons a GPU with: a tenth of an H100's bfloat16 peak."""
 
 
 def study_rows() -> Rows:
@@ -51,7 +54,7 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
     builds = plan.builds()
     costs = [kind.estimate(node) for node in builds]
     seconds = sum(cost.seconds for cost in costs)
-    cpus, gpus = study.resources.cpus_per_trial, study.resources.gpus_per_trial
+    asks = study.resources
     stages = Counter(node.stage for node in builds)
     asked = sum(len(cell.nodes) for cell in plan.todo)
     rows: list[tuple[str, Any]] = [
@@ -63,13 +66,27 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
         *((f"stages to build: {stage}", count) for stage, count in stages.items()),
         ("stages from the store", len(plan.cached)),
         ("stage executions saved by sharing", asked - len(builds) - len(plan.cached)),
-        ("time on one core, about", f"{seconds:.0f} s"),
+        *_time_rows(seconds, sum(cost.flops for cost in costs), study.resources),
         ("disk, about", f"{sum(cost.bytes for cost in costs) / 1e6:.1f} MB"),
-        ("device hours, about", f"{seconds * max(gpus, 1 if gpus == 0 else gpus) / 3600:.3g}"),
-        ("a trial asks for", f"{cpus} CPU" + (f", {gpus:g} GPU" if gpus else "")),
-        ("can be scheduled here", room("schedulable")(study.resources, len(plan.packs))),
+        ("a trial asks for", _asked(asks)),
+        ("can be scheduled here", room("schedulable")(asks, len(plan.packs), kind.grouped)),
     ]
     return [{"what": what, "value": value} for what, value in rows]
+
+
+def _time_rows(seconds: float, flops: float, wanted: Resources) -> list[tuple[str, Any]]:
+    if wanted.gpus_per_trial and flops:
+        hours = flops / GPU_RATE / 3600
+        return [("operations, about", f"{flops:.2g}"),
+                (f"GPU hours at {GPU_RATE / 1e12:.0f} TFLOP/s, about", f"{hours:.3g}")]  # fmt: skip
+    return [("time on one core, about", f"{seconds:.0f} s"),
+            ("core hours, about", f"{seconds / 3600:.3g}")]  # fmt: skip
+
+
+def _asked(wanted: Resources) -> str:
+    gpus = f", {wanted.gpus_per_trial:g} GPU" if wanted.gpus_per_trial else ""
+    each = f"{wanted.cpus_per_trial} CPU{gpus}"
+    return each if wanted.workers == 1 else f"{wanted.workers} workers, each {each}"
 
 
 def status_rows(run: str, location: str | None) -> Rows:
@@ -115,6 +132,24 @@ def write_report(runs: Sequence[str], location: str | None, form: str) -> str:
     """Write the report of the named runs; the path of its page."""
     path: str = room("report")(*(open_run(run, location) for run in runs), form=form)
     return path
+
+
+def run_studies(
+    names: Sequence[str],
+    overrides: Sequence[str],
+    location: str | None,
+    address: str,
+    local: bool,
+) -> int:
+    """Run studies one after another and conclude each; the worst of their exit statuses."""
+    loaded = [load_study(name, overrides) for name in names]
+    status = 0
+    with nullcontext() if local or len(loaded) == 1 else room("session")(address):
+        for study in loaded:
+            shown = Progress()
+            results = run(study, storage=location, address=address, local=local, display=shown)
+            status = max(status, conclude(results))
+    return status
 
 
 def conclude(results: Results) -> int:

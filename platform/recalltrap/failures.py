@@ -23,7 +23,8 @@ def classify(error: BaseException) -> tuple[FailureClass, str, str]:
     tail = "\n".join("".join(traceback.format_exception(error)).splitlines()[-LOG_TAIL_LINES:])
     if isinstance(error, StageError):
         return error.failure, error.message, tail
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or allocator:
         return "oom", f"out of memory: {error}", tail
     if isinstance(error, TimeoutError):
         return "timeout", str(error) or "timed out", tail

@@ -41,10 +41,12 @@ def _refuse_unstable(value: Any, where: str) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{where} has the key {key!r}, which is not a string")
-            _refuse_unstable(item, f"{where}.{key}")
+            if type(item) not in _PLAIN:  # most are: no call for them
+                _refuse_unstable(item, f"{where}.{key}")
         return
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         for index, item in enumerate(value):
-            _refuse_unstable(item, f"{where}[{index}]")
+            if type(item) not in _PLAIN:
+                _refuse_unstable(item, f"{where}[{index}]")
         return
     raise TypeError(f"{where} is a {type(value).__name__}, which has no stable form to hash")

@@ -197,10 +197,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What building one node should take, for `recalltrap plan`."""
+    """What building one node should take, for `recalltrap plan`: seconds are one core's."""
 
     seconds: float
     bytes: int
+    flops: float = 0.0
 
 
 class StudyKind(Protocol):

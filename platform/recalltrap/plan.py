@@ -6,19 +6,25 @@ becomes a pack of its own and runs first; everything else is built where it is n
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell, Node, StudyKind, ancestry
+from recalltrap.registry import find_kind
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Study
 
-MAX_PACKS = 100
-"""A trial costs about 0.2 s; beyond this many settings a trial takes several of one shape."""
+PACK_SECONDS = 3.0
+"""A trial costs about 0.1 s and a worker's start some seconds: shorter settings share a trial."""
+EVALUATION_SECONDS = 0.005
+"""What evaluating a cell takes, about."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,14 @@ def make_plan(study: Study, kind: StudyKind, store: ArtifactStore, done: Iterabl
     todo = [cell for cell in cells if cell.id not in done]
     wanted = ancestry([node for cell in todo for node in cell.outputs])
     missing = _missing(todo, store)
-    groups = [[cell] for cell in todo] if kind.grouped else _group_cells(todo, study, kind)
+    groups = [[cell] for cell in todo] if kind.grouped else _group_cells(todo, kind, missing)
     users: dict[str, set[int]] = defaultdict(set)
     for index, group in enumerate(groups):
         for cell in group:
             for node in cell.nodes:
                 users[node.id].add(index)
     shared = [node for node in wanted if node.id in missing and len(users[node.id]) > 1]
-    packs = _packs_by_users(shared, users) if kind.grouped else _reference_packs(shared)
+    packs = _packs_by_users(shared, users) if kind.grouped else _reference_packs(shared, kind)
     builder = {node.id: pack.id for pack in packs for node in pack.nodes}
     for group in groups:
         nodes = ancestry([node for cell in group for node in cell.outputs])
@@ -106,32 +112,66 @@ def plan_references(study: Study, store: ArtifactStore) -> Plan:
     """Plan p' and p'' of every cell and nothing else: what a forecast needs."""
     cells = study.cells()
     wanted = ancestry([node for cell in cells for node in cell.references])
-    packs = _reference_packs([node for node in wanted if not store.has(node)])
+    missing = [node for node in wanted if not store.has(node)]
+    packs = _reference_packs(missing, find_kind(study.kind))
     cached = tuple(node for node in wanted if store.has(node))
     return Plan(study, tuple(cells), frozenset(), tuple(packs), cached)
 
 
-def _group_cells(cells: Sequence[Cell], study: Study, kind: StudyKind) -> list[list[Cell]]:
+def _group_cells(cells: Sequence[Cell], kind: StudyKind, missing: set[str]) -> list[list[Cell]]:
     """Cells by what is built together: all seeds of a setting, all lengths of one execution.
 
-    Where that makes more than MAX_PACKS groups, neighbours of one shape are joined.
+    Settings that take less than PACK_SECONDS are joined, those of one shape with each other first.
     """
     groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         families = (node.family for node in cell.models.values())
         groups[(cell.ordering.name, *families)].append(cell)
-    if len(groups) <= MAX_PACKS:
-        return list(groups.values())
-    shapes: dict[str, list[list[Cell]]] = defaultdict(list)
+    users: dict[str, set[int]] = defaultdict(set)
+    for index, group in enumerate(groups.values()):
+        for node in ancestry([node for cell in group for node in cell.outputs]):
+            users[node.id].add(index)
+
+    def seconds(group: Sequence[Cell]) -> float:
+        nodes = ancestry([node for cell in group for node in cell.outputs])
+        own = [node for node in nodes if node.id in missing and len(users[node.id]) == 1]
+        return _seconds(own, kind) + EVALUATION_SECONDS * len(group)
+
+    alike: dict[tuple[str, str], list[list[Cell]]] = defaultdict(list)
     for group in groups.values():
-        shapes[f"{group[0].ordering.name} {kind.pack_shape(group[0])}"].append(group)
-    joined = []
-    for alike in shapes.values():
-        size = -(-len(alike) * MAX_PACKS // len(groups)) or 1
-        per_pack = -(-len(alike) // size)
-        for start in range(0, len(alike), per_pack):
-            joined.append([cell for group in alike[start : start + per_pack] for cell in group])
+        alike[group[0].ordering.name, kind.pack_shape(group[0])].append(group)
+    return _join_small([group for same in alike.values() for group in same], seconds)
+
+
+def _join_small(
+    groups: Sequence[Sequence[T]],
+    seconds: Callable[[Sequence[T]], float],
+    least: float = PACK_SECONDS,
+) -> list[list[T]]:
+    """Neighbours joined until each takes about `least` seconds, all about equally long.
+
+    A group that takes more by itself stays alone, and the order is kept.
+    """
+    costs = [seconds(group) for group in groups]
+    share = sum(costs) / max(1, round(sum(costs) / least))
+    joined: list[list[T]] = []
+    taken = math.inf
+    for group, cost in zip(groups, costs, strict=True):
+        if taken + cost / 2 > share:
+            joined.append([])
+            taken = 0.0
+        joined[-1].extend(group)
+        taken += cost
     return joined
+
+
+def _seconds(nodes: Iterable[Node], kind: StudyKind) -> float:
+    """What building the nodes should take; an execution takes as long as its longest."""
+    longest: dict[str, float] = defaultdict(float)
+    for node in nodes:
+        name = node.execution if node.length_field else node.id
+        longest[name] = max(longest[name], kind.estimate(node).seconds)
+    return sum(longest.values())
 
 
 def _missing(cells: Sequence[Cell], store: ArtifactStore) -> set[str]:
@@ -177,33 +217,42 @@ def _packs_by_users(shared: Sequence[Node], users: Mapping[str, set[int]]) -> li
     return packs
 
 
-def _reference_packs(shared: Sequence[Node]) -> list[Pack]:
-    """One pack per shared stage and generation, all seeds and settings of it together."""
+def _reference_packs(shared: Sequence[Node], kind: StudyKind) -> list[Pack]:
+    """Packs of one shared stage and generation, all seeds of a setting together."""
     generation: dict[str, int] = {}
-    groups: dict[tuple[int, str, str], list[Node]] = defaultdict(list)
+    settings: dict[tuple[int, str], dict[str, list[Node]]] = defaultdict(lambda: defaultdict(list))
     for node in shared:  # parents come first
         depth = max((generation.get(parent.id, -1) + 1 for parent in node.parents), default=0)
         generation[node.id] = depth
-        groups[(depth, node.stage, node.family)].append(node)
+        settings[depth, node.stage][node.family].append(node)
     packs: list[Pack] = []
     builder: dict[str, str] = {}
-    for (_, stage, _), nodes in sorted(groups.items(), key=lambda item: item[0]):
-        needs = frozenset(builder[p.id] for node in nodes for p in node.parents if p.id in builder)
-        config = {"stage": stage, "factors": dict(nodes[0].config)}
-        pack = Pack(tuple(nodes), (), needs, config)
-        builder.update({node.id: pack.id for node in nodes})
-        packs.append(pack)
+    # A stage that more cells wait for came first, and stays there.
+    for (_, stage), families in sorted(settings.items(), key=lambda item: item[0][0]):
+        for nodes in _join_small(list(families.values()), lambda nodes: _seconds(nodes, kind)):
+            parents = [parent.id for node in nodes for parent in node.parents]
+            needs = frozenset(builder[parent] for parent in parents if parent in builder)
+            config = {"stage": stage, "factors": _merged([node.config for node in nodes])}
+            pack = Pack(tuple(nodes), (), needs, config)
+            builder.update({node.id: pack.id for node in nodes})
+            packs.append(pack)
     return packs
 
 
 def _cell_config(cells: Sequence[Cell], axes: Sequence[str]) -> dict[str, Any]:
-    """Ordering and axis values of a pack; an axis that varies inside it lists its values."""
-    factors: dict[str, Any] = {}
-    for axis in axes:
-        values: list[Any] = []
-        for cell in cells:
-            if cell.factors[axis] not in values:
-                values.append(cell.factors[axis])
-        factors[axis] = values[0] if len(values) == 1 else values
+    """Ordering and axis values of a pack."""
+    factors = _merged([{axis: cell.factors[axis] for axis in axes} for cell in cells])
     orderings = sorted({cell.ordering.name for cell in cells})
     return {"ordering": "+".join(orderings), "factors": factors}
+
+
+def _merged(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of a pack; one that varies inside it lists its values."""
+    merged: dict[str, Any] = {}
+    for name in settings[0]:
+        values: list[Any] = []
+        for one in settings:
+            if one[name] not in values:
+                values.append(one[name])
+        merged[name] = values[0] if len(values) == 1 else values
+    return merged

@@ -6,7 +6,8 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -63,6 +64,13 @@ class Resources(BaseModel):
     max_retries: int = Field(
         default=1, ge=0, description="how often a pack whose worker died is retried"
     )
+
+
+GROUP_FIELDS = (
+    "workers", "zero_stage", "gradient_accumulation", "gradient_checkpointing",
+    "checkpoint_updates",
+)  # fmt: skip
+"""Fields of `Resources` that only kinds read whose packs a group of workers executes."""
 
 
 class Study(BaseModel):
@@ -145,6 +153,16 @@ class Study(BaseModel):
         Raises:
             InputError: two cells that are the same (two spellings of one value, say).
         """
+        return list(self._cells)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, perhaps with other fields: it makes its own cells."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_cells", None)
+        return copied
+
+    @cached_property
+    def _cells(self) -> tuple[Cell, ...]:
         kind = find_kind(self.kind)
         cells: dict[str, Cell] = {}
         for point in self.points():
@@ -158,7 +176,7 @@ class Study(BaseModel):
                             "stands in the grid twice: remove one of the equal values"
                         )
                     cells[cell.id] = cell
-        return list(cells.values())
+        return tuple(cells.values())
 
 
 def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
@@ -190,6 +208,7 @@ def check_study(content: Mapping[str, Any], source: Source) -> Study:
     study = parse_study(content, source)
     kind = find_kind(study.kind)
     _check_names(study, kind, source)
+    _check_workers(study, kind, source)
     _check_finite(study.settings, ("settings",), source)
     _check_finite(study.grid, ("grid",), source)
     try:
@@ -223,6 +242,17 @@ def _check_names(study: Study, kind: StudyKind, source: Source) -> None:
                     f"{source.where((section, name))}: {name!r} is not a setting of the kind "
                     f"{kind.name!r}; {nearest(name, fields)}"
                 )
+
+
+def _check_workers(study: Study, kind: StudyKind, source: Source) -> None:
+    """Refuse what only a group of workers reads where a pack is one process."""
+    for name in GROUP_FIELDS if not kind.grouped else ():
+        value = getattr(study.resources, name)
+        if value != Resources.model_fields[name].default:
+            raise InputError(
+                f"{source.where(('resources', name))}: resources.{name} = {value!r}: a trial of "
+                f"the kind {kind.name!r} is one process, and nothing would read it; remove it"
+            )
 
 
 def _check_finite(value: Any, location: Location, source: Source) -> None:

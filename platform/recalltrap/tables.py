@@ -135,7 +135,11 @@ def arrow_type(annotation: Any) -> pa.DataType:
 
 
 def table_schema(table: str, factors: Sequence[pa.Field] = ()) -> pa.Schema:
-    """The schema of a table, units in the fields' metadata, the version in its own."""
+    """The schema of a table, units in the fields' metadata, the version in its own.
+
+    Raises:
+        TypeError: a setting has the name of a column.
+    """
     fields: list[pa.Field] = []
     for column in COLUMNS[table]:
         if isinstance(column, str):
@@ -144,6 +148,9 @@ def table_schema(table: str, factors: Sequence[pa.Field] = ()) -> pa.Schema:
         name, kind, meaning = column
         nullable = (table, name) in NULLABLE
         fields.append(pa.field(name, kind, nullable, metadata={"description": meaning}))
+    names = [field.name for field in fields]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise TypeError(f"table {table!r} has columns called {twice}: rename those settings")
     return pa.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()})
 
 

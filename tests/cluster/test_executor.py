@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from toy_trouble import plant
+from toy_watch import Watcher
 
 import recalltrap as rt
 from recalltrap.errors import InputError
@@ -17,32 +17,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 StudyFile = Callable[..., str]
 Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]
-
-
-class Watcher:
-    """A display that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, str]] = []
-
-    def begin(self, plan: Any) -> None:
-        self.events.append(("begin", plan.study.name))
-
-    def progress(self, pack: Any, row: dict[str, Any]) -> None:
-        self.events.append(("progress", pack.name))
-        assert {"stage", "step", "steps"} <= set(row)
-
-    def finished(self, pack: Any) -> None:
-        self.events.append(("finished", pack.name))
-
-    def failed(self, pack: Any, message: str) -> None:
-        self.events.append(("failed", pack.name))
-
-    def end(self) -> None:
-        self.events.append(("end", ""))
-
-    def packs(self, event: str) -> list[str]:
-        return sorted(name for kind, name in self.events if kind == event)
 
 
 @pytest.fixture(scope="module")

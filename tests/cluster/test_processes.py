@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from toy_processes import MARK, await_nobody, processes_with, start
 from toy_trouble import plant
 
 import recalltrap as rt
@@ -24,37 +25,6 @@ pytestmark = pytest.mark.ray
 
 StudyFile = Callable[..., str]
 TOKEN = uuid.uuid4().hex
-MARK = "RECALLTRAP_TEST_MARK"
-ENDING_SECONDS = 20.0
-
-
-def processes_with(mark: str) -> list[str]:
-    """Command lines of the processes that inherited a mark in their environment."""
-    wanted, found = f"{MARK}={mark}".encode(), []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((folder / "cmdline").read_text().replace("\0", " "))
-            except OSError:
-                continue  # it ended while we looked, or is another user's
-    return [line for line in found if line]
-
-
-def await_nobody(mark: str) -> None:
-    deadline = time.monotonic() + ENDING_SECONDS
-    while left := processes_with(mark):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
-
-
-def start(mark: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """`recalltrap ...` as a shell starts it: in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "recalltrap.cli", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, MARK: mark, **environment},
-    )  # fmt: skip
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its processes in /proc")

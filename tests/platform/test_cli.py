@@ -91,6 +91,21 @@ def test_run_with_failures_exits_1(study_file: StudyFile, storage: str, tmp_path
     }  # fmt: skip
 
 
+def test_several_studies_run_one_after_another(study_file: StudyFile, storage: str) -> None:
+    first = study_file(name="toy/first")
+    second = shutil.copy(first, Path(first).with_name("second.yaml"))
+    Path(second).write_text(Path(second).read_text().replace("toy/first", "toy/second"))
+    done = recalltrap_("run", first, str(second), "--storage", storage, "--local")
+    assert done.exit_code == 0, done.output
+    reports = [line for line in done.stdout.splitlines() if line.startswith("report: ")]
+    assert [Path(line).parent.name for line in reports] == ["first", "second"]
+
+
+def test_no_study_starts_when_one_of_them_is_refused(study_file: StudyFile, storage: str) -> None:
+    assert "toy/quikc" in refused("run", study_file(), "toy/quikc", "--storage", storage, "--local")
+    assert not Path(storage).exists()
+
+
 def test_run_takes_overrides(study_file: StudyFile, storage: str) -> None:
     arguments = ("--storage", storage, "-o", "seeds=1", "-o", "settings.iterations=7", "--local")
     assert recalltrap_("run", study_file(), *arguments).exit_code == 0

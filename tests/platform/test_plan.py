@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toy_kind import KIND
 
-import recalltrap.plan
-from recalltrap.kinds import Node
+from recalltrap.kinds import Estimate, Node
 from recalltrap.library import load_study
 from recalltrap.orderings import STANDARD
-from recalltrap.plan import Pack, Plan, make_plan, plan_references
+from recalltrap.plan import Pack, Plan, _join_small, make_plan, plan_references
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore, Cost
 
@@ -149,27 +152,65 @@ def test_what_was_built_but_not_evaluated_is_not_built_again(
     plan = make_plan(study, KIND, store, ())
     check_complete(plan)
     assert not plan.builds()
-    assert len(plan.packs) == 4
+    assert len(plan.packs) == 1, "evaluations alone are short"
 
 
-@pytest.mark.parametrize("settings", [3, 10, 17, 40])
-def test_many_settings_share_packs_of_one_shape(
-    settings: int,
+@given(st.lists(st.floats(0, 20), min_size=1, max_size=40), st.floats(0.5, 10))
+def test_joined_groups_are_about_equally_long(costs: list[float], least: float) -> None:
+    groups = [[(index, cost)] for index, cost in enumerate(costs)]
+    joined = _join_small(groups, length, least)
+    assert [item for group in joined for item in group] == [group[0] for group in groups]
+    share = sum(costs) / max(1, round(sum(costs) / least))
+    assert least / 1.5 <= share <= least * 1.5 or len(joined) == 1
+    for group, after in itertools.pairwise(joined):
+        assert length(group) + after[0][1] / 2 > share, "joined as long as it was short"
+    for group in joined:
+        assert len(group) == 1 or length(group) <= share + group[-1][1] / 2 + 1e-9
+
+
+def length(group: Sequence[tuple[int, float]]) -> float:
+    return sum(cost for _, cost in group)
+
+
+def test_long_groups_stay_alone() -> None:
+    groups = [[(0, 30.0)], [(1, 5.0)], [(2, 1.0)], [(3, 1.0)], [(4, 40.0)]]
+    joined = _join_small(groups, length, 3.0)
+    assert joined == [groups[0], groups[1], groups[2] + groups[3], groups[4]]
+    assert _join_small([], length) == []
+
+
+@pytest.mark.parametrize(("seconds", "trials"), [(1e-3, 1), (0.5, 6), (5.0, 16)])
+def test_short_settings_share_trials(
+    seconds: float,
+    trials: int,
     study_file: StudyFile,
     store: ArtifactStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recalltrap.plan, "MAX_PACKS", 10)
-    weights = [0.1 * (index + 1) for index in range(settings)]
-    grid = {"kl_weight": weights, "student_components": [2, 3]}
+    monkeypatch.setattr(type(KIND), "estimate", lambda self, node: Estimate(seconds, 0))
+    grid = {"kl_weight": [0.5, 1.0, 2.0, 4.0], "student_components": [2, 3]}
     plan = make_plan(load_study(study_file(seeds=2, grid=grid)), KIND, store, ())
     check_order(plan, store)
     check_complete(plan)
     packs = [pack for pack in plan.packs if pack.cells]
-    shapes = 4  # two orderings, two students
-    assert len(packs) <= 10 + shapes
-    for pack in packs:
-        assert len({(c.ordering.name, c.factors["student_components"]) for c in pack.cells}) == 1
+    assert len(packs) == trials
+    setting = [cell.setting for pack in packs for cell in pack.cells]
+    assert setting == sorted(setting, key=setting.index), "a setting's seeds stay together"
+    factors = {value for pack in packs for value in _listed(pack.config["factors"]["kl_weight"])}
+    assert factors == {0.5, 1.0, 2.0, 4.0}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_stages_that_more_cells_wait_for_come_first(
+    study_file: StudyFile, store: ArtifactStore
+) -> None:
+    grid = {"kl_weight": [0.5, 1.0], "student_components": [2, 3]}
+    plan = make_plan(load_study(study_file(seeds=2, grid=grid)), KIND, store, ())
+    shared = [pack for pack in plan.packs if not pack.cells]
+    assert [pack.config["stage"] for pack in shared] == ["sft", *["distill"] * 2, *["align"] * 2]
 
 
 def test_a_packs_id_follows_from_its_work(study_file: StudyFile, store: ArtifactStore) -> None:
@@ -183,7 +224,7 @@ def test_a_pack_says_what_it_is(study_file: StudyFile, store: ArtifactStore) -> 
     names = [pack.name for pack in make_plan(load_study(study_file()), KIND, store, ()).packs]
     assert names == [
         "sft (shared)", "distill (shared)",
-        "K-A kl_weight=0.5", "A-K kl_weight=0.5", "K-A kl_weight=2.0", "A-K kl_weight=2.0",
+        "K-A kl_weight=0.5", "K-A kl_weight=2.0", "A-K kl_weight=0.5", "A-K kl_weight=2.0",
     ]  # fmt: skip
 
 

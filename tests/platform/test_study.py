@@ -255,6 +255,13 @@ def test_equal_studies_have_equal_cells(study_file: StudyFile) -> None:
     assert [c.id for c in plain.cells()] == [c.id for c in other.cells()]
 
 
+def test_a_copy_with_other_fields_has_other_cells(study_file: StudyFile) -> None:
+    study = load_study(study_file(seeds=2))
+    more = study.model_copy(update={"seeds": (0, 1, 2)})
+    assert {cell.seed for cell in more.cells()} == {0, 1, 2}
+    assert {cell.seed for cell in study.cells()} == {0, 1}
+
+
 def test_where_and_how_it_runs_does_not_count(study_file: StudyFile) -> None:
     plain = load_study(study_file())
     other = load_study(study_file(resources={"cpus_per_trial": 3}, question="Else?", claims=["C2"]))

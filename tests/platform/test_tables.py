@@ -150,3 +150,11 @@ def test_another_schema_version_is_refused(storage: Storage, version: str | None
     pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
     with pytest.raises(InputError, match=r"p1\.parquet has schema version"):
         read_part_schema(storage, PATH)
+
+
+def test_a_setting_cannot_take_the_name_of_a_column() -> None:
+    class Clashing(BaseModel):
+        samples: int = 1
+
+    with pytest.raises(TypeError, match="samples"):
+        table_schema("metrics", factor_fields(Clashing))

@@ -1,0 +1,123 @@
+"""What can be seen to fail before anything starts: models, vocabularies, contexts, the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+
+from recalltrap.errors import InputError, nearest
+from recalltrap_studies.llm import architectures, corpus, grammar
+from recalltrap_studies.llm.pretrained import look
+from recalltrap_studies.llm.settings import LlmSettings, Prompt
+from recalltrap_studies.llm.vocabulary import compare_vocabularies, encode_prompt
+
+MODEL_FIELDS = ("p_star", "p_prime", "student", "p_target")
+
+
+def check_sources(settings: LlmSettings) -> None:
+    """Refuse what can be seen to fail before anything starts. The hub is asked only where two of
+    its vocabularies have to be compared; else a hub id is judged by what is cached of it.
+
+    Raises:
+        InputError: naming the setting, its value and the way out.
+    """
+    specs = {field: str(getattr(settings, field)) for field in MODEL_FIELDS}
+    trained_here = architectures.is_size(settings.p_star)
+    known = _known(specs)
+    if trained_here:
+        _check_own_vocabulary(specs)
+        _check_corpus(settings)
+    _check_topics(settings, readable=trained_here or architectures.is_folder(settings.p_star))
+    length = len(settings.prompt.split())  # no fewer tokens, where the tokenizer isn't known
+    if "p_star" in known:
+        tokenizer = known["p_star"][0]
+        for field, (other, _) in known.items():
+            compare_vocabularies(tokenizer, other, "p_star", field)
+        length = len(encode_prompt(tokenizer, settings.prompt))
+    for field, spec in specs.items():
+        if field in known or architectures.is_size(spec):
+            config = known[field][1] if field in known else architectures.config_of(spec)
+            check_context(settings, length, f"{field} = {spec!r}", config)
+
+
+def _known(
+    specs: Mapping[str, str],
+) -> dict[str, tuple[PreTrainedTokenizerFast, PreTrainedConfig]]:
+    """Tokenizer and configuration of every model that isn't a size of ours and can be looked at."""
+    strange = [field for field, spec in specs.items() if not architectures.is_size(spec)]
+    known = {}
+    for field in strange:
+        name, _ = architectures.location(specs[field], field)
+        folder = architectures.is_folder(specs[field])
+        if field == "p_star" and folder and not any(Path(name).glob("*.safetensors")):
+            reason = FileNotFoundError("no *.safetensors in it")
+            raise architectures.unreachable(specs[field], field, "weights", reason)
+        try:
+            known[field] = look(specs[field], field, local_only=len(strange) == 1)
+        except InputError:
+            if folder or len(strange) > 1:
+                raise
+    return known
+
+
+def _check_own_vocabulary(specs: Mapping[str, str]) -> None:
+    """Where p_star gets a tokenizer of its own, no other model may bring one."""
+    for field, spec in specs.items():
+        if not architectures.is_size(spec):
+            raise InputError(
+                f"settings.{field} = {spec!r} brings a vocabulary of its own, and p_star is "
+                "trained here with another. Give a size of ours, which takes p_star's "
+                f"({', '.join(architectures.SIZES)}), or a p_star of the same family"
+            )
+
+
+def _check_corpus(settings: LlmSettings) -> None:
+    if settings.corpus != corpus.GRAMMAR:
+        corpus.read_documents(settings.corpus)
+    elif settings.prompt.split(" ")[0] != "The":
+        raise InputError(
+            f"settings.prompt = {settings.prompt!r}: every sentence of the grammar begins with "
+            "'The'. Begin the prompt with it, or give a corpus of your own"
+        )
+
+
+def _check_topics(settings: LlmSettings, *, readable: bool) -> None:
+    for topic in settings.target_topics:
+        if topic not in grammar.TOPICS:
+            raise InputError(
+                f"settings.target_topics: {topic!r} is no topic of the grammar; "
+                f"{nearest(topic, grammar.TOPICS)}"
+            )
+    if settings.target_topics and (settings.corpus != corpus.GRAMMAR or not readable):
+        raise InputError(
+            f"settings.target_topics = {list(settings.target_topics)}: topics are known for the "
+            "grammar's sentences alone. Leave it empty, or train p_star on the grammar"
+        )
+
+
+def check_context(
+    settings: Prompt, prompt_tokens: int, model: str, config: PreTrainedConfig
+) -> None:
+    """Refuse sequences that are longer than a model's context.
+
+    `settings` is any part with `sample_tokens` or `align_tokens`; `model` is how to name the model.
+
+    Raises:
+        InputError: naming the setting, the model, and the most that fits.
+    """
+    context = int(config.max_position_embeddings)
+    if prompt_tokens >= context - 1:
+        raise InputError(
+            f"settings.prompt has {prompt_tokens} tokens or more, and the context of "
+            f"settings.{model} is {context}: shorten the prompt, or choose a larger model"
+        )
+    for field in ("sample_tokens", "align_tokens"):
+        wanted = int(getattr(settings, field, 0))
+        if prompt_tokens + wanted > context:
+            raise InputError(
+                f"settings.{field} = {wanted}: with a prompt of {prompt_tokens} tokens that is "
+                f"more than the context of settings.{model}, which is {context}. Set it to "
+                f"{context - prompt_tokens} or less, or choose a model with a longer context"
+            )

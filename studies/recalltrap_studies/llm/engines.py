@@ -1,0 +1,280 @@
+"""What draws responses from a model: transformers with a dynamic or a static cache, or vLLM.
+
+All engines meet one contract: the whole distribution at temperature tau, with no cut of the tail;
+log-probabilities under the distribution that was drawn from; and a draw of a row that depends on
+that row's uniforms alone. Legend: B rows, T new tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from recalltrap.errors import InputError, StageError
+
+Cache = Literal["dynamic", "static"]
+DROP = 0.9
+"""Finished rows leave the batch once fewer than this share of it goes on: 1.5 times as fast where
+responses have half the longest one's length."""
+BLOCK = 128
+"""Tokens summed at once in the inverse CDF: of 49,152 tokens only the sums get a float64 CDF."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw: responses to one prompt, at most `max_new_tokens` long, EOS included."""
+
+    prompt_ids: tuple[int, ...]
+    max_new_tokens: int
+    temperature: float
+    eos_id: int
+    pad_id: int
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Responses without their prompt, on the model's device.
+
+    `tokens_BT` int64 is padded on the right; `mask_BT` is true up to and including the first EOS;
+    `log_probs_BT` float32, nats, under the tempered distribution, 0 outside the mask; `finished_B`
+    says where an EOS came.
+    """
+
+    tokens_BT: Tensor
+    mask_BT: Tensor
+    log_probs_BT: Tensor
+    finished_B: Tensor
+
+
+Draw = Callable[[Request, Tensor], Responses]
+"""An engine that holds a model: `draw(request, uniforms_BT)`."""
+
+
+def inverse_cdf(logits_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens [B] drawn from softmax(logits) by the uniforms in [0, 1), and their log-probabilities.
+
+    Logits are float32, sums float64. A token's share of the uniforms is its probability, however
+    small, and a token of probability 0 has none.
+    """
+    last = logits_BV.shape[1] - 1
+    rest = -logits_BV.shape[1] % BLOCK
+    if rest:
+        logits_BV = torch.nn.functional.pad(logits_BV, (0, rest), value=-torch.inf)
+    shifted_BV = logits_BV - logits_BV.amax(dim=1, keepdim=True)
+    mass_BNK = shifted_BV.exp().view(len(logits_BV), -1, BLOCK)
+    sums_BN = mass_BNK.sum(dim=2, dtype=torch.float64)
+    edges_BN = sums_BN.cumsum(dim=1)
+    total_B1 = edges_BN[:, -1:]
+    point_B1 = _below(uniforms_B[:, None] * total_B1, total_B1)
+    block_B1 = torch.searchsorted(edges_BN, point_B1, right=True).clamp_(max=sums_BN.shape[1] - 1)
+    point_B1 = point_B1 - (edges_BN.gather(1, block_B1) - sums_BN.gather(1, block_B1))
+    inner_BK = mass_BNK[torch.arange(len(logits_BV), device=logits_BV.device), block_B1[:, 0]]
+    inner_BK = inner_BK.double().cumsum(dim=1)
+    place_B1 = torch.searchsorted(inner_BK, _below(point_B1, inner_BK[:, -1:]), right=True)
+    token_B1 = (block_B1 * BLOCK + place_B1).clamp_(max=last)  # beyond it only for NaN
+    log_prob_B1 = shifted_BV.gather(1, token_B1).double() - total_B1.log()
+    return token_B1[:, 0], log_prob_B1[:, 0].float()
+
+
+def _below(point: Tensor, top: Tensor) -> Tensor:
+    """The point, or the last number below `top`: rounding never reaches past the last token."""
+    return torch.minimum(point, torch.nextafter(top, torch.zeros_like(top)))
+
+
+def generate(
+    model: Any, request: Request, uniforms_BT: Tensor, *, cache: Cache | None = None
+) -> Responses:
+    """Draw one response per row of `uniforms_BT` (float64, [B, max_new_tokens], in [0, 1)).
+
+    The cache is static on CUDA, where the step is compiled, and dynamic elsewhere. The model's
+    mode is restored; no gradient is kept.
+
+    Raises:
+        InputError: prompt and response don't fit the model's context.
+        StageError: of the class `nan` (the model's logits aren't finite) or `oom`.
+    """
+    check_context(model.config, request)
+    if tuple(uniforms_BT.shape[1:]) != (request.max_new_tokens,):
+        raise ValueError(f"uniforms {list(uniforms_BT.shape)}, not [B, {request.max_new_tokens}]")
+    where = model.device
+    static = cache == "static" or (cache is None and where.type == "cuda")
+    drawn = _Drawn(request, uniforms_BT.to(where))
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            (_decode_static if static else _decode_dynamic)(model, request, drawn)
+    except torch.OutOfMemoryError as error:
+        raise StageError("oom", f"sampling {len(uniforms_BT)} responses at once: {error}") from None
+    finally:
+        model.train(training)
+    return _responses(drawn.tokens_BT, drawn.log_probs_BT, request)
+
+
+def check_context(config: Any, request: Request, field: str = "sample_tokens") -> None:
+    """Refuse a prompt and a response that don't fit the context together.
+
+    Raises:
+        InputError: naming `settings.prompt` and the field that holds the response's length.
+    """
+    length, context = len(request.prompt_ids), int(config.max_position_embeddings)
+    if length + request.max_new_tokens > context:
+        raise InputError(
+            f"settings.prompt has {length} tokens and settings.{field} = "
+            f"{request.max_new_tokens}: {length + request.max_new_tokens} together, and the "
+            f"model's context holds {context}. Shorten the prompt, or lower {field}"
+        )
+
+
+class _Drawn(LogitsProcessor):
+    """Draws each step's tokens and keeps them; as a processor it leaves `generate` no choice."""
+
+    def __init__(self, request: Request, uniforms_BT: Tensor) -> None:
+        self.temperature, self.uniforms_BT, self.step = request.temperature, uniforms_BT, 0
+        shape, where = uniforms_BT.shape, uniforms_BT.device
+        self.tokens_BT = torch.full(shape, request.pad_id, dtype=torch.int64, device=where)
+        self.log_probs_BT = torch.zeros(shape, dtype=torch.float32, device=where)
+
+    def draw(self, logits_RV: Tensor, rows_R: Tensor | slice) -> Tensor:
+        """The next token of some rows, from their logits."""
+        uniforms_R = self.uniforms_BT[rows_R, self.step]
+        tokens_R, log_probs_R = inverse_cdf(logits_RV.float() / self.temperature, uniforms_R)
+        self.tokens_BT[rows_R, self.step] = tokens_R
+        self.log_probs_BT[rows_R, self.step] = log_probs_R
+        self.step += 1
+        return tokens_R
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        tokens_B = self.draw(scores, slice(None))
+        return scores.scatter_(1, tokens_B[:, None], torch.inf)
+
+
+def _decode_dynamic(model: Any, request: Request, drawn: _Drawn) -> None:
+    """A loop over the model that finished rows leave."""
+    where = drawn.tokens_BT.device
+    rows_R = torch.arange(len(drawn.tokens_BT), device=where)
+    inputs_RL = torch.tensor([request.prompt_ids], device=where).expand(len(rows_R), -1)
+    live_R = torch.ones(len(rows_R), dtype=torch.bool, device=where)
+    cache = DynamicCache(config=model.config)
+    for _ in range(request.max_new_tokens):
+        output = model(input_ids=inputs_RL, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        tokens_R = drawn.draw(output.logits[:, -1], rows_R)
+        live_R = live_R & (tokens_R != request.eos_id)
+        live = int(live_R.sum())
+        if live == 0:
+            return
+        if live < DROP * len(rows_R):
+            keep = live_R.nonzero()[:, 0]
+            cache.batch_select_indices(keep)
+            rows_R, tokens_R, live_R = rows_R[keep], tokens_R[keep], live_R[keep]
+        inputs_RL = tokens_R[:, None]
+
+
+def _decode_static(model: Any, request: Request, drawn: _Drawn) -> None:
+    """`generate` with a cache of fixed shape: what a GPU's compiled step needs."""
+    prompt_BP = torch.tensor([request.prompt_ids], device=drawn.tokens_BT.device)
+    prompt_BP = prompt_BP.expand(len(drawn.tokens_BT), -1)
+    own = model.generation_config
+    # A folder's own settings (a repetition penalty, say) would change the distribution.
+    model.generation_config = GenerationConfig.from_dict(
+        {
+            "max_new_tokens": request.max_new_tokens,
+            "do_sample": False,
+            "eos_token_id": request.eos_id,
+            "pad_token_id": request.pad_id,
+            "cache_implementation": "static",
+        }
+    )
+    try:
+        model.generate(
+            prompt_BP,
+            attention_mask=torch.ones_like(prompt_BP),
+            logits_processor=LogitsProcessorList([drawn]),
+        )
+    finally:
+        model.generation_config = own
+
+
+def _responses(tokens_BT: Tensor, log_probs_BT: Tensor, request: Request) -> Responses:
+    """Mask what came after the first EOS."""
+    eos_BT = tokens_BT == request.eos_id
+    mask_BT = (eos_BT.cumsum(dim=1) - eos_BT.long()) == 0
+    log_probs_BT = torch.where(mask_BT, log_probs_BT, 0.0)
+    if not bool(torch.isfinite(log_probs_BT).all()):
+        raise StageError(
+            "nan",
+            "the model that is sampled gives log-probabilities that are not finite: its weights "
+            "are broken. Lower the learning rate that it was trained with",
+        )
+    tokens_BT = torch.where(mask_BT, tokens_BT, request.pad_id)
+    return Responses(tokens_BT, mask_BT, log_probs_BT, eos_BT.any(dim=1))
+
+
+@contextlib.contextmanager
+def opened(engine: str, model: Any) -> Iterator[Draw]:
+    """An engine that holds the model for as long as the context lasts.
+
+    vLLM wants the device to itself: give it a model on the CPU.
+
+    Raises:
+        InputError: vLLM isn't installed.
+    """
+    if engine == "transformers":
+        yield lambda request, uniforms_BT: generate(model, request, uniforms_BT)
+        return
+    try:
+        vllm = importlib.import_module("vllm")
+    except ImportError:
+        raise InputError(
+            "settings.engine = 'vllm', and vLLM isn't installed: pip install 'recalltrap[vllm]', "
+            "or set engine to 'transformers'"
+        ) from None
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        llm = vllm.LLM(
+            model=folder,
+            skip_tokenizer_init=True,
+            dtype="bfloat16" if torch.cuda.is_available() else "float32",
+            logprobs_mode="processed_logprobs",
+            generation_config="vllm",
+            max_model_len=model.config.max_position_embeddings,
+        )
+        yield partial(_ask_vllm, vllm.SamplingParams, llm, model.config)
+
+
+def _ask_vllm(
+    sampling_params: Any, llm: Any, config: Any, request: Request, uniforms_BT: Tensor
+) -> Responses:
+    """A row's first uniform seeds that row's own generator: its draw depends on nothing else."""
+    check_context(config, request)
+    parameters = [
+        sampling_params(
+            temperature=request.temperature,
+            top_p=1.0,
+            top_k=-1,
+            max_tokens=request.max_new_tokens,
+            stop_token_ids=[request.eos_id],
+            logprobs=0,
+            seed=int(uniform * 2**53),
+            detokenize=False,
+        )
+        for uniform in uniforms_BT[:, 0].tolist()
+    ]
+    prompts = [{"prompt_token_ids": list(request.prompt_ids)} for _ in parameters]
+    tokens_BT = torch.full(uniforms_BT.shape, request.pad_id, dtype=torch.int64)
+    log_probs_BT = torch.zeros(uniforms_BT.shape, dtype=torch.float32)
+    for row, result in enumerate(llm.generate(prompts, parameters, use_tqdm=False)):
+        tokens = list(result.outputs[0].token_ids)
+        steps = zip(tokens, result.outputs[0].logprobs, strict=True)
+        tokens_BT[row, : len(tokens)] = torch.tensor(tokens)
+        log_probs_BT[row, : len(tokens)] = torch.tensor([at[t].logprob for t, at in steps])
+    return _responses(tokens_BT, log_probs_BT, request)

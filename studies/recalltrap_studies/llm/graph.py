@@ -1,0 +1,111 @@
+"""A cell as a graph of stages: which node is made from which, and what each one's identity holds.
+
+p* has seed 0 whatever the cell's seed: it is trained or loaded once for all. Everything else
+belongs to a seed, and both orderings of a seed share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recalltrap.kinds import Node
+from recalltrap.orderings import Ordering
+from recalltrap_studies.llm.architectures import is_size
+from recalltrap_studies.llm.settings import (
+    ALIGNMENTS,
+    Distill,
+    Evaluate,
+    LlmSettings,
+    Oracle,
+    Pretrain,
+    Sft,
+    Target,
+    part_config,
+)
+from recalltrap_studies.llm.sources import architecture_identity, corpus_identity, model_identity
+
+VERSIONS = {
+    "pretrain": 1, "load": 1, "sample": 1, "sft": 1, "target": 1, "oracle": 1, "distill": 1,
+    "align": 1, "assess": 1,
+}  # fmt: skip
+"""Bumped when a stage's numbers change their meaning."""
+ARCHITECTURE = {"sft": "p_prime", "distill": "student", "target": "p_target"}
+"""Which setting names the architecture that a stage initialises."""
+
+
+def node(stage: str, seed: int, config: Mapping[str, Any], *parents: Node) -> Node:
+    """A node at its stage's version."""
+    return Node(stage, seed, config, parents, VERSIONS[stage])
+
+
+class Graph:
+    """The nodes of one seed under one group of settings."""
+
+    def __init__(self, settings: LlmSettings, seed: int) -> None:
+        self.settings = settings
+        self.seed = seed
+        self.p_star = _p_star(settings)
+        truth = {"samples": settings.evaluation_samples, "heldout_samples": 0}
+        self.truth = self.sample(self.p_star, 1.0, **truth)
+        self.p_prime = self._student("sft", Sft, self.p_star, 1.0)
+        self.p_target = self._student("target", Target, self.p_prime, settings.target_temperature)
+        self.oracle = node("oracle", seed, part_config(settings, Oracle), self.p_target)
+
+    def sample(self, model: Node, temperature: float, **extra: Any) -> Node:
+        """Sequences of a model; what differs in its configuration is drawn with other numbers."""
+        settings = self.settings
+        config = {
+            "samples": settings.training_samples,
+            "heldout_samples": settings.heldout_samples,
+            "sample_tokens": settings.sample_tokens,
+            "prompt": settings.prompt,
+            "engine": settings.engine,
+            "temperature": temperature,
+            **extra,
+        }
+        return node("sample", self.seed, config, model)
+
+    def _student(self, stage: str, part: type[Any], teacher: Node, temperature: float) -> Node:
+        config = part_config(self.settings, part)
+        config["architecture"] = architecture_identity(config.pop(ARCHITECTURE[stage]))
+        # p_target never learns the very samples that p'' learns, also where tau is the same
+        own = {"learner": "p_target"} if stage == "target" else {}
+        return node(stage, self.seed, config, self.sample(teacher, temperature, **own), teacher)
+
+    def distill(self, teacher: Node) -> Node:
+        """A student of a teacher, from its samples at temperature tau."""
+        return self._student("distill", Distill, teacher, self.settings.distill_temperature)
+
+    def align(self, start: Node, reference: Node) -> Node:
+        """An alignment of `start`, anchored to `reference`."""
+        config = part_config(self.settings, ALIGNMENTS[self.settings.algorithm])
+        return node("align", self.seed, config, start, reference, self.p_target, self.oracle)
+
+    def assess(self, model: Node) -> Node:
+        """What judges a model, once for all cells."""
+        config = part_config(self.settings, Evaluate)
+        judges = (self.truth, self.p_star, self.p_target, self.oracle)
+        return node("assess", self.seed, config, model, *judges)
+
+    def models(self, ordering: Ordering) -> dict[str, Node]:
+        """p', p'' and the final model, whatever the ordering; p'_AK where there is one."""
+        models = {"p_prime": self.p_prime, "p_second": self.distill(self.p_prime)}
+        current = self.p_prime
+        for step in ordering.stages:
+            if step == "distill":
+                current = self.distill(current)
+                continue
+            aligned = self.align(current, self.p_prime if step == "align@p'" else current)
+            if current is self.p_prime:
+                models["p_prime_aligned"] = aligned
+            current = aligned
+        return {**models, "final": current}
+
+
+def _p_star(settings: LlmSettings) -> Node:
+    if not is_size(settings.p_star):
+        return node("load", 0, {"p_star": model_identity(settings.p_star)})
+    config = part_config(settings, Pretrain)
+    config["corpus"] = corpus_identity(settings.corpus)
+    return node("pretrain", 0, config)

@@ -1,0 +1,221 @@
+"""What TRL's alignment trainers need to be stages of ours: iterations, curves and candidates.
+
+An iteration is a fixed number of updates: a rollout's, or as many of a fixed set of pairs. The
+policy is measured and kept between iterations as `onpolicy` does it, so that every algorithm's
+curves and checkpoints mean the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, Trainer
+from trl.models.utils import unwrap_model_for_generation
+
+from recalltrap.errors import InputError
+from recalltrap.group import Group
+from recalltrap_studies.llm import arguments
+from recalltrap_studies.llm.policies import Policy
+from recalltrap_studies.llm.rollouts import Rollout, World, roll_out
+from recalltrap_studies.llm.settings import Alignment
+
+SHOWN: Mapping[str, str] = {
+    "clip_ratio/region_mean": "clip_fraction",
+    "rewards/margins": "reward_margin",
+    "rewards/chosen": "chosen_reward",
+    "rewards/rejected": "rejected_reward",
+    "rewards/accuracies": "accuracy",
+}
+"""TRL's metrics that become curves, by our names; the others are measured by us."""
+
+
+class Iterated(Trainer):
+    """Mixed in before a trainer of TRL, whose `__init__` it calls through `begin`."""
+
+    policy: Policy
+    world: World
+    settings: Any
+    group: Group
+    seed: int
+    scratch: Path
+    per_rollout: int
+    """Updates of an iteration."""
+    iteration: int = -1
+    _metrics: Any
+
+    def begin(
+        self,
+        policy: Policy,
+        world: World,
+        settings: Alignment,
+        seed: int,
+        group: Group,
+        scratch: Path,
+    ) -> None:
+        """Set what the iterations read; call it before TRL's `__init__`."""
+        self.policy, self.world, self.settings = policy, world, settings
+        self.seed, self.group, self.scratch = seed, group, scratch
+        self.per_rollout = updates_of(settings)
+
+    def configuration(self, cls: Any, batch: int, **extra: Any) -> Any:
+        """TRL's arguments: a constant rate, checkpoints between iterations alone.
+
+        `batch` is the number of rows of TRL's dataset per update.
+        """
+        every = self.per_rollout * math.ceil(
+            self.group.resources.checkpoint_updates / self.per_rollout
+        )
+        updates = self.settings.iterations * self.per_rollout
+        chosen: dict[str, Any] = {
+            "save_steps": max(every, 1),
+            "save_strategy": "steps" if 0 < every < updates else "no",
+            "logging_strategy": "no",
+            "beta": self.settings.kl_weight,
+        }
+        return arguments.training_arguments(
+            cls,
+            scratch=self.scratch,
+            updates=updates,
+            learning_rate=self.settings.align_learning_rate,
+            global_batch=batch,
+            batch_field="minibatch_size",
+            seed=self.seed,
+            group=self.group,
+            **{**chosen, **extra},
+        )
+
+    def start_iteration(self, index: int) -> None:
+        """What happens between two iterations, before the first update of `index`."""
+        raise NotImplementedError
+
+    def measures(self, rollout: Rollout | None) -> dict[str, float]:
+        """A point of the curves from the rollout that was drawn, if one was."""
+        return {} if rollout is None else rollout.measures()
+
+    def tokens(self, rollout: Rollout | None) -> int:
+        """Tokens that an iteration learns from."""
+        return 0 if rollout is None else int(rollout.mask_NT.sum())
+
+    def training_step(
+        self, model: Any, inputs: Any, num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        index, update = divmod(self.state.global_step, self.per_rollout)
+        if index != self.iteration:
+            assert update == 0, "training goes on between two iterations"
+            self.iteration, self._began = index, time.perf_counter()
+            self._losses: list[float] = []
+            self._rollout: Rollout | None = None
+            self._metrics["train"].clear()
+            self._keep_candidate(index)
+            self.start_iteration(index)
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._losses.append(float(loss))
+        if len(self._losses) == self.per_rollout * self.args.gradient_accumulation_steps:
+            self._log_iteration()
+        return loss
+
+    def draw(self, index: int) -> Rollout:
+        """Responses of the current policy, judged; every worker calls it."""
+        size = self.settings.rollout_size
+        with self._whole_policy() as lm, self.accelerator.autocast():
+            bare = Policy(lm, self.policy.prompt_ids)
+            self._rollout = roll_out(
+                bare, self.world, size=size, index=index, seed=self.seed, group=self.group
+            )
+        return self._rollout
+
+    def finish(self) -> None:
+        """Measure and keep the policy after its last update; every worker calls it."""
+        index, began = self.settings.iterations, time.perf_counter()
+        self._keep(index)
+        rollout = self.draw(index)
+        seconds = {"tokens": int(rollout.mask_NT.sum()), "seconds": time.perf_counter() - began}
+        Trainer.log(self, {"rollout": index, **rollout.measures(), **seconds})
+
+    def candidate(self, index: int) -> Path:
+        """The folder of the weights after `index` iterations, in the hub's format."""
+        return self.scratch / "candidates" / str(index)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Points are logged by iteration, and TRL's own averages aren't mixed in."""
+        Trainer.log(self, logs, start_time)
+
+    def _log_iteration(self) -> None:
+        mine = sum(self._losses) * self.loss_parts / len(self._losses)
+        losses = self.group.gather(mine)
+        metrics = self._metrics["train"]
+        trl = {
+            ours: sum(metrics[theirs]) / len(metrics[theirs])
+            for theirs, ours in SHOWN.items()
+            if metrics.get(theirs)
+        }
+        self.log(
+            {
+                "rollout": self.iteration,
+                **self.measures(self._rollout),
+                **trl,
+                "loss": sum(losses) / len(losses),
+                "tokens": self.tokens(self._rollout),
+                "seconds": time.perf_counter() - self._began,
+            }
+        )
+
+    @property
+    def loss_parts(self) -> int:
+        """What a part's loss was divided by, so that the parts of an update add up to its loss."""
+        return int(self.args.gradient_accumulation_steps)
+
+    def _keep_candidate(self, index: int) -> None:
+        chosen = self.settings.model_selection != "last"
+        if chosen and index and not index % self.settings.selection_interval:
+            self._keep(index)
+
+    def _keep(self, index: int) -> None:
+        with self._whole_policy() as lm:
+            if self.group.leads:
+                lm.save_pretrained(self.candidate(index))
+
+    @contextmanager
+    def _whole_policy(self) -> Iterator[Any]:
+        """The bare model in eval mode, its weights gathered once (ZeRO-3), without gradients."""
+        wrapped = self.model_wrapped
+        with torch.no_grad(), unwrap_model_for_generation(wrapped, self.accelerator) as lm:
+            training = lm.training
+            lm.eval()
+            yield lm
+            lm.train(training)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        Trainer._save_checkpoint(self, model, trial)  # no model card beside it
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # counted once for all, not by walking the model at every update
+
+
+def updates_of(settings: Alignment) -> int:
+    """Updates of an iteration: `rollout_size` responses, each learned from once.
+
+    Raises:
+        InputError: minibatches that don't divide them.
+    """
+    pairs = settings.algorithm.startswith("dpo")
+    rows = settings.rollout_size // 2 if pairs else settings.rollout_size
+    if rows % settings.minibatch_size:
+        raise InputError(
+            f"settings.minibatch_size = {settings.minibatch_size} must divide the {rows} "
+            f"{'pairs' if pairs else 'responses'} of settings.rollout_size = "
+            f"{settings.rollout_size}: choose a divisor"
+        )
+    return rows // settings.minibatch_size
+
+
+def quiet(trainer: Trainer) -> None:
+    """Standard output belongs to the command line."""
+    trainer.remove_callback(PrinterCallback)

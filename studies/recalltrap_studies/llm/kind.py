@@ -1,0 +1,83 @@
+"""The kind of study: cells as graphs of stages. Light to import; torch comes when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
+from recalltrap.orderings import Ordering
+from recalltrap_studies.llm.settings import LlmSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from recalltrap.store import ArtifactStore
+
+EVALUATION_VERSION = 1
+
+
+class LlmKind:
+    """The language-model study; implements `recalltrap.kinds.StudyKind`."""
+
+    name = "llm"
+    settings: type[BaseModel] = LlmSettings
+    studies = Path(__file__).with_name("named")
+    grouped = True
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Refuse missing folders, strangers' vocabularies, prompts longer than the context."""
+        from recalltrap_studies.llm.models import check_sources
+
+        for settings in dict.fromkeys(cell.settings for cell in cells):
+            assert isinstance(settings, LlmSettings)
+            check_sources(settings)
+
+    def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
+        """The cell's graph: p', p'' and the final model, and what judges each of them."""
+        from recalltrap_studies.llm.graph import Graph
+
+        assert isinstance(settings, LlmSettings)
+        graph = Graph(settings, seed)
+        models = graph.models(ordering)
+        assessments = {name: graph.assess(model) for name, model in models.items()}
+        return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments)
+
+    def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
+        """Execute nodes of one stage; see `StudyKind.build`."""
+        from recalltrap_studies.llm.execution import build
+
+        return build(nodes, store)
+
+    def evaluate(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+        """All metrics and curves of finished cells."""
+        from recalltrap_studies.llm.evaluation import evaluate
+
+        return evaluate(cells, store)
+
+    def evaluate_references(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+        """The metrics of p' and p'' alone."""
+        from recalltrap_studies.llm.evaluation import evaluate_references
+
+        return evaluate_references(cells, store)
+
+    def estimate(self, node: Node) -> Estimate:
+        """Seconds on one core, from the floating point operations and a measured rate; bytes."""
+        from recalltrap_studies.llm.estimates import estimate
+
+        return estimate(node)
+
+    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
+        """Sentences can't be drawn in the plane."""
+        return None
+
+    def pack_shape(self, cell: Cell) -> str:
+        """A pack is one cell: nothing is shared."""
+        return cell.id
+
+
+KIND = LlmKind()

@@ -1,0 +1,132 @@
+"""Models as weights: fresh ones, and those of the store.
+
+A model artifact is a folder in the hub's format. A `load` artifact holds the tokenizer and where
+the weights are (`source.json`), for they are read from their source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from recalltrap.kinds import Node
+from recalltrap.store import ArtifactStore
+from recalltrap_studies.llm import architectures, devices
+from recalltrap_studies.llm.checks import check_sources
+from recalltrap_studies.llm.pretrained import (
+    SOURCE_FILE,
+    load_pretrained,
+    placed,
+    read_source,
+    set_generation,
+    source_files,
+)
+from recalltrap_studies.llm.vocabulary import tokenizer_files
+
+__all__ = [
+    "SOURCE_FILE",
+    "check_sources",
+    "fresh_model",
+    "load_pretrained",
+    "model_files",
+    "read_model",
+    "reinitialised",
+    "source_files",
+    "unpacked",
+]
+
+# A bar for each of thousands of small reads would hide the study's own table.
+disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def fresh_model(config: PreTrainedConfig, seed: int | np.random.SeedSequence) -> PreTrainedModel:
+    """A model with every parameter drawn anew: float32, on the CPU, the same for the same seed.
+
+    Matrices are normal with the configuration's `initializer_range`, gains 1, biases 0. Neither
+    the global generator's state nor anything loaded before plays a part.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = architectures.blank_model(config)
+    generator = torch.Generator().manual_seed(_word(seed))
+    scale = float(getattr(config, "initializer_range", 0.02))
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, scale, generator=generator)
+            else:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+    model.tie_weights()
+    set_generation(model)
+    return model
+
+
+def _word(seed: int | np.random.SeedSequence) -> int:
+    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def reinitialised(model: PreTrainedModel, other: PreTrainedModel) -> bool:
+    """Whether `model` shares no drawn value with `other` and no gain was learned.
+
+    True when every matrix differs from the other's in all but stray entries, and every vector is
+    constant at its initial value.
+    """
+    theirs = dict(other.named_parameters())
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            start = 0.0 if name.endswith("bias") else 1.0
+            if not bool((parameter == start).all()):
+                return False
+        elif name in theirs and theirs[name].shape == parameter.shape:
+            equal = (parameter == theirs[name].to(parameter)).float().mean()
+            if float(equal) > 0.01:
+                return False
+    return True
+
+
+def model_files(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, bytes]:
+    """A model and its tokenizer in the hub's format: file name → bytes, weights in one file."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, max_shard_size="1000GB")
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    return files | tokenizer_files(tokenizer)
+
+
+@contextlib.contextmanager
+def unpacked(store: ArtifactStore, node: Node) -> Iterator[Path]:
+    """A model artifact as a folder on this machine, for as long as the context lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in store.record(node)["files"]:
+            Path(folder, name).write_bytes(store.read(node, name))
+        yield Path(folder)
+
+
+def read_model(
+    store: ArtifactStore, node: Node, device: torch.device | None = None
+) -> PreTrainedModel:
+    """A model of the store in eval mode, on the process's device or the given one.
+
+    Raises:
+        InputError: the artifact is damaged, or the source of a `load` artifact changed.
+    """
+    where = device or devices.device()
+    if SOURCE_FILE in store.record(node)["files"]:
+        model = read_source(json.loads(store.read(node, SOURCE_FILE)))
+    else:
+        with unpacked(store, node) as folder:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=devices.dtype(where))
+    model.config.name_or_path = ""  # the folder is gone: nobody shall load from it
+    return placed(model, where)

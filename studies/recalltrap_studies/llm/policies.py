@@ -1,0 +1,83 @@
+"""What an on-policy alignment trains: a language model after a fixed prompt, and PPO's value head.
+
+A policy maps responses to the log-probabilities of their tokens, so that whatever wraps it for
+several workers computes all that a loss needs in one forward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LOGITS = 1 << 27
+"""Logits that `score` holds at once at most: half a gigabyte in float32."""
+
+
+class Policy(nn.Module):
+    """A causal language model that continues `prompt_ids`.
+
+    With a value head, a linear map of the trunk's last hidden state that starts at 0, the trunk
+    learns from both losses. B responses, T tokens, padded on the right: causal attention needs no
+    mask for what comes later.
+    """
+
+    def __init__(self, lm: Any, prompt_ids: tuple[int, ...], value_head: bool = False) -> None:
+        super().__init__()
+        self.lm = lm
+        self.prompt_ids = prompt_ids
+        self.value_head: nn.Linear | None = None
+        if value_head:
+            self.value_head = nn.Linear(lm.config.hidden_size, 1)
+            nn.init.zeros_(self.value_head.weight)
+            nn.init.zeros_(self.value_head.bias)
+
+    def forward(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """log pi(y_t | prompt, y_<t) and V(prompt, y_<t), both [B, T] float32; V is 0 without a
+        head."""
+        prompt_BP = torch.tensor([self.prompt_ids], device=tokens_BT.device)
+        input_BL = torch.cat([prompt_BP.expand(len(tokens_BT), -1), tokens_BT[:, :-1]], dim=1)
+        length = tokens_BT.shape[1]
+        valued = self.value_head is not None
+        output = self.lm(
+            input_ids=input_BL,
+            use_cache=False,
+            output_hidden_states=valued,
+            logits_to_keep=length,
+        )
+        logits_BTV = output.logits.float()
+        chosen_BT = logits_BTV.gather(2, tokens_BT[:, :, None])[:, :, 0]
+        log_probs_BT = chosen_BT - logits_BTV.logsumexp(dim=2)
+        if self.value_head is None:
+            return log_probs_BT, torch.zeros_like(log_probs_BT)
+        hidden_BTH = output.hidden_states[-1][:, -length:]
+        values_BT = self.value_head(hidden_BTH.to(self.value_head.weight.dtype))[:, :, 0]
+        return log_probs_BT, values_BT.float()
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        if hasattr(self.lm, "is_activation_checkpointing"):  # its name since transformers 5.20
+            return bool(self.lm.is_activation_checkpointing)
+        return bool(self.lm.is_gradient_checkpointing)
+
+    def activation_checkpointing_enable(self, *args: Any, **options: Any) -> None:
+        """What the trainer calls for `resources.gradient_checkpointing`."""
+        enable = getattr(self.lm, "activation_checkpointing_enable", None)
+        (enable or self.lm.gradient_checkpointing_enable)(*args, **options)
+
+    def gradient_checkpointing_enable(self, *args: Any, **options: Any) -> None:
+        """What turns it on again after a rollout, and the trainer's name of it before."""
+        self.lm.gradient_checkpointing_enable(*args, **options)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """A rollout computes no gradient."""
+        self.lm.gradient_checkpointing_disable()
+
+
+@torch.no_grad()
+def score(policy: Policy, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """`policy(tokens_BT)` without gradients, in as many parts as memory wants; both [B, T]."""
+    rows = max(LOGITS // (tokens_BT.shape[1] * policy.lm.config.vocab_size), 1)
+    parts = [policy(part_BT) for part_BT in torch.split(tokens_BT, rows)]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])

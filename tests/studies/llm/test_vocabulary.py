@@ -1,0 +1,129 @@
+"""Tokenizers trained here, stored, and compared; text round trips without loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from recalltrap.errors import InputError
+from recalltrap.kinds import Node
+from recalltrap.store import ArtifactStore, Cost
+from recalltrap.streams import stream
+from recalltrap_studies.llm import grammar, vocabulary
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    return grammar.sentences(8_000, stream(0, "test/vocabulary"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    return vocabulary.train_tokenizer(texts, 512)
+
+
+def test_special_tokens_are_its_own(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert len(tokenizer) == 512
+    assert (tokenizer.eos_token, tokenizer.pad_token) == (vocabulary.END, vocabulary.PAD)
+    assert tokenizer.eos_token_id != tokenizer.pad_token_id
+    assert vocabulary.END not in tokenizer.decode(tokenizer.encode("The cook"))
+
+
+def test_the_prompt_is_one_token_and_begins_every_sentence(
+    tokenizer: PreTrainedTokenizerFast, texts: list[str]
+) -> None:
+    (the,) = vocabulary.encode_prompt(tokenizer, "The")
+    assert {ids[0] for ids in tokenizer(texts[:200])["input_ids"]} == {the}
+
+
+def test_text_survives_the_round_trip(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> None:
+    encoded = tokenizer(texts[:500])["input_ids"]
+    assert tokenizer.batch_decode(encoded) == texts[:500]
+
+
+def test_sentences_of_rare_topics_are_short_enough_too(
+    tokenizer: PreTrainedTokenizerFast, texts: list[str]
+) -> None:
+    """What is cut off has no EOS, and no rare topic shall be cut off for its spelling."""
+    lengths = np.array([len(ids) + 1 for ids in tokenizer(texts)["input_ids"]])
+    topics = np.array([grammar.topic_of(text) for text in texts])
+    assert 12 < lengths.mean() < 16
+    for topic in grammar.TOPICS:
+        assert lengths[topics == topic].mean() < 21
+        assert (lengths[topics == topic] > 33).mean() < 0.01
+
+
+def test_training_is_deterministic(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> None:
+    again = vocabulary.train_tokenizer(texts, 512)
+    assert vocabulary.tokenizer_files(again) == vocabulary.tokenizer_files(tokenizer)
+
+
+def test_a_large_vocabulary_spells_every_text(texts: list[str]) -> None:
+    whole = vocabulary.train_tokenizer(texts[:100], vocabulary.WHOLE_ALPHABET)
+    assert whole.decode(vocabulary.encode_prompt(whole, "Ünë €5 Zzz")) == "Ünë €5 Zzz"
+
+
+def test_more_bytes_than_tokens(texts: list[str]) -> None:
+    signs = "".join(chr(code) for code in range(0x21, 0x7F))
+    with pytest.raises(InputError, match=r"settings\.vocabulary_size = 64: .* Set it to \d+"):
+        vocabulary.train_tokenizer([signs], 64)
+
+
+@pytest.mark.parametrize("prompt", ["Ünë", "The Zebra!"])
+def test_a_prompt_that_cannot_be_spelled(tokenizer: PreTrainedTokenizerFast, prompt: str) -> None:
+    with pytest.raises(InputError, match=r"settings\.prompt = .*can't spell it"):
+        vocabulary.encode_prompt(tokenizer, prompt)
+
+
+def test_a_tokenizer_comes_back_from_the_store(
+    tokenizer: PreTrainedTokenizerFast, store: ArtifactStore
+) -> None:
+    node = Node("pretrain", 0, {})
+    store.put(node, vocabulary.tokenizer_files(tokenizer), Cost(0, 0, 0, 0, "cpu", 1))
+    back = vocabulary.read_tokenizer(store, node)
+    vocabulary.compare_vocabularies(tokenizer, back)
+    assert back.pad_token_id == tokenizer.pad_token_id
+    assert back.encode("The cook bakes.") == tokenizer.encode("The cook bakes.")
+
+
+def test_other_vocabularies_are_refused(
+    tokenizer: PreTrainedTokenizerFast, texts: list[str]
+) -> None:
+    smaller = vocabulary.train_tokenizer(texts, 400)
+    with pytest.raises(InputError, match=r"settings\.p_star and settings\.student .*512 and 400"):
+        vocabulary.compare_vocabularies(tokenizer, smaller, "p_star", "student")
+    other = vocabulary.train_tokenizer(texts, 512)
+    other.eos_token = vocabulary.PAD
+    with pytest.raises(InputError, match="EOS is"):
+        vocabulary.compare_vocabularies(tokenizer, other)
+
+
+def saved(folder: Path, **special: str) -> str:
+    """A tokenizer of four words and some special tokens, as a folder."""
+    words = ["The", "cat", "<s>", "</s>", "<spare>", "<padding>"]
+    model = models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="The")
+    plain = Tokenizer(model)
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    made = PreTrainedTokenizerFast(tokenizer_object=plain, **special)  # type: ignore[no-untyped-call]
+    made.save_pretrained(folder)
+    return str(folder)
+
+
+def test_padding_is_never_eos(tmp_path: Path) -> None:
+    shared = saved(tmp_path / "shared", eos_token="</s>", pad_token="</s>")
+    loaded = vocabulary.load_tokenizer(shared, "p_star")
+    assert loaded.pad_token_id not in (None, loaded.eos_token_id)
+    assert len(loaded) == 6  # nothing was added
+    own = saved(tmp_path / "own", eos_token="</s>", pad_token="<padding>")
+    assert vocabulary.load_tokenizer(own, "p_star").pad_token == "<padding>"
+    spare = saved(tmp_path / "spare", eos_token="</s>", cls_token="<spare>")
+    assert vocabulary.load_tokenizer(spare, "p_star").pad_token == "<spare>"
+
+
+def test_a_tokenizer_without_eos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"settings\.p_star = .* no EOS token"):
+        vocabulary.load_tokenizer(saved(tmp_path / "endless"), "p_star")

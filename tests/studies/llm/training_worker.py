@@ -1,0 +1,59 @@
+"""One worker of a group that trains a student, started by the tests with `torchrun`'s variables."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from recalltrap.group import Group
+from recalltrap.kinds import Node, Progress
+from recalltrap.storage import Storage
+from recalltrap.store import ArtifactStore
+from recalltrap.study import Resources
+from recalltrap_studies.llm.students import run_train
+from tests.studies.llm.training_world import student_node
+
+
+def make_group(resources: Resources, kill_at: int) -> Group:
+    rank, size = dist.get_rank(), dist.get_world_size()
+
+    def broadcast(value: Any) -> Any:
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def gather(value: Any) -> list[Any]:
+        values: list[Any] = [None] * size
+        dist.all_gather_object(values, value)
+        return values
+
+    def report(progress: Progress) -> None:
+        if progress.step == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return Group(rank, size, broadcast, gather, report, resources, distributed=True)
+
+
+def main() -> None:
+    """Arguments: the storage, the resources as JSON, versions of nodes, the update to die at."""
+    storage, resources, versions, kill_at = sys.argv[1:]
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    group = make_group(Resources(**json.loads(resources)), int(kill_at))
+    store = ArtifactStore(Storage(storage))
+    for version in json.loads(versions):  # one after the other in the same processes
+        node = student_node(Node("pretrain", 0, {"test": "teacher"}))
+        node = Node(node.stage, node.seed, node.config, node.parents, version)
+        for _ in run_train(node, store, group):
+            pass
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

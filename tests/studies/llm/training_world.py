@@ -1,0 +1,47 @@
+"""Nodes and samples that the training tests learn from, importable by their worker processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recalltrap.group import Group
+from recalltrap.kinds import Node
+from recalltrap.store import ArtifactStore
+from recalltrap_studies.llm.sampling import run_sample
+from recalltrap_studies.llm.settings import LlmSettings, Sft, Target, part_config
+
+UPDATES = 24
+BATCH = 16
+SAMPLES = 384
+
+
+def sample_node(teacher: Node, samples: int = SAMPLES, heldout: int = 128) -> Node:
+    config = {
+        "samples": samples,
+        "heldout_samples": heldout,
+        "sample_tokens": 16,
+        "prompt": "The",
+        "engine": "transformers",
+        "temperature": 1.0,
+    }
+    return Node("sample", 3, config, (teacher,))
+
+
+def draw_samples(store: ArtifactStore, node: Node) -> None:
+    for _ in run_sample(node, store, Group()):
+        pass
+
+
+def student_node(teacher: Node, stage: str = "sft", seed: int = 3, **fields: Any) -> Node:
+    """A student of `UPDATES` updates, with other fields where a test wants them."""
+    name, part = {"sft": ("p_prime", Sft), "target": ("p_target", Target)}[stage]
+    config = part_config(LlmSettings(), part)
+    config.pop(name)
+    config |= {
+        "architecture": "nano-small",
+        "batch_size": BATCH,
+        "learning_rate": 1e-2,
+        f"{name.replace('p_target', 'target')}_epochs": UPDATES * BATCH / SAMPLES,
+        **fields,
+    }
+    return Node(stage, seed, config, (sample_node(teacher), teacher))
