@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from recalltrap.library import load_study, named_studies
 from recalltrap.study import CLAIMS
+from recalltrap_studies.llm.settings import LlmSettings
 
 ROOT = Path(__file__).parents[2]
 EXPECTED = {
@@ -55,6 +57,63 @@ def test_each_loads_under_its_own_name_with_its_seeds_and_claims(name: str) -> N
 def test_beta_kd_is_studied_at_both_of_the_papers_values_and_never_mixed() -> None:
     for name in ("ppo-beta", "grpo-beta", "dpo-beta", "dpo-offline-beta", "figure1"):
         assert load_study(f"mog/{name}").grid["teacher_sharpness"] == (1.25, 10.0)
+
+
+NANO = {f"llm/{name}" for name in (
+    "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target"
+)}  # fmt: skip
+LARGE = {f"llm/{name}" for name in (
+    "one-gpu-ppo", "one-gpu-dpo", "smollm2-ppo", "smollm2-dpo", "smollm2-temperature"
+)}  # fmt: skip
+PAPER = {
+    "p_star": "HuggingFaceTB/SmolLM2-1.7B", "p_prime": "smollm2-360m", "student": "smollm2-135m",
+    "p_target": "smollm2-135m", "training_samples": 10_000_000, "heldout_samples": 100_000,
+    "sample_tokens": 512, "learning_rate": 5e-4, "adam_beta1": 0.9, "adam_beta2": 0.95,
+    "warmup_share": 0.01, "decay_share": 0.2, "prompt": "The", "align_tokens": 128,
+    "kl_weight": 0.7, "target_temperature": 0.8, "reward_height": 10.0, "reward_sharpness": 0.5,
+    "reward_shaping": "fold", "fold_quantile": 0.9, "model_selection": "paper",
+}  # fmt: skip
+PAPER_OF = {
+    "ppo": {"align_learning_rate": 1e-5, "rollout_size": 64, "minibatch_size": 8, "ppo_epochs": 1,
+            "distill_temperature": 0.95},
+    "dpo": {"align_learning_rate": 5e-6, "iterations": 2000, "rollout_size": 128,
+            "minibatch_size": 8, "dpo_updates": 16, "distill_temperature": 0.95},
+    "temperature": {"align_learning_rate": 1e-5, "rollout_size": 64},
+}  # fmt: skip
+
+
+def test_the_language_studies_are_there() -> None:
+    assert {name for name in named_studies() if name.startswith("llm/")} == NANO | LARGE
+
+
+@pytest.mark.parametrize("name", sorted(NANO | LARGE))
+def test_each_language_study_loads_with_both_orderings(name: str) -> None:
+    study = load_study(name)
+    assert study.name == name
+    assert {"K-A", "A-K"} <= {ordering.name for ordering in study.orderings}
+    assert set(study.claims) <= {"C10", "C11", "C12", "C13", "C14"}
+    large = name in LARGE
+    assert (study.resources.gpus_per_trial > 0) == large
+    assert (study.resources.zero_stage is not None) == large
+
+
+@pytest.mark.parametrize("name", sorted(PAPER_OF))
+def test_the_large_studies_hold_the_papers_table(name: str) -> None:
+    study = load_study(f"llm/smollm2-{name}")
+    assert len(study.seeds) == 3
+    for cell in study.cells():
+        found = {field: cell.factors[field] for field in {**PAPER, **PAPER_OF[name]}}
+        assert found == {**PAPER, **PAPER_OF[name]}
+    if name == "temperature":
+        assert study.grid["distill_temperature"] == (0.925, 0.95, 0.975)
+
+
+def test_every_setting_of_the_language_study_is_read() -> None:
+    folder = ROOT / "studies/recalltrap_studies/llm"
+    sources = [path.read_text() for path in folder.glob("*.py") if path.name != "settings.py"]
+    text = "\n".join(sources)
+    unread = [name for name in LlmSettings.model_fields if not re.search(rf"\b{name}\b", text)]
+    assert not unread
 
 
 def test_the_published_schema_is_the_current_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def check_sources(settings: LlmSettings) -> None:
     Raises:
         InputError: naming the setting, its value and the way out.
     """
+    if settings.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise InputError(
+            "settings.engine = 'vllm': it isn't installed here. `pip install recalltrap[vllm]` on "
+            "every machine of the cluster, or take engine: transformers"
+        )
     specs = {field: str(getattr(settings, field)) for field in MODEL_FIELDS}
     trained_here = architectures.is_size(settings.p_star)
     known = _known(specs)

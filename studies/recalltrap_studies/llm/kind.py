@@ -31,7 +31,7 @@ class LlmKind:
 
     def check(self, cells: Sequence[Cell]) -> None:
         """Refuse missing folders, strangers' vocabularies, prompts longer than the context."""
-        from recalltrap_studies.llm.models import check_sources
+        from recalltrap_studies.llm.checks import check_sources
 
         for settings in dict.fromkeys(cell.settings for cell in cells):
             assert isinstance(settings, LlmSettings)

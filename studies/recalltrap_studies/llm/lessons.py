@@ -138,7 +138,7 @@ def redrawn(
         raise StageError(
             "user_code",
             f"none of {count} samples is of settings.target_topics = {list(topics)}: raise "
-            "settings.samples and settings.heldout_samples, or choose more common topics",
+            "settings.training_samples and settings.heldout_samples, or choose more common topics",
         )
     rows = np.arange(count)
     places = generator.permutation(count)[: round(share * count)]

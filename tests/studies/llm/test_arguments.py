@@ -34,6 +34,7 @@ def arguments(
 
 def rates(args: TrainingArguments) -> list[float]:
     """The rate of each update."""
+    assert not isinstance(args.lr_scheduler_kwargs, str)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=args.learning_rate)
     scheduler = get_scheduler(
         args.lr_scheduler_type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,10 @@ def test_a_corpus_that_is_not_text(folders: dict[str, str], tmp_path: Path) -> N
     path.write_bytes(b"\x89PNG\r\n")
     with pytest.raises(InputError, match=r"settings\.corpus = .*not UTF-8 text"):
         check_sources(settings(folders, corpus=str(path)))
+
+
+def test_an_engine_that_is_not_installed_is_refused() -> None:
+    if importlib.util.find_spec("vllm") is not None:
+        pytest.skip("vLLM is installed")
+    with pytest.raises(InputError, match=r"settings\.engine = 'vllm'.*pip install"):
+        check_sources(LlmSettings(engine="vllm"))

@@ -84,7 +84,8 @@ def test_packing_gives_the_same_losses(tiny_model: PreTrainedModel) -> None:
             log_probs = tiny_model(**inputs, use_cache=False).logits[:, :-1].log_softmax(-1)
         learned = labels[:, 1:] != IGNORED
         targets = labels[:, 1:].clamp(min=0)[..., None]
-        return log_probs.gather(-1, targets)[..., 0][learned].sort().values
+        found: torch.Tensor = log_probs.gather(-1, targets)[..., 0][learned].sort().values
+        return found
 
     torch.testing.assert_close(losses(packed), losses(padded))
 

@@ -26,11 +26,7 @@ from recalltrap_studies.llm.offline import OfflineDpoTrainer, pair_set, run_offl
 from recalltrap_studies.llm.oracle import Oracle, response_log_probs, run_oracle
 from recalltrap_studies.llm.policies import Policy
 from recalltrap_studies.llm.rollouts import World, roll_out
-from recalltrap_studies.llm.settings import (
-    ALIGNMENTS,
-    LlmSettings,
-    part_config,
-)
+from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings, part_config
 from recalltrap_studies.llm.settings import Oracle as OraclePart
 from recalltrap_studies.llm.training import release, train
 
@@ -128,21 +124,16 @@ def test_rewards_are_the_oracle_s_and_responses_ppo_s(
 def test_a_first_minibatch_s_gradient_follows_the_advantages(
     world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, algorithm: str
 ) -> None:
-    """At the reference the KL's gradient is that of its estimator at 0: nothing for k3."""
     trainer = trainer_of(
         algorithm, world, tiny_tokenizer, tmp_path, iterations=1, minibatch_size=16, kl_weight=1e-6
     )
     caught: dict[str, Tensor] = {}
-
-    def keep(*_: Any, **__: Any) -> None:
-        caught.update({n: p.grad.clone() for n, p in trainer.policy.lm.named_parameters()})
-
     trainer.args.max_grad_norm = 0.0
-    trainer.accelerator.backward, original = None, trainer.accelerator.backward
+    original = trainer.accelerator.backward
 
     def backward(loss: Tensor, **options: Any) -> None:
         original(loss, **options)
-        keep()
+        caught.update({n: p.grad.clone() for n, p in trainer.policy.lm.named_parameters()})
 
     trainer.accelerator.backward = backward
     start = copy.deepcopy(world.reference)
@@ -239,11 +230,12 @@ def test_offline_dpo_widens_the_margin(
     assert points[-1]["target_nll"] < points[0]["target_nll"]
 
 
+@pytest.mark.slow
 @ALL
 def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
     world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, algorithm: str
 ) -> None:
-    fields = {"iterations": 4, "minibatch_size": 8}
+    fields: dict[str, Any] = {"iterations": 4, "minibatch_size": 8}
 
     def curves(points: list[dict[str, float]]) -> list[dict[str, float]]:
         return [{k: v for k, v in point.items() if k != "seconds"} for point in points]

@@ -8,7 +8,7 @@ from recalltrap.group import Group
 from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore
 from recalltrap_studies.llm.sampling import run_sample
-from recalltrap_studies.llm.settings import LlmSettings, Sft, Target, part_config
+from recalltrap_studies.llm.settings import LlmSettings, Part, Sft, Target, part_config
 
 UPDATES = 24
 BATCH = 16
@@ -34,8 +34,9 @@ def draw_samples(store: ArtifactStore, node: Node) -> None:
 
 def student_node(teacher: Node, stage: str = "sft", seed: int = 3, **fields: Any) -> Node:
     """A student of `UPDATES` updates, with other fields where a test wants them."""
-    name, part = {"sft": ("p_prime", Sft), "target": ("p_target", Target)}[stage]
-    config = part_config(LlmSettings(), part)
+    name = {"sft": "p_prime", "target": "p_target"}[stage]
+    parts: dict[str, type[Part]] = {"sft": Sft, "target": Target}
+    config = part_config(LlmSettings(), parts[stage])
     config.pop(name)
     config |= {
         "architecture": "nano-small",
