@@ -24,6 +24,8 @@ CURVE_POINTS = 200
 BUCKET = 50_000_000
 """Numbers that ZeRO sends at once: its buffers hold a few of these."""
 
+SHARED_MEMORY_OP = "deepspeed_shm_comm"
+
 CHECKPOINTING = (
     "activation_checkpointing"
     if "activation_checkpointing" in TrainingArguments.__dataclass_fields__
@@ -59,6 +61,8 @@ def training_arguments(
     constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL's trainers send a ping when they are made
     resources = group.resources
     on_cpu = device().type == "cpu"
+    if on_cpu and group.distributed and resources.zero_stage:
+        reduce_over_gloo()
     every = resources.checkpoint_updates
     chosen: dict[str, Any] = {
         "output_dir": str(scratch),
@@ -83,6 +87,19 @@ def training_arguments(
         **schedule(updates, warmup_updates, decay_updates),
     }
     return cls(**{**chosen, **extra})
+
+
+def reduce_over_gloo() -> None:
+    """Keep DeepSpeed from compiling its shared-memory reduction for CPUs.
+
+    It takes a minute and a compiler, and fails where two processes compile it at once. Gloo does
+    the same.
+    """
+    import deepspeed.ops
+
+    compatible = getattr(deepspeed.ops, "__compatible_ops__", {})
+    if SHARED_MEMORY_OP in compatible:
+        compatible[SHARED_MEMORY_OP] = False
 
 
 def rows_per_pass(global_batch: int, group: Group, batch_field: str = "batch_size") -> int:

@@ -158,8 +158,8 @@ def make_trainer(
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     pad = lesson.tokenizer.pad_token_id
-    longest = int(np.diff(lesson.train.offsets).max())
-    width = max(model.config.max_position_embeddings, longest) if config["packing"] else None
+    # A row as long as the longest sequence is nearly full, and attention's mask stays small.
+    width = int(np.diff(lesson.train.offsets).max()) if config["packing"] else None
     trainer = StudentTrainer(
         model=model,
         args=args,

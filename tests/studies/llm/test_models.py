@@ -65,7 +65,8 @@ def test_a_student_is_smaller_than_its_teacher() -> None:
     large, medium, small = map(
         architectures.parameters, ("nano-large", "nano-medium", "nano-small")
     )
-    assert large > 3 * medium > 9 * small
+    assert large > 1.5 * medium
+    assert medium > 3 * small
 
 
 def test_a_fresh_model_is_drawn_anew(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
