@@ -26,11 +26,11 @@ lint: setup
 	    analysis/recalltrap_analysis tests
 
 check: lint
-	$(BIN)/pytest -q -n 2 -m "not slow and not ray and not gpu"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not ray and not gpu"
 
 # Ray's tests have the machine to themselves.
 test: lint
-	$(BIN)/pytest -n 2 -m "not ray"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not ray"
 	$(BIN)/pytest -m ray
 
 # The exact versions that `make` installs, from what the environment holds now.
