@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 from recalltrap.errors import StageError
 from recalltrap.group import Group, current_group
 from recalltrap.kinds import Node, NodeFailure, Progress
 from recalltrap.store import ArtifactStore
+from recalltrap_studies.llm.devices import device
 
 Runner = Callable[[Node, ArtifactStore, Group], Iterator[Progress]]
 
@@ -19,6 +21,8 @@ def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
     takes its node alone. Any other ends the group, and with it the pack.
     """
     group = current_group()
+    if device().type == "cpu":  # else DeepSpeed's import says on stdout what it found
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for node in nodes:
         try:
             yield from runner_of(node)(node, store, group)

@@ -206,13 +206,14 @@ class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, Group, On
 
     @model_validator(mode="after")
     def _rollouts_divide(self) -> LlmSettings:
-        if self.algorithm == "dpo_online" and self.rollout_size % 2:
+        pairs = self.algorithm in ("dpo_online", "dpo_offline")
+        if pairs and self.rollout_size % 2:
             raise ValueError(f"rollout_size {self.rollout_size} must be even: responses are paired")
-        responses = self.rollout_size // 2 if self.algorithm == "dpo_online" else self.rollout_size
-        if self.algorithm in ("ppo", "dpo_online") and responses % self.minibatch_size:
+        examples = self.rollout_size // 2 if pairs else self.rollout_size
+        if examples % self.minibatch_size:
             raise ValueError(
-                f"minibatch_size {self.minibatch_size} must divide the {responses} "
-                f"{'pairs' if self.algorithm == 'dpo_online' else 'responses'} of a rollout "
+                f"minibatch_size {self.minibatch_size} must divide the {examples} "
+                f"{'pairs' if pairs else 'responses'} of a rollout "
                 f"(rollout_size {self.rollout_size})"
             )
         if self.algorithm in ("grpo", "rloo") and self.rollout_size % self.group_size:
