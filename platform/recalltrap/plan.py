@@ -19,6 +19,8 @@ from recalltrap.registry import find_kind
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Study
 
+FEW_PACKS = 24
+"""Up to so many settings a trial each, so that Tune's results read naturally."""
 PACK_SECONDS = 3.0
 """A trial costs about 0.1 s and a worker's start some seconds: shorter settings share a trial."""
 EVALUATION_SECONDS = 0.005
@@ -121,12 +123,15 @@ def plan_references(study: Study, store: ArtifactStore) -> Plan:
 def _group_cells(cells: Sequence[Cell], kind: StudyKind, missing: set[str]) -> list[list[Cell]]:
     """Cells by what is built together: all seeds of a setting, all lengths of one execution.
 
-    Settings that take less than PACK_SECONDS are joined, those of one shape with each other first.
+    Where there are more than FEW_PACKS of them, settings that take less than PACK_SECONDS are
+    joined, those of one shape with each other first.
     """
     groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         families = (node.family for node in cell.models.values())
         groups[(cell.ordering.name, *families)].append(cell)
+    if len(groups) <= FEW_PACKS:
+        return list(groups.values())
     users: dict[str, set[int]] = defaultdict(set)
     for index, group in enumerate(groups.values()):
         for node in ancestry([node for cell in group for node in cell.outputs]):
@@ -229,7 +234,9 @@ def _reference_packs(shared: Sequence[Node], kind: StudyKind) -> list[Pack]:
     builder: dict[str, str] = {}
     # A stage that more cells wait for came first, and stays there.
     for (_, stage), families in sorted(settings.items(), key=lambda item: item[0][0]):
-        for nodes in _join_small(list(families.values()), lambda nodes: _seconds(nodes, kind)):
+        whole = list(families.values())
+        few = len(whole) <= FEW_PACKS
+        for nodes in whole if few else _join_small(whole, lambda nodes: _seconds(nodes, kind)):
             parents = [parent.id for node in nodes for parent in node.parents]
             needs = frozenset(builder[parent] for parent in parents if parent in builder)
             config = {"stage": stage, "factors": _merged([node.config for node in nodes])}

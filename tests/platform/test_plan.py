@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_kind import KIND
 
+import recalltrap.plan
 from recalltrap.kinds import Estimate, Node
 from recalltrap.library import load_study
 from recalltrap.orderings import STANDARD
@@ -152,7 +153,7 @@ def test_what_was_built_but_not_evaluated_is_not_built_again(
     plan = make_plan(study, KIND, store, ())
     check_complete(plan)
     assert not plan.builds()
-    assert len(plan.packs) == 1, "evaluations alone are short"
+    assert len(plan.packs) == 4
 
 
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=40), st.floats(0.5, 10))
@@ -187,6 +188,7 @@ def test_short_settings_share_trials(
     store: ArtifactStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(recalltrap.plan, "FEW_PACKS", 4)
     monkeypatch.setattr(type(KIND), "estimate", lambda self, node: Estimate(seconds, 0))
     grid = {"kl_weight": [0.5, 1.0, 2.0, 4.0], "student_components": [2, 3]}
     plan = make_plan(load_study(study_file(seeds=2, grid=grid)), KIND, store, ())
@@ -198,6 +200,17 @@ def test_short_settings_share_trials(
     assert setting == sorted(setting, key=setting.index), "a setting's seeds stay together"
     factors = {value for pack in packs for value in _listed(pack.config["factors"]["kl_weight"])}
     assert factors == {0.5, 1.0, 2.0, 4.0}
+
+
+def test_few_settings_have_a_trial_each(
+    study_file: StudyFile, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(KIND), "estimate", lambda self, node: Estimate(1e-3, 0))
+    for settings, trials in ((12, 24), (13, None)):
+        weights = [0.1 * (index + 1) for index in range(settings)]
+        study = load_study(study_file(seeds=1, grid={"kl_weight": weights}))
+        packs = [pack for pack in make_plan(study, KIND, store, ()).packs if pack.cells]
+        assert len(packs) == (trials or 1)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -224,7 +237,7 @@ def test_a_pack_says_what_it_is(study_file: StudyFile, store: ArtifactStore) -> 
     names = [pack.name for pack in make_plan(load_study(study_file()), KIND, store, ()).packs]
     assert names == [
         "sft (shared)", "distill (shared)",
-        "K-A kl_weight=0.5", "K-A kl_weight=2.0", "A-K kl_weight=0.5", "A-K kl_weight=2.0",
+        "K-A kl_weight=0.5", "A-K kl_weight=0.5", "K-A kl_weight=2.0", "A-K kl_weight=2.0",
     ]  # fmt: skip
 
 
