@@ -19,7 +19,6 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer
 from trl.models.utils import unwrap_model_for_generation
 
-from recalltrap.errors import InputError
 from recalltrap.group import Group
 from recalltrap_studies.llm import arguments
 from recalltrap_studies.llm.policies import Policy
@@ -200,19 +199,9 @@ class Iterated(Trainer):
 
 
 def updates_of(settings: Alignment) -> int:
-    """Updates of an iteration: `rollout_size` responses, each learned from once.
-
-    Raises:
-        InputError: minibatches that don't divide them.
-    """
+    """Updates of an iteration: `rollout_size` responses, each learned from once."""
     pairs = settings.algorithm.startswith("dpo")
     rows = settings.rollout_size // 2 if pairs else settings.rollout_size
-    if rows % settings.minibatch_size:
-        raise InputError(
-            f"settings.minibatch_size = {settings.minibatch_size} must divide the {rows} "
-            f"{'pairs' if pairs else 'responses'} of settings.rollout_size = "
-            f"{settings.rollout_size}: choose a divisor"
-        )
     return rows // settings.minibatch_size
 
 

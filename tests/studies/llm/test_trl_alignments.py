@@ -21,7 +21,6 @@ from recalltrap.kinds import Node, Progress
 from recalltrap.study import Resources
 from recalltrap_studies.llm import engines, models, objectives
 from recalltrap_studies.llm.groups import TRAINERS, run_group
-from recalltrap_studies.llm.iterations import updates_of
 from recalltrap_studies.llm.offline import OfflineDpoTrainer, pair_set, run_offline_dpo
 from recalltrap_studies.llm.oracle import Oracle, response_log_probs, run_oracle
 from recalltrap_studies.llm.policies import Policy
@@ -284,11 +283,14 @@ def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any, algorit
     assert facts["candidates"] == 2
 
 
-def test_minibatches_that_do_not_divide_a_rollout_are_refused() -> None:
-    with pytest.raises(InputError, match=r"settings\.minibatch_size = 5 .* 16 responses"):
-        updates_of(settings_of("grpo", minibatch_size=5))
-    with pytest.raises(InputError, match=r"settings\.minibatch_size = 5 .* 8 pairs"):
-        updates_of(settings_of("dpo_offline", minibatch_size=5))
+@pytest.mark.parametrize(
+    ("algorithm", "examples"), [("grpo", "16 responses"), ("dpo_offline", "8 pairs")]
+)
+def test_minibatches_that_do_not_divide_a_rollout_are_refused(
+    algorithm: str, examples: str
+) -> None:
+    with pytest.raises(ValueError, match=f"minibatch_size 5 must divide the {examples}"):
+        settings_of(algorithm, minibatch_size=5)
 
 
 def test_a_rollout_that_the_workers_cannot_share_is_refused(
