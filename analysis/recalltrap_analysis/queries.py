@@ -41,18 +41,32 @@ def _grouped(group: str) -> str:
     return f"\ngroup by {group}\norder by {group}" if group else ""
 
 
+def _cells(select: str, *more: str) -> str:
+    """A row `cell` per cell: R_max, the final model's reward and that of p'', and what else."""
+    columns = ",\n    ".join(
+        [
+            "max(value) filter (model = 'final' and metric = 'reward') as r",
+            "max(value) filter (model = 'p_second' and metric = 'reward') as r0",
+            *more,
+        ]
+    )
+    return f"""with cell as (
+  select {select}ordering, seed, {R_MAX},
+    {columns}
+  from metrics group by {select}ordering, seed
+)"""
+
+
 def decomposition_query(axes: Sequence[str]) -> str:
     """Mean parts of severity per grid point."""
     select, group = _axes(axes)
-    return f"""with cell as (
-  select {select}ordering, seed, {R_MAX},
-    max(value) filter (model = 'final' and metric = 'reward') as r,
-    max(value) filter (model = 'p_prime_aligned' and metric = 'reward') as r_aligned,
-    max(value) filter (model = 'p_second' and metric = 'reward') as r0,
-    max(value) filter (model = 'p_prime' and metric = 'optimum_reward') as best_prime,
-    max(value) filter (model = 'p_second' and metric = 'optimum_reward') as best_second
-  from metrics group by {select}ordering, seed
-), pair as (
+    cells = _cells(
+        select,
+        "max(value) filter (model = 'p_prime_aligned' and metric = 'reward') as r_aligned",
+        "max(value) filter (model = 'p_prime' and metric = 'optimum_reward') as best_prime",
+        "max(value) filter (model = 'p_second' and metric = 'optimum_reward') as best_second",
+    )
+    return f"""{cells}, pair as (
   select {select}seed,
     max(r_max - r0) filter (ordering = 'K-A') as room,
     max(r) filter (ordering = 'A-K') as ak, max(r) filter (ordering = 'K-A') as ka,
@@ -72,12 +86,7 @@ def pair_query(axes: Sequence[str]) -> str:
     """Severity of every grid point, seed by seed: what means, tests and effect sizes take."""
     select, group = _axes(axes)
     order = f"{group}, seed" if group else "seed"
-    return f"""with cell as (
-  select {select}ordering, seed, {R_MAX},
-    max(value) filter (model = 'final' and metric = 'reward') as r,
-    max(value) filter (model = 'p_second' and metric = 'reward') as r0
-  from metrics group by {select}ordering, seed
-)
+    return f"""{_cells(select)}
 select {select}seed, max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as attainment_ka,
   max((r - r0) / (r_max - r0)) filter (ordering = 'A-K') as attainment_ak,
   attainment_ak - attainment_ka as severity
@@ -88,14 +97,9 @@ order by {order}"""
 def scaling_query(axes: Sequence[str]) -> str:
     """Mean recall deficit and mean severity of every grid point."""
     select, group = _axes(axes)
-    return f"""with cell as (
-  select {select}ordering, seed, {R_MAX},
-    max(value) filter (model = 'final' and metric = 'reward') as r,
-    max(value) filter (model = 'p_second' and metric = 'reward') as r0,
-    max(value) filter (model = 'p_prime' and metric = 'overall_recall')
-      - max(value) filter (model = 'p_second' and metric = 'overall_recall') as deficit
-  from metrics group by {select}ordering, seed
-), pair as (
+    deficit = """max(value) filter (model = 'p_prime' and metric = 'overall_recall')
+      - max(value) filter (model = 'p_second' and metric = 'overall_recall') as deficit"""
+    return f"""{_cells(select, deficit)}, pair as (
   select {select}seed, any_value(deficit) as deficit,
     max((r - r0) / (r_max - r0)) filter (ordering = 'A-K')
       - max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as severity
@@ -109,12 +113,7 @@ def contrast_query(axes: Sequence[str]) -> str:
     """Mean attainment of every ordering per grid point: contrasts are their differences."""
     select, group = _axes(axes)
     tail = f"{group}, ordering" if group else "ordering"
-    return f"""with cell as (
-  select {select}ordering, seed, {R_MAX},
-    max(value) filter (model = 'final' and metric = 'reward') as r,
-    max(value) filter (model = 'p_second' and metric = 'reward') as r0
-  from metrics group by {select}ordering, seed
-)
+    return f"""{_cells(select)}
 select {select}ordering, count(r) as seeds, avg((r - r0) / (r_max - r0)) as attainment
 from cell{_grouped(tail)}"""
 

@@ -106,6 +106,7 @@ def test_severity_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: Make
     np.testing.assert_allclose(table["equal_cost"], [0.1, 0.2, 0.4])
 
 
+@pytest.mark.slow
 def test_the_report_says_why_equal_cost_cannot_be_had(make_run: MakeRun) -> None:
     without = Path(write_report(make_run(seeds=3, grid={"kl_weight": (1.0,)}), form="markdown"))
     assert "can't be had from this study" in without.read_text()

@@ -109,6 +109,7 @@ def test_the_one_script_is_allowed_by_its_hash(make_run: MakeRun) -> None:
     assert "default-src 'none'" in policy
 
 
+@pytest.mark.slow
 def test_every_query_runs_and_gives_the_numbers_shown(make_run: MakeRun) -> None:
     run = make_run(
         severity=lambda p: 0.1 * p["kl_weight"], seeds=4, orderings=("K-A", "A-K", "K-A-K")
@@ -182,6 +183,7 @@ def test_no_name_becomes_a_tag_or_a_picture_in_markdown(make_run: MakeRun) -> No
     assert set(re.findall(r"</?(\w+)", outside)) <= {"details", "summary", "sub"}
 
 
+@pytest.mark.slow
 def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     run = make_run(seeds=5, grid={"kl_weight": (0.5, 2.0), "student_components": (3, 4)})
     document = single(ReadRun(run))
@@ -203,6 +205,7 @@ def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     assert table["rows"][0]["trap_rate"]["method"] == "Wilson"
 
 
+@pytest.mark.slow
 def test_several_runs_make_one_report(make_run: MakeRun) -> None:
     first = make_run(name="mog/one", seeds=6, severity=lambda p: 0.4)
     second = make_run(name="mog/<two>", seeds=4, grid={"kl_weight": (1.0, 2.0)})

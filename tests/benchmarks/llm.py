@@ -33,6 +33,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from recalltrap.group import Group
 from recalltrap.kinds import Node
+from recalltrap.parts import part_config
 from recalltrap.streams import stream
 from recalltrap.study import Resources
 from recalltrap_studies.llm import devices, engines, models, sampling, scoring, students
@@ -40,7 +41,7 @@ from recalltrap_studies.llm.architectures import config_of
 from recalltrap_studies.llm.engines import Request, Responses
 from recalltrap_studies.llm.lessons import Lesson
 from recalltrap_studies.llm.sequences import Sequences
-from recalltrap_studies.llm.settings import LlmSettings, Sft, part_config
+from recalltrap_studies.llm.settings import LlmSettings, Sft
 from recalltrap_studies.llm.vocabulary import train_tokenizer
 
 EOS, PAD, FIRST = 0, 1, 2

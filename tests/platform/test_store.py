@@ -82,6 +82,7 @@ def test_putting_twice_is_harmless(store: ArtifactStore) -> None:
     store.put(NODE, FILES, COST)
     again(store).put(NODE, FILES, COST)
     store.verify(NODE)
+    assert {name: store.read(NODE, name) for name in FILES} == FILES
 
 
 @pytest.mark.parametrize("name", FILES)

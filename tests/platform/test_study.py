@@ -97,6 +97,8 @@ WRONG = [
     ("[C1]", "[C99]", "study.yaml:10", "claims", "'C99'", "C1 to C14"),
     ("[C1]", "[C1]\nresources: {cpu: 2}", "study.yaml:11", "resources.cpu", "'cpus_per_trial'"),
     ("[C1]", "[C1]\nresources: {cpus_per_trial: 0}", "study.yaml:11", "cpus_per_trial", "0"),
+    ("[C1]", "[C1]\nresources: {zero_stage: 4}", "study.yaml:11", "zero_stage", "1, 2 or 3"),
+    ("[C1]", "[C1]\nresources: {workers: 2}", "study.yaml:11", "workers = 2", "remove it"),
     ("[C1]", "[C1]\nseeds: 4", "study.yaml:11", "seeds stands there twice", "line 5"),
     ("  iterations: 20", "  rate: 1\n  rate: 1", "study.yaml:10", "settings.rate", "twice"),
     ("[C1]", "[C1", "study.yaml", "not YAML"),

@@ -18,8 +18,15 @@ from transformers import AutoModelForCausalLM
 from recalltrap.group import Group
 from recalltrap.kinds import Node, Progress
 from recalltrap.store import ArtifactStore, Cost
-from recalltrap_studies.llm import checkpoints, drawing, engines, models, training, vocabulary
-from recalltrap_studies.llm.devices import device
+from recalltrap_studies.llm import (
+    checkpoints,
+    devices,
+    drawing,
+    engines,
+    models,
+    training,
+    vocabulary,
+)
 from recalltrap_studies.llm.onpolicy import OnPolicyTrainer
 from recalltrap_studies.llm.oracle import read_oracle
 from recalltrap_studies.llm.policies import Policy
@@ -133,7 +140,7 @@ def _cost(
     2 FLOPs per parameter and token of a forward pass, 4 of a backward one: each token is drawn,
     scored by reference and p_target, and learned from.
     """
-    settings, where = trainer.settings, device()
+    settings = trainer.settings
     policy = sum(parameter.numel() for parameter in trainer.policy.parameters())
     others = [trainer.world.reference, getattr(trainer.world.judge, "model", None)]
     scored = sum(p.numel() for model in others if model is not None for p in model.parameters())
@@ -146,6 +153,6 @@ def _cost(
         device_seconds=seconds * group.size,
         tokens=tokens,
         flops=tokens * (forward + 6.0 * policy * passes),
-        device=torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
+        device=devices.name(),
         workers=group.size,
     )

@@ -7,6 +7,7 @@ changes no curve beyond rounding.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from recalltrap.errors import InputError
 from recalltrap.group import Group
 from recalltrap.study import Resources
 from recalltrap_studies.llm.devices import device
+from recalltrap_studies.llm.settings import Alignment
 
 CURVE_POINTS = 200
 """Points of a training's curve at most."""
@@ -75,8 +77,7 @@ def training_arguments(
         "use_cpu": on_cpu,
         "bf16": not on_cpu,
         "deepspeed": zero_config(resources) if group.distributed else None,
-        "save_strategy": "steps" if 0 < every < updates else "no",
-        "save_steps": max(every, 1),
+        **_saving(every, updates),
         "save_total_limit": 2,  # the one before the last, should the last be incomplete
         "logging_steps": max(updates // CURVE_POINTS, 1),
         "logging_nan_inf_filter": False,  # else a NaN loss is logged as the mean before it
@@ -87,6 +88,43 @@ def training_arguments(
         **schedule(updates, warmup_updates, decay_updates),
     }
     return cls(**{**chosen, **extra})
+
+
+def _saving(every: int, updates: int) -> dict[str, Any]:
+    """Checkpoints every so many updates; none where 0, or where the end comes first."""
+    strategy = "steps" if 0 < every < updates else "no"
+    return {"save_strategy": strategy, "save_steps": max(every, 1)}
+
+
+def alignment_arguments(
+    cls: type[Arguments],
+    settings: Alignment,
+    *,
+    per_rollout: int,
+    batch: int,
+    seed: int,
+    group: Group,
+    scratch: Path | str,
+    **extra: Any,
+) -> Arguments:
+    """Arguments of an alignment: a constant rate, checkpoints at the boundaries of rollouts alone.
+
+    `per_rollout` updates of `batch` rows learn from one rollout; `extra` goes to `cls`.
+    """
+    updates = settings.iterations * per_rollout
+    every = per_rollout * math.ceil(group.resources.checkpoint_updates / per_rollout)
+    return training_arguments(
+        cls,
+        scratch=scratch,
+        updates=updates,
+        learning_rate=settings.align_learning_rate,
+        global_batch=batch,
+        batch_field="minibatch_size",
+        seed=seed,
+        group=group,
+        logging_strategy="no",
+        **{**_saving(every, updates), **extra},
+    )
 
 
 def reduce_over_gloo() -> None:

@@ -35,3 +35,9 @@ def device() -> torch.device:
 def dtype(where: torch.device) -> torch.dtype:
     """The precision of inference: bfloat16 on a GPU, float32 on a CPU."""
     return torch.bfloat16 if where.type == "cuda" else torch.float32
+
+
+def name() -> str:
+    """This process's device, for a record: the GPU's name, or its type."""
+    where = device()
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type

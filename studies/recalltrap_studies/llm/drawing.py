@@ -22,9 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from recalltrap.group import Group
 from recalltrap.store import Cost
-from recalltrap.streams import stream
-from recalltrap_studies.llm import engines, sampling, vocabulary
-from recalltrap_studies.llm.devices import device
+from recalltrap_studies.llm import devices, engines, sampling, vocabulary
 
 BATCH = 512
 Item = TypeVar("Item")
@@ -78,8 +76,8 @@ def draw(
 ) -> Drawn:
     """One batch of responses; the same seed and name give every model the same uniforms."""
     rows = batch.stop - batch.start
-    uniforms = stream(seed, f"{name}/{batch.index}").random((rows, request.max_new_tokens))
-    responses = engines.generate(model, request, torch.from_numpy(uniforms))
+    uniforms = sampling.uniforms(seed, f"{name}/{batch.index}", rows, request.max_new_tokens)
+    responses = engines.generate(model, request, uniforms)
     mask_BT = responses.mask_BT.cpu().numpy().astype(bool)
     log_probs_BT = responses.log_probs_BT.double().cpu().numpy()
     return Drawn(
@@ -159,11 +157,10 @@ class Meter:
         """All workers' together; called on every worker."""
         seconds = time.perf_counter() - self.started
         parts = self.group.gather((seconds, self.tokens, self.flops))
-        name = torch.cuda.get_device_name() if device().type == "cuda" else "cpu"
         wall, used, tokens, flops = (
             max(part[0] for part in parts),
             math.fsum(part[0] for part in parts),
             sum(part[1] for part in parts),
             math.fsum(part[2] for part in parts),
         )
-        return Cost(wall, used, tokens, flops, name, self.group.size)
+        return Cost(wall, used, tokens, flops, devices.name(), self.group.size)

@@ -7,21 +7,22 @@ No model is loaded here: an assessment scored each one once. What depends on a c
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from recalltrap.kinds import Cell, Evaluation, Node
+from recalltrap.measures import Value, metric_rows, numbered
 from recalltrap.store import ArtifactStore
+from recalltrap.tables import table_schema
 from recalltrap_studies.llm import grammar, importance
 from recalltrap_studies.llm.assessment import OWN_FILE, TARGET_FILE, TRUTH_FILE
 from recalltrap_studies.llm.drawing import unpacked
 from recalltrap_studies.llm.importance import Estimate
+from recalltrap_studies.llm.models import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.oracle import ORACLE_FILE
 from recalltrap_studies.llm.settings import LlmSettings
 
@@ -29,17 +30,6 @@ Array = npt.NDArray[np.float64]
 
 REFERENCES = ("p_prime", "p_second")
 TRAININGS = ("pretrain", "sft", "target", "distill", "align")
-CURVES_FILE, FACTS_FILE = "curves.parquet", "facts.json"
-
-
-class Value(NamedTuple):
-    """One row of the `metrics` table, without its cell and model."""
-
-    metric: str
-    value: float
-    standard_error: float
-    samples: int
-    scorer: str
 
 
 def _value(metric: str, found: Estimate, samples: int, scorer: str) -> Value:
@@ -207,63 +197,26 @@ class Evaluator:
             return []
         loss, entropy = float(facts["heldout_loss"]), float(facts["teacher_entropy"])
         count = int(node.parents[0].config.get("heldout_samples", 0)) if node.parents else 0
-        error = float(facts.get("gap_standard_error", 0.0))
         return [
             Value("heldout_loss", loss, 0.0, count, "model"),
             Value("teacher_entropy", entropy, 0.0, count, "teacher"),
-            Value("distillation_gap", loss - entropy, error, count, "model"),
+            Value("distillation_gap", loss - entropy, 0.0, count, "model"),
         ]
 
 
-METRICS = pa.schema(
-    [
-        ("cell_id", pa.string()),
-        ("model", pa.string()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("standard_error", pa.float64()),
-        ("samples", pa.int64()),
-        ("scorer", pa.string()),
-    ]
-)
-
-
 def _metrics(cells: Sequence[Cell], names: Sequence[str], evaluator: Evaluator) -> pa.Table:
-    ids: list[str] = []
-    models: list[str] = []
-    values: list[Value] = []
-    for cell in cells:
-        rows = evaluator.values(cell, names)
-        ids += [cell.id] * len(rows)
-        models += [model for model, _ in rows]
-        values += [value for _, value in rows]
-    columns = zip(*values, strict=True) if values else ((),) * len(Value._fields)
-    data: dict[str, Any] = {"cell_id": ids, "model": models}
-    return pa.table(data | dict(zip(Value._fields, columns, strict=True)), schema=METRICS)
-
-
-CURVES = pa.schema(
-    [
-        ("cell_id", pa.string()),
-        ("stage", pa.string()),
-        ("step", pa.int64()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-    ]
-)
+    return metric_rows(
+        (cell.id, model, value) for cell in cells for model, value in evaluator.values(cell, names)
+    )
 
 
 def _curves(cells: Sequence[Cell], store: ArtifactStore) -> pa.Table:
     """Curves of all trainings that led to each cell's models; a repeated stage has its number."""
-    parts = [CURVES.empty_table()]
+    schema = table_schema("curves")
+    parts = [schema.empty_table()]
     for cell in cells:
-        seen: Counter[str] = Counter()
-        for node in cell.nodes:
-            if node.stage not in TRAININGS or CURVES_FILE not in store.record(node)["files"]:
-                continue
-            seen[node.stage] += 1
-            count = seen[node.stage]
-            stage = node.stage if count == 1 else f"{node.stage}-{count}"
+        trained = [node for node in cell.nodes if _has_curves(node, store)]
+        for stage, node in numbered(trained):
             curve = unpacked(store.read(node, CURVES_FILE))
             size = curve.num_rows
             data = {
@@ -271,8 +224,12 @@ def _curves(cells: Sequence[Cell], store: ArtifactStore) -> pa.Table:
                 "stage": [stage] * size,
                 **{name: curve[name] for name in ("step", "metric", "value")},
             }
-            parts.append(pa.table(data).cast(CURVES))
+            parts.append(pa.table(data).cast(schema))
     return pa.concat_tables(parts)
+
+
+def _has_curves(node: Node, store: ArtifactStore) -> bool:
+    return node.stage in TRAININGS and CURVES_FILE in store.record(node)["files"]
 
 
 def evaluate(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:

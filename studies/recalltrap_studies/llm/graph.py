@@ -11,6 +11,7 @@ from typing import Any
 
 from recalltrap.kinds import Node
 from recalltrap.orderings import Ordering
+from recalltrap.parts import Part, part_config
 from recalltrap_studies.llm.architectures import is_size
 from recalltrap_studies.llm.settings import (
     ALIGNMENTS,
@@ -21,7 +22,6 @@ from recalltrap_studies.llm.settings import (
     Pretrain,
     Sft,
     Target,
-    part_config,
 )
 from recalltrap_studies.llm.sources import architecture_identity, corpus_identity, model_identity
 
@@ -66,7 +66,7 @@ class Graph:
         }
         return node("sample", self.seed, config, model)
 
-    def _student(self, stage: str, part: type[Any], teacher: Node, temperature: float) -> Node:
+    def _student(self, stage: str, part: type[Part], teacher: Node, temperature: float) -> Node:
         config = part_config(self.settings, part)
         config["architecture"] = architecture_identity(config.pop(ARCHITECTURE[stage]))
         # p_target never learns the very samples that p'' learns, also where tau is the same
@@ -106,6 +106,5 @@ class Graph:
 def _p_star(settings: LlmSettings) -> Node:
     if not is_size(settings.p_star):
         return node("load", 0, {"p_star": model_identity(settings.p_star)})
-    config = part_config(settings, Pretrain)
-    config["corpus"] = corpus_identity(settings.corpus)
-    return node("pretrain", 0, config)
+    corpus = corpus_identity(settings.corpus)
+    return node("pretrain", 0, {**part_config(settings, Pretrain), "corpus": corpus})

@@ -27,7 +27,7 @@ from recalltrap.kinds import Node, Progress
 from recalltrap.store import ArtifactStore
 from recalltrap_studies.llm import settings as parts
 from recalltrap_studies.llm.alignment import run_on_policy
-from recalltrap_studies.llm.iterations import Iterated, quiet
+from recalltrap_studies.llm.iterations import Iterated
 from recalltrap_studies.llm.policies import Policy
 from recalltrap_studies.llm.rollouts import World
 from recalltrap_studies.llm.vocabulary import read_tokenizer
@@ -87,7 +87,6 @@ class Grouped(Iterated):
                 processing_class=tokenizer,
             )
             policy.lm.config.name_or_path = ""
-        quiet(self)
 
     def start_iteration(self, index: int) -> None:
         """Drawing waits until TRL asks for completions."""

@@ -7,20 +7,17 @@ curves and checkpoints mean the same.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import PrinterCallback, Trainer
-from trl.models.utils import unwrap_model_for_generation
+from transformers import Trainer
 
 from recalltrap.group import Group
 from recalltrap_studies.llm import arguments
+from recalltrap_studies.llm.candidates import CandidateTrainer
 from recalltrap_studies.llm.policies import Policy
 from recalltrap_studies.llm.rollouts import Rollout, World, roll_out
 from recalltrap_studies.llm.settings import Alignment
@@ -35,15 +32,12 @@ SHOWN: Mapping[str, str] = {
 """TRL's metrics that become curves, by our names; the others are measured by us."""
 
 
-class Iterated(Trainer):
+class Iterated(CandidateTrainer):
     """Mixed in before a trainer of TRL, whose `__init__` it calls through `begin`."""
 
     policy: Policy
     world: World
-    settings: Any
-    group: Group
     seed: int
-    scratch: Path
     per_rollout: int
     """Updates of an iteration."""
     iteration: int = -1
@@ -68,26 +62,16 @@ class Iterated(Trainer):
 
         `batch` is the number of rows of TRL's dataset per update.
         """
-        every = self.per_rollout * math.ceil(
-            self.group.resources.checkpoint_updates / self.per_rollout
-        )
-        updates = self.settings.iterations * self.per_rollout
-        chosen: dict[str, Any] = {
-            "save_steps": max(every, 1),
-            "save_strategy": "steps" if 0 < every < updates else "no",
-            "logging_strategy": "no",
-            "beta": self.settings.kl_weight,
-        }
-        return arguments.training_arguments(
+        return arguments.alignment_arguments(
             cls,
-            scratch=self.scratch,
-            updates=updates,
-            learning_rate=self.settings.align_learning_rate,
-            global_batch=batch,
-            batch_field="minibatch_size",
+            self.settings,
+            per_rollout=self.per_rollout,
+            batch=batch,
             seed=self.seed,
             group=self.group,
-            **{**chosen, **extra},
+            scratch=self.scratch,
+            beta=self.settings.kl_weight,
+            **extra,
         )
 
     def start_iteration(self, index: int) -> None:
@@ -112,7 +96,8 @@ class Iterated(Trainer):
             self._losses: list[float] = []
             self._rollout: Rollout | None = None
             self._metrics["train"].clear()
-            self._keep_candidate(index)
+            if self.is_candidate(index):
+                self._keep(index)
             self.start_iteration(index)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         self._losses.append(float(loss))
@@ -123,7 +108,7 @@ class Iterated(Trainer):
     def draw(self, index: int) -> Rollout:
         """Responses of the current policy, judged; every worker calls it."""
         size = self.settings.rollout_size
-        with self._whole_policy() as lm, self.accelerator.autocast():
+        with self.whole_policy() as lm, self.accelerator.autocast():
             bare = Policy(lm, self.policy.prompt_ids)
             self._rollout = roll_out(
                 bare, self.world, size=size, index=index, seed=self.seed, group=self.group
@@ -137,10 +122,6 @@ class Iterated(Trainer):
         rollout = self.draw(index)
         seconds = {"tokens": int(rollout.mask_NT.sum()), "seconds": time.perf_counter() - began}
         Trainer.log(self, {"rollout": index, **rollout.measures(), **seconds})
-
-    def candidate(self, index: int) -> Path:
-        """The folder of the weights after `index` iterations, in the hub's format."""
-        return self.scratch / "candidates" / str(index)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Points are logged by iteration, and TRL's own averages aren't mixed in."""
@@ -171,25 +152,9 @@ class Iterated(Trainer):
         """What a part's loss was divided by, so that the parts of an update add up to its loss."""
         return int(self.args.gradient_accumulation_steps)
 
-    def _keep_candidate(self, index: int) -> None:
-        chosen = self.settings.model_selection != "last"
-        if chosen and index and not index % self.settings.selection_interval:
-            self._keep(index)
-
     def _keep(self, index: int) -> None:
-        with self._whole_policy() as lm:
-            if self.group.leads:
-                lm.save_pretrained(self.candidate(index))
-
-    @contextmanager
-    def _whole_policy(self) -> Iterator[Any]:
-        """The bare model in eval mode, its weights gathered once (ZeRO-3), without gradients."""
-        wrapped = self.model_wrapped
-        with torch.no_grad(), unwrap_model_for_generation(wrapped, self.accelerator) as lm:
-            training = lm.training
-            lm.eval()
-            yield lm
-            lm.train(training)
+        with self.whole_policy() as lm:
+            self.keep(lm, index)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         Trainer._save_checkpoint(self, model, trial)  # no model card beside it
@@ -203,8 +168,3 @@ def updates_of(settings: Alignment) -> int:
     pairs = settings.algorithm.startswith("dpo")
     rows = settings.rollout_size // 2 if pairs else settings.rollout_size
     return rows // settings.minibatch_size
-
-
-def quiet(trainer: Trainer) -> None:
-    """Standard output belongs to the command line."""
-    trainer.remove_callback(PrinterCallback)

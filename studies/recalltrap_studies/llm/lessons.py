@@ -19,7 +19,8 @@ from recalltrap.errors import StageError
 from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore
 from recalltrap.streams import stream
-from recalltrap_studies.llm import architectures, corpus, grammar, models, sampling, vocabulary
+from recalltrap_studies.llm import architectures, corpus, grammar, sampling, vocabulary
+from recalltrap_studies.llm.pretrained import SOURCE_FILE
 from recalltrap_studies.llm.sequences import Array, Sequences
 from recalltrap_studies.llm.sources import spec_of
 
@@ -165,7 +166,7 @@ def vocabulary_size(node: Node, store: ArtifactStore, tokenizer: PreTrainedToken
     if node.stage == "pretrain":
         return len(tokenizer)
     teacher = node.parents[1]
-    if models.SOURCE_FILE in store.record(teacher)["files"]:
-        source = json.loads(store.read(teacher, models.SOURCE_FILE))
+    if SOURCE_FILE in store.record(teacher)["files"]:
+        source = json.loads(store.read(teacher, SOURCE_FILE))
         return int(architectures.load_config(source["spec"], "p_star").vocab_size)
     return int(json.loads(store.read(teacher, "config.json"))["vocab_size"])

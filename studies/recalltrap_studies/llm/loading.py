@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from recalltrap.group import Group
 from recalltrap.kinds import Node, Progress
 from recalltrap.store import ArtifactStore, Cost
-from recalltrap_studies.llm.models import source_files
+from recalltrap_studies.llm.pretrained import source_files
 from recalltrap_studies.llm.sources import spec_of
 
 

@@ -25,28 +25,16 @@ from transformers.utils.logging import disable_progress_bar
 from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore
 from recalltrap_studies.llm import architectures, devices
-from recalltrap_studies.llm.checks import check_sources
 from recalltrap_studies.llm.pretrained import (
     SOURCE_FILE,
-    load_pretrained,
     placed,
     read_source,
     set_generation,
-    source_files,
 )
 from recalltrap_studies.llm.vocabulary import tokenizer_files
 
-__all__ = [
-    "SOURCE_FILE",
-    "check_sources",
-    "fresh_model",
-    "load_pretrained",
-    "model_files",
-    "read_model",
-    "reinitialised",
-    "source_files",
-    "unpacked",
-]
+CURVES_FILE, FACTS_FILE = "curves.parquet", "facts.json"
+"""What a training leaves beside a model."""
 
 # A bar for each of thousands of small reads would hide the study's own table.
 disable_progress_bar()  # type: ignore[no-untyped-call]

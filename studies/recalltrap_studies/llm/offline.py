@@ -25,7 +25,7 @@ from recalltrap.store import ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.llm import drawing
 from recalltrap_studies.llm.alignment import run_on_policy
-from recalltrap_studies.llm.iterations import Iterated, quiet
+from recalltrap_studies.llm.iterations import Iterated
 from recalltrap_studies.llm.online_dpo import pair_order
 from recalltrap_studies.llm.policies import Policy
 from recalltrap_studies.llm.rollouts import Rollout, World
@@ -100,7 +100,6 @@ class OfflineDpoTrainer(Iterated, DPOTrainer):
         self._learned = round(
             sum(lengths) / len(pairs) * self.per_rollout * settings.minibatch_size
         )
-        quiet(self)
 
     def start_iteration(self, index: int) -> None:
         if not index % self.settings.selection_interval:

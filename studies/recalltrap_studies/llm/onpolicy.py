@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,14 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainingArguments
-from trl.models.utils import unwrap_model_for_generation
+from transformers import TrainingArguments
 
 from recalltrap.group import Group
 from recalltrap.streams import stream
-from recalltrap_studies.llm.arguments import training_arguments
+from recalltrap_studies.llm.arguments import alignment_arguments
+from recalltrap_studies.llm.candidates import CandidateTrainer
 from recalltrap_studies.llm.policies import Policy
 from recalltrap_studies.llm.rollouts import Rollout, World, roll_out, rows_of
-from recalltrap_studies.llm.settings import Alignment
 
 POLICY_FILE = "policy.safetensors"
 
@@ -45,7 +43,7 @@ class Slots(Dataset[dict[str, int]]):
         return {"slot": index}
 
 
-class OnPolicyTrainer(Trainer):
+class OnPolicyTrainer(CandidateTrainer):
     """Rolls out every `updates_in_rollout` updates and learns from what it drew.
 
     Curves are points of `state.log_history`, one per rollout: what was measured on it before
@@ -66,11 +64,18 @@ class OnPolicyTrainer(Trainer):
         self.seed, self.group, self.scratch = seed, group, scratch
         self.rollout_index = -1
         self.per_rollout = self.updates_in_rollout(settings)
-        arguments = _arguments(settings, self.per_rollout, seed, group, scratch)
+        arguments = alignment_arguments(
+            TrainingArguments,
+            settings,
+            per_rollout=self.per_rollout,
+            batch=settings.minibatch_size,
+            seed=seed,
+            group=group,
+            scratch=scratch,
+        )
         slots = Slots(settings.iterations * self.per_rollout * settings.minibatch_size)
         super().__init__(policy, arguments, train_dataset=slots)
         self.model_accepts_loss_kwargs = False
-        self.remove_callback(PrinterCallback)
 
     @classmethod
     def updates_in_rollout(cls, settings: Any) -> int:
@@ -120,26 +125,18 @@ class OnPolicyTrainer(Trainer):
     def finish(self) -> None:
         """Measure and keep the policy after its last update; every worker calls it."""
         index, started = self.settings.iterations, time.perf_counter()
-        with self._whole_policy() as policy:
-            self._keep(policy, index)
+        with self.whole_policy() as policy:
+            self.keep(policy.lm, index)
             rollout = self._draw(policy, index)
         _, more = self.examples(rollout)
         self.log({"rollout": index, **rollout.measures(), **more, **self._spent(rollout, started)})
 
-    def candidate(self, index: int) -> Path:
-        """The folder of the weights after `index` rollouts, in the hub's format."""
-        return self.scratch / "candidates" / str(index)
-
     def _refill(self, index: int) -> None:
         self._started, self._taken = time.perf_counter(), 0
         settings = self.settings
-        with self._whole_policy() as policy:
-            if (
-                settings.model_selection != "last"
-                and index
-                and not (index % settings.selection_interval)
-            ):
-                self._keep(policy, index)
+        with self.whole_policy() as policy:
+            if self.is_candidate(index):
+                self.keep(policy.lm, index)
             rollout = self._draw(policy, index)
         self._examples, more = self.examples(rollout)
         self._measured = {**rollout.measures(), **more}
@@ -188,18 +185,6 @@ class OnPolicyTrainer(Trainer):
             "seconds": time.perf_counter() - started,
         }
 
-    @contextmanager
-    def _whole_policy(self) -> Iterator[Policy]:
-        """The bare policy in eval mode, its weights gathered once (ZeRO-3), without gradients."""
-        wrapped = self.model_wrapped
-        with torch.no_grad(), unwrap_model_for_generation(wrapped, self.accelerator) as policy:
-            policy.eval()
-            yield policy
-
-    def _keep(self, policy: Policy, index: int) -> None:
-        if self.group.leads:
-            policy.lm.save_pretrained(self.candidate(index))
-
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """A checkpoint's weights; DeepSpeed keeps its own."""
         folder = Path(output_dir or self.scratch)
@@ -209,24 +194,3 @@ class OnPolicyTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_model(self.policy, str(Path(resume_from_checkpoint) / POLICY_FILE))
-
-
-def _arguments(
-    settings: Alignment, per_rollout: int, seed: int, group: Group, scratch: Path
-) -> TrainingArguments:
-    """A constant rate, and checkpoints at the boundaries of rollouts alone."""
-    every = per_rollout * math.ceil(group.resources.checkpoint_updates / per_rollout)
-    updates = settings.iterations * per_rollout
-    return training_arguments(
-        TrainingArguments,
-        scratch=scratch,
-        updates=updates,
-        learning_rate=settings.align_learning_rate,
-        global_batch=settings.minibatch_size,
-        batch_field="minibatch_size",
-        seed=seed,
-        group=group,
-        save_steps=max(every, 1),
-        save_strategy="steps" if 0 < every < updates else "no",
-        logging_strategy="no",
-    )

@@ -27,7 +27,7 @@ _PIECE = 1 << 16
 
 
 def load_pretrained(
-    spec: str, field: str = "p_star"
+    spec: str, field: str = "p_star", revision: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A trained model and its tokenizer, from a folder or the hub; the process's device and dtype.
 
@@ -35,7 +35,7 @@ def load_pretrained(
         InputError: no such model, no weights, no tokenizer, or one with other tokens.
     """
     tokenizer = load_tokenizer(spec, field)
-    model = load_weights(spec, field)
+    model = load_weights(spec, field, revision)
     check_fit(tokenizer, model.config, spec, field)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.eos_token_id
@@ -132,10 +132,10 @@ def _revision(spec: str, config: PreTrainedConfig) -> str | None:
 def read_source(source: dict[str, str | None]) -> PreTrainedModel:
     spec, pinned = str(source["spec"]), source["revision"]
     if not architectures.is_folder(spec):
-        return load_weights(spec, "p_star", pinned)
+        return load_pretrained(spec, revision=pinned)[0]
     if _revision(spec, architectures.load_config(spec, "p_star")) != pinned:
         raise InputError(
             f"settings.p_star = {spec!r}: the folder's content changed after it was first used. "
             "Restore it, or give the new content a folder of its own"
         )
-    return load_weights(spec, "p_star")
+    return load_pretrained(spec)[0]

@@ -144,12 +144,11 @@ def rows_at_once(config: Any, request: Request, where: torch.device, group: Grou
 def _cost(spent: list[tuple[float, int]], parameters: int) -> Cost:
     """2 FLOPs per parameter and token, over all workers."""
     tokens = sum(part[1] for part in spent)
-    where = devices.device()
     return Cost(
         wall_seconds=max(part[0] for part in spent),
         device_seconds=sum(part[0] for part in spent),
         tokens=tokens,
         flops=2.0 * parameters * tokens,
-        device=torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
+        device=devices.name(),
         workers=len(spent),
     )

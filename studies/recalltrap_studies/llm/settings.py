@@ -8,10 +8,11 @@ embedded `nano` study's; the named studies `llm/smollm2-*` hold the paper's valu
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from recalltrap.parts import Part
 
 Algorithm = Literal["ppo", "grpo", "rloo", "dpo_online", "dpo_offline"]
 Shaping = Literal["fold", "clip", "none"]
@@ -25,12 +26,6 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 Tokens = Annotated[int, Field(ge=2, le=8192)]
 Spec = Annotated[str, Field(min_length=1, max_length=500)]
-
-
-class Part(BaseModel):
-    """Base of all parts: immutable, and strict about unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Optimiser(Part):
@@ -230,13 +225,3 @@ ALIGNMENTS: dict[str, type[Alignment]] = {
     "dpo_online": OnlineDpo,
     "dpo_offline": OfflineDpo,
 }
-
-
-@lru_cache(maxsize=4096)
-def _part_config(settings: LlmSettings, part: type[Part]) -> dict[str, Any]:
-    return settings.model_dump(mode="json", include=set(part.model_fields))
-
-
-def part_config(settings: LlmSettings, part: type[Part]) -> dict[str, Any]:
-    """The JSON values of the fields that `part` declares: a stage's part of its identity."""
-    return dict(_part_config(settings, part))

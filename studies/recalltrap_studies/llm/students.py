@@ -25,9 +25,8 @@ from recalltrap.group import Group
 from recalltrap.kinds import Node, Progress
 from recalltrap.store import ArtifactStore, Cost
 from recalltrap.streams import sequence, stream
-from recalltrap_studies.llm import arguments, checkpoints, lessons, models, training
+from recalltrap_studies.llm import arguments, checkpoints, devices, lessons, models, training
 from recalltrap_studies.llm.architectures import config_of
-from recalltrap_studies.llm.devices import device
 from recalltrap_studies.llm.heldout import HeldoutPoints, heldout_loss
 from recalltrap_studies.llm.lessons import Lesson
 from recalltrap_studies.llm.sequences import (
@@ -80,7 +79,7 @@ def run_train(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progre
         seconds = time.perf_counter() - clock
         files = models.model_files(trained, lesson.tokenizer) | training.result_files(table, facts)
         flops = 6.0 * parameters * plan.tokens
-        cost = Cost(seconds, seconds * group.size, plan.tokens, flops, device().type, group.size)
+        cost = Cost(seconds, seconds * group.size, plan.tokens, flops, devices.name(), group.size)
         store.put(node, files, cost)
     group.broadcast(None)  # no rank goes on before the artifact stands
     if group.leads:

@@ -33,9 +33,8 @@ from recalltrap.errors import StageError
 from recalltrap.group import Group
 from recalltrap.kinds import Progress
 from recalltrap_studies.llm import checkpoints
+from recalltrap_studies.llm.models import CURVES_FILE, FACTS_FILE
 
-CURVES_FILE = "curves.parquet"
-FACTS_FILE = "facts.json"
 CURVES_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
 MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
 

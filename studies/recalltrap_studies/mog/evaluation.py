@@ -7,36 +7,27 @@ samples, so comparisons are paired. Each model is evaluated once, however many c
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from recalltrap.identity import canonical_json
 from recalltrap.kinds import Cell, Evaluation, Node
+from recalltrap.measures import Value, metric_rows, numbered
+from recalltrap.parts import part_config
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.mog import references, world
 from recalltrap_studies.mog.models import MODEL_FILE, Array, Model, unpack
-from recalltrap_studies.mog.settings import Evaluate, MogSettings, part_config
+from recalltrap_studies.mog.settings import Evaluate, MogSettings
 from recalltrap_studies.mog.world import Oracle
 
 REFERENCES = ("p_prime", "p_second")
-
-
-class Value(NamedTuple):
-    """One row of the `metrics` table, without its cell and model."""
-
-    metric: str
-    value: float
-    standard_error: float
-    samples: int
-    scorer: str
 
 
 Curve = dict[str, np.ndarray]
@@ -163,29 +154,8 @@ class Evaluator:
 
 
 def _metrics(cells: Sequence[Cell], names: Sequence[str], evaluator: Evaluator) -> pa.Table:
-    ids: list[str] = []
-    models: list[str] = []
-    values: list[Value] = []
-    for cell in cells:
-        rows = evaluator.values(cell, names)
-        ids += [cell.id] * len(rows)
-        models += [model for model, _ in rows]
-        values += [value for _, value in rows]
-    columns = zip(*values, strict=True) if values else ((),) * len(Value._fields)
-    data: dict[str, Any] = {"cell_id": ids, "model": models}
-    return pa.table(
-        data | dict(zip(Value._fields, columns, strict=True)),
-        schema=pa.schema(
-            [
-                ("cell_id", pa.string()),
-                ("model", pa.string()),
-                ("metric", pa.string()),
-                ("value", pa.float64()),
-                ("standard_error", pa.float64()),
-                ("samples", pa.int64()),
-                ("scorer", pa.string()),
-            ]
-        ),
+    return metric_rows(
+        (cell.id, model, value) for cell in cells for model, value in evaluator.values(cell, names)
     )
 
 
@@ -193,11 +163,7 @@ def _curves(cells: Sequence[Cell], evaluator: Evaluator) -> pa.Table:
     """Curves of all stages that led to each cell's final model, and of p''."""
     pieces: list[tuple[int, str, str, np.ndarray, np.ndarray]] = []
     for index, cell in enumerate(cells):
-        seen: Counter[str] = Counter()
-        for node in cell.nodes:
-            seen[node.stage] += 1
-            count = seen[node.stage]
-            stage = node.stage if count == 1 else f"{node.stage}-{count}"
+        for stage, node in numbered(cell.nodes):
             curve = evaluator.curve(node)
             pieces += [
                 (index, stage, metric, curve["step"], values)

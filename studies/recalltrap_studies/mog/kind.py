@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
 from recalltrap.orderings import Ordering
-from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, MogSettings, Sft, part_config
+from recalltrap.parts import part_config
+from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, MogSettings, Sft
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,10 +7,11 @@ nothing else. "Paper" below is arXiv 2509.23667; everything marked "ours" it lea
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from recalltrap.parts import Part
 
 Algorithm = Literal["ppo", "grpo", "dpo_online", "dpo_offline"]
 Covariance = Literal["diagonal", "full"]
@@ -21,12 +22,6 @@ Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Iterations = Annotated[int, Field(ge=1, le=1_000_000)]
 Components = Annotated[int, Field(ge=1, le=64)]
-
-
-class Part(BaseModel):
-    """Base of all parts: immutable, and strict about unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Ring(Part):
@@ -202,9 +197,3 @@ ALIGNMENTS: dict[str, type[Alignment]] = {
     "dpo_online": Dpo,
     "dpo_offline": OfflineDpo,
 }
-
-
-@lru_cache(maxsize=4096)
-def part_config(settings: MogSettings, part: type[Part]) -> dict[str, Any]:
-    """The JSON values of the fields that `part` declares: a stage's part of its identity."""
-    return settings.model_dump(mode="json", include=set(part.model_fields))

@@ -15,12 +15,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError
 from recalltrap.group import Group
 from recalltrap.kinds import Node
+from recalltrap.parts import part_config
 from recalltrap.store import ArtifactStore
 from recalltrap_studies.llm import models
 from recalltrap_studies.llm.online_dpo import run_online_dpo
 from recalltrap_studies.llm.oracle import run_oracle
 from recalltrap_studies.llm.ppo import run_ppo
-from recalltrap_studies.llm.settings import LlmSettings, OnlineDpo, Oracle, Ppo, part_config
+from recalltrap_studies.llm.settings import LlmSettings, OnlineDpo, Oracle, Ppo
+
+pytestmark = pytest.mark.slow  # they train
+
 
 SMALL: dict[str, Any] = {
     "align_tokens": 12,

@@ -1,4 +1,5 @@
-"""The language study from the command line, at the smallest size: forecast, run, run again."""
+"""The language study from the command line, at the smallest size: all orderings, in this process
+and on a group of workers under DeepSpeed."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+from recalltrap.results import open_run
+
+pytestmark = pytest.mark.timeout(300)
 STUDY = """
 name: llm/tiny
 kind: llm
 question: Does it run from end to end?
-orderings: [K-A, A-K]
+orderings: [K-A, A-K, A, K, "K-A@p'", K-A-K]
 seeds: 1
 settings:
   p_star: nano-small
@@ -46,6 +49,7 @@ def recalltrap(*arguments: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_forecast_run_and_run_again(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(STUDY)
     said = recalltrap("forecast", "tiny.yaml", "--format", "json", folder=tmp_path)
@@ -57,10 +61,31 @@ def test_forecast_run_and_run_again(tmp_path: Path) -> None:
     assert "report: " in said
     after = {path.parent for path in tmp_path.glob("runs/artifacts/*/*/record.json")}
     stages = sorted(path.parent.name for path in after - built)
-    assert stages == ["align"] * 2 + ["assess"] * 3 + ["distill"] + ["sample"]
+    # K-A, A-K (also A's) and K-A@p' align; A-K and K-A-K distil once more; K is p'' itself
+    assert stages == ["align"] * 3 + ["assess"] * 5 + ["distill"] * 2 + ["sample"] * 2
     planned = json.loads(recalltrap("plan", "tiny.yaml", "--format", "json", folder=tmp_path))
     rows = {row["what"]: row["value"] for row in planned}
     assert rows["cells to do"] == 0
     query = "select count(*) as n from metrics where model = 'final' and metric = 'reward'"
     (row,) = json.loads(recalltrap("query", "llm/tiny", query, "--format", "json", folder=tmp_path))
-    assert row["n"] == 2
+    assert row["n"] == 6
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_two_workers_under_zero_2(tmp_path: Path) -> None:
+    """A-K has every stage; one cell is one group of workers. The numbers are a lone process's."""
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    run = ["run", "tiny.yaml", "-o", "orderings=[A-K]"]
+    group = ["-o", "resources.workers=2", "-o", "resources.zero_stage=2", "--storage", "group"]
+    assert "report: " in recalltrap(*run, *group, folder=tmp_path)
+    recalltrap(*run, "--local", folder=tmp_path)
+    together, alone = (open_run("llm/tiny", str(tmp_path / name)) for name in ("group", "runs"))
+    costs = together.sql("select stage, workers from costs where stage != 'evaluate'").to_pylist()
+    assert {row["workers"] for row in costs} == {2}
+    assert {row["stage"] for row in costs} == {
+        "pretrain", "sample", "sft", "target", "oracle", "distill", "align", "assess",
+    }  # fmt: skip
+    query = "select model, metric, value from metrics where scorer != 'selection' order by all"
+    values = [run.sql(query)["value"].to_pylist() for run in (together, alone)]
+    assert values[0] == pytest.approx(values[1], rel=0.05, abs=0.02)

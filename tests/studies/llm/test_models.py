@@ -14,7 +14,7 @@ from recalltrap.errors import InputError
 from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore, Cost
 from recalltrap.streams import sequence
-from recalltrap_studies.llm import architectures, devices, models, vocabulary
+from recalltrap_studies.llm import architectures, devices, models, pretrained, vocabulary
 
 NO_COST = Cost(0, 0, 0, 0, "cpu", 1)
 
@@ -106,7 +106,7 @@ def test_a_fresh_student_of_a_folder_has_none_of_its_weights(
 def test_a_folder_in_the_hubs_format_is_loaded(
     folder: str, tiny_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    model, tokenizer = models.load_pretrained(folder)
+    model, tokenizer = pretrained.load_pretrained(folder)
     torch.testing.assert_close(logits(model), logits(tiny_model))
     vocabulary.compare_vocabularies(tokenizer, tiny_tokenizer)
     assert not model.training
@@ -154,7 +154,7 @@ def test_a_loaded_p_star_is_read_from_its_source(
     tiny_model.save_pretrained(tmp_path / "model")
     tiny_tokenizer.save_pretrained(tmp_path / "model")
     node = Node("load", 0, {})
-    files = models.source_files(str(tmp_path / "model"))
+    files = pretrained.source_files(str(tmp_path / "model"))
     assert "model.safetensors" not in files
     store.put(node, files, NO_COST)
     torch.testing.assert_close(logits(models.read_model(store, node)), logits(tiny_model))
@@ -185,7 +185,7 @@ def test_a_folder_that_lacks_something(
 ) -> None:
     spec = damaged(folder, tmp_path, *missing)
     with pytest.raises(InputError, match=rf"settings\.p_star = .* no usable ({what}) .*Give a"):
-        models.load_pretrained(spec)
+        pretrained.load_pretrained(spec)
 
 
 def test_a_folder_with_a_strangers_tokenizer(folder: str, tmp_path: Path) -> None:
@@ -193,13 +193,13 @@ def test_a_folder_with_a_strangers_tokenizer(folder: str, tmp_path: Path) -> Non
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"vocab_size": 100}))
     with pytest.raises(InputError, match=r"tokenizer has \d+ tokens and the model only 100"):
-        models.source_files(spec)
+        pretrained.source_files(spec)
 
 
 def test_the_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError) as caught:
-        models.load_pretrained("nobody/has-this@main")
+        pretrained.load_pretrained("nobody/has-this@main")
     message = str(caught.value)
     assert "settings.p_star = 'nobody/has-this@main'" in message
     assert "Check the name and the network" in message

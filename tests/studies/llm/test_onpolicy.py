@@ -26,6 +26,9 @@ from recalltrap_studies.llm.ppo import PpoTrainer
 from recalltrap_studies.llm.rollouts import World, roll_out
 from recalltrap_studies.llm.settings import OnlineDpo, Ppo
 
+pytestmark = pytest.mark.slow  # they train
+
+
 WORDS = 6
 REWARDS = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, -1.0])
 PPO = Ppo(iterations=3, rollout_size=8, minibatch_size=4, align_tokens=12, align_learning_rate=3e-3)

@@ -36,6 +36,9 @@ from recalltrap_studies.llm.students import StudentTrainer, run_train
 from tests.studies.llm.conftest import put_model
 from tests.studies.llm.training_world import UPDATES, draw_samples, sample_node, student_node
 
+pytestmark = pytest.mark.slow  # they train
+
+
 TEACHER = Node("pretrain", 0, {"test": "teacher"})
 
 

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError
 from recalltrap.group import Group
 from recalltrap.kinds import Node, Progress
+from recalltrap.parts import part_config
 from recalltrap.study import Resources
 from recalltrap_studies.llm import engines, models, objectives
 from recalltrap_studies.llm.groups import TRAINERS, run_group
@@ -25,9 +26,12 @@ from recalltrap_studies.llm.offline import OfflineDpoTrainer, pair_set, run_offl
 from recalltrap_studies.llm.oracle import Oracle, response_log_probs, run_oracle
 from recalltrap_studies.llm.policies import Policy
 from recalltrap_studies.llm.rollouts import World, roll_out
-from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings, part_config
+from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings
 from recalltrap_studies.llm.settings import Oracle as OraclePart
 from recalltrap_studies.llm.training import release, train
+
+pytestmark = pytest.mark.slow  # they train
+
 
 SMALL: dict[str, Any] = {
     "align_tokens": 12,
@@ -229,7 +233,6 @@ def test_offline_dpo_widens_the_margin(
     assert points[-1]["target_nll"] < points[0]["target_nll"]
 
 
-@pytest.mark.slow
 @ALL
 def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
     world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, algorithm: str

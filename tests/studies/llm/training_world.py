@@ -6,9 +6,10 @@ from typing import Any
 
 from recalltrap.group import Group
 from recalltrap.kinds import Node
+from recalltrap.parts import Part, part_config
 from recalltrap.store import ArtifactStore
 from recalltrap_studies.llm.sampling import run_sample
-from recalltrap_studies.llm.settings import LlmSettings, Part, Sft, Target, part_config
+from recalltrap_studies.llm.settings import LlmSettings, Sft, Target
 
 UPDATES = 24
 BATCH = 16

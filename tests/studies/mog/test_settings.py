@@ -9,16 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 import recalltrap_studies.mog
-from recalltrap_studies.mog.settings import (
-    ALIGNMENTS,
-    Distill,
-    Evaluate,
-    MogSettings,
-    Part,
-    Ppo,
-    Sft,
-    part_config,
-)
+from recalltrap.parts import Part, part_config
+from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, Evaluate, MogSettings, Ppo, Sft
 
 
 @pytest.mark.parametrize(

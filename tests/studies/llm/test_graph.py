@@ -1,0 +1,105 @@
+"""What of a cell depends on which setting, what is shared, and which settings are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from recalltrap.kinds import Cell
+from recalltrap.library import load_study
+from recalltrap.orderings import Ordering
+from recalltrap_studies.llm.estimates import estimate, updates
+from recalltrap_studies.llm.kind import KIND
+from recalltrap_studies.llm.settings import LlmSettings
+
+
+def cell(ordering: str = "K-A", seed: int = 1, **settings: Any) -> Cell:
+    return KIND.cell(Ordering.model_validate(ordering), LlmSettings(**settings), seed)
+
+
+def changed(ordering: str, **settings: Any) -> list[str]:
+    """The stages of a cell that other settings build anew."""
+    before = {node.id for node in cell(ordering).nodes}
+    after = cell(ordering, **settings).nodes
+    return sorted(node.stage for node in after if node.id not in before)
+
+
+@pytest.mark.parametrize(
+    ("ordering", "settings", "stages"),
+    [
+        ("K-A", {"kl_weight": 2.0}, ["align", "assess"]),
+        ("A-K", {"kl_weight": 2.0}, ["align", "assess", "assess", "distill", "sample"]),
+        ("K-A", {"distill_temperature": 0.9}, ["align", "assess", "assess", "distill", "sample"]),
+        ("K", {"reward_shaping": "clip"}, ["assess", "assess", "oracle"]),
+        ("K", {"student": "nano-medium"}, ["assess", "distill"]),
+        ("K", {"evaluation_samples": 64}, ["assess", "assess", "sample"]),
+        ("K", {"group_size": 4, "dpo_updates": 3, "ppo_epochs": 2}, []),
+    ],
+)
+def test_a_setting_builds_anew_what_reads_it_and_what_follows(
+    ordering: str, settings: dict[str, Any], stages: list[str]
+) -> None:
+    assert changed(ordering, **settings) == stages
+
+
+def test_p_star_is_made_once_and_everything_else_once_a_seed() -> None:
+    one, other = cell(seed=1), cell(seed=2)
+    shared = {node.id for node in one.nodes} & {node.id for node in other.nodes}
+    assert [node.stage for node in one.nodes if node.id in shared] == ["pretrain"]
+
+
+def test_both_orderings_share_references_and_evaluation_sets() -> None:
+    k_a, a_k = cell("K-A"), cell("A-K")
+    for name in ("p_prime", "p_second"):
+        assert k_a.models[name].id == a_k.models[name].id
+        assert k_a.assessments[name].id == a_k.assessments[name].id
+    judges = {tuple(p.id for p in node.parents[1:]) for c in (k_a, a_k)
+              for node in c.assessments.values()}  # fmt: skip
+    assert len(judges) == 1, "the same samples of p*, p_target and oracle"
+
+
+def test_p_target_never_learns_the_samples_that_a_student_learns() -> None:
+    nodes = cell("K", distill_temperature=0.8, target_temperature=0.8).nodes
+    learned = {node.stage: node.parents[0].id for node in nodes if node.stage != "assess"
+               and node.parents}  # fmt: skip
+    assert learned["target"] != learned["distill"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kl_weight": 0.0}, "kl_weight"),
+        ({"kl_weight": -1.0}, "kl_weight"),
+        ({"algorithm": "dpo_online", "rollout_size": 63}, "rollout_size 63 must be even"),
+        (
+            {"algorithm": "ppo", "minibatch_size": 7},
+            "7 must divide the 64 responses",
+        ),
+        ({"algorithm": "dpo_online", "minibatch_size": 64}, "must divide the 32 pairs"),
+        ({"algorithm": "grpo", "group_size": 7}, "group_size 7 must divide rollout_size 64"),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        LlmSettings(**settings)
+
+
+def test_updates_follow_from_epochs() -> None:
+    nodes = {node.stage: node for node in cell("K").nodes}
+    settings = LlmSettings()
+    wanted = settings.distill_epochs * settings.training_samples / settings.batch_size
+    assert updates(nodes["distill"]) == wanted
+
+
+def test_the_papers_scale_takes_more_than_a_laptop_has() -> None:
+    def operations(name: str) -> float:
+        cells = load_study(name).cells()
+        nodes = {node.id: node for one in cells for node in one.nodes}
+        found = [estimate(node) for node in nodes.values()]
+        assert all(one.seconds >= 0 and one.bytes > 0 for one in found)
+        return sum(one.flops for one in found)
+
+    assert operations("llm/nano") < 1e13 < 1e16 < operations("llm/one-gpu-ppo")
+    assert operations("llm/one-gpu-ppo") < 1e19 < operations("llm/smollm2-ppo")
