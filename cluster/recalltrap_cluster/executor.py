@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import logging
 import os
 import posixpath
+import sys
+import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recalltrap.context import RunContext
@@ -55,11 +59,14 @@ def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Disp
     from recalltrap_cluster.callback import DisplayCallback
     from recalltrap_cluster.searcher import PackSearcher
 
-    searcher = PackSearcher(plan.packs)
-    callback = DisplayCallback(searcher, display)
-    tuner = _tuner(plan, context, resources, searcher, callback)
-    with _quiet_tune():
-        grid = tuner.fit()
+    with _board(resources) as (early, board):
+        searcher = PackSearcher(plan.packs, early, board)
+        callback = DisplayCallback(searcher, display)
+        trainable = _trainable(plan, context, callback, board)
+        tuner = _tuner(plan, context, resources, searcher, callback, trainable)
+        _import_tensorboard()
+        with _quiet_tune():
+            grid = tuner.fit()
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
     for trial_id, error in _errors(grid).items():
         if trial_id not in callback.broken:  # those were recorded where they broke
@@ -74,10 +81,10 @@ def _tuner(
     resources: ResourcePlan,
     searcher: PackSearcher,
     callback: DisplayCallback,
+    trainable: Any,
 ) -> Tuner:
     from ray import tune
 
-    trainable = _trainable(plan, context, callback)
     # A worker that becomes free is kept where a trial waits for it.
     waiting = 0 if resources.workers else 1
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -105,7 +112,27 @@ def _is_grouped(plan: Plan) -> bool:
     return find_kind(plan.study.kind).grouped
 
 
-def _trainable(plan: Plan, context: RunContext, callback: DisplayCallback) -> Any:
+@contextlib.contextmanager
+def _board(resources: ResourcePlan) -> Iterator[tuple[int, Path | None]]:
+    """How many packs may start before their parents have ended, and where they see that they have.
+
+    Only where Ray is this machine and has room now: a pack that waits must never keep the place
+    that its parent needs. Then all workers start at once, not each when there is work for it.
+    """
+    from recalltrap_cluster.session import starting_slots
+
+    slots = 0 if resources.workers else starting_slots(resources.per_trial)
+    early = min(slots, resources.concurrent) - 1
+    if early < 1:
+        yield 0, None
+        return
+    with tempfile.TemporaryDirectory(prefix="recalltrap-") as folder:
+        yield early, Path(folder)
+
+
+def _trainable(
+    plan: Plan, context: RunContext, callback: DisplayCallback, board: Path | None
+) -> Any:
     """What a trial runs: a pack in its own process, or a group of workers that execute it."""
     from ray import tune
 
@@ -114,7 +141,9 @@ def _trainable(plan: Plan, context: RunContext, callback: DisplayCallback) -> An
         from recalltrap_cluster.trainable import PackTrainable
 
         argv = os.environ[ARGV_VARIABLE]
-        return tune.with_parameters(PackTrainable, packs=packs, context=context, argv=argv)
+        return tune.with_parameters(
+            PackTrainable, packs=packs, context=context, board=board, argv=argv
+        )
     from recalltrap_cluster import training
 
     mailbox = training.open_mailbox()
@@ -141,6 +170,20 @@ def _quiet_tune() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
+
+
+def _import_tensorboard() -> None:
+    """Import what Tune writes TensorBoard's files with, without the 3 s that torch takes.
+
+    It wants torch for the sake of one type, and does without where there is none.
+    """
+    if "torch" in sys.modules:
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # Python's way to say "not there"
+    try:
+        importlib.import_module("tensorboardX")
+    finally:
+        del sys.modules["torch"]
 
 
 def _errors(grid: ResultGrid) -> dict[str, Exception]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -14,11 +15,21 @@ class PackSearcher(Searcher):
 
     Tune asks again when there's nothing ready yet. A pack whose parents failed is still handed
     out: it builds what it can, and records why the rest of its cells are missing.
+
+    Args:
+        packs: parents first.
+        early: how many packs may be handed out before their parents have ended. Their actors
+            start meanwhile, and stay through a lull. Fewer than run at once, or a parent that is
+            tried again may find no place.
+        board: a folder where a file with a pack's id says that the pack has ended: a trial that
+            was handed out early looks there.
     """
 
-    def __init__(self, packs: tuple[Pack, ...]) -> None:
+    def __init__(self, packs: tuple[Pack, ...], early: int = 0, board: Path | None = None) -> None:
         super().__init__()
         self.waiting = {pack.id: pack for pack in packs}
+        self.early = early
+        self.board = board
         self.trials: dict[str, Pack] = {}
         self.ended: set[str] = set()
 
@@ -26,17 +37,24 @@ class PackSearcher(Searcher):
         """The next pack's configuration, None while none is ready, FINISHED at the end."""
         if not self.waiting:
             return Searcher.FINISHED
-        for pack in self.waiting.values():
-            if pack.needs <= self.ended:
-                del self.waiting[pack.id]
-                self.trials[trial_id] = pack
-                return trial_config(pack)
-        return None
+        unready = sum(not pack.needs <= self.ended for pack in self.trials.values())
+        ready = (pack for pack in self.waiting.values() if pack.needs <= self.ended)
+        pack = next(ready, None)
+        if pack is None and unready < self.early:
+            pack = next(iter(self.waiting.values()))
+        if pack is None:
+            return None
+        del self.waiting[pack.id]
+        self.trials[trial_id] = pack
+        return trial_config(pack)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        self.ended.add(self.trials[trial_id].id)
+        pack = self.trials[trial_id].id
+        if self.board is not None:
+            (self.board / pack).touch()
+        self.ended.add(pack)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the tables say what is done, and the next plan leaves it out."""

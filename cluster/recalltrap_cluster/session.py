@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recalltrap.errors import InputError
@@ -50,6 +51,17 @@ def ray_session(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def starting_slots(each: Mapping[str, float]) -> int:
+    """How many trials could start now, where Ray is this machine alone; 0 where it isn't."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    if len(nodes) != 1 or nodes[0]["NodeManagerHostname"] != socket.gethostname():
+        return 0
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return min(int(free.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())
 
 
 def node_resources() -> list[dict[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -15,9 +16,12 @@ from recalltrap.failures import classify
 from recalltrap.kinds import Progress
 from recalltrap.plan import Pack
 from recalltrap.provenance import ARGV_VARIABLE
+from recalltrap.registry import find_kind
 
 REPORT_SECONDS = 0.5
 """Tune takes several ms for a result: chunks that end sooner are reported together."""
+WAIT_SECONDS = 0.02
+"""Between two looks at the board, where a pack was handed out before its parents had ended."""
 FAILED = "failed"
 """A result's field: what broke. It is recorded already, and trying again would break again."""
 
@@ -26,11 +30,17 @@ class PackTrainable(tune.Trainable):
     """Advances a pack chunk by chunk; every result carries means and sds over its seeds."""
 
     def setup(  # type: ignore[override]  # tune.with_parameters hands in the rest
-        self, config: dict[str, Any], packs: dict[str, Pack], context: RunContext, argv: str
+        self,
+        config: dict[str, Any],
+        packs: dict[str, Pack],
+        context: RunContext,
+        board: Path | None,
+        argv: str,
     ) -> None:
         os.environ[ARGV_VARIABLE] = argv  # a worker that stood before the run knows nothing of it
         self.packs = packs
         self.context = context
+        self.board = board
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -40,9 +50,21 @@ class PackTrainable(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self.pack = self.packs[config["pack"]]
-        self.steps: Iterator[Progress] = PackRun(self.pack, self.context, self.trial_id).steps()
+        self.steps: Iterator[Progress] = self._steps()
         self.error: Exception | None = None
         self.last: dict[str, Any] = {"stage": "", "step": 0, "steps": 0}
+
+    def _steps(self) -> Iterator[Progress]:
+        if not self._parents_ended():
+            find_kind(self.context.kind).prepare()
+        while not self._parents_ended():
+            time.sleep(WAIT_SECONDS)
+            yield Progress("waiting for shared stages", 0, 0)
+        yield from PackRun(self.pack, self.context, self.trial_id).steps()
+
+    def _parents_ended(self) -> bool:
+        board = self.board
+        return board is None or all((board / needed).exists() for needed in self.pack.needs)
 
     def step(self) -> dict[str, Any]:
         """Chunks for a while. A pack that breaks says so first, then raises: see `FAILED`."""

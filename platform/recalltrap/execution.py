@@ -79,6 +79,7 @@ class PackRun:
     def _build_along(self) -> Iterator[Progress]:
         """Build what the leading process says, until it says that nothing is left."""
         nodes = {node.id: node for node in self.pack.nodes}
+        self.kind.prepare()
         while (wanted := self.group.broadcast(None)) is not None:
             yield from self.kind.build([nodes[name] for name in wanted], self.store)
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_PLAIN = frozenset({str, int, bool, type(None)})  # most values, told apart fast
+_PLAIN = frozenset({str, int, bool, type(None)})
 ID_LENGTH = 20  # hex digits: 80 bits
 
 
@@ -27,11 +27,21 @@ def canonical_json(value: Any) -> bytes:
 
 def fingerprint(value: Any) -> str:
     """The identity of a JSON value: the first 80 bits of SHA-256, in hex."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()[:ID_LENGTH]
+    return digest(canonical_json(value))
+
+
+def digest(spelled: bytes) -> str:
+    """The identity of a value that `canonical_json` has spelled."""
+    return hashlib.sha256(spelled).hexdigest()[:ID_LENGTH]
+
+
+def _is_plain(value: Any) -> bool:
+    """Most values, told apart fast."""
+    return type(value) in _PLAIN or (type(value) is float and math.isfinite(value))
 
 
 def _refuse_unstable(value: Any, where: str) -> None:
-    if type(value) in _PLAIN or isinstance(value, int | str):
+    if _is_plain(value) or isinstance(value, int | str):
         return
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -41,12 +51,12 @@ def _refuse_unstable(value: Any, where: str) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{where} has the key {key!r}, which is not a string")
-            if type(item) not in _PLAIN:  # most are: no call for them
+            if not _is_plain(item):
                 _refuse_unstable(item, f"{where}.{key}")
         return
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         for index, item in enumerate(value):
-            if type(item) not in _PLAIN:
+            if not _is_plain(item):
                 _refuse_unstable(item, f"{where}[{index}]")
         return
     raise TypeError(f"{where} is a {type(value).__name__}, which has no stable form to hash")

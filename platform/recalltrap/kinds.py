@@ -19,7 +19,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from recalltrap.errors import FailureClass
-from recalltrap.identity import canonical_json, fingerprint
+from recalltrap.identity import canonical_json, digest, fingerprint
 from recalltrap.orderings import Ordering
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Node:
     version: int = 1
     length_field: str | None = None
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Any]:
-        """What is hashed; kept in the artifact's record."""
+        """What decides the artifact."""
         return {
             "stage": self.stage,
             "seed": self.seed,
@@ -55,8 +55,13 @@ class Node:
         }
 
     @cached_property
+    def hashed(self) -> bytes:
+        """What is hashed; kept in the artifact's record."""
+        return canonical_json(self.identity)
+
+    @cached_property
     def id(self) -> str:
-        return fingerprint(self.identity)
+        return digest(self.hashed)
 
     @cached_property
     def family(self) -> str:
@@ -224,6 +229,10 @@ class StudyKind(Protocol):
         """
         ...
 
+    def prepare(self) -> None:
+        """Import and start what building needs: called by a process that waits for its work."""
+        ...
+
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph of stages. Pure and fast: it is called for every cell of a plan."""
         ...
@@ -261,4 +270,4 @@ class StudyKind(Protocol):
 
 def record_bytes(node: Node) -> str:
     """The hashed bytes of a node's identity, as text, for its record."""
-    return canonical_json(node.identity).decode()
+    return node.hashed.decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +171,24 @@ def test_faults_stay_where_they_are(study_file: StudyFile, storage: str, tmp_pat
     assert healed.sql(query).equals(alone.sql(query))
 
 
+def test_all_workers_start_with_the_first_trial_and_wait_for_what_they_share(
+    study_file: StudyFile, storage: str, tmp_path: Path
+) -> None:
+    """Also where the process that builds it is lost: it finds a place to try again."""
+    plant(tmp_path / "trouble", "kill", "sft", once=True)
+    study = study_file(
+        seeds=1, grid={"kl_weight": [1.0, 2.0]}, settings={"trouble": str(tmp_path / "trouble")}
+    )
+    watcher = Watcher()
+    results = rt.run(study, storage=storage, display=watcher)
+    assert results.sql("select distinct status from cells")["status"].to_pylist() == ["succeeded"]
+    grid = results.result_grid()
+    waited = [r for r in grid if "waiting for shared stages" in set(r.metrics_dataframe["stage"])]
+    assert [result.config["stage"] for result in waited] == ["distill"]
+    builds = (tmp_path / "trouble" / "built.log").read_text().splitlines()
+    assert len({line.split()[1] for line in builds}) >= 2
+
+
 @pytest.mark.parametrize(("do", "failure"), [("kill", "worker_lost"), ("stage_error", "timeout")])
 def test_a_lost_shared_stage_takes_what_needs_it(
     do: str, failure: str, study_file: StudyFile, storage: str, tmp_path: Path
@@ -193,6 +213,15 @@ def test_what_can_never_be_scheduled_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=r"asks for 512 CPU on one node.* is 2 CPU"):
         rt.run(study_file(resources={"cpus_per_trial": 512}), storage=storage)
     assert not Path(storage).exists()
+
+
+def test_tensorboards_writer_is_imported_without_torch() -> None:
+    code = (
+        "import sys; from recalltrap_cluster.executor import _import_tensorboard as load; "
+        "load(); print(sorted({'torch', 'tensorboardX'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "['tensorboardX']"
 
 
 def test_nothing_to_do_needs_no_trials(study_file: StudyFile, storage: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -24,34 +26,57 @@ def pack(index: int, needs: tuple[Pack, ...] = ()) -> Pack:
     return Pack((node,), (), frozenset(parent.id for parent in needs), config)
 
 
-@given(st.lists(st.sets(st.integers(0, 30), max_size=3), max_size=12), st.randoms())
-def test_parents_end_before_their_children_start(wanted: list[set[int]], random: st.DrawFn) -> None:
+@given(
+    st.lists(st.sets(st.integers(0, 30), max_size=3), max_size=12),
+    st.integers(0, 3),
+    st.randoms(use_true_random=False),
+)
+def test_parents_end_before_their_children_start(
+    wanted: list[set[int]], early: int, random: Random
+) -> None:
+    """But for `early` packs at a time, whose parents have started at least."""
     packs: list[Pack] = []
     for index, parents in enumerate(wanted):
         packs.append(pack(index, tuple(packs[p % index] for p in parents) if index else ()))
-    searcher, started, running, ended = (
-        PackSearcher(tuple(packs)),
-        list[str](),
-        dict[str, str](),
-        set[str](),
-    )
+    searcher, started = PackSearcher(tuple(packs), early), list[str]()
+    running, ended = dict[str, str](), set[str]()
     needs = {each.id: each.needs for each in packs}
     for turn in range(10 * len(packs) + 10):
         config = searcher.suggest(f"trial-{turn}")
         if config == Searcher.FINISHED:
             break
+        ready = {name for name in running if needs[running[name]] <= ended}
         if config is not None:
-            assert needs[config["pack"]] <= ended
+            assert needs[config["pack"]] <= set(started)
             started.append(config["pack"])
             running[f"trial-{turn}"] = config["pack"]
-        elif running:
-            trial = random.choice(sorted(running))  # type: ignore[attr-defined]
-            error = random.random() < 0.3  # type: ignore[attr-defined]
+            unready = [name for name in running.values() if not needs[name] <= ended]
+            assert len(unready) <= early
+        elif ready:
+            trial = random.choice(sorted(ready))
+            error = random.random() < 0.3
             searcher.on_trial_complete(trial, error=error)
             ended.add(running.pop(trial))
         else:
-            raise AssertionError("nothing runs and nothing is offered")
+            raise AssertionError("nothing can run and nothing is offered")
     assert sorted(started) == sorted(needs)
+
+
+def test_a_ready_pack_goes_before_one_that_would_wait() -> None:
+    parent, other = pack(0), pack(2)
+    child = pack(1, (parent,))
+    searcher = PackSearcher((parent, child, other), early=1)
+    order = [searcher.suggest(str(turn))["pack"] for turn in range(3)]
+    assert order == [parent.id, other.id, child.id]
+
+
+def test_the_board_says_which_packs_have_ended(tmp_path: Path) -> None:
+    parent = pack(0)
+    searcher = PackSearcher((parent, pack(1, (parent,))), early=1, board=tmp_path)
+    searcher.suggest("a"), searcher.suggest("b")
+    assert list(tmp_path.iterdir()) == []
+    searcher.on_trial_complete("a", error=True)
+    assert [path.name for path in tmp_path.iterdir()] == [parent.id]
 
 
 def test_a_failed_parent_does_not_stop_its_children() -> None:

@@ -106,6 +106,9 @@ class ToyKind:
     def check(self, cells: Sequence[Cell]) -> None:
         """Nothing outside the study file can be wrong."""
 
+    def prepare(self) -> None:
+        """Nothing here takes long to import."""
+
     def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
         stage, longest = nodes[0].stage, max(node.length for node in nodes)
         _log(nodes)

@@ -47,6 +47,10 @@ class LlmKind:
         assessments = {name: graph.assess(model) for name, model in models.items()}
         return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments)
 
+    def prepare(self) -> None:
+        """Import what stages are executed with."""
+        from recalltrap_studies.llm import evaluation, execution  # noqa: F401
+
     def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
         """Execute nodes of one stage; see `StudyKind.build`."""
         from recalltrap_studies.llm.execution import build

@@ -38,6 +38,13 @@ def can_compile(device: torch.device) -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++") if name)
 
 
+def start_compiler() -> None:
+    """Compile next to nothing: the first program of a process takes seconds, whatever it is."""
+    device = choose_device()
+    if can_compile(device):
+        _compiled(torch.neg, device, 1)(torch.zeros(1, device=device))
+
+
 def _options(device: torch.device, threads: int, largest_expression: int) -> dict[str, Any]:
     # Everything along a batch belongs into one loop, whatever the number of operations; small
     # expressions keep the compiler's own time small. One kernel a program needs no pool of workers.

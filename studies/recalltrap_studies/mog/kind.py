@@ -66,6 +66,13 @@ class MogKind:
     def check(self, cells: Sequence[Cell]) -> None:
         """Nothing outside the study file can be wrong."""
 
+    def prepare(self) -> None:
+        """Import the tensor program and start the compiler, which take seconds."""
+        from recalltrap_studies.mog import evaluation, execution  # noqa: F401
+        from recalltrap_studies.mog.compilation import start_compiler
+
+        start_compiler()
+
     def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
         """Execute nodes of one stage; see `StudyKind.build`."""
         from recalltrap_studies.mog.execution import build
