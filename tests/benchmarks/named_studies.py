@@ -1,6 +1,6 @@
 """Wall time, peak memory and overhead of named studies, each in a process of its own.
 
-    python tests/benchmarks/named_studies.py [STUDY ...] [--storage DIR]
+    python tests/benchmarks/named_studies.py [STUDY ...] [--seeds N] [--storage DIR]
 
 `wall` is what `recalltrap run` takes, from the interpreter's start to its end; `report` is the part
 of it after the run: severity table and report. Overhead is the share of `cores x (wall - report)`
@@ -43,7 +43,8 @@ RUN = """
 import sys, time
 import recalltrap as rt
 from recalltrap.commands import conclude
-results = rt.run(sys.argv[1], storage=sys.argv[2])
+seeds = int(sys.argv[3]) or None
+results = rt.run(sys.argv[1], storage=sys.argv[2], seeds=seeds)
 began = time.perf_counter()
 status = conclude(results)
 print(time.perf_counter() - began)
@@ -62,9 +63,9 @@ class Measured:
     status: int
 
 
-def measure(study: str, storage: Path) -> Measured:
+def measure(study: str, storage: Path, seeds: int) -> Measured:
     """Run one study in a process of its own and watch it."""
-    command = [sys.executable, "-c", RUN, study, str(storage)]
+    command = [sys.executable, "-c", RUN, study, str(storage), str(seeds)]
     peak = 0
     started = time.perf_counter()
     with subprocess.Popen(
@@ -94,6 +95,7 @@ def main() -> None:
     mixtures = [name for name in rt.named_studies() if name.startswith("mog/")]
     parser.add_argument("studies", nargs="*", default=mixtures)
     parser.add_argument("--storage", type=Path)
+    parser.add_argument("--seeds", type=int, default=0, help="instead of the studies' own")
     arguments = parser.parse_args()
     cores = os.cpu_count() or 1
     print(f"{cores} cores\n")
@@ -104,7 +106,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for study in arguments.studies:
             storage = arguments.storage or Path(folder) / study.replace("/", "-")
-            run = measure(study, storage)
+            run = measure(study, storage, arguments.seeds)
             total += run.wall
             results = rt.open_run(study, str(storage))
             query = "select coalesce(sum(wall_seconds), 0) as s from costs where origin = 'built'"
