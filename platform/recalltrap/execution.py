@@ -85,6 +85,7 @@ class PackRun:
 
     def _build_missing(self, missing: Sequence[Node]) -> Iterator[Progress]:
         self.group.broadcast([node.id for node in missing])
+        self.kind.prepare()  # which takes seconds in a new process, and belongs to no stage
         for progress in self.kind.build(missing, self.store):
             for failure in progress.failures:
                 self.failures[failure.node.id] = failure

@@ -6,10 +6,42 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NoReturn
 
 _PLAIN = frozenset({str, int, bool, type(None)})
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 ID_LENGTH = 20  # hex digits: 80 bits
+
+
+class Config(dict[str, Any]):
+    """A JSON object that never changes: many nodes share one, and it is spelled once."""
+
+    @cached_property
+    def spelled(self) -> str:
+        """Its canonical JSON."""
+        return _spell(dict(self), "config")
+
+    def without(self, name: str | None) -> Config:
+        """The same but for one entry."""
+        if name not in self:
+            return self
+        if name not in self._shorter:
+            self._shorter[name] = Config({k: v for k, v in self.items() if k != name})
+        return self._shorter[name]
+
+    @cached_property
+    def _shorter(self) -> dict[str | None, Config]:
+        return {}
+
+    def __reduce__(self) -> tuple[type[Config], tuple[dict[str, Any]]]:
+        return Config, (dict(self),)
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("a stage's configuration never changes: make another from dict(config)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
 
 
 def canonical_json(value: Any) -> bytes:
@@ -21,8 +53,23 @@ def canonical_json(value: Any) -> bytes:
         TypeError: a value that has no stable form (anything but JSON's own types).
         ValueError: a float that isn't finite.
     """
-    _refuse_unstable(value, "value")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _spell(value, "value").encode()
+
+
+def _spell(value: Any, where: str) -> str:
+    if isinstance(value, Config):
+        return value.spelled
+    if type(value) is dict and any(isinstance(item, Config) for item in value.values()):
+        _refuse_keys(value, where)
+        items = (
+            f"{_ENCODER.encode(key)}:{_spell(value[key], f'{where}.{key}')}"
+            for key in sorted(value)
+        )
+        return "{" + ",".join(items) + "}"
+    if type(value) is list and any(isinstance(item, Config) for item in value):
+        return "[" + ",".join(_spell(item, f"{where}[{i}]") for i, item in enumerate(value)) + "]"
+    _refuse_unstable(value, where)
+    return _ENCODER.encode(value)
 
 
 def fingerprint(value: Any) -> str:
@@ -48,9 +95,8 @@ def _refuse_unstable(value: Any, where: str) -> None:
             raise ValueError(f"{where} is {value}, which has no place in an identity")
         return
     if isinstance(value, Mapping):
+        _refuse_keys(value, where)
         for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"{where} has the key {key!r}, which is not a string")
             if not _is_plain(item):
                 _refuse_unstable(item, f"{where}.{key}")
         return
@@ -60,3 +106,9 @@ def _refuse_unstable(value: Any, where: str) -> None:
                 _refuse_unstable(item, f"{where}[{index}]")
         return
     raise TypeError(f"{where} is a {type(value).__name__}, which has no stable form to hash")
+
+
+def _refuse_keys(value: Mapping[Any, Any], where: str) -> None:
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"{where} has the key {key!r}, which is not a string")

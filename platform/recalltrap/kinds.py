@@ -8,7 +8,7 @@ its output, so equal nodes are built once whoever asks for them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,8 +19,9 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from recalltrap.errors import FailureClass
-from recalltrap.identity import canonical_json, digest, fingerprint
+from recalltrap.identity import Config, canonical_json, digest, fingerprint
 from recalltrap.orderings import Ordering
+from recalltrap.parts import shared_config
 
 if TYPE_CHECKING:
     from recalltrap.store import ArtifactStore
@@ -43,13 +44,21 @@ class Node:
     version: int = 1
     length_field: str | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.config, Config):
+            object.__setattr__(self, "config", Config(self.config))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is long and made again at once."""
+        return {name: value for name, value in self.__dict__.items() if name != "hashed"}
+
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the artifact."""
         return {
             "stage": self.stage,
             "seed": self.seed,
-            "config": dict(self.config),
+            "config": self.config,
             "parents": [parent.id for parent in self.parents],
             "version": self.version,
         }
@@ -66,16 +75,18 @@ class Node:
     @cached_property
     def family(self) -> str:
         """The same for all seeds and lengths of one setting: what is built together."""
-        config = {k: v for k, v in self.config.items() if k != self.length_field}
-        return fingerprint(
-            [self.stage, config, [parent.family for parent in self.parents], self.version]
-        )
+        parents = [parent.family for parent in self.parents]
+        return fingerprint([self.stage, self._unending, parents, self.version])
 
     @cached_property
     def execution(self) -> str:
         """The same for all lengths that one execution passes through."""
-        identity = {k: v for k, v in self.config.items() if k != self.length_field}
-        return fingerprint({**self.identity, "config": identity})
+        return fingerprint({**self.identity, "config": self._unending})
+
+    @property
+    def _unending(self) -> Config:
+        assert isinstance(self.config, Config)
+        return self.config.without(self.length_field)
 
     @property
     def length(self) -> int:
@@ -125,13 +136,14 @@ class Cell:
         names = ("p_prime", "p_second")
         return [found[n] for found in (self.models, self.assessments) for n in names if n in found]
 
-    @cached_property
-    def factors(self) -> dict[str, Any]:
+    @property
+    def factors(self) -> Config:
         """Every setting of the cell, by name: the typed columns of the tables."""
-        return self.settings.model_dump(mode="json")
+        return shared_config(self.settings, type(self.settings))
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Any]:
+        """What decides the cell's rows."""
         return {
             "kind": self.kind,
             "ordering": [self.ordering.name, list(self.ordering.stages)],
@@ -163,6 +175,37 @@ class Cell:
     @cached_property
     def nodes(self) -> list[Node]:
         return ancestry(self.outputs)
+
+
+class Sharing:
+    """Makes cells share the nodes that they have in common, which are then hashed once.
+
+    Equal nodes are found by their configurations being one object (`recalltrap.parts`).
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[Any, ...], Node] = {}
+
+    def cell(self, cell: Cell) -> Cell:
+        """The same cell, of shared nodes."""
+        models = {name: self._node(node) for name, node in cell.models.items()}
+        judges = {name: self._node(node) for name, node in cell.assessments.items()}
+        return replace(cell, models=models, assessments=judges)
+
+    def _node(self, node: Node) -> Node:
+        parents = tuple(self._node(parent) for parent in node.parents)
+        key = (
+            node.stage,
+            node.seed,
+            node.version,
+            node.length_field,
+            id(node.config),
+            *map(id, parents),
+        )
+        known = self._nodes.get(key)
+        if known is None:
+            known = self._nodes[key] = replace(node, parents=parents)
+        return known
 
 
 @dataclass(frozen=True)

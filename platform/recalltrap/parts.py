@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from recalltrap.identity import Config
+
 
 class Part(BaseModel):
     """Base of all parts: immutable, and strict about unknown names."""
@@ -18,10 +20,11 @@ class Part(BaseModel):
 
 
 def part_config(settings: Part, part: type[Part]) -> dict[str, Any]:
-    """The JSON values of the fields that `part` declares: a stage's part of its identity."""
-    return dict(_dumped(settings, part))  # what is cached stays as it is
+    """The JSON values of the fields that `part` declares, to be changed as the caller likes."""
+    return dict(shared_config(settings, part))
 
 
 @lru_cache(maxsize=4096)
-def _dumped(settings: Part, part: type[Part]) -> dict[str, Any]:
-    return settings.model_dump(mode="json", include=set(part.model_fields))
+def shared_config(settings: BaseModel, part: type[BaseModel]) -> Config:
+    """The JSON values of the fields that `part` declares: a stage's part of its identity."""
+    return Config(settings.model_dump(mode="json", include=set(part.model_fields)))

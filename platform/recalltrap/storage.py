@@ -23,7 +23,7 @@ from recalltrap.errors import InputError
 
 MARKER = "recalltrap-storage.json"
 FORMAT = 1
-MAX_LOCKS = 128  # held at once: each is an open file, and some systems allow 256 of those
+MAX_LOCKS = 32  # held at once: each is a file to open, and who builds the same wants the same
 
 
 class Storage:
@@ -154,20 +154,29 @@ class Storage:
                 with self.filesystem.open_output_stream(target) as stream:
                     stream.write(data)
                 return
-            os.makedirs(folder, exist_ok=True)
             temporary = posixpath.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
             try:
-                with open(temporary, "wb") as file:
-                    file.write(data)
+                self._create(temporary, folder, data)
                 os.replace(temporary, target)
-            finally:
+            except BaseException:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
+                raise
         except OSError as error:
             raise InputError(
                 f"{self.display(relative)} can't be written ({error.strerror or error}). "
                 "Choose a folder that you may write to with --storage"
             ) from None
+
+    @staticmethod
+    def _create(path: str, folder: str, data: bytes) -> None:
+        try:
+            file = open(path, "wb")  # noqa: SIM115
+        except FileNotFoundError:  # rarely: most folders stand
+            os.makedirs(folder, exist_ok=True)
+            file = open(path, "wb")  # noqa: SIM115
+        with file:
+            file.write(data)
 
     @contextlib.contextmanager
     def lock(self, names: Sequence[str], wait_seconds: float) -> Iterator[bool]:

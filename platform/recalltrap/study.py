@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from recalltrap.errors import InputError, nearest
-from recalltrap.kinds import Cell, StudyKind
+from recalltrap.kinds import Cell, Sharing, StudyKind
 from recalltrap.orderings import Ordering
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.source import Location, Source
@@ -165,11 +165,12 @@ class Study(BaseModel):
     def _cells(self) -> tuple[Cell, ...]:
         kind = find_kind(self.kind)
         cells: dict[str, Cell] = {}
+        sharing = Sharing()
         for point in self.points():
             settings = kind.settings.model_validate({**self.settings, **point})
             for ordering in self.orderings:
                 for seed in self.seeds:
-                    cell = kind.cell(ordering, settings, seed)
+                    cell = sharing.cell(kind.cell(ordering, settings, seed))
                     if cell.id in cells:
                         raise InputError(
                             f"study {self.name}: the cell {ordering.name}, seed {seed}, {point} "

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import math
+import operator
+import pickle
 from datetime import date
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recalltrap.identity import ID_LENGTH, canonical_json, fingerprint
+from recalltrap.identity import ID_LENGTH, Config, canonical_json, fingerprint
 
 SCALARS = (
     st.none()
@@ -103,3 +106,55 @@ def test_a_number_that_is_none_is_refused_with_its_place(value: float) -> None:
 def test_a_refusal_names_the_place() -> None:
     with pytest.raises(TypeError, match=r"value\.settings\.path is a PosixPath"):
         canonical_json({"settings": {"path": Path("/tmp")}})
+
+
+def _shared(value: Any, random: Random) -> Any:
+    """The same value with some of its objects as shared configurations."""
+    if isinstance(value, list):
+        return [_shared(item, random) for item in value]
+    if isinstance(value, dict):
+        inner = {key: _shared(item, random) for key, item in value.items()}
+        return Config(inner) if random.random() < 0.5 else inner
+    return value
+
+
+class TestConfig:
+    @given(VALUES, st.randoms(use_true_random=False))
+    def test_it_is_spelled_as_the_object_that_it_is(self, value: Any, random: Random) -> None:
+        assert canonical_json(_shared(value, random)) == canonical_json(value)
+
+    def test_it_leaves_an_entry_out_and_stays_as_it_is(self) -> None:
+        config = Config(rate=0.1, iterations=10)
+        assert config.without("iterations") == {"rate": 0.1}
+        assert config.without("iterations") is config.without("iterations")
+        assert config.without(None) is config
+        assert config == {"rate": 0.1, "iterations": 10}
+
+    def test_it_never_changes(self) -> None:
+        config = Config(rate=0.1)
+        for change in (
+            lambda: config.update(rate=1.0),
+            lambda: config.pop("rate"),
+            lambda: config.setdefault("other", 1),
+            lambda: operator.setitem(config, "rate", 1.0),
+            lambda: operator.delitem(config, "rate"),
+            lambda: operator.ior(config, {"rate": 1.0}),
+            config.clear,
+            config.popitem,
+        ):
+            with pytest.raises(TypeError, match="never changes"):
+                change()
+        assert config == {"rate": 0.1}
+
+    def test_it_travels_to_workers(self) -> None:
+        config = Config(rate=0.1)
+        assert config.spelled == '{"rate":0.1}'
+        one, other = pickle.loads(pickle.dumps([config, config]))
+        assert one is other
+        assert type(one) is Config
+        assert one == config
+
+    @pytest.mark.parametrize("value", [{"config": Config(), 1: 2}, [Config(), {1: 2}]])
+    def test_what_has_no_stable_form_is_refused_beside_it(self, value: Any) -> None:
+        with pytest.raises(TypeError, match="not a string"):
+            canonical_json(value)

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import itertools
+import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from pydantic import BaseModel, Field
 from toy_kind import KIND, ToySettings
 
-from recalltrap.kinds import Cell, Node, ancestry, record_bytes
+from recalltrap.kinds import Cell, Node, Sharing, ancestry, record_bytes
 from recalltrap.orderings import STANDARD, Ordering
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.tables import COLUMNS, factor_fields
@@ -71,6 +72,24 @@ def test_the_record_of_a_node_is_its_hashed_bytes() -> None:
         '{"config":{"iterations":10,"kl_weight":1.0},"parents":[],"seed":1,"stage":"align",'
         '"version":1}'
     )
+
+
+def test_a_node_is_as_it_was_after_its_journey_to_a_worker() -> None:
+    node = Node("distill", 0, {"rate": 0.1}, (NODE,))
+    names = (node.id, node.family, node.execution, node.hashed)
+    arrived = pickle.loads(pickle.dumps(node))
+    assert arrived == node
+    assert (arrived.id, arrived.family, arrived.execution, arrived.hashed) == names
+
+
+def test_cells_share_the_nodes_that_they_have_in_common() -> None:
+    sharing = Sharing()
+    plain = [cell(name, seed, "mog") for name in ("K-A", "A-K") for seed in (0, 1)]
+    shared = [sharing.cell(one) for one in plain]
+    assert [one.id for one in shared] == [one.id for one in plain]
+    nodes = [node for one in shared for node in one.nodes]
+    assert len({id(node) for node in nodes}) == len({node.id for node in nodes}) < len(nodes)
+    assert {node.id for node in nodes} == {node.id for one in plain for node in one.nodes}
 
 
 # Every kind

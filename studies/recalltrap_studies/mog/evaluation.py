@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recalltrap.identity import canonical_json
 from recalltrap.kinds import Cell, Evaluation, Node
 from recalltrap.measures import Value, metric_rows, numbered
-from recalltrap.parts import part_config
+from recalltrap.parts import shared_config
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.streams import stream
@@ -107,7 +106,7 @@ class Evaluator:
         """(model, value) for the cell's models among `names`."""
         settings = cell.settings
         assert isinstance(settings, MogSettings)
-        key = (canonical_json(part_config(settings, Evaluate)).decode(), cell.seed)
+        key = (shared_config(settings, Evaluate).spelled, cell.seed)
         if key not in self._scenes:
             self._scenes[key] = Scene.make(settings, cell.seed)
         scene = self._scenes[key]

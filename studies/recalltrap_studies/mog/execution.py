@@ -76,14 +76,11 @@ def collect(nodes: Sequence[Node], store: ArtifactStore) -> list[Row]:
             models[node.id] = unpack(store.read(node, MODEL_FILE))[0]
         return models[node.id]
 
-    rows: dict[bytes, Row] = {}
+    rows: dict[str, Row] = {}
     for node in nodes:
-        identity = {k: v for k, v in node.config.items() if k != node.length_field}
-        parents = [parent.id for parent in node.parents]
-        key = canonical_json([node.stage, node.seed, identity, parents, node.version])
-        if key not in rows:
-            rows[key] = make_row(node, canonical_json(node.config).decode(), read)
-        rows[key].snapshots[_length(node)] = node
+        if node.execution not in rows:
+            rows[node.execution] = make_row(node, canonical_json(node.config).decode(), read)
+        rows[node.execution].snapshots[_length(node)] = node
     return list(rows.values())
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
 from recalltrap.orderings import Ordering
-from recalltrap.parts import part_config
+from recalltrap.parts import shared_config
 from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, MogSettings, Sft
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class MogKind:
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, whatever the ordering."""
         assert isinstance(settings, MogSettings)
-        p_prime = Node("sft", seed, part_config(settings, Sft), version=VERSIONS["sft"])
+        p_prime = Node("sft", seed, shared_config(settings, Sft), version=VERSIONS["sft"])
         models = {"p_prime": p_prime, "p_second": _distill(p_prime, settings)}
         current = p_prime
         for step in ordering.stages:
@@ -127,12 +127,12 @@ def _components(node: Node) -> int:
 
 
 def _distill(teacher: Node, settings: MogSettings) -> Node:
-    config = part_config(settings, Distill)
+    config = shared_config(settings, Distill)
     return Node("distill", teacher.seed, config, (teacher,), VERSIONS["distill"])
 
 
 def _align(start: Node, reference: Node, settings: MogSettings) -> Node:
-    config = part_config(settings, ALIGNMENTS[settings.algorithm])
+    config = shared_config(settings, ALIGNMENTS[settings.algorithm])
     return Node(
         "align",
         start.seed,
