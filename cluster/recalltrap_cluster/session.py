@@ -56,9 +56,11 @@ def ray_session(address: str) -> Iterator[None]:
 def starting_slots(each: Mapping[str, float]) -> int:
     """How many trials could start now, where Ray is this machine alone; 0 where it isn't."""
     import ray
+    from ray.util.client import ray as client
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    if len(nodes) != 1 or nodes[0]["NodeManagerHostname"] != socket.gethostname():
+    here = [node for node in nodes if node["NodeManagerHostname"] == socket.gethostname()]
+    if client.is_connected() or here != nodes or len(here) > 1:
         return 0
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     return min(int(free.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())

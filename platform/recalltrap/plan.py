@@ -21,9 +21,9 @@ from recalltrap.study import Study
 
 FEW_PACKS = 24
 """Up to so many settings a trial each, so that Tune's results read naturally."""
-PACK_SECONDS = 3.0
+PACK_SECONDS = 6.0
 """A trial costs about 0.1 s and a worker's start some seconds: shorter settings share a trial."""
-EVALUATION_SECONDS = 0.005
+EVALUATION_SECONDS = 0.003
 """What evaluating a cell takes, about."""
 
 T = TypeVar("T")

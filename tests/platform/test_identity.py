@@ -138,7 +138,7 @@ class TestConfig:
             lambda: config.setdefault("other", 1),
             lambda: operator.setitem(config, "rate", 1.0),
             lambda: operator.delitem(config, "rate"),
-            lambda: config.__ior__({"rate": 1.0}),
+            lambda: config.__ior__({"rate": 1.0}),  # type: ignore[no-untyped-call]
             config.clear,
             config.popitem,
         ):

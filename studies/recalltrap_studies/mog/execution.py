@@ -143,14 +143,13 @@ class Block:
 
     def run(self, store: ArtifactStore) -> Iterator[Event]:
         """Advance to the end, storing each row's model at its lengths."""
+        began, seconds, at = time.perf_counter(), 0.0, 0
         tensors = Tensors(self.rows + [self.rows[0]] * (WIDTH - len(self.rows)), self.device)
         state, settings = tensors.state(), tensors.settings()
         step = step_function(self.shape, self.device, compiled=self.compiled)
         batch_of = self.batches(tensors, settings)
         monitor = self._noise(tensors.keys("monitor"), self.shape.batch, 1)
-        seconds, at = 0.0, 0
         for stop in self._stops():
-            began = time.perf_counter()
             with torch.no_grad():
                 for i in range(at, stop):
                     state = step(state, settings, batch_of(i))
@@ -168,6 +167,7 @@ class Block:
                 self.curve.values.append(means)
                 state = state._replace(record=torch.zeros_like(state.record))
             yield stop, self._metrics(means), failures
+            began = time.perf_counter()
 
     def _stops(self) -> list[int]:
         snapshots = {length for row in self.rows for length in row.snapshots}

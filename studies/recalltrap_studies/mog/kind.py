@@ -115,10 +115,10 @@ class MogKind:
         return json.dumps(shapes)
 
 
-ROW_SECONDS = 3e-6
-SAMPLE_SECONDS = 6e-9
-"""A row's iteration costs the first, and the second for each sample and component (measured on a
-core of an AMD EPYC with AVX-512, compiled)."""
+ROW_SECONDS = 6e-6
+SAMPLE_SECONDS = 1.3e-8
+"""A row's iteration costs the first, and the second for each sample and component (measured in
+`mog/phase` on a core of an AMD EPYC with AVX-512, compiled, the other core busy as well)."""
 
 
 def _components(node: Node) -> int:
