@@ -60,7 +60,8 @@ def starting_slots(each: Mapping[str, float]) -> int:
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     here = [node for node in nodes if node["NodeManagerHostname"] == socket.gethostname()]
-    if client.is_connected() or here != nodes or len(here) > 1:
+    joined = client.is_connected()  # type: ignore[no-untyped-call]
+    if joined or here != nodes or len(here) > 1:
         return 0
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     return min(int(free.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())

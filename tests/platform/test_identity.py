@@ -4,6 +4,7 @@ import json
 import math
 import operator
 import pickle
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -132,16 +133,17 @@ class TestConfig:
 
     def test_it_never_changes(self) -> None:
         config = Config(rate=0.1)
-        for change in (
+        changes: list[Callable[[], object]] = [
             lambda: config.update(rate=1.0),
             lambda: config.pop("rate"),
             lambda: config.setdefault("other", 1),
             lambda: operator.setitem(config, "rate", 1.0),
             lambda: operator.delitem(config, "rate"),
-            lambda: config.__ior__({"rate": 1.0}),  # type: ignore[no-untyped-call]
+            lambda: config.__ior__({"rate": 1.0}),
             config.clear,
             config.popitem,
-        ):
+        ]
+        for change in changes:
             with pytest.raises(TypeError, match="never changes"):
                 change()
         assert config == {"rate": 0.1}
