@@ -8,7 +8,7 @@ its output, so equal nodes are built once whoever asks for them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -175,37 +175,6 @@ class Cell:
     @cached_property
     def nodes(self) -> list[Node]:
         return ancestry(self.outputs)
-
-
-class Sharing:
-    """Makes cells share the nodes that they have in common, which are then hashed once.
-
-    Equal nodes are found by their configurations being one object (`recalltrap.parts`).
-    """
-
-    def __init__(self) -> None:
-        self._nodes: dict[tuple[Any, ...], Node] = {}
-
-    def cell(self, cell: Cell) -> Cell:
-        """The same cell, of shared nodes."""
-        models = {name: self._node(node) for name, node in cell.models.items()}
-        judges = {name: self._node(node) for name, node in cell.assessments.items()}
-        return replace(cell, models=models, assessments=judges)
-
-    def _node(self, node: Node) -> Node:
-        parents = tuple(self._node(parent) for parent in node.parents)
-        key = (
-            node.stage,
-            node.seed,
-            node.version,
-            node.length_field,
-            id(node.config),
-            *map(id, parents),
-        )
-        known = self._nodes.get(key)
-        if known is None:
-            known = self._nodes[key] = replace(node, parents=parents)
-        return known
 
 
 @dataclass(frozen=True)

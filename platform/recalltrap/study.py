@@ -20,9 +20,10 @@ from pydantic import (
 )
 
 from recalltrap.errors import InputError, nearest
-from recalltrap.kinds import Cell, Sharing, StudyKind
+from recalltrap.kinds import Cell, StudyKind
 from recalltrap.orderings import Ordering
 from recalltrap.registry import find_kind, kind_names
+from recalltrap.sharing import Sharing
 from recalltrap.source import Location, Source
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LENGTHS = {"iterations": (100, 200, 400)}
 
 
-class Nothing(BaseModel):
+class Nothing(BaseModel, frozen=True):
     """No settings."""
 
 

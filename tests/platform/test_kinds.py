@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel, Field
 from toy_kind import KIND, ToySettings
 
-from recalltrap.kinds import Cell, Node, Sharing, ancestry, record_bytes
+from recalltrap.kinds import Cell, Node, ancestry, record_bytes
 from recalltrap.orderings import STANDARD, Ordering
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.tables import COLUMNS, factor_fields
@@ -80,16 +80,6 @@ def test_a_node_is_as_it_was_after_its_journey_to_a_worker() -> None:
     arrived = pickle.loads(pickle.dumps(node))
     assert arrived == node
     assert (arrived.id, arrived.family, arrived.execution, arrived.hashed) == names
-
-
-def test_cells_share_the_nodes_that_they_have_in_common() -> None:
-    sharing = Sharing()
-    plain = [cell(name, seed, "mog") for name in ("K-A", "A-K") for seed in (0, 1)]
-    shared = [sharing.cell(one) for one in plain]
-    assert [one.id for one in shared] == [one.id for one in plain]
-    nodes = [node for one in shared for node in one.nodes]
-    assert len({id(node) for node in nodes}) == len({node.id for node in nodes}) < len(nodes)
-    assert {node.id for node in nodes} == {node.id for one in plain for node in one.nodes}
 
 
 # Every kind

@@ -1,0 +1,39 @@
+"""Equal nodes as one object, however many cells are made of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from recalltrap.kinds import Cell, Node
+
+
+class Sharing:
+    """Makes cells share the nodes that they have in common, which are then hashed once.
+
+    Equal nodes are found by their configurations being one object (`recalltrap.parts`).
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[Any, ...], Node] = {}
+
+    def cell(self, cell: Cell) -> Cell:
+        """The same cell, of shared nodes."""
+        models = {name: self._node(node) for name, node in cell.models.items()}
+        judges = {name: self._node(node) for name, node in cell.assessments.items()}
+        return replace(cell, models=models, assessments=judges)
+
+    def _node(self, node: Node) -> Node:
+        parents = tuple(self._node(parent) for parent in node.parents)
+        key = (
+            node.stage,
+            node.seed,
+            node.version,
+            node.length_field,
+            id(node.config),
+            *map(id, parents),
+        )
+        known = self._nodes.get(key)
+        if known is None:
+            known = self._nodes[key] = replace(node, parents=parents)
+        return known
