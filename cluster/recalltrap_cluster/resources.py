@@ -44,10 +44,7 @@ def plan_resources(
     each = {"CPU": float(wanted.cpus_per_trial)}
     if wanted.gpus_per_trial:
         each["GPU"] = float(wanted.gpus_per_trial)
-    slots = sum(
-        min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())
-        for node in nodes
-    )
+    slots = sum(places(node, each) for node in nodes)
     if slots == 0:
         raise InputError(_shortfall(nodes, each, "worker" if grouped else "trial"))
     if not grouped:
@@ -68,6 +65,11 @@ def plan_resources(
         )
     groups = max(1, min(slots // wanted.workers, trials))
     return ResourcePlan(GROUP_TRIAL, groups, wanted.workers)
+
+
+def places(node: Mapping[str, float], each: Mapping[str, float]) -> int:
+    """How many processes that ask for `each` fit into a node's resources at once."""
+    return min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())
 
 
 def _listed(amounts: Mapping[str, float]) -> str:

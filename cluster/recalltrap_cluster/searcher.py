@@ -37,16 +37,17 @@ class PackSearcher(Searcher):
         """The next pack's configuration, None while none is ready, FINISHED at the end."""
         if not self.waiting:
             return Searcher.FINISHED
-        unready = sum(not pack.needs <= self.ended for pack in self.trials.values())
-        ready = (pack for pack in self.waiting.values() if pack.needs <= self.ended)
-        pack = next(ready, None)
-        if pack is None and unready < self.early:
-            pack = next(iter(self.waiting.values()))
+        pack = next(filter(self._is_ready, self.waiting.values()), None)
         if pack is None:
-            return None
+            if sum(not self._is_ready(started) for started in self.trials.values()) >= self.early:
+                return None
+            pack = next(iter(self.waiting.values()))
         del self.waiting[pack.id]
         self.trials[trial_id] = pack
         return trial_config(pack)
+
+    def _is_ready(self, pack: Pack) -> bool:
+        return pack.needs <= self.ended
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

@@ -12,6 +12,7 @@ from typing import Any
 
 from recalltrap.errors import InputError
 from recalltrap_cluster.address import reach
+from recalltrap_cluster.resources import places
 
 
 @contextlib.contextmanager
@@ -63,8 +64,7 @@ def starting_slots(each: Mapping[str, float]) -> int:
     joined = client.is_connected()  # type: ignore[no-untyped-call]
     if joined or here != nodes or len(here) > 1:
         return 0
-    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
-    return min(int(free.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())
+    return places(ray.available_resources(), each)  # type: ignore[no-untyped-call]
 
 
 def node_resources() -> list[dict[str, float]]:

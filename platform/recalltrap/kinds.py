@@ -65,7 +65,7 @@ class Node:
 
     @cached_property
     def hashed(self) -> bytes:
-        """What is hashed; kept in the artifact's record."""
+        """What is hashed; kept as text in the artifact's record."""
         return canonical_json(self.identity)
 
     @cached_property
@@ -136,7 +136,7 @@ class Cell:
         names = ("p_prime", "p_second")
         return [found[n] for found in (self.models, self.assessments) for n in names if n in found]
 
-    @property
+    @cached_property
     def factors(self) -> Config:
         """Every setting of the cell, by name: the typed columns of the tables."""
         return shared_config(self.settings, type(self.settings))
@@ -278,8 +278,3 @@ class StudyKind(Protocol):
     def pack_shape(self, cell: Cell) -> str:
         """Cells with equal shapes may share a pack."""
         ...
-
-
-def record_bytes(node: Node) -> str:
-    """The hashed bytes of a node's identity, as text, for its record."""
-    return node.hashed.decode()

@@ -19,21 +19,17 @@ class Sharing:
 
     def cell(self, cell: Cell) -> Cell:
         """The same cell, of shared nodes."""
-        models = {name: self._node(node) for name, node in cell.models.items()}
-        judges = {name: self._node(node) for name, node in cell.assessments.items()}
+        met: dict[int, Node] = {}  # a node is the parent of several
+        models = {name: self._node(node, met) for name, node in cell.models.items()}
+        judges = {name: self._node(node, met) for name, node in cell.assessments.items()}
         return replace(cell, models=models, assessments=judges)
 
-    def _node(self, node: Node) -> Node:
-        parents = tuple(self._node(parent) for parent in node.parents)
-        key = (
-            node.stage,
-            node.seed,
-            node.version,
-            node.length_field,
-            id(node.config),
-            *map(id, parents),
-        )
-        known = self._nodes.get(key)
-        if known is None:
-            known = self._nodes[key] = replace(node, parents=parents)
-        return known
+    def _node(self, node: Node, met: dict[int, Node]) -> Node:
+        if id(node) not in met:
+            parents = tuple(self._node(parent, met) for parent in node.parents)
+            facts = (node.stage, node.seed, node.version, node.length_field)
+            key = (*facts, id(node.config), *map(id, parents))
+            if key not in self._nodes:
+                self._nodes[key] = replace(node, parents=parents)
+            met[id(node)] = self._nodes[key]
+        return met[id(node)]

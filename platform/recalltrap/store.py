@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from recalltrap.errors import InputError
-from recalltrap.kinds import Node, record_bytes
+from recalltrap.kinds import Node
 from recalltrap.provenance import current_provenance
 from recalltrap.storage import Storage
 
@@ -82,7 +82,7 @@ class ArtifactStore:
         record = {
             "artifact_id": node.id,
             "stage": node.stage,
-            "hashed": record_bytes(node),
+            "hashed": node.hashed.decode(),
             "parents": [parent.id for parent in node.parents],
             "files": dict(files),
             "cost": asdict(cost),
@@ -102,7 +102,7 @@ class ArtifactStore:
         path = f"{self.folder(node)}/{RECORD}"
         try:
             record = json.loads(self.storage.read(path))
-            if record["hashed"] != record_bytes(node) or not isinstance(record["files"], dict):
+            if record["hashed"] != node.hashed.decode() or not isinstance(record["files"], dict):
                 raise ValueError("it describes another artifact")
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(node, f"{RECORD} can't be used ({error})") from None

@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel, Field
 from toy_kind import KIND, ToySettings
 
-from recalltrap.kinds import Cell, Node, ancestry, record_bytes
+from recalltrap.kinds import Cell, Node, ancestry
 from recalltrap.orderings import STANDARD, Ordering
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.tables import COLUMNS, factor_fields
@@ -68,7 +68,7 @@ def test_ancestry_has_parents_first_and_everything_once() -> None:
 
 
 def test_the_record_of_a_node_is_its_hashed_bytes() -> None:
-    assert record_bytes(NODE) == (
+    assert NODE.hashed.decode() == (
         '{"config":{"iterations":10,"kl_weight":1.0},"parents":[],"seed":1,"stage":"align",'
         '"version":1}'
     )

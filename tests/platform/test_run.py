@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import yaml
-from toy_kind import ToySettings
+from toy_kind import ToyKind, ToySettings
 
 import recalltrap as rt
-from recalltrap.kinds import Node
+from recalltrap.kinds import Node, Progress
 from recalltrap.results import Results
+from recalltrap.store import ArtifactStore
 from recalltrap.tables import COLUMNS, factor_fields, table_schema
 
 StudyFile = Callable[..., str]
@@ -77,6 +78,27 @@ def test_costs_name_every_execution_once(study_file: StudyFile, storage: str) ->
         assert row["origin"] == "built"
     evaluated = results.sql("select artifact_id from costs where stage = 'evaluate'")
     assert sorted(evaluated["artifact_id"].to_pylist()) == sorted(cells(results))
+
+
+def test_a_kind_prepares_before_it_builds_and_only_then(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    build = ToyKind.build
+
+    def watched(kind: ToyKind, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
+        calls.append("build")
+        return build(kind, nodes, store)
+
+    monkeypatch.setattr(ToyKind, "prepare", lambda self: calls.append("prepare"))
+    monkeypatch.setattr(ToyKind, "build", watched)
+    study = study_file(orderings=["K"], seeds=1)
+    rt.run(study, storage=storage, local=True)
+    assert calls[:2] == ["prepare", "build"]
+    assert calls.count("prepare") == calls.count("build")
+    calls.clear()
+    rt.run(study, storage=storage, local=True)
+    assert calls == []
 
 
 def test_artifacts_of_another_study_are_taken_from_the_store(

@@ -1,0 +1,36 @@
+"""Where packs may be handed out early: Ray is this machine alone, and has room now."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import ray
+
+from recalltrap_cluster.session import starting_slots
+
+HERE = {"NodeManagerHostname": socket.gethostname()}
+ELSEWHERE = {"NodeManagerHostname": "another.example"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "free", "slots"),
+    [
+        ([HERE], {"CPU": 4.0}, 2),
+        ([HERE], {"CPU": 4.0, "GPU": 1.0, "memory": 1e9}, 2),
+        ([HERE], {"CPU": 1.0}, 0),
+        ([HERE], {}, 0),
+        ([ELSEWHERE], {"CPU": 4.0}, 0),
+        ([HERE, ELSEWHERE], {"CPU": 8.0}, 0),
+        ([HERE, HERE], {"CPU": 8.0}, 0),
+    ],
+)
+def test_places_to_start_in_are_counted_on_this_machine_alone(
+    nodes: list[dict[str, str]],
+    free: dict[str, float],
+    slots: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "available_resources", lambda: free)
+    assert starting_slots({"CPU": 2.0}) == slots
