@@ -68,8 +68,7 @@ def run(
     elif overrides:
         raise TypeError("overrides and seeds apply to a study's name or path, not to a Study")
     root = Storage(storage_location(storage))
-    if root.check_usable():
-        _refuse_damage(root, run_folder(study.name))
+    root.check_usable()
     plan = plan_study(study, root)
     for node in plan.cached:
         ArtifactStore(root).verify(node)
@@ -91,7 +90,12 @@ def _execute(executor: Executor, plan: Plan, context: RunContext, display: Displ
 
 
 def plan_study(study: Study, storage: Storage) -> Plan:
-    """The plan of a study against what the storage holds; nothing is written."""
+    """The plan of a study against what the storage holds; nothing is written.
+
+    Raises:
+        InputError: a part of the run's tables is damaged: that is for the user to move, never to
+            be overwritten.
+    """
     folder = run_folder(study.name)
     done: list[str] = []
     if storage.exists(f"{folder}/study.yaml"):
@@ -101,12 +105,6 @@ def plan_study(study: Study, storage: Storage) -> Plan:
     plan = make_plan(study, kind, ArtifactStore(storage), done)
     kind.check(plan.todo)
     return plan
-
-
-def _refuse_damage(storage: Storage, folder: str) -> None:
-    """Read every part's footer: damaged results are for the user to move, never to overwrite."""
-    if storage.exists(f"{folder}/study.yaml"):
-        Results(storage, folder).sql("select 1")
 
 
 def make_context(plan: Plan, storage: Storage) -> RunContext:

@@ -198,6 +198,7 @@ def test_the_decomposition_uses_the_same_supremum(invent: Invent) -> None:
     assert (table["reliability"] == "").all()
 
 
+@pytest.mark.slow
 def test_every_query_gives_the_numbers_shown(invent: Invent) -> None:
     run = invent()
     content = json.loads(Path(write_report(run, form="json")).read_text())

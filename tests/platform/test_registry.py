@@ -7,7 +7,12 @@ import pytest
 
 from recalltrap.errors import InputError
 from recalltrap.library import load_study
-from recalltrap.registry import find_kind, kind_names, room
+from recalltrap.registry import find_kind, kind_names, registered, room
+
+
+def forget_packages() -> None:
+    registered.cache_clear()
+    find_kind.cache_clear()
 
 
 @pytest.fixture
@@ -18,9 +23,9 @@ def broken_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[recalltrap.studies]\nbroken = no_such_module:KIND\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    find_kind.cache_clear()
+    forget_packages()
     yield "broken"
-    find_kind.cache_clear()
+    forget_packages()
 
 
 def test_a_package_of_somebody_else_brings_a_kind() -> None:
