@@ -51,7 +51,7 @@ FORMATS: Mapping[str, tuple[str, Callable[[Document], str]]] = {
 LONGEST_NAME = 80
 
 
-def write_report(*runs: QueryableRun, form: str = "html") -> str:
+def write_report(*runs: QueryableRun, form: str = "html", summary: Summary | None = None) -> str:
     """Write the report of one run, or of several together; returns the path of its page.
 
     One run's report goes to `<run>/report/`, that of several to `<storage>/reports/<names>/` in
@@ -60,6 +60,7 @@ def write_report(*runs: QueryableRun, form: str = "html") -> str:
     Args:
         runs: The runs, each once. One that can't be read is named in a report of several.
         form: `html`, `markdown` or `json`: the same content.
+        summary: What `summarize` found in the one run, where that is known already.
 
     Raises:
         InputError: no run can be read, one is named twice, or the format is unknown.
@@ -69,7 +70,7 @@ def write_report(*runs: QueryableRun, form: str = "html") -> str:
     read, refused = _read(runs)
     if len(read) == 1 and not refused:
         folder = f"{read[0].run}/report"
-        document = single(read[0])
+        document = single(read[0], summary)
     else:
         folder = f"reports/{folder_name([run.study.name for run in read])}"
         document = combined(read, refused)
@@ -112,9 +113,9 @@ def folder_name(names: Sequence[str]) -> str:
     return f"{slugs[0][:40]}+{len(slugs) - 1}-more-{digest}"
 
 
-def single(run: ReadRun) -> Document:
+def single(run: ReadRun, summary: Summary | None = None) -> Document:
     """The report of one run."""
-    summary = _judged(run)
+    summary = _judged(run, summary)
     study = run.study
     claims, _ = claims_section([run])
     sections = [
@@ -148,9 +149,9 @@ def _language(run: ReadRun, summary: Summary) -> list[Section]:
     return [section] if section is not None else []
 
 
-def _judged(run: ReadRun) -> Summary:
+def _judged(run: ReadRun, known: Summary | None = None) -> Summary:
     """The run's summary; where its tables can't be used, that is the reason for no verdict."""
-    summary = summarize(run)
+    summary = known or summarize(run)
     lost = [name for name in ("planned", "cells", "metrics") if name in run.problems]
     if not lost:
         return summary

@@ -159,5 +159,5 @@ def conclude(results: Results) -> int:
     click.echo(f"\n{summary.sentence}")
     for note in summary.notes:
         click.echo(f"note: {note}")
-    click.echo(f"report: {room('report')(results)}")
+    click.echo(f"report: {room('report')(results, summary=summary)}")
     return 1 if summary.succeeded < summary.planned else 0

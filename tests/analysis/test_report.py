@@ -19,6 +19,7 @@ from recalltrap_analysis import writers
 from recalltrap_analysis.document import Document
 from recalltrap_analysis.reading import ReadRun
 from recalltrap_analysis.report import folder_name, single, write_report
+from recalltrap_analysis.summary import summarize
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun
@@ -211,6 +212,16 @@ def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     assert set(table["rows"][0]["severity"]) == {"value", "low", "high", "method"}
     assert table["rows"][0]["severity"]["method"] == "Student's t"
     assert table["rows"][0]["trap_rate"]["method"] == "Wilson"
+
+
+@pytest.mark.slow
+def test_a_summary_that_is_known_changes_nothing(make_run: MakeRun) -> None:
+    run = make_run(grid={}, seeds=3)
+    path = Path(write_report(run))
+    page = path.read_bytes()
+    path.unlink()
+    write_report(run, summary=summarize(run))
+    assert path.read_bytes() == page
 
 
 @pytest.mark.slow
