@@ -1,12 +1,13 @@
 """Wall time, peak memory and overhead of named studies, each in a process of its own.
 
-    python tests/benchmarks/named_studies.py [STUDY ...] [--seeds N] [--storage DIR]
+    python tests/benchmarks/named_studies.py [STUDY ...] [--seeds N] [--storage DIR] [--local]
 
 `wall` is what `recalltrap run` takes, from the interpreter's start to its end; `report` is the part
 of it after the run: severity table and report. Overhead is the share of `cores x (wall - report)`
 that is neither a stage nor an evaluation: Ray's start and stop, imports, Tune, tables, waiting for
 shared stages. With `--storage` all studies use that one, as a user's would, and later ones find
-stages that earlier ones built; otherwise each starts empty. Peak memory is the largest sum over the
+stages that earlier ones built; otherwise each starts empty. `--local` runs everything in one
+process on one core, without Ray. Peak memory is the largest sum over the
 process tree of proportional set sizes (Linux).
 """
 
@@ -43,8 +44,8 @@ RUN = """
 import sys, time
 import recalltrap as rt
 from recalltrap.commands import conclude
-seeds = int(sys.argv[3]) or None
-results = rt.run(sys.argv[1], storage=sys.argv[2], seeds=seeds)
+seeds, local = int(sys.argv[3]) or None, bool(int(sys.argv[4]))
+results = rt.run(sys.argv[1], storage=sys.argv[2], seeds=seeds, local=local)
 began = time.perf_counter()
 status = conclude(results)
 print(time.perf_counter() - began)
@@ -63,9 +64,9 @@ class Measured:
     status: int
 
 
-def measure(study: str, storage: Path, seeds: int) -> Measured:
+def measure(study: str, storage: Path, seeds: int, *, local: bool) -> Measured:
     """Run one study in a process of its own and watch it."""
-    command = [sys.executable, "-c", RUN, study, str(storage), str(seeds)]
+    command = [sys.executable, "-c", RUN, study, str(storage), str(seeds), str(int(local))]
     peak = 0
     started = time.perf_counter()
     with subprocess.Popen(
@@ -96,8 +97,9 @@ def main() -> None:
     parser.add_argument("studies", nargs="*", default=mixtures)
     parser.add_argument("--storage", type=Path)
     parser.add_argument("--seeds", type=int, default=0, help="instead of the studies' own")
+    parser.add_argument("--local", action="store_true", help="one process, without Ray")
     arguments = parser.parse_args()
-    cores = os.cpu_count() or 1
+    cores = 1 if arguments.local else os.cpu_count() or 1
     print(f"{cores} cores\n")
     print("| study | cells | wall, s | of it report, s | stages and evaluations, core s "
           "| overhead | peak, MB |")  # fmt: skip
@@ -106,7 +108,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for study in arguments.studies:
             storage = arguments.storage or Path(folder) / study.replace("/", "-")
-            run = measure(study, storage, arguments.seeds)
+            run = measure(study, storage, arguments.seeds, local=arguments.local)
             total += run.wall
             results = rt.open_run(study, str(storage))
             query = "select coalesce(sum(wall_seconds), 0) as s from costs where origin = 'built'"
