@@ -117,7 +117,7 @@ def main() -> None:
             share = 1 - busy / (cores * (run.wall - run.report))
             failed = "" if run.status == 0 else f" (exit {run.status})"
             print(f"| {study}{failed} | {cells} | {run.wall:.1f} | {run.report:.1f} | {busy:.1f} "
-                  f"| {share:.0%} | {run.peak / 1e6:.0f} |", flush=True)  # fmt: skip
+                  f"| {share:.1%} | {run.peak / 1e6:.0f} |", flush=True)  # fmt: skip
     print(f"\nall together {total:.0f} s")
 
 
