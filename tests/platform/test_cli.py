@@ -21,6 +21,7 @@ from toy_trouble import plant
 import recalltrap.commands
 from recalltrap.cli import main
 from recalltrap.library import named_studies
+from recalltrap.results import Results
 from recalltrap.run import run
 
 StudyFile = Callable[..., str]
@@ -51,11 +52,12 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _room(name: str) -> Any:
     from recalltrap.registry import room
 
-    return (
-        (lambda results, form="html": f"{results.folder}/report.{form}")
-        if name == "report"
-        else room(name)
-    )
+    return _report if name == "report" else room(name)
+
+
+def _report(results: Results, form: str = "html", summary: object = None) -> str:
+    assert getattr(summary, "study", results.study.name) == results.study.name
+    return f"{results.folder}/report.{form}"
 
 
 @pytest.fixture(scope="module")
