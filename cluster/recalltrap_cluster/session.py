@@ -60,9 +60,8 @@ def starting_slots(each: Mapping[str, float]) -> int:
     from ray.util.client import ray as client
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    here = [node for node in nodes if node["NodeManagerHostname"] == socket.gethostname()]
-    joined = client.is_connected()  # type: ignore[no-untyped-call]
-    if joined or here != nodes or len(here) > 1:
+    alone = len(nodes) == 1 and nodes[0]["NodeManagerHostname"] == socket.gethostname()
+    if not alone or client.is_connected():  # type: ignore[no-untyped-call]
         return 0
     return places(ray.available_resources(), each)  # type: ignore[no-untyped-call]
 

@@ -63,10 +63,14 @@ def read_page(run: FakeRun) -> tuple[str, Page]:
 
 def parse(path: Path) -> tuple[str, Page]:
     text = path.read_text()
+    return text, parsed(text)
+
+
+def parsed(text: str) -> Page:
     page = Page()
     page.feed(text)
     assert page.open == []
-    return text, page
+    return page
 
 
 STEMS = {
@@ -172,8 +176,7 @@ def attacked_document(make_shared_run: MakeRun) -> Document:
 
 def test_no_name_becomes_a_tag(attacked_document: Document) -> None:
     text = writers.html(attacked_document)
-    page = Page()
-    page.feed(text)
+    page = parsed(text)
     assert "blink" not in page.tags
     assert OWN in "".join(page.words)
     assert page.tags.count("script") == 1
@@ -292,9 +295,7 @@ def test_report_of_a_run_that_lacks_something(make_run: MakeRun, case: str) -> N
         run.tables = {name: table.slice(0, 0) for name, table in run.tables.items()}
         run.tables["planned"] = pa.table({"cell_id": pa.array([], pa.string())})
     document = single(ReadRun(run))
-    page = Page()
-    page.feed(writers.html(document))
-    assert page.open == []
+    page = parsed(writers.html(document))
     words = " ".join(page.words)
     assert "nan" not in re.findall(r"\b\w+\b", words.lower())
     expected = {
