@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -36,6 +37,21 @@ def _seed_list(value: Any) -> Any:
             raise ValueError(f"a study needs at least one seed, not {value}")
         return tuple(range(value))
     return value
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    seen: list[Any] = []
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{value!r} stands there twice: remove one")
+        seen.append(value)
+    return values
+
+
+def _axis_values(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("the axis has no values: give some, or remove it")
+    return _distinct(values)
 
 
 class Resources(BaseModel):
@@ -84,9 +100,11 @@ class Study(BaseModel):
     question: str = Field(min_length=1, description="shown at the top of the report")
     orderings: tuple[Ordering, ...] = Field(min_length=1)
     seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, strict=True)], ...], BeforeValidator(_seed_list)
+        tuple[Annotated[int, Field(ge=0, strict=True)], ...],
+        BeforeValidator(_seed_list),
+        AfterValidator(_distinct),
     ] = Field(min_length=1, description="a number n for 0..n-1, or a list")
-    grid: dict[str, tuple[Any, ...]] = Field(
+    grid: dict[str, Annotated[tuple[Any, ...], AfterValidator(_axis_values)]] = Field(
         default_factory=dict, description="axis → values; every axis is a field of the settings"
     )
     settings: dict[str, Any] = Field(
@@ -120,16 +138,17 @@ class Study(BaseModel):
                 raise ValueError(f"unknown claim {claim!r}; the ledger has C1 to {CLAIMS[-1]}")
         return value
 
+    @field_validator("orderings")
+    @classmethod
+    def _names_differ(cls, value: tuple[Ordering, ...]) -> tuple[Ordering, ...]:
+        _distinct(tuple(ordering.name for ordering in value))
+        return value
+
     @model_validator(mode="after")
-    def _nothing_twice(self) -> Study:
-        _refuse_repeats("seeds", self.seeds)
-        _refuse_repeats("orderings", [ordering.name for ordering in self.orderings])
-        for axis, values in self.grid.items():
-            if not values:
-                raise ValueError(f"the axis {axis!r} has no values: give some, or remove it")
+    def _no_axis_is_a_setting_too(self) -> Study:
+        for axis in self.grid:
             if axis in self.settings:
                 raise ValueError(f"{axis!r} stands both in grid and in settings: keep one")
-            _refuse_repeats(f"the axis {axis!r}", values)
         return self
 
     @property
@@ -179,14 +198,6 @@ class Study(BaseModel):
                         )
                     cells[cell.id] = cell
         return tuple(cells.values())
-
-
-def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
-    seen: list[Any] = []
-    for value in values:
-        if value in seen:
-            raise ValueError(f"{what}: {value!r} stands there twice")
-        seen.append(value)
 
 
 def parse_study(content: Mapping[str, Any], source: Source) -> Study:
