@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from recalltrap.errors import FailureClass
 from recalltrap.identity import Config, canonical_json, digest, fingerprint
 from recalltrap.orderings import Ordering
-from recalltrap.parts import shared_config
+from recalltrap.parts import all_settings
 
 if TYPE_CHECKING:
     from recalltrap.store import ArtifactStore
@@ -139,7 +139,7 @@ class Cell:
     @cached_property
     def factors(self) -> Config:
         """Every setting of the cell, by name: the typed columns of the tables."""
-        return shared_config(self.settings, type(self.settings))
+        return all_settings(self.settings)
 
     @property
     def identity(self) -> dict[str, Any]:
