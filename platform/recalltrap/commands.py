@@ -62,6 +62,7 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
         ("cells", len(plan.cells)),
         ("cells done before", len(plan.done)),
         ("cells to do", len(plan.todo)),
+        *_anew_rows(plan),
         ("trials", len(plan.packs)),
         *((f"stages to build: {stage}", count) for stage, count in stages.items()),
         ("stages from the store", len(plan.cached)),
@@ -72,6 +73,16 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
         ("can be scheduled here", room("schedulable")(asks, len(plan.packs), kind.grouped)),
     ]
     return [{"what": what, "value": value} for what, value in rows]
+
+
+def _anew_rows(plan: Plan) -> list[tuple[str, Any]]:
+    if not plan.anew:
+        return []
+    why = (
+        "an earlier version has rows of them, and it evaluated cells otherwise or counted settings "
+        "that nothing reads; artifacts that stand are used"
+    )
+    return [("of which evaluated anew", f"{len(plan.anew)}: {why}")]
 
 
 def _time_rows(seconds: float, flops: float, wanted: Resources) -> list[tuple[str, Any]]:

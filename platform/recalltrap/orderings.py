@@ -59,3 +59,11 @@ STANDARD: dict[str, tuple[Step, ...]] = {
     "K-A@p'": ("distill", "align@p'"),
     "K-A-K": ("distill", "align", "distill"),
 }
+
+NOTHING_ALIGNS = "no ordering of the study aligns: nothing"
+"""Why a setting of alignments isn't read; goes on with "reads" and the setting."""
+
+
+def aligns(ordering: Ordering) -> bool:
+    """Whether the ordering has an alignment."""
+    return any(step != "distill" for step in ordering.stages)

@@ -66,6 +66,8 @@ class Plan:
     packs: tuple[Pack, ...]
     cached: tuple[Node, ...]
     """Artifacts in the store that the missing cells use as they are."""
+    anew: frozenset[str] = frozenset()
+    """Missing cells that have rows under the name that an earlier version gave them."""
 
     @property
     def todo(self) -> list[Cell]:

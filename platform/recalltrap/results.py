@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -74,11 +75,15 @@ class Results:
         """The study as it was last run."""
         path = f"{self.run}/study.yaml"
         try:
-            return Study.model_validate(yaml.safe_load(self.storage.read(path)))
+            study = Study.model_validate(yaml.safe_load(self.storage.read(path)))
         except FileNotFoundError:
             raise InputError(f"{self.folder} holds no study.yaml: it is not a run") from None
         except (ValueError, yaml.YAMLError) as error:
             raise InputError(f"{self.storage.display(path)} is damaged: {error}") from None
+        # A setting that an earlier version had decides nothing any more.
+        fields = find_kind(study.kind).settings.model_fields
+        settings = {name: value for name, value in study.settings.items() if name in fields}
+        return study.model_copy(update={"settings": settings})
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -86,8 +91,24 @@ class Results:
         return self.study.axes
 
     def planned(self) -> list[Cell]:
-        """The cells of the study as it was last run, with their graphs of stages."""
-        return self.study.cells()
+        """The cells of the study as it was last run, with their graphs of stages.
+
+        Where an earlier version ran it, they have the ids that its tables know them by.
+        """
+        cells = self.study.cells_as_written()
+        columns = ", ".join(f'"{name}"' for name in ("cell_id", "ordering", "seed", *self.axes))
+        stored = self.sql(f"select {columns} from planned").to_pylist()
+        if {cell.id for cell in cells} == {row["cell_id"] for row in stored}:
+            return cells
+
+        def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
+            return json.dumps([ordering, seed, [values[axis] for axis in self.axes]])
+
+        ids = {place(row["ordering"], row["seed"], row): row["cell_id"] for row in stored}
+        return [
+            replace(cell, stored_id=ids.get(place(cell.ordering.name, cell.seed, cell.factors)))
+            for cell in cells
+        ]
 
     def ground_truth(self) -> dict[str, npt.NDArray[np.float64]] | None:
         """p* as arrays, for kinds that can draw it, at the study's first grid point."""

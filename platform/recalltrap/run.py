@@ -7,8 +7,9 @@ import os
 import shlex
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from recalltrap.context import RunContext
 from recalltrap.defaults import storage_location
 from recalltrap.display import Display, Silent
+from recalltrap.errors import InputError
 from recalltrap.execution import PackRun, record_failure, stage_costs
 from recalltrap.failures import classify
 from recalltrap.identity import fingerprint
@@ -28,7 +30,7 @@ from recalltrap.registry import find_kind, room
 from recalltrap.results import Results, run_folder
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
-from recalltrap.study import Study
+from recalltrap.study import Study, unread_setting
 from recalltrap.tables import conform, factor_columns, factor_fields, table_schema, write_part
 
 Executor = Callable[[Plan, RunContext, Display], None]
@@ -67,6 +69,8 @@ def run(
         study = load_study(study, overrides)
     elif overrides:
         raise TypeError("overrides and seeds apply to a study's name or path, not to a Study")
+    elif unread := unread_setting(study):
+        raise InputError("study {}: {}.{}: {}. Remove it".format(study.name, *unread))
     root = Storage(storage_location(storage))
     root.check_usable()
     plan = plan_study(study, root)
@@ -98,13 +102,32 @@ def plan_study(study: Study, storage: Storage) -> Plan:
     """
     folder = run_folder(study.name)
     done: list[str] = []
-    if storage.exists(f"{folder}/study.yaml"):
+    results = Results(storage, folder)
+    stored = storage.exists(f"{folder}/study.yaml")
+    if stored:
         query = "select cell_id from cells_parts where status = 'succeeded'"
-        done = Results(storage, folder).sql(query)["cell_id"].to_pylist()
+        done = results.sql(query)["cell_id"].to_pylist()
     kind = find_kind(study.kind)
     plan = make_plan(study, kind, ArtifactStore(storage), done)
     kind.check(plan.todo)
+    if stored and plan.todo and set(done) - plan.done:
+        plan = replace(plan, anew=_known_otherwise(plan.todo, results))
     return plan
+
+
+def _known_otherwise(cells: Sequence[Cell], results: Results) -> frozenset[str]:
+    """Cells whose rows stand under another id: an earlier version's, that decided it otherwise."""
+    names = [field.name for field in factor_fields(type(cells[0].settings))]
+    columns = ", ".join(f'"{name}"' for name in ("ordering", "seed", *names))
+    rows = results.sql(f"select {columns} from cells_parts where status = 'succeeded'").to_pylist()
+
+    def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
+        return json.dumps([ordering, seed, [values[name] for name in names]])
+
+    known = {place(row["ordering"], row["seed"], row) for row in rows}
+    return frozenset(
+        cell.id for cell in cells if place(cell.ordering.name, cell.seed, cell.factors) in known
+    )
 
 
 def make_context(plan: Plan, storage: Storage) -> RunContext:

@@ -173,6 +173,14 @@ class Study(BaseModel):
         Raises:
             InputError: two cells that are the same (two spellings of one value, say).
         """
+        known: dict[str, Cell] = {}
+        for cell in self._cells:
+            if (other := known.setdefault(cell.id, cell)) is not cell:
+                raise InputError(f"study {self.name}: {_alike(cell, other, self.axes)}")
+        return list(self._cells)
+
+    def cells_as_written(self) -> list[Cell]:
+        """Every cell, also where an earlier version took two for different that are the same."""
         return list(self._cells)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -184,20 +192,28 @@ class Study(BaseModel):
     @cached_property
     def _cells(self) -> tuple[Cell, ...]:
         kind = find_kind(self.kind)
-        cells: dict[str, Cell] = {}
+        cells: list[Cell] = []
         sharing = Sharing()
         for point in self.points():
             settings = kind.settings.model_validate({**self.settings, **point})
             for ordering in self.orderings:
-                for seed in self.seeds:
-                    cell = sharing.cell(kind.cell(ordering, settings, seed))
-                    if cell.id in cells:
-                        raise InputError(
-                            f"study {self.name}: the cell {ordering.name}, seed {seed}, {point} "
-                            "stands in the grid twice: remove one of the equal values"
-                        )
-                    cells[cell.id] = cell
-        return tuple(cells.values())
+                cells += [sharing.cell(kind.cell(ordering, settings, n)) for n in self.seeds]
+        return tuple(cells)
+
+
+def _alike(cell: Cell, other: Cell, axes: Sequence[str]) -> str:
+    """Why two cells are one, and the way out."""
+    reads = find_kind(cell.kind).reads(cell.settings)
+    differing = [axis for axis in axes if cell.factors[axis] != other.factors[axis]]
+    what = f"{cell.ordering.name}, seed {cell.seed}"
+    if why := next((reads.unread[axis] for axis in differing if axis in reads.unread), None):
+        point = {axis: cell.factors[axis] for axis in axes}
+        return (
+            f"{why}, so that {what} would run several times at {point}: keep one value of "
+            f"{differing[0]}, or give the orderings and algorithms that read it a study of their own"
+        )
+    point = {axis: cell.factors[axis] for axis in axes}
+    return f"the cell {what}, {point} stands in the grid twice: remove one of the equal values"
 
 
 def parse_study(content: Mapping[str, Any], source: Source) -> Study:
@@ -239,11 +255,31 @@ def check_study(content: Mapping[str, Any], source: Source) -> Study:
         except ValidationError as error:
             where = f"at the grid point {point}" if point else ""
             raise source.refuse(error, kind.settings, ("settings",), where) from None
+    if unread := unread_setting(study):
+        section, name, why = unread
+        raise InputError(f"{source.where((section, name))}: {section}.{name}: {why}. Remove it")
     try:
         study.cells()
     except InputError as error:
         raise InputError(f"{source.where(('grid',))}: {error}") from None
     return study
+
+
+def unread_setting(study: Study) -> tuple[str, str, str] | None:
+    """The first setting or axis that decides nothing in any cell: section, name and reason."""
+    kind = find_kind(study.kind)
+    where = dict.fromkeys(study.grid, "grid") | dict.fromkeys(study.settings, "settings")
+    reasons: dict[str, str] = {}
+    for point in study.points():
+        settings = kind.settings.model_validate({**study.settings, **point})
+        reads = kind.reads(settings, study.orderings)
+        for name in reads.fields & where.keys():
+            del where[name]
+        if not where:
+            return None
+        reasons |= {name: reads.unread[name] for name in where if name not in reasons}
+    name = next(iter(where))
+    return where[name], name, reasons[name]
 
 
 def _check_names(study: Study, kind: StudyKind, source: Source) -> None:

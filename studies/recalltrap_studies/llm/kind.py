@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
-from recalltrap.orderings import Ordering
-from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
+from recalltrap.parts import Part, Reads
+from recalltrap_studies.llm.architectures import is_size
+from recalltrap_studies.llm.settings import (
+    ALIGNMENTS,
+    Distill,
+    Evaluate,
+    LlmSettings,
+    Oracle,
+    Pretrain,
+    Sample,
+    Sft,
+    Target,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +32,8 @@ if TYPE_CHECKING:
     from recalltrap.store import ArtifactStore
 
 EVALUATION_VERSION = 1
+BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus"})
+"""Settings that may name a folder or file: stages know what is in it, and not where it lies."""
 
 
 class LlmKind:
@@ -37,6 +52,10 @@ class LlmKind:
             assert isinstance(settings, LlmSettings)
             check_sources(settings)
 
+    def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
+        """What the stages of these orderings read, and the evaluation."""
+        return _reads(settings, orderings is None or any(map(aligns, orderings)))
+
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, and what judges each of them."""
         from recalltrap_studies.llm.graph import Graph
@@ -45,7 +64,10 @@ class LlmKind:
         graph = Graph(settings, seed)
         models = graph.models(ordering)
         assessments = {name: graph.assess(model) for name, model in models.items()}
-        return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments)
+        decides = self.reads(settings).fields - BY_CONTENT
+        return Cell(
+            self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments, decides
+        )
 
     def prepare(self) -> None:
         """Import what stages are executed with."""
@@ -82,6 +104,24 @@ class LlmKind:
     def pack_shape(self, cell: Cell) -> str:
         """A pack is one cell: nothing is shared."""
         return cell.id
+
+
+@lru_cache(maxsize=4096)
+def _reads(settings: LlmSettings, aligned: bool) -> Reads:
+    parts: list[type[Part]] = [Sample, Sft, Distill, Target, Oracle, Evaluate]
+    if is_size(settings.p_star):
+        parts.append(Pretrain)
+    if aligned:
+        parts.append(ALIGNMENTS[settings.algorithm])
+    doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
+    loaded = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
+    return Reads.of(
+        settings,
+        parts,
+        # kl_weight: of the optimum that the evaluation estimates for each reference
+        also=("p_star", "kl_weight", "distill_temperature", "target_temperature", "engine"),
+        otherwise={Pretrain: loaded, **dict.fromkeys(ALIGNMENTS.values(), doesnt)},
+    )
 
 
 KIND = LlmKind()

@@ -8,6 +8,7 @@ embedded `nano` study's; the named studies `llm/smollm2-*` hold the paper's valu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -58,6 +59,13 @@ class Pretrain(Optimiser):
     )
     p_star_epochs: Positive = Field(1.5, description="Epochs of p* over the corpus (ours).")
 
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        if settings.corpus == "grammar":
+            return {}
+        why = f"corpus = {settings.corpus!r} is read whole: nothing reads corpus_sentences"
+        return {"corpus_sentences": why}
+
 
 class Prompt(Part):
     """Every sequence begins with it."""
@@ -103,6 +111,12 @@ class Target(Optimiser):
         0.5, description="Share of training samples redrawn from target_topics (ours)."
     )
 
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        if settings.target_topics:
+            return {}
+        return {"target_topic_share": "without target_topics nothing reads target_topic_share"}
+
 
 class Oracle(Prompt):
     """The oracle: R_base = height · exp(−sharpness · NLL), folded at a computed threshold."""
@@ -117,6 +131,12 @@ class Oracle(Prompt):
     )
     oracle_samples: Count = Field(4_096, description="Samples of p_target behind the threshold.")
     align_tokens: Tokens = Field(32, description="New tokens of a response. Paper: 128.")
+
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        if settings.reward_shaping != "none":
+            return {}
+        return {"fold_quantile": "with reward_shaping = none nothing reads fold_quantile"}
 
 
 class Alignment(Prompt):
@@ -137,6 +157,13 @@ class Alignment(Prompt):
     )
     selection_interval: Count = Field(10, description="Rollouts between candidates (ours).")
 
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        if settings.model_selection != "last":
+            return {}
+        why = "with model_selection = last nothing reads selection_interval"
+        return {"selection_interval": why}
+
 
 class Ppo(Alignment):
     """PPO: per-token KL shaping, GAE, clipped ratio and value."""
@@ -152,6 +179,15 @@ class Ppo(Alignment):
     )
     discount: Share = Field(1.0, description="gamma of GAE (ours).")
     whiten: bool = Field(True, description="Whiten the advantages of a rollout (ours).")
+
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        """A rollout's first update is made at ratio 1, inside every clipping range."""
+        idle = dict(super().idle(settings))
+        if settings.ppo_epochs == 1 and settings.minibatch_size == settings.rollout_size:
+            why = "with one update per rollout nothing is clipped, and ppo doesn't read"
+            idle.update({name: f"{why} {name}" for name in ("clip_range", "value_clip_range")})
+        return idle
 
 
 class Group(Alignment):
@@ -178,6 +214,11 @@ class OfflineDpo(Preference):
     """Offline DPO, by TRL: one pair set, sampled once from the reference."""
 
     offline_pairs: Count = Field(2_048, description="Pairs of the fixed set (ours).")
+
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        """The policy is measured at every candidate, for the curves."""
+        return {}
 
 
 class Evaluate(Prompt):

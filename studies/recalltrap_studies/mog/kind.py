@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
-from recalltrap.orderings import Ordering
-from recalltrap.parts import shared_config
-from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, MogSettings, Sft
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
+from recalltrap.parts import Part, Reads, shared_config
+from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, Evaluate, MogSettings, Sft
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,10 @@ class MogKind:
     grouped = False
     studies = Path(__file__).with_name("named")
 
+    def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
+        """What the stages of these orderings read, and the evaluation."""
+        return _reads(settings, orderings is None or any(map(aligns, orderings)))
+
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, whatever the ordering."""
         assert isinstance(settings, MogSettings)
@@ -61,7 +66,10 @@ class MogKind:
                     models["p_prime_aligned"] = aligned
                 current = aligned
         models["final"] = current
-        return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION)
+        decides = self.reads(settings).fields
+        return Cell(
+            self.name, ordering, seed, settings, models, EVALUATION_VERSION, decides=decides
+        )
 
     def check(self, cells: Sequence[Cell]) -> None:
         """Nothing outside the study file can be wrong."""
@@ -119,6 +127,20 @@ ROW_SECONDS = 6e-6
 SAMPLE_SECONDS = 1.3e-8
 """A row's iteration costs the first, and the second for each sample and component (measured in
 `mog/phase` on a core of an AMD EPYC with AVX-512, compiled, the other core busy as well)."""
+
+
+@lru_cache(maxsize=4096)
+def _reads(settings: MogSettings, aligned: bool) -> Reads:
+    parts: list[type[Part]] = [Sft, Distill, Evaluate]
+    if aligned:
+        parts.append(ALIGNMENTS[settings.algorithm])
+    doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
+    return Reads.of(
+        settings,
+        parts,
+        also=("kl_weight",),  # the evaluation's: of the exact optimum anchored to a reference
+        otherwise=dict.fromkeys(ALIGNMENTS.values(), doesnt),
+    )
 
 
 def _components(node: Node) -> int:

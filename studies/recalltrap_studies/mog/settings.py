@@ -7,6 +7,7 @@ nothing else. "Paper" below is arXiv 2509.23667; everything marked "ours" it lea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -130,6 +131,13 @@ class Ppo(Alignment):
     value_learning_rate: Rate = Field(
         0.1, description="Adam's step for the value baseline, a scalar: there is no prompt (ours)."
     )
+
+    @classmethod
+    def idle(cls, settings: MogSettings) -> Mapping[str, str]:
+        """One update a round is made at ratio 1, inside every clipping range."""
+        if settings.ppo_epochs > 1:
+            return {}
+        return {"clip_range": "with ppo_epochs = 1 the ratio is 1, and ppo doesn't read clip_range"}
 
 
 class Grpo(Alignment):
