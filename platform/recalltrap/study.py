@@ -206,13 +206,13 @@ def _alike(cell: Cell, other: Cell, axes: Sequence[str]) -> str:
     reads = find_kind(cell.kind).reads(cell.settings)
     differing = [axis for axis in axes if cell.factors[axis] != other.factors[axis]]
     what = f"{cell.ordering.name}, seed {cell.seed}"
-    if why := next((reads.unread[axis] for axis in differing if axis in reads.unread), None):
-        point = {axis: cell.factors[axis] for axis in axes}
-        return (
-            f"{why}, so that {what} would run several times at {point}: keep one value of "
-            f"{differing[0]}, or give the orderings and algorithms that read it a study of their own"
-        )
     point = {axis: cell.factors[axis] for axis in axes}
+    for axis in differing:
+        if axis in reads.unread:
+            return (
+                f"{reads.unread[axis]}, so that {what} would run several times at {point}: keep "
+                f"one value of {axis}, or give what reads it a study of its own"
+            )
     return f"the cell {what}, {point} stands in the grid twice: remove one of the equal values"
 
 
