@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 from recalltrap.errors import InputError
 from recalltrap.group import Group
 from recalltrap.study import Resources
-from recalltrap_studies.llm.devices import device
+from recalltrap_studies.llm.devices import device, mixed_precision
 from recalltrap_studies.llm.settings import Alignment
 
 CURVE_POINTS = 200
@@ -75,7 +75,7 @@ def training_arguments(
         CHECKPOINTING: resources.gradient_checkpointing,
         "seed": seed % 2**32,
         "use_cpu": on_cpu,
-        "bf16": not on_cpu,
+        "bf16": mixed_precision(device()),
         "deepspeed": zero_config(resources) if group.distributed else None,
         **_saving(every, updates),
         "save_total_limit": 2,  # the one before the last, should the last be incomplete

@@ -37,6 +37,11 @@ def dtype(where: torch.device) -> torch.dtype:
     return torch.bfloat16 if where.type == "cuda" else torch.float32
 
 
+def mixed_precision(where: torch.device) -> bool:
+    """Whether trainings multiply in bfloat16 and hold float32 weights (autocast): on a GPU."""
+    return where.type == "cuda"
+
+
 def name() -> str:
     """This process's device, for a record: the GPU's name, or its type."""
     where = device()

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from recalltrap.parts import Part
+from recalltrap.parts import Part, added_setting
 
 Algorithm = Literal["ppo", "grpo", "rloo", "dpo_online", "dpo_offline"]
 Shaping = Literal["fold", "clip", "none"]
@@ -191,8 +191,9 @@ class Ppo(Alignment):
 
 
 class Group(Alignment):
-    """GRPO and RLOO, by TRL: groups of responses to one prompt."""
+    """GRPO and RLOO: groups of responses to one prompt, the KL in their rewards."""
 
+    clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
     group_size: int = Field(8, ge=2, le=1024, description="Responses per group (ours).")
 
 
@@ -233,7 +234,12 @@ class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, Group, On
     """Every setting of the language-model study. All have defaults; grid axes are these fields."""
 
     distill_temperature: Positive = Field(
-        0.95, description="tau: temperature of a teacher's samples. Paper: 0.95; 0.925 to 0.975."
+        0.95, description="tau: temperature of a teacher's samples. Paper: 0.95."
+    )
+    last_distill_temperature: Positive | None = added_setting(
+        None,
+        description="tau of distillations after an alignment, such as A-K's last; null: "
+        "distill_temperature. Paper: 0.95; figure 15: 0.925 (PPO), 0.975 (DPO).",
     )
     target_temperature: Positive = Field(
         0.8, description="Temperature of the samples of p' that p_target learns. Paper: 0.8."
