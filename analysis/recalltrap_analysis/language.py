@@ -27,17 +27,24 @@ DECAY_SHARE = 0.2
 
 
 def language_section(run: ReadRun, summary: Summary) -> Section | None:
-    """Topics, lengths, students and the temperature; None where models report no lengths."""
+    """Topics, lengths, students and the temperature; None where no model reports any of them."""
     table = voice_table(summary.outcomes, summary.axes)
-    if table.empty:
+    students = _students(run, summary)
+    if table.empty and not students:
         return None
-    blocks: list[Block] = [*_students(run, summary), *_voices(summary, table)]
+    blocks: list[Block] = [*students, *_voices(summary, table)]
+    if not students:
+        blocks.insert(0, Prose("How well the students learned isn't known: no model reports a "
+                               "held-out loss.", "absent"))  # fmt: skip
     if (sweep := temperature_picture(summary)) is not None:
         blocks.append(sweep)
     return Section("language", "What the models say, and how well they learned it", blocks)
 
 
 def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
+    if table.empty:
+        return [Prose("What the models say isn't known: none reports topics, grammar or the length "
+                      "of its responses.", "absent")]  # fmt: skip
     topics = topic_names(summary.outcomes)
     titles = dict(VOICES)
     models = [
@@ -49,8 +56,10 @@ def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
     lengths["tokens"] = [number(row["length"], 1) for row in rows]
     lengths["ended by EOS"] = [percent(row["eos_rate"]) for row in rows]
     blocks: list[Block] = []
-    if topics:
+    grammar = bool(table["grammatical"].notna().any())
+    if grammar:
         lengths["grammatical"] = [percent(row["grammatical"]) for row in rows]
+    if topics:
         blocks += [
             Prose(
                 "**Topic coverage**: how much of its weight in p*'s language each topic keeps, all "
@@ -59,10 +68,14 @@ def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
             ),
             *_topic_grids(summary, table, models, topics),
         ]
+    else:
+        blocks.append(Prose("Topics and their coverage are left out: no model reports them. They "
+                            "are read by the built-in grammar, and so are known only where p* "
+                            "speaks it.", "absent"))  # fmt: skip
     query = queries.voice_query(summary.axes)
     data = records(table.drop(columns="points"))
     found = grid("lengths", pd.DataFrame(lengths), data=data, query=query)
-    return [*blocks, Fold("Lengths of responses" + (", and grammar" if topics else ""), [found])]
+    return [*blocks, Fold("Lengths of responses" + (", and grammar" if grammar else ""), [found])]
 
 
 def _topic_grids(
@@ -91,8 +104,9 @@ def _topic_grids(
 def _students(run: ReadRun, summary: Summary) -> list[Block]:
     """Held-out losses, and in plain words what they forbid to conclude."""
     cells = [cell for cell in summary.cells if summary.fates.get(cell.id) == "succeeded"]
-    share = cells[0].factors.get("decay_share", DECAY_SHARE) if cells else DECAY_SHARE
-    found = trainings(summary.outcomes, _curves(run), summary.axes, float(share))
+    share = cells[0].factors.get("decay_share") if cells else None
+    decay = DECAY_SHARE if share is None else float(share)
+    found = trainings(summary.outcomes, _curves(run), summary.axes, decay)
     if not found:
         return []
     warnings = [
@@ -140,11 +154,7 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
     columns |= {"student": table["student"].tolist(), "teacher": table["teacher"].tolist()}
     columns["held-out loss"] = [number(value, 3) for value in table["heldout_loss"]]
     columns["teacher's entropy"] = [number(value, 3) for value in table["teacher_entropy"]]
-    columns["above it"] = [
-        f"{one.gap:.3f} ({(one.loss_N - one.entropy_N).min():.3f} to "
-        f"{(one.loss_N - one.entropy_N).max():.3f})"
-        for one in found
-    ]
+    columns["above it"] = [_gap_text(one) for one in found]
     columns["still fell by"] = [number(value, 3) for value in table["fall"]]
     columns["converged"] = table["converged"].tolist()
     return grid(
@@ -154,6 +164,14 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
         order=[int(i) for i in np.argsort(-table["gap"].to_numpy(), kind="stable")],
         query=queries.training_query(summary.axes),
     )
+
+
+def _gap_text(one: Training) -> str:
+    """Mean, lowest and highest gap over the seeds; a dash where a seed's is not known."""
+    if not np.isfinite(one.gap):
+        return "–"
+    gap_N = one.loss_N - one.entropy_N
+    return f"{one.gap:.3f} ({gap_N.min():.3f} to {gap_N.max():.3f})"
 
 
 def _mean(one: Training) -> float:

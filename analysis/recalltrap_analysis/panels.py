@@ -235,10 +235,13 @@ def mixture(title: str, arrays: Mapping[str, Any]) -> Mixture:
     """A mixture from `logits` [K], `means` [K, 2] and `cholesky` [K, 3].
 
     Raises:
-        InputError: the arrays are not those of a mixture in the plane.
+        InputError: the arrays are not those of a mixture in the plane, or not finite.
     """
-    if not {"logits", "means", "cholesky"} <= set(arrays) or arrays["means"].shape[-1] != 2:
+    names = ("logits", "means", "cholesky")
+    if not set(names) <= set(arrays) or arrays["means"].shape[-1] != 2:
         raise InputError(f"{title} is not a mixture in the plane")
+    if not all(np.isfinite(np.asarray(arrays[name], dtype=float)).all() for name in names):
+        raise InputError(f"{title} holds parameters that are not finite")
     logits_K = np.asarray(arrays["logits"], dtype=float)
     weights_K = np.exp(logits_K - logits_K.max())
     means_K2 = np.asarray(arrays["means"], dtype=float)

@@ -70,15 +70,17 @@ class Training:
 def fall(step_T: Array, loss_T: Array, decay_share: float) -> float:
     """By how much a held-out loss fell between half of the training and the decay's beginning.
 
-    NaN with fewer than two measured points in that time. `step_T` rises and ends with the last
-    update.
+    NaN with fewer than two measured points in that time, or where either end is not finite.
+    `step_T` rises and ends with the last update.
     """
     if len(step_T) < 2:
         return float("nan")
     end = step_T[-1]
     inside = (step_T >= HALF * end - 1e-9) & (step_T <= (1.0 - decay_share) * end + 1e-9)
     known = loss_T[inside]
-    return float(known[0] - known[-1]) if len(known) > 1 else float("nan")
+    if len(known) < 2 or not np.isfinite(known[[0, -1]]).all():
+        return float("nan")
+    return float(known[0] - known[-1])
 
 
 def trainings(
