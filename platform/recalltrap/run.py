@@ -21,6 +21,7 @@ from recalltrap.display import Display, Silent
 from recalltrap.errors import InputError
 from recalltrap.execution import PackRun, record_failure, stage_costs
 from recalltrap.failures import classify
+from recalltrap.group import Group, joined
 from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell
 from recalltrap.library import load_study
@@ -184,12 +185,14 @@ def write_planned(storage: Storage, folder: str, cells: Sequence[Cell]) -> None:
 
 def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
     """Run the packs one after another in this process."""
+    alone = Group(resources=plan.study.resources)
     for pack in plan.packs:
         work = PackRun(pack, context)
         try:
-            for step in work.steps():
-                row = {"stage": step.stage, "step": step.step, "steps": step.steps}
-                display.progress(pack, {**step.metrics, **row})
+            with joined(alone):
+                for step in work.steps():
+                    row = {"stage": step.stage, "step": step.step, "steps": step.steps}
+                    display.progress(pack, {**step.metrics, **row})
         except Exception as error:  # a failed pack is data, whatever failed in it
             reason = classify(error)
             record_failure(context, pack, reason, "local")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import yaml
 from toy_kind import ToyKind, ToySettings
 
 import recalltrap as rt
+from recalltrap.group import current_group
 from recalltrap.kinds import Node, Progress
 from recalltrap.results import Results
 from recalltrap.store import ArtifactStore
@@ -245,3 +248,42 @@ def test_a_launch_and_its_provenance_are_recorded(study_file: StudyFile, storage
     record = results.store.record(node)
     assert json.loads(record["hashed"]) == node.identity
     assert record["provenance"] == launch["provenance"]
+
+
+def test_the_studys_resources_reach_the_stages_of_this_process(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is too large for one GPU is split there as it would be on a cluster."""
+    seen = []
+    build = ToyKind.build
+
+    def watched(self: ToyKind, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
+        seen.append(current_group().resources)
+        yield from build(self, nodes, store)
+
+    monkeypatch.setattr(ToyKind, "build", watched)
+    study = rt.load_study(study_file(), ["resources.cpus_per_trial=2"])
+    rt.run(study, storage=storage, local=True)
+    assert {resources.cpus_per_trial for resources in seen} == {2}
+    assert current_group().resources.cpus_per_trial == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_run_in_this_process_never_asks_for_ray(study_file: StudyFile, storage: str) -> None:
+    """`--local`, its report and everything that they import work where Ray isn't installed."""
+    program = """
+import pkgutil, sys
+from importlib import import_module
+sys.modules["ray"] = None  # whoever imports it gets an ImportError
+import recalltrap, recalltrap_analysis, recalltrap_studies
+for room in (recalltrap, recalltrap_analysis, recalltrap_studies):
+    for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+        import_module(module.name)
+from recalltrap.cli import main
+main()
+"""
+    command = [sys.executable, "-c", program, "run", study_file(), "--local", "--storage", storage]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout

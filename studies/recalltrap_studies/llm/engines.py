@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,8 +96,8 @@ def generate(
 ) -> Responses:
     """Draw one response per row of `uniforms_BT` (float64, [B, max_new_tokens], in [0, 1)).
 
-    The cache is static on CUDA, where the step is compiled, and dynamic elsewhere. The model's
-    mode is restored; no gradient is kept.
+    The cache is static on CUDA, where the step is compiled (unless RECALLTRAP_COMPILE=0), and
+    dynamic elsewhere and under autocast. The model's mode is restored; no gradient is kept.
 
     Raises:
         InputError: prompt and response don't fit the model's context.
@@ -107,6 +108,8 @@ def generate(
         raise ValueError(f"uniforms {list(uniforms_BT.shape)}, not [B, {request.max_new_tokens}]")
     where = model.device
     static = cache == "static" or (cache is None and where.type == "cuda")
+    # A static cache has one precision, and autocast gives keys (float32) and values two.
+    static = static and not torch.is_autocast_enabled(where.type)
     drawn = _Drawn(request, uniforms_BT.to(where))
     training = model.training
     model.eval()
@@ -192,6 +195,7 @@ def _decode_static(model: Any, request: Request, drawn: _Drawn) -> None:
             "eos_token_id": request.eos_id,
             "pad_token_id": request.pad_id,
             "cache_implementation": "static",
+            "disable_compile": os.environ.get("RECALLTRAP_COMPILE") == "0",
         }
     )
     try:
