@@ -21,10 +21,11 @@ from recalltrap.render import print_table
 from recalltrap.results import Results, open_run
 from recalltrap.run import execute_here, make_context, plan_study, run
 from recalltrap.schema import study_schema
-from recalltrap.source import read_yaml
+from recalltrap.source import read_study
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
-from recalltrap.study import Resources, parse_study
+from recalltrap.study import Resources
+from recalltrap.study_checks import parse_study
 
 Rows = list[dict[str, Any]]
 GPU_RATE = 1e14
@@ -35,7 +36,7 @@ def study_rows() -> Rows:
     """The named studies."""
     rows = []
     for named in named_studies().values():
-        study = parse_study(*read_yaml(named.path))
+        study = parse_study(*read_study(named.path))
         rows.append({"study": named.name, "cells": study.size, "question": study.question})
     return rows
 

@@ -7,6 +7,7 @@ failed while running and becomes a row of the `failures` table.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Literal
 
@@ -34,6 +35,16 @@ class StageError(RecalltrapError):
 
     def __str__(self) -> str:
         return self.message
+
+
+def shown(value: object, length: int = 80) -> str:
+    """A value as one line of a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python spells no number of more than 4,300 digits
+        text = f"a number of more than {sys.get_int_max_str_digits():,} digits"
+    text = " ".join(text.split("\n"))  # an array's lines
+    return text if len(text) <= length else f"{text[: length - 4]} ..."
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

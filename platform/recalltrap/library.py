@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from recalltrap.errors import InputError, nearest
+from recalltrap.errors import InputError, nearest, shown
 from recalltrap.registry import find_kind, kind_names
-from recalltrap.source import apply_overrides, read_yaml
-from recalltrap.study import Study, check_study
+from recalltrap.source import Overrides, Source, apply_overrides, listed, read_study
+from recalltrap.study import Study
+from recalltrap.study_checks import check_settings, check_study
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,29 @@ def _studies_of(kind: str) -> list[NamedStudy]:
     return [NamedStudy(f"{kind}/{path.stem}", path) for path in paths]
 
 
-def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
-    """A study by name or path, with `-o` overrides applied and everything checked.
+def load_study(study: str | os.PathLike[str] | Study, overrides: Overrides = ()) -> Study:
+    """A study by name or path, with overrides applied and everything checked.
+
+    A `Study` that Python code made is checked alike. Overrides are `field=value` as on the command
+    line (`-o`), or a mapping from fields to values: `{"settings.iterations": 300}`.
 
     Raises:
         InputError: no such study, or anything wrong in it.
     """
-    content, source = read_yaml(_find(name_or_path))
+    if isinstance(study, Study):
+        source = Source(f"study {study.name}")
+        if not listed(overrides):
+            check_settings(study, source)
+            study.cells()
+            return study
+        content = study.content()
+    elif isinstance(study, str | os.PathLike):
+        content, source = read_study(_find(os.fspath(study)))
+    else:
+        raise InputError(
+            f"a study is a name, a path or a Study, not a {type(study).__name__}: "
+            "recalltrap.study.Study(**fields) makes one"
+        )
     apply_overrides(content, overrides, source)
     return check_study(content, source)
 
@@ -50,9 +67,9 @@ def _find(name_or_path: str) -> Path:
             if study.name == name_or_path:
                 return study.path
     path = Path(name_or_path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, False for any name whatever
         raise InputError(
-            f"{name_or_path!r} is neither a named study nor a file; "
+            f"{shown(name_or_path)} is neither a named study nor a file; "
             f"{nearest(name_or_path, named_studies())} (`recalltrap studies` lists them)"
         )
     return path

@@ -19,15 +19,16 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
-import yaml
 
 from recalltrap.errors import InputError, nearest
 from recalltrap.kinds import Cell
 from recalltrap.provenance import read_provenance
 from recalltrap.registry import find_kind, room
+from recalltrap.source import parse_study_text
 from recalltrap.storage import MARKER, Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Study
+from recalltrap.study_checks import parse_study
 from recalltrap.tables import (
     COLUMNS,
     factor_fields,
@@ -75,10 +76,12 @@ class Results:
         """The study as it was last run."""
         path = f"{self.run}/study.yaml"
         try:
-            study = Study.model_validate(yaml.safe_load(self.storage.read(path)))
+            data = self.storage.read(path)
         except FileNotFoundError:
             raise InputError(f"{self.folder} holds no study.yaml: it is not a run") from None
-        except (ValueError, yaml.YAMLError) as error:
+        try:
+            study = parse_study(*parse_study_text(data, posixpath.basename(path)))
+        except InputError as error:
             raise InputError(f"{self.storage.display(path)} is damaged: {error}") from None
         # A setting that an earlier version had decides nothing any more.
         fields = find_kind(study.kind).settings.model_fields

@@ -13,12 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
 from recalltrap.context import RunContext
 from recalltrap.defaults import storage_location
 from recalltrap.display import Display, Silent
-from recalltrap.errors import InputError
 from recalltrap.execution import PackRun, record_failure, stage_costs
 from recalltrap.failures import classify
 from recalltrap.group import Group, joined
@@ -29,19 +26,20 @@ from recalltrap.plan import Plan, make_plan
 from recalltrap.provenance import ARGV_VARIABLE, current_provenance, redact
 from recalltrap.registry import find_kind, room
 from recalltrap.results import Results, run_folder
+from recalltrap.source import Overrides, listed
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
-from recalltrap.study import Study, unread_setting
+from recalltrap.study import Study
 from recalltrap.tables import conform, factor_columns, factor_fields, table_schema, write_part
 
 Executor = Callable[[Plan, RunContext, Display], None]
 
 
 def run(
-    study: str | Study,
+    study: str | os.PathLike[str] | Study,
     *,
-    seeds: int | Sequence[int] | None = None,
-    overrides: Sequence[str] = (),
+    seeds: Any = None,
+    overrides: Overrides = (),
     storage: str | None = None,
     address: str = "local",
     local: bool = False,
@@ -51,8 +49,10 @@ def run(
 
     Args:
         study: a named study, a path, or a `Study`.
-        seeds: replaces the study's seeds: a number n for 0..n-1, or a list.
-        overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`.
+        seeds: replaces the study's seeds: a number n for 0..n-1, or whatever lists whole numbers
+            (a range, an array, a Series).
+        overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`,
+            or a mapping from fields to values.
         storage: folder or URI for the results; default RECALLTRAP_STORAGE, else `runs`.
         address: Ray's address: `local` starts Ray here, `auto` or `ray://...` joins a cluster.
         local: everything in this process, without Ray.
@@ -64,14 +64,8 @@ def run(
     argv = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
     os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))  # before Ray's workers start
     if seeds is not None:
-        wanted = seeds if isinstance(seeds, int) else list(seeds)
-        overrides = [*overrides, f"seeds={json.dumps(wanted)}"]
-    if not isinstance(study, Study):
-        study = load_study(study, overrides)
-    elif overrides:
-        raise TypeError("overrides and seeds apply to a study's name or path, not to a Study")
-    elif unread := unread_setting(study):
-        raise InputError("study {}: {}.{}: {}. Remove it".format(study.name, *unread))
+        overrides = [*listed(overrides), ("seeds", seeds)]
+    study = load_study(study, overrides)
     root = Storage(storage_location(storage))
     root.check_usable()
     plan = plan_study(study, root)
@@ -148,15 +142,13 @@ def make_context(plan: Plan, storage: Storage) -> RunContext:
 
 def _record_launch(plan: Plan, context: RunContext) -> None:
     """Write study.yaml, the planned cells and this launch's record."""
-
     storage, started = context.storage, datetime.now(UTC)
-    text = yaml.safe_dump(plan.study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_planned(storage, context.run, plan.cells)
     if plan.cached:
         reused = stage_costs(plan.cached, ArtifactStore(storage), plan.users, {}, "store")
         part = f"from-store-{fingerprint([node.id for node in plan.cached])}"
         write_part(storage, context.run, "costs", part, reused)
-    storage.write(f"{context.run}/study.yaml", text.encode())
+    storage.write(f"{context.run}/study.yaml", plan.study.to_yaml().encode())
     record: dict[str, Any] = {
         "started_at": started.isoformat(),
         "provenance": current_provenance(storage),

@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
 from toy_kind import ToyKind, ToySettings
 
 import recalltrap as rt
 from recalltrap.group import current_group
 from recalltrap.kinds import Node, Progress
 from recalltrap.results import Results
+from recalltrap.source import read_study
 from recalltrap.store import ArtifactStore
 from recalltrap.tables import COLUMNS, factor_fields, table_schema
 
@@ -213,15 +213,14 @@ def test_the_run_keeps_the_study_as_it_was(study_file: StudyFile, storage: str) 
     results = rt.run(path, overrides=["settings.targets=[1,2]"], storage=storage, local=True)
     saved = f"{results.folder}/study.yaml"
     assert rt.load_study(saved) == results.study
-    assert yaml.safe_load(Path(saved).read_text())["settings"] == {"targets": [1, 2]}
+    assert read_study(Path(saved))[0]["settings"] == {"targets": [1, 2]}
     assert rt.run(saved, storage=storage, local=True).launches()[-1]["stages_built"] == 0
 
 
 def test_a_study_object_runs_too(study_file: StudyFile, storage: str) -> None:
     study = rt.load_study(study_file(seeds=1))
     assert rt.run(study, storage=storage, local=True).study == study
-    with pytest.raises(TypeError, match="name or path"):
-        rt.run(study, seeds=3, storage=storage, local=True)
+    assert rt.run(study, seeds=2, storage=storage, local=True).study.seeds == (0, 1)
 
 
 def test_no_scraps_are_left(study_file: StudyFile, storage: str) -> None:
