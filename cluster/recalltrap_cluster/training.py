@@ -29,6 +29,7 @@ from recalltrap.plan import Pack
 from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.study import Resources
 from recalltrap_cluster.trainable import FAILED, REPORT_SECONDS
+from recalltrap_cluster.tune_storage import storage_of_tune
 
 Reason = tuple[FailureClass, str, str]
 """A failure's class, message and log tail."""
@@ -196,7 +197,7 @@ def _trainer(work: GroupWork, environment: Mapping[str, str]) -> Any:
         ),
         run_config=run_config(
             name=work.trial_id,
-            storage_path=work.context.storage.display(experiment),
+            **storage_of_tune(work.context.storage, experiment),
             worker_runtime_env={"env_vars": dict(environment)},
         ),
     )

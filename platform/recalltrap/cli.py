@@ -134,7 +134,10 @@ def status(run: str, storage: str | None, form: str) -> None:
 @FORMAT
 @_guarded
 def query(run: str, sql: str, storage: str | None, form: str) -> None:
-    """Ask RUN's tables (cells, metrics, curves, costs, failures, planned) in SQL."""
+    """Ask RUN's tables (cells, metrics, curves, costs, failures, planned) in SQL.
+
+    JSON has no NaN and no infinity: both are null there. CSV says nan and inf.
+    """
     from recalltrap.results import open_run
 
     print_table(open_run(run, storage).sql(sql), form)

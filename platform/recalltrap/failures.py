@@ -13,7 +13,8 @@ from recalltrap.context import RunContext
 from recalltrap.errors import FailureClass, StageError
 from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell, Node, NodeFailure
-from recalltrap.tables import conform, table_schema, write_part
+from recalltrap.table_parts import write_part
+from recalltrap.tables import conform, table_schema
 
 LOG_TAIL_LINES = 30
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -18,44 +18,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from recalltrap.errors import InputError, nearest
 from recalltrap.kinds import Cell
 from recalltrap.provenance import read_provenance
+from recalltrap.queries import answer
 from recalltrap.registry import find_kind, room
 from recalltrap.source import parse_study_text
 from recalltrap.storage import MARKER, Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Study
 from recalltrap.study_checks import parse_study
-from recalltrap.tables import (
-    COLUMNS,
-    factor_fields,
-    part_names,
-    read_part_schema,
-    table_schema,
-)
+from recalltrap.tables import COLUMNS
+from recalltrap.views import open_views
 
 STUDIES = "studies"
-_VIEWS = {
-    "planned": "select * from planned_parts",
-    "cells": """
-        select * from cells_parts where cell_id in (select cell_id from planned)
-        qualify row_number() over (
-            partition by cell_id order by status = 'succeeded' desc, started_at desc) = 1""",
-    "metrics": "select {distinct} * from metrics_parts where cell_id in {succeeded}",
-    "curves": "select {distinct} * from curves_parts where cell_id in {succeeded}",
-    "costs": """
-        select * from costs_parts
-        qualify row_number() over (partition by artifact_id order by origin = 'built' desc) = 1""",
-    "failures": "select * from failures_parts where cell_id in (select cell_id from planned)",
-}
-READING = ("SELECT", "MULTI")  # a pivot is several statements to DuckDB
-_TWICE = """
-    select count(*) from (
-        select cell_id from cells_parts where status = 'succeeded'
-        group by cell_id having count(*) > 1)"""
 
 
 class Results:
@@ -121,71 +98,20 @@ class Results:
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(":memory:")
-        fields = factor_fields(find_kind(self.study.kind).settings)
-        complete = set(part_names(self.storage, self.run, "cells"))
-        for table in COLUMNS:
-            names = part_names(self.storage, self.run, table)
-            if table in ("metrics", "curves"):
-                names = [name for name in names if name in complete]
-            self._register(connection, table, names, fields)
-        distinct = "distinct" if connection.execute(_TWICE).fetchall()[0][0] else ""
-        connection.execute(f"create view planned as {_VIEWS['planned']}")
-        connection.execute(f"create view cells as {_VIEWS['cells']}")
-        succeeded = "(select cell_id from cells where status = 'succeeded')"
-        for table in ("metrics", "curves", "costs", "failures"):
-            query = _VIEWS[table].format(distinct=distinct, succeeded=succeeded)
-            connection.execute(f"create view {table} as {query}")
-        connection.execute("set timezone = 'UTC'")
-        connection.execute("set python_enable_replacements = false")  # no view of our variables
-        folder = self.storage.path(f"{self.run}/tables").replace("'", "''")
-        connection.execute(f"set allowed_directories = ['{folder}']")
-        connection.execute("set enable_external_access = false").fetchall()
-        return connection
-
-    def _register(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        table: str,
-        names: Sequence[str],
-        fields: Sequence[pa.Field],
-    ) -> None:
-        """Make a table's parts known to DuckDB as `<table>_parts`."""
-        name, expected = f"{table}_parts", table_schema(table, fields)
-        paths = [f"{self.run}/tables/{table}/{part}.parquet" for part in names]
-        for path in paths:
-            read_part_schema(self.storage, path)
-        full = [self.storage.path(path) for path in paths]
-        if not full:
-            connection.register(name, expected.empty_table())
-        elif table in ("cells", "planned"):  # the next run replaces these, so they are read now
-            dataset = ds.dataset(full, expected, "parquet", self.storage.filesystem)
-            connection.register(name, dataset.to_table())
-        elif self.storage.is_local and not set("*?[").intersection("".join(full)):
-            # DuckDB's own reader is five times as fast, but takes such names for patterns.
-            connection.read_parquet(full, union_by_name=True).create_view(name)
-        else:
-            connection.register(
-                name, ds.dataset(full, expected, "parquet", self.storage.filesystem)
-            )
+        return open_views(self.storage, self.run, find_kind(self.study.kind).settings)
 
     def sql(self, query: str) -> pa.Table:
         """Ask the tables in DuckDB's SQL; the views are called as the tables are.
+
+        A name that several columns have is numbered from the second on: value, value_1. What
+        Arrow has no values for (times with an offset, bit strings, unsigned 128-bit integers) is
+        text.
 
         Raises:
             InputError: the query doesn't parse or doesn't fit the tables.
         """
         try:
-            kinds = [
-                statement.type.name for statement in self._connection.extract_statements(query)
-            ]
-            if len(kinds) != 1 or kinds[0] not in READING:
-                raise InputError(
-                    "a query is one statement that reads, e.g. select * from cells; "
-                    f"this has {', '.join(kinds) or 'none'}"
-                )
-            relation = self._connection.sql(query)
-            return relation.to_arrow_table()
+            return answer(self._connection, query)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise InputError(
                 f"the query was refused: {error}\n(tables: {', '.join(COLUMNS)}; "

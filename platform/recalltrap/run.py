@@ -30,7 +30,8 @@ from recalltrap.source import Overrides, listed
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Study
-from recalltrap.tables import conform, factor_columns, factor_fields, table_schema, write_part
+from recalltrap.table_parts import write_part
+from recalltrap.tables import conform, factor_columns, factor_fields, table_schema
 
 Executor = Callable[[Plan, RunContext, Display], None]
 

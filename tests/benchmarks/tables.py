@@ -25,7 +25,8 @@ from recalltrap.registry import find_kind
 from recalltrap.results import run_folder
 from recalltrap.storage import Storage
 from recalltrap.study import Study
-from recalltrap.tables import factor_fields, table_schema, write_part
+from recalltrap.table_parts import write_part
+from recalltrap.tables import factor_fields, table_schema
 from recalltrap_analysis.severity import severity_query
 
 MODELS = ("p_prime", "p_second", "final")
