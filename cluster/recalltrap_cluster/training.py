@@ -196,7 +196,8 @@ def _trainer(work: GroupWork, environment: Mapping[str, str]) -> Any:
         ),
         run_config=run_config(
             name=work.trial_id,
-            storage_path=work.context.storage.display(experiment),
+            storage_path=work.context.storage.path(experiment),
+            storage_filesystem=work.context.storage.filesystem,
             worker_runtime_env={"env_vars": dict(environment)},
         ),
     )

@@ -124,6 +124,8 @@ class Cell:
     models: Mapping[str, Node]
     evaluation_version: int = 1
     assessments: Mapping[str, Node] = field(default_factory=dict)
+    contents: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that name a folder or a file, by what is in it: an identity holds no path."""
 
     @cached_property
     def outputs(self) -> list[Node]:
@@ -148,11 +150,15 @@ class Cell:
             "kind": self.kind,
             "ordering": [self.ordering.name, list(self.ordering.stages)],
             "seed": self.seed,
-            "settings": self.factors,
+            "settings": self._decisive,
             "models": {name: node.id for name, node in self.models.items()},
             "evaluation_version": self.evaluation_version,
             **self._judges,
         }
+
+    @cached_property
+    def _decisive(self) -> Config:
+        return Config({**self.factors, **self.contents}) if self.contents else self.factors
 
     @cached_property
     def _judges(self) -> dict[str, Any]:
@@ -222,7 +228,11 @@ class Estimate:
 
 
 class StudyKind(Protocol):
-    """A family of studies: how a cell is made of stages, and how stages are executed."""
+    """A family of studies: how a cell is made of stages, and how stages are executed.
+
+    A kind that chooses a device may have `check_device(*, here: bool)` besides, which refuses what
+    is none, and where `here`, none of this machine's: it's called before anything is built.
+    """
 
     name: str
     settings: type[BaseModel]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recalltrap.errors import InputError, nearest
+from recalltrap.paths import Pathish, expand
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.source import apply_overrides, read_yaml
 from recalltrap.study import Study, check_study
@@ -31,7 +32,7 @@ def _studies_of(kind: str) -> list[NamedStudy]:
     return [NamedStudy(f"{kind}/{path.stem}", path) for path in paths]
 
 
-def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
+def load_study(name_or_path: Pathish, overrides: Sequence[str] = ()) -> Study:
     """A study by name or path, with `-o` overrides applied and everything checked.
 
     Raises:
@@ -42,17 +43,18 @@ def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
     return check_study(content, source)
 
 
-def _find(name_or_path: str) -> Path:
+def _find(name_or_path: Pathish) -> Path:
     """A study's file; kinds other than its own are not imported on the way."""
-    kind = name_or_path.partition("/")[0]
+    name = expand(name_or_path, "the study")
+    kind = name.partition("/")[0]
     if kind in kind_names():
         for study in _studies_of(kind):
-            if study.name == name_or_path:
+            if study.name == name:
                 return study.path
-    path = Path(name_or_path)
+    path = Path(name)
     if not path.is_file():
         raise InputError(
-            f"{name_or_path!r} is neither a named study nor a file; "
-            f"{nearest(name_or_path, named_studies())} (`recalltrap studies` lists them)"
+            f"{name!r} is neither a named study nor a file; "
+            f"{nearest(name, named_studies())} (`recalltrap studies` lists them)"
         )
     return path

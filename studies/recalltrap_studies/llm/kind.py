@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
 from recalltrap.orderings import Ordering
+from recalltrap_studies.devices import check_device
 from recalltrap_studies.llm.settings import LlmSettings
 
 if TYPE_CHECKING:
@@ -37,15 +38,23 @@ class LlmKind:
             assert isinstance(settings, LlmSettings)
             check_sources(settings)
 
+    def check_device(self, *, here: bool) -> None:
+        """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
+        check_device(here=here)
+
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, and what judges each of them."""
         from recalltrap_studies.llm.graph import Graph
+        from recalltrap_studies.llm.sources import contents
 
         assert isinstance(settings, LlmSettings)
         graph = Graph(settings, seed)
         models = graph.models(ordering)
         assessments = {name: graph.assess(model) for name, model in models.items()}
-        return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments)
+        return Cell(
+            self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments,
+            contents(settings),
+        )  # fmt: skip
 
     def prepare(self) -> None:
         """Import what stages are executed with."""
