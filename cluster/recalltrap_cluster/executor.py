@@ -45,6 +45,7 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
     if not plan.packs:
         yield lambda plan, context, display: None
         return
+    _check_gpus_asked(plan)
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
     from recalltrap_cluster.session import is_client, node_resources, ray_session
@@ -59,6 +60,16 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
 
             run = functools.partial(run_on_cluster, run)
         yield run
+
+
+def _check_gpus_asked(plan: Plan) -> None:
+    """Refuse RECALLTRAP_DEVICE=cuda for workers that ask for no GPU, and so shall see none."""
+    wanted = os.environ.get("RECALLTRAP_DEVICE", "")
+    if wanted.startswith("cuda") and _is_grouped(plan) and not plan.study.resources.gpus_per_trial:
+        raise InputError(
+            f"RECALLTRAP_DEVICE = {wanted!r}, but resources.gpus_per_trial = 0: workers get the "
+            "GPUs that they ask for. Add -o resources.gpus_per_trial=1, or use --local"
+        )
 
 
 def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Display) -> None:

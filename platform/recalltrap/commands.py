@@ -19,7 +19,7 @@ from recalltrap.plan import Plan, plan_references
 from recalltrap.registry import find_kind, room
 from recalltrap.render import print_table
 from recalltrap.results import Results, open_run
-from recalltrap.run import execute_here, make_context, plan_study, run
+from recalltrap.run import check_device, execute_here, make_context, plan_study, run
 from recalltrap.schema import study_schema
 from recalltrap.source import read_study
 from recalltrap.storage import Storage
@@ -51,6 +51,7 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
     root = Storage(storage_location(location))
     root.check_exists()
     plan = plan_study(study, root)
+    check_device(plan, here=True)
     kind = find_kind(study.kind)
     builds = plan.builds()
     costs = [kind.estimate(node) for node in builds]
@@ -120,11 +121,13 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
     study = load_study(name, overrides)
     root = Storage(storage_location(location))
     find_kind(study.kind).check(study.cells())
-    root.prepare()
+    root.check_usable()
     store = ArtifactStore(root)
     plan = plan_references(study, store)
+    check_device(plan, here=True)
     for node in plan.cached:
         store.verify(node)
+    root.prepare()
     if plan.packs:
         click.echo(f"building {len(plan.builds())} references ...", err=True)
         execute_here(plan, make_context(plan, root), Silent())

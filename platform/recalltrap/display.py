@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from recalltrap.plan import Pack, Plan
+from recalltrap.redaction import redact
 
 LINE_SECONDS = 5.0
 
@@ -88,7 +89,7 @@ class Progress:
         self.rows.pop(pack.id, None)
         self.packs_failed += 1
         self.console.print(
-            f"failed: {pack.name}: {message.splitlines()[0]}", markup=False, soft_wrap=True
+            f"failed: {pack.name}: {redact(message.splitlines()[0])}", markup=False, soft_wrap=True
         )
         self._show()
 

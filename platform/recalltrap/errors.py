@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
+
+from recalltrap.redaction import redact
 
 FailureClass = Literal["nan", "oom", "worker_lost", "timeout", "user_code", "scheduling"]
 
@@ -17,8 +19,12 @@ FailureClass = Literal["nan", "oom", "worker_lost", "timeout", "user_code", "sch
 class RecalltrapError(Exception):
     """Base of every error this project raises on purpose.
 
-    Subclasses keep their arguments in `args`, which is what pickle sends.
+    Subclasses keep their arguments in `args`, which is what pickle sends. No message holds a
+    credential, whoever shows it.
     """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InputError(RecalltrapError):
@@ -31,7 +37,7 @@ class StageError(RecalltrapError):
     def __init__(self, failure: FailureClass, message: str) -> None:
         super().__init__(failure, message)
         self.failure: FailureClass = failure
-        self.message = message
+        self.message = redact(message)
 
     def __str__(self) -> str:
         return self.message

@@ -230,7 +230,11 @@ class Estimate:
 
 
 class StudyKind(Protocol):
-    """A family of studies: how a cell is made of stages, and how stages are executed."""
+    """A family of studies: how a cell is made of stages, and how stages are executed.
+
+    A kind that chooses a device may have `check_device(*, here: bool)` besides, which refuses what
+    is none, and where `here`, none of this machine's: it's called before anything is built.
+    """
 
     name: str
     settings: type[BaseModel]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recalltrap.errors import InputError, nearest, shown
+from recalltrap.paths import Pathish, expand
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.source import Overrides, Source, apply_overrides, listed, read_study
 from recalltrap.study import Study
@@ -32,7 +33,7 @@ def _studies_of(kind: str) -> list[NamedStudy]:
     return [NamedStudy(f"{kind}/{path.stem}", path) for path in paths]
 
 
-def load_study(study: str | os.PathLike[str] | Study, overrides: Overrides = ()) -> Study:
+def load_study(study: Pathish | Study, overrides: Overrides = ()) -> Study:
     """A study by name or path, with overrides applied and everything checked.
 
     A `Study` that Python code made is checked alike. Overrides are `field=value` as on the command
@@ -59,17 +60,18 @@ def load_study(study: str | os.PathLike[str] | Study, overrides: Overrides = ())
     return check_study(content, source)
 
 
-def _find(name_or_path: str) -> Path:
+def _find(name_or_path: Pathish) -> Path:
     """A study's file; kinds other than its own are not imported on the way."""
-    kind = name_or_path.partition("/")[0]
+    name = expand(name_or_path, "the study")
+    kind = name.partition("/")[0]
     if kind in kind_names():
         for study in _studies_of(kind):
-            if study.name == name_or_path:
+            if study.name == name:
                 return study.path
-    path = Path(name_or_path)
+    path = Path(name)
     if not os.path.isfile(path):  # unlike Path.is_file, False for any name whatever
         raise InputError(
-            f"{shown(name_or_path)} is neither a named study nor a file; "
-            f"{nearest(name_or_path, named_studies())} (`recalltrap studies` lists them)"
+            f"{shown(name)} is neither a named study nor a file; "
+            f"{nearest(name, named_studies())} (`recalltrap studies` lists them)"
         )
     return path

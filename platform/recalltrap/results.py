@@ -19,8 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from recalltrap.defaults import storage_location
 from recalltrap.errors import InputError, nearest
 from recalltrap.kinds import Cell
+from recalltrap.paths import Pathish, expand
 from recalltrap.provenance import read_provenance
 from recalltrap.queries import answer
 from recalltrap.registry import find_kind, room
@@ -160,29 +162,29 @@ def run_folder(study_name: str) -> str:
     return f"{STUDIES}/{study_name}"
 
 
-def open_run(run: str, storage: str | None = None) -> Results:
+def open_run(run: Pathish, storage: Pathish | None = None) -> Results:
     """Open a run by its folder, or by its study's name under a storage.
 
     Raises:
         InputError: nothing there, or not a run.
     """
-    from recalltrap.defaults import storage_location
-
     root = Storage(storage_location(storage))
-    if root.check_exists() and root.exists(f"{run_folder(run)}/study.yaml"):
-        return Results(root, run_folder(run))
-    folder = Storage(run)
+    place = expand(run, "the run")
+    if root.check_exists() and root.exists(f"{run_folder(place)}/study.yaml"):
+        return Results(root, run_folder(place))
+    folder = Storage(place or ".")
     if folder.exists("study.yaml"):
-        head, tail = folder.location.rstrip("/"), ""
-        while posixpath.basename(head):
-            head, part = posixpath.split(head)
-            tail = posixpath.join(part, tail) if tail else part
-            if Storage(head).exists(MARKER):
-                return Results(Storage(head), tail)
-        raise InputError(f"{run} is not inside a recalltrap storage: its {MARKER} is missing")
+        names: list[str] = []
+        around: Storage | None = folder
+        while around is not None and not around.exists(MARKER):
+            names.insert(0, around.name)
+            around = around.parent
+        if around is not None:
+            return Results(around, "/".join(names))
+        raise InputError(f"{folder.shown} is not inside a recalltrap storage: no {MARKER} is there")
     studies = known_runs(root)
-    hint = nearest(run, studies) if studies else "nothing was run there yet"
-    raise InputError(f"no run {run!r} under {root.location}, and no such folder; {hint}")
+    hint = nearest(place, studies) if studies else "nothing was run there yet"
+    raise InputError(f"no run {place!r} under {root.shown}, and no such folder; {hint}")
 
 
 def known_runs(storage: Storage) -> list[str]:

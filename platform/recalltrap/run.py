@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from recalltrap.context import RunContext
-from recalltrap.defaults import storage_location
+from recalltrap.defaults import STORAGE_VARIABLE, storage_location
 from recalltrap.display import Display, Silent
 from recalltrap.execution import PackRun, record_failure, stage_costs
 from recalltrap.failures import classify
@@ -22,8 +22,10 @@ from recalltrap.group import Group, joined
 from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell
 from recalltrap.library import load_study
+from recalltrap.paths import Pathish
 from recalltrap.plan import Plan, make_plan
-from recalltrap.provenance import ARGV_VARIABLE, current_provenance, redact
+from recalltrap.provenance import ARGV_VARIABLE, current_provenance
+from recalltrap.redaction import redact_argv
 from recalltrap.registry import find_kind, room
 from recalltrap.results import Results, run_folder
 from recalltrap.source import Overrides, listed
@@ -37,11 +39,11 @@ Executor = Callable[[Plan, RunContext, Display], None]
 
 
 def run(
-    study: str | os.PathLike[str] | Study,
+    study: Pathish | Study,
     *,
     seeds: Any = None,
     overrides: Overrides = (),
-    storage: str | None = None,
+    storage: Pathish | None = None,
     address: str = "local",
     local: bool = False,
     display: Display | None = None,
@@ -54,7 +56,8 @@ def run(
             (a range, an array, a Series).
         overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`,
             or a mapping from fields to values.
-        storage: folder or URI for the results; default RECALLTRAP_STORAGE, else `runs`.
+        storage: folder or URI for the results, see `recalltrap.paths`; default RECALLTRAP_STORAGE,
+            else `runs`.
         address: Ray's address: `local` starts Ray here, `auto` or `ray://...` joins a cluster.
         local: everything in this process, without Ray.
         display: who is told of the progress; nobody by default.
@@ -62,7 +65,7 @@ def run(
     Raises:
         InputError: anything wrong with the study, the storage or the resources; nothing ran.
     """
-    argv = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+    argv = redact_argv([os.path.basename(sys.argv[0]), *sys.argv[1:]])
     os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))  # before Ray's workers start
     if seeds is not None:
         overrides = [*listed(overrides), ("seeds", seeds)]
@@ -70,6 +73,7 @@ def run(
     root = Storage(storage_location(storage))
     root.check_usable()
     plan = plan_study(study, root)
+    check_device(plan, here=local or address == "local")
     for node in plan.cached:
         ArtifactStore(root).verify(node)
     with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
@@ -126,6 +130,17 @@ def _known_otherwise(cells: Sequence[Cell], results: Results) -> frozenset[str]:
     )
 
 
+def check_device(plan: Plan, *, here: bool) -> None:
+    """Refuse a device that isn't there, before anything starts; `here`: on this machine.
+
+    Raises:
+        InputError: see `StudyKind.check_device`. Kinds that choose no device have no such check.
+    """
+    check = getattr(find_kind(plan.study.kind), "check_device", None)
+    if plan.packs and check is not None:
+        check(here=here)
+
+
 def make_context(plan: Plan, storage: Storage) -> RunContext:
     """What the packs share, from the plan and the failures so far."""
     study = plan.study
@@ -135,10 +150,17 @@ def make_context(plan: Plan, storage: Storage) -> RunContext:
         counts = "select cell_id, count(*) as n from failures_parts group by cell_id"
         rows = Results(storage, folder).sql(counts).to_pylist()
         attempts = {row["cell_id"]: row["n"] for row in rows}
-    retry = shlex.join(["recalltrap", "run", f"{storage.display(folder)}/study.yaml",
-                        "--storage", storage.location])  # fmt: skip
+    retry = shlex.join(["recalltrap", "run", storage.display(f"{folder}/study.yaml")])
+    retry = f"{retry} --storage {_storage_argument(storage)}"
     users = {node.id: plan.users[node.id] for pack in plan.packs for node in pack.nodes}
-    return RunContext(storage, folder, study.name, study.kind, users, attempts, redact(retry))
+    return RunContext(storage, folder, study.name, study.kind, users, attempts, retry)
+
+
+def _storage_argument(storage: Storage) -> str:
+    """How to give the storage again. One with credentials stands in the environment, not in a
+    shell's history."""
+    hidden = storage.shown != storage.location
+    return f'"${STORAGE_VARIABLE}"' if hidden else shlex.quote(storage.location)
 
 
 def _record_launch(plan: Plan, context: RunContext) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError, nearest
+from recalltrap.paths import resolve
 
 if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait for torch
     from transformers import (
@@ -56,7 +57,10 @@ def is_size(spec: str) -> bool:
 
 def is_folder(spec: str) -> bool:
     """Whether a spec is a folder on this machine."""
-    return not is_size(spec) and os.path.isdir(os.path.expanduser(spec))
+    try:
+        return not is_size(spec) and os.path.isdir(resolve(spec, "settings"))
+    except InputError:
+        return False
 
 
 def location(spec: str, field: str) -> tuple[str, str | None]:
@@ -65,8 +69,13 @@ def location(spec: str, field: str) -> tuple[str, str | None]:
     Raises:
         InputError: the spec is neither.
     """
-    if is_folder(spec):
-        return os.path.abspath(os.path.expanduser(spec)), None
+    path = resolve(spec, f"settings.{field}")
+    if os.path.isdir(path):
+        return path, None
+    if os.path.exists(path):
+        raise InputError(
+            f"settings.{field} = {spec!r} is a file: give the folder around it, in the hub's format"
+        )
     if not HUB_ID.fullmatch(spec):
         raise InputError(
             f"settings.{field} = {spec!r}: no such folder, and neither a hub id (owner/name or "

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
 from recalltrap.parts import Part, Reads
+from recalltrap_studies.devices import check_device
 from recalltrap_studies.llm.architectures import is_size
 from recalltrap_studies.llm.settings import (
     ALIGNMENTS,
@@ -55,6 +56,10 @@ class LlmKind:
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""
         return _reads(settings, orderings is None or any(map(aligns, orderings)))
+
+    def check_device(self, *, here: bool) -> None:
+        """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
+        check_device(here=here)
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, and what judges each of them."""

@@ -1,6 +1,6 @@
 """Models as weights: fresh ones, and those of the store.
 
-A model artifact is a folder in the hub's format. A `load` artifact holds the tokenizer and where
+A model artifact is a folder in the hub's format. A `load` artifact holds the tokenizer and what
 the weights are (`source.json`), for they are read from their source.
 """
 
@@ -112,7 +112,7 @@ def read_model(
     """
     where = device or devices.device()
     if SOURCE_FILE in store.record(node)["files"]:
-        model = read_source(json.loads(store.read(node, SOURCE_FILE)))
+        model = read_source(node.config["p_star"], json.loads(store.read(node, SOURCE_FILE)))
     else:
         with unpacked(store, node) as folder:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=devices.dtype(where))

@@ -8,10 +8,11 @@ embedded `nano` study's; the named studies `llm/smollm2-*` hold the paper's valu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from recalltrap.parts import Part, added_setting
 
@@ -26,7 +27,14 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 Tokens = Annotated[int, Field(ge=2, le=8192)]
-Spec = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def _written(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+Spec = Annotated[str, Field(min_length=1, max_length=500), BeforeValidator(_written)]
+"""A name, a path (see `recalltrap.paths`) or a hub id, as the user wrote it."""
 
 
 class Optimiser(Part):

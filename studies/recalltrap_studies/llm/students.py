@@ -37,7 +37,7 @@ from recalltrap_studies.llm.sequences import (
     shuffled,
     tokens_seen,
 )
-from recalltrap_studies.llm.sources import spec_of
+from recalltrap_studies.llm.sources import opened
 
 FIELDS = {
     "pretrain": ("p_star", "p_star_epochs"),
@@ -124,7 +124,7 @@ def fresh_student(
 ) -> PreTrainedModel:
     """The stage's architecture with its teacher's vocabulary, every parameter drawn anew."""
     field = FIELDS[node.stage][0]
-    spec = spec_of(node.config.get("architecture", node.config.get(field)))
+    spec = opened(node.config.get("architecture", node.config.get(field)), field)
     size = lessons.vocabulary_size(node, store, tokenizer)
     config = config_of(spec, size, tokenizer, field)
     return models.fresh_model(config, sequence(node.seed, f"{node.stage}/init"))

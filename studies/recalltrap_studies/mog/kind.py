@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
 from recalltrap.parts import Part, Reads, shared_config
+from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, Evaluate, MogSettings, Sft
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class MogKind:
 
     def check(self, cells: Sequence[Cell]) -> None:
         """Nothing outside the study file can be wrong."""
+
+    def check_device(self, *, here: bool) -> None:
+        """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
+        check_device(here=here)
 
     def prepare(self) -> None:
         """Import the tensor program and start the compiler, which take seconds."""

@@ -15,6 +15,7 @@ from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore, Cost
 from recalltrap.streams import sequence
 from recalltrap_studies.llm import architectures, devices, models, pretrained, vocabulary
+from recalltrap_studies.llm.sources import model_identity
 
 NO_COST = Cost(0, 0, 0, 0, "cpu", 1)
 
@@ -153,15 +154,20 @@ def test_a_loaded_p_star_is_read_from_its_source(
 ) -> None:
     tiny_model.save_pretrained(tmp_path / "model")
     tiny_tokenizer.save_pretrained(tmp_path / "model")
-    node = Node("load", 0, {})
-    files = pretrained.source_files(str(tmp_path / "model"))
+    node = Node("load", 0, {"p_star": model_identity(str(tmp_path / "model"))})
+    files = pretrained.source_files(node.config["p_star"])
     assert "model.safetensors" not in files
     store.put(node, files, NO_COST)
     torch.testing.assert_close(logits(models.read_model(store, node)), logits(tiny_model))
     vocabulary.compare_vocabularies(vocabulary.read_tokenizer(store, node), tiny_tokenizer)
-    narrow_model.save_pretrained(tmp_path / "model")
-    with pytest.raises(InputError, match="content changed after it was first used"):
+    (tmp_path / "model").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"settings\.p_star = .*it is gone from here"):
         models.read_model(store, node)
+    moved = Node("load", 0, {"p_star": model_identity(str(tmp_path / "moved"))})
+    torch.testing.assert_close(logits(models.read_model(store, moved)), logits(tiny_model))
+    narrow_model.save_pretrained(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"settings\.p_star = .*its content changed"):
+        models.read_model(store, moved)
 
 
 def damaged(folder: str, tmp_path: Path, *missing: str) -> str:

@@ -32,6 +32,7 @@ from recalltrap.store import ArtifactStore
 from recalltrap.study import Resources
 from recalltrap_studies.llm import checkpoints, lessons, models, students, training
 from recalltrap_studies.llm.sampling import read_samples
+from recalltrap_studies.llm.sources import corpus_identity
 from recalltrap_studies.llm.students import StudentTrainer, run_train
 from tests.studies.llm.conftest import put_model
 from tests.studies.llm.training_world import UPDATES, draw_samples, sample_node, student_node
@@ -266,7 +267,7 @@ def test_p_star_is_trained_on_a_corpus_with_a_tokenizer_of_its_own(
     config = {
         **optimiser,
         "p_star": "nano-small",
-        "corpus": {"spec": str(path), "sha256": "..."},
+        "corpus": corpus_identity(str(path)),
         "corpus_sentences": 1,
         "vocabulary_size": 160,
         "p_star_epochs": 0.5,
