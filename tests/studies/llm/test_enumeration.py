@@ -138,8 +138,7 @@ def estimated(
 
 
 def gradient(value: Tensor, model: Prefixes) -> Tensor:
-    (found,) = torch.autograd.grad(value, model.parameters())
-    return found
+    return torch.autograd.grad(value, [model.logits])[0]
 
 
 @LANGUAGES

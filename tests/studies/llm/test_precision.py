@@ -18,7 +18,6 @@ from transformers import (
     FalconConfig,
     GPT2Config,
     LlamaConfig,
-    PreTrainedConfig,
     PreTrainedModel,
 )
 
@@ -66,9 +65,11 @@ class First:
 @pytest.fixture
 def wordy_model(tiny_tokenizer: Any) -> PreTrainedModel:
     """Its responses are of all lengths."""
-    model: Any = fresh(tiny_tokenizer, width=64, seed=4).eval()
+    model = fresh(tiny_tokenizer, width=64, seed=4)
+    model.train(False)
     with torch.no_grad():
-        model.get_input_embeddings().weight[tiny_tokenizer.eos_token_id] *= 5
+        weight: Any = model.get_input_embeddings().weight
+        weight[tiny_tokenizer.eos_token_id] *= 5
     return model
 
 
@@ -79,14 +80,16 @@ def mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "mixed_precision", lambda where: True)
 
 
-def small(tokenizer: Any, cls: type[PreTrainedConfig], **fields: Any) -> PreTrainedModel:
+def small(tokenizer: Any, cls: Any, **fields: Any) -> PreTrainedModel:
     """An untrained model of another family."""
     ids = {
         "bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
     config = cls(vocab_size=len(tokenizer), initializer_range=0.2, **ids, **fields)
-    return models.fresh_model(config, 3).eval()
+    model = models.fresh_model(config, 3)
+    model.train(False)
+    return model
 
 
 def world_of(reference: Any, tokenizer: Any) -> World:
@@ -99,7 +102,7 @@ def trainer_of(
     """A trainer whose policy has the reference's weights."""
     part = ALIGNMENTS[algorithm]
     settings: Any = part.model_validate(
-        part_config(LlmSettings(**SMALL, algorithm=algorithm), part)  # type: ignore[arg-type]
+        part_config(LlmSettings(**SMALL, algorithm=algorithm), part)
     )
     value_head = algorithm == "ppo"
     policy = Policy(copy.deepcopy(world.reference), world.request.prompt_ids, value_head)
@@ -215,7 +218,7 @@ FALCON = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
 LLAMA = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
          "num_attention_heads": 2, "max_position_embeddings": 64,
          "attention_dropout": 0.1}  # fmt: skip
-FAMILIES: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
+FAMILIES: dict[str, tuple[Any, dict[str, Any]]] = {
     "gpt2": (GPT2Config, GPT2), "falcon": (FalconConfig, FALCON), "llama": (LlamaConfig, LLAMA),
 }  # fmt: skip
 """Rates in dropout modules, in the configuration that layers read, and in layers' attributes."""
