@@ -88,7 +88,7 @@ def _players(
     )
     engines.check_context(lm.config, request, "align_tokens")
     policy = Policy(lm, request.prompt_ids, value_head)
-    anchor.to(devices.device())
+    torch.nn.Module.to(anchor, devices.device())
     return policy, World(anchor, read_oracle(store, oracle, p_target), request)
 
 
