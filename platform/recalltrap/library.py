@@ -10,7 +10,7 @@ from recalltrap.errors import InputError, nearest, shown
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.source import Overrides, Source, apply_overrides, listed, read_study
 from recalltrap.study import Study
-from recalltrap.study_checks import check_settings, check_study
+from recalltrap.study_checks import check_cells, check_settings, check_study
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ def load_study(study: str | os.PathLike[str] | Study, overrides: Overrides = ())
         source = Source(f"study {study.name}")
         if not listed(overrides):
             check_settings(study, source)
-            study.cells()
+            check_cells(study, source)
             return study
         content = study.content()
     elif isinstance(study, str | os.PathLike):
-        content, source = read_study(_find(os.fspath(study)))
+        content, source = read_study(_find(study))
     else:
         raise InputError(
             f"a study is a name, a path or a Study, not a {type(study).__name__}: "
@@ -59,8 +59,9 @@ def load_study(study: str | os.PathLike[str] | Study, overrides: Overrides = ())
     return check_study(content, source)
 
 
-def _find(name_or_path: str) -> Path:
+def _find(study_or_path: str | os.PathLike[str]) -> Path:
     """A study's file; kinds other than its own are not imported on the way."""
+    name_or_path = os.fspath(study_or_path)
     kind = name_or_path.partition("/")[0]
     if kind in kind_names():
         for study in _studies_of(kind):

@@ -79,7 +79,7 @@ class Results:
         except FileNotFoundError:
             raise InputError(f"{self.folder} holds no study.yaml: it is not a run") from None
         try:
-            return parse_study(*parse_study_text(data, posixpath.basename(path)))
+            return parse_study(*parse_study_text(data, "study.yaml"))
         except InputError as error:
             raise InputError(f"{self.storage.display(path)} is damaged: {error}") from None
 

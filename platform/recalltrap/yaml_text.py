@@ -27,10 +27,10 @@ from recalltrap.yaml_scalars import is_word, read_scalar, spell_value
 
 Location = tuple[int | str, ...]
 
-MAX_BYTES = 500_000
-"""Of a text. Reading takes about 6 µs a byte at worst."""
-MAX_VALUES = 100_000
-"""Of a text, each alias counted as all that it stands for."""
+MAX_BYTES = 400_000
+"""Of a text; 50,000 numbers of eight characters."""
+MAX_VALUES = 50_000
+"""Of a text, each alias counted as all that it stands for: about 3 s to read."""
 MAX_DEPTH = 20
 """Of mappings and lists inside one another; a study has four."""
 
