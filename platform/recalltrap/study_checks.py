@@ -202,7 +202,7 @@ def _leaves(value: Any, location: Location) -> Iterator[tuple[Location, Any]]:
     """Every name and every single value, with its place."""
     if isinstance(value, Mapping):
         for name, item in value.items():
-            yield location, name
+            yield (*location, name), name
             yield from _leaves(item, (*location, name))
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):

@@ -101,8 +101,7 @@ class _Reader:
 
     def _value(self, event: Any, location: Location) -> tuple[Any, int]:
         """The value that begins with an event, and how many levels it has below itself."""
-        line = event.start_mark.line + 1
-        self._lines.setdefault(location, line)
+        line = self._lines.setdefault(location, event.start_mark.line + 1)
         self._count(1, len(location), location, line)
         if isinstance(event, AliasEvent):
             return self._alias(event.anchor, location, line)
