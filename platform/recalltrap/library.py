@@ -11,7 +11,7 @@ from recalltrap.paths import Pathish, expand
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.source import Overrides, Source, apply_overrides, listed, read_study
 from recalltrap.study import Study
-from recalltrap.study_checks import check_settings, check_study
+from recalltrap.study_checks import check_cells, check_settings, check_study
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ def load_study(study: Pathish | Study, overrides: Overrides = ()) -> Study:
         source = Source(f"study {study.name}")
         if not listed(overrides):
             check_settings(study, source)
-            study.cells()
+            check_cells(study, source)
             return study
         content = study.content()
     elif isinstance(study, str | os.PathLike):
-        content, source = read_study(_find(os.fspath(study)))
+        content, source = read_study(_find(study))
     else:
         raise InputError(
             f"a study is a name, a path or a Study, not a {type(study).__name__}: "

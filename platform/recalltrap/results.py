@@ -7,7 +7,6 @@ the same study left in the folder stays there and is shown again when the study 
 from __future__ import annotations
 
 import json
-import posixpath
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -59,7 +58,7 @@ class Results:
         except FileNotFoundError:
             raise InputError(f"{self.folder} holds no study.yaml: it is not a run") from None
         try:
-            study = parse_study(*parse_study_text(data, posixpath.basename(path)))
+            study = parse_study(*parse_study_text(data, "study.yaml"))
         except InputError as error:
             raise InputError(f"{self.storage.display(path)} is damaged: {error}") from None
         # A setting that an earlier version had decides nothing any more.

@@ -17,6 +17,10 @@ Overrides = str | Mapping[str, Any] | Sequence[str | tuple[str, Any]]
 """`field=value` as on the command line, one or several; from Python also fields with values."""
 
 
+LESS_TELLING = {"missing": 1, "too_short": 2}
+"""pydantic's errors that another explains better: a typo, or a list's own item."""
+
+
 @dataclass
 class Source:
     """Where each value of a study came from: a line of a file, or an override."""
@@ -49,7 +53,7 @@ class Source:
     ) -> InputError:
         """The first of pydantic's errors as one sentence with file, line, field, value, way out."""
         errors = error.errors(include_url=False)
-        first = min(errors, key=lambda item: item["type"] == "missing")  # a typo explains it better
+        first = min(errors, key=lambda item: LESS_TELLING.get(item["type"], 0))
         location = (*prefix, *first["loc"])
         name = dotted(location)
         message = first["msg"].removeprefix("Value error, ")
@@ -134,8 +138,11 @@ def apply_overrides(content: dict[str, Any], overrides: Overrides, source: Sourc
                 f"-o {label}: a field's name is up to {MAX_DEPTH} words with points between them"
             )
         target: Any = content
-        for part in parts[:-1]:
-            target = target.setdefault(part, {}) if isinstance(target, dict) else None
+        for depth, part in enumerate(parts[:-1], 1):
+            if isinstance(target, dict) and part not in target:
+                target[part] = {}
+                source.override(tuple(parts[:depth]), label)
+            target = target[part] if isinstance(target, dict) else None
         if not isinstance(target, dict):
             raise InputError(f"-o {label}: {dotted(tuple(parts[:-1]))} has no fields to set")
         section, name = parts[0], parts[1] if len(parts) == 2 else None

@@ -56,11 +56,25 @@ def check_study(content: Mapping[str, Any], source: Source) -> Study:
     """
     study = parse_study(content, source)
     check_settings(study, source)
+    check_cells(study, source)
+    return study
+
+
+def check_cells(study: Study, source: Source) -> None:
+    """Make the study's cells, whose identities hold the content of the files that it names.
+
+    Raises:
+        InputError: two cells that are the same, or a file that can't be looked at.
+    """
     try:
         study.cells()
     except InputError as error:
         raise InputError(f"{source.where(('grid',))}: {error}") from None
-    return study
+    except OSError as error:  # a name that no file system takes, a folder without permission
+        raise InputError(
+            f"{source.where(('settings',))}: {shown(error.filename)} can't be read: "
+            f"{error.strerror}"
+        ) from None
 
 
 def check_settings(study: Study, source: Source) -> None:
@@ -206,7 +220,7 @@ def _leaves(value: Any, location: Location) -> Iterator[tuple[Location, Any]]:
     """Every name and every single value, with its place."""
     if isinstance(value, Mapping):
         for name, item in value.items():
-            yield location, name
+            yield (*location, name), name
             yield from _leaves(item, (*location, name))
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):

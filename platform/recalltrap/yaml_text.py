@@ -27,10 +27,10 @@ from recalltrap.yaml_scalars import is_word, read_scalar, spell_value
 
 Location = tuple[int | str, ...]
 
-MAX_BYTES = 500_000
-"""Of a text. Reading takes about 6 µs a byte at worst."""
-MAX_VALUES = 100_000
-"""Of a text, each alias counted as all that it stands for."""
+MAX_BYTES = 400_000
+"""Of a text; 50,000 numbers of eight characters."""
+MAX_VALUES = 50_000
+"""Of a text, each alias counted as all that it stands for: about 3 s to read."""
 MAX_DEPTH = 20
 """Of mappings and lists inside one another; a study has four."""
 
@@ -101,8 +101,7 @@ class _Reader:
 
     def _value(self, event: Any, location: Location) -> tuple[Any, int]:
         """The value that begins with an event, and how many levels it has below itself."""
-        line = event.start_mark.line + 1
-        self._lines.setdefault(location, line)
+        line = self._lines.setdefault(location, event.start_mark.line + 1)
         self._count(1, len(location), location, line)
         if isinstance(event, AliasEvent):
             return self._alias(event.anchor, location, line)

@@ -21,10 +21,11 @@ Shaping = Literal["fold", "clip", "none"]
 Selection = Literal["last", "paper"]
 Engine = Literal["transformers", "vllm"]
 
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=1e-9, le=1e6, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
+"""The lower bounds keep quotients and squares of settings inside what a float32 holds."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, le=0.999999)]
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 Tokens = Annotated[int, Field(ge=2, le=8192)]
 

@@ -18,9 +18,11 @@ Algorithm = Literal["ppo", "grpo", "dpo_online", "dpo_offline"]
 Covariance = Literal["diagonal", "full"]
 KlEstimator = Literal["k2", "k3"]
 
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(ge=1e-9, le=1e6, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
+"""The lower bounds keep quotients and squares of settings inside what a float32 holds."""
+Decay = Annotated[float, Field(ge=0, le=0.999999)]
+Epsilon = Annotated[float, Field(ge=1e-16, le=1e6, allow_inf_nan=False)]
 Iterations = Annotated[int, Field(ge=1, le=1_000_000)]
 Components = Annotated[int, Field(ge=1, le=64)]
 
@@ -75,7 +77,7 @@ class Optimiser(Part):
     learning_rate: Rate = Field(0.01, description="Adam's step for mixtures. Paper: 0.01.")
     adam_beta1: Decay = Field(0.9, description="Decay of Adam's first moment (ours).")
     adam_beta2: Decay = Field(0.999, description="Decay of Adam's second moment (ours).")
-    adam_epsilon: Positive = Field(1e-8, description="Adam's epsilon (ours).")
+    adam_epsilon: Epsilon = Field(1e-8, description="Adam's epsilon (ours).")
 
 
 class Initialisation(Part):
