@@ -80,7 +80,7 @@ def summarize(results: Run) -> Summary:
     parts = decomposition_table(pairs, plan, stream(0, "analysis/decomposition"))
     verdict, sentence = judge(table, parts, plan)
     missing = len(cells) - len(succeeded) - len(failed)
-    lacks = lacking_values(outcomes, cells, succeeded, axes)
+    lacks = lacking_values(metrics, outcomes, cells, succeeded, axes)
     return Summary(
         study=results.study.name,
         axes=axes,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from recalltrap.kinds import Cell
 from recalltrap_analysis.gaps import describe
@@ -48,11 +49,16 @@ MOST_WHERE = 3
 
 
 def lacking_values(
-    outcomes: pd.DataFrame, cells: Sequence[Cell], succeeded: Iterable[str], axes: Sequence[str]
+    metrics: pa.Table,
+    outcomes: pd.DataFrame,
+    cells: Sequence[Cell],
+    succeeded: Iterable[str],
+    axes: Sequence[str],
 ) -> tuple[str, ...]:
     """One line for every metric that succeeded cells lack a finite value of.
 
     Args:
+        metrics: The `metrics` table.
         outcomes: Rows of `cell_outcomes`, of succeeded cells alone.
         cells: The planned cells.
         succeeded: Ids of those that succeeded.
@@ -74,7 +80,7 @@ def lacking_values(
         return tuple(lines)
     rows = outcomes.set_index("cell_id").loc[[cell.id for cell in kept]]
     found: dict[tuple[str, str], list[str]] = {}
-    for model, expected in _expected(rows, kept).items():
+    for model, expected in _expected(metrics, kept).items():
         known = {
             metric: column(rows, f"{model}.{metric}").notna().to_numpy() for metric in expected
         }
@@ -100,25 +106,26 @@ def _lines(found: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
         yield f"{', '.join(metrics)} of {', '.join(models)}: {told}"
 
 
-def _expected(rows: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, dict[str, Mask]]:
+def _expected(metrics: pa.Table, cells: Sequence[Cell]) -> dict[str, dict[str, Mask]]:
     """Metrics by model, each with the cells that should have it.
 
-    Those that a report reads in every cell; others in the cells of an ordering that reports them.
+    Those that a report reads in every cell; others in the cells of an ordering that has rows of
+    them, finite or not.
     """
     orderings = np.array([cell.ordering.name for cell in cells])
-    language = any(name.partition(".")[2] in LANGUAGE for name in rows.columns)
+    groups = metrics.group_by(["ordering", "model", "metric"]).aggregate([]).to_pylist()
+    reported: dict[tuple[str, str], set[str]] = {}
+    for row in groups:
+        reported.setdefault((row["model"], row["metric"]), set()).add(row["ordering"])
+    language = any(metric in LANGUAGE for _, metric in reported)
     read = {**READ, **(LANGUAGE if language else {})}
-    expected: dict[str, dict[str, Mask]] = {}
-    for model in MODELS:
-        start = f"{model}."
-        names = [name for name in rows.columns if str(name).startswith(start)]
-        of_model = {}
-        for name in names:
-            reporting = set(orderings[rows[name].notna().to_numpy()])
-            of_model[name.removeprefix(start)] = np.isin(orderings, list(reporting))
-        needed = [metric for metric, models in read.items() if model in models]
-        every = np.ones(len(cells), dtype=bool)
-        expected[model] = of_model | dict.fromkeys(needed, every)
+    expected: dict[str, dict[str, Mask]] = {model: {} for model in MODELS}
+    for metric, models in read.items():
+        for model in models:
+            expected[model][metric] = np.ones(len(cells), dtype=bool)
+    for (model, metric), names in sorted(reported.items()):
+        if model in expected:
+            expected[model].setdefault(metric, np.isin(orderings, list(names)))
     return expected
 
 

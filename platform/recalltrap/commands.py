@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import click
 import pyarrow as pa
 
 from recalltrap.defaults import storage_location
 from recalltrap.display import Progress, Silent
 from recalltrap.execution import reference_metrics
 from recalltrap.library import load_study, named_studies
+from recalltrap.output import print_table, say
 from recalltrap.plan import Plan, plan_references
 from recalltrap.registry import find_kind, room
-from recalltrap.render import print_table
 from recalltrap.results import Results, open_run
 from recalltrap.run import check_device, execute_here, make_context, plan_study, run
 from recalltrap.schema import study_schema
@@ -26,6 +25,7 @@ from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Resources
 from recalltrap.study_checks import parse_study
+from recalltrap.unseen import unmeasured_notes, view_notes
 
 Rows = list[dict[str, Any]]
 GPU_RATE = 1e14
@@ -116,6 +116,12 @@ def status_rows(run: str, location: str | None) -> Rows:
     return [*rows, {"ordering": "all", **{name: sum(row[name] for row in rows) for name in names}}]
 
 
+def status_notes(run: str, location: str | None) -> list[str]:
+    """What the counts don't tell: finished cells that aren't shown, and values that lack."""
+    results = open_run(run, location)
+    return [*view_notes(results), *unmeasured_notes(results)]
+
+
 def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> pa.Table:
     """Build the references that the store lacks, in this process, and forecast from them."""
     study = load_study(name, overrides)
@@ -129,7 +135,7 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
         store.verify(node)
     root.prepare()
     if plan.packs:
-        click.echo(f"building {len(plan.builds())} references ...", err=True)
+        say(f"building {len(plan.builds())} references ...", error=True)
         execute_here(plan, make_context(plan, root), Silent())
     metrics = reference_metrics(_built(plan, store), find_kind(study.kind), store)
     table: pa.Table = pa.Table.from_pandas(
@@ -143,10 +149,15 @@ def _built(plan: Plan, store: ArtifactStore) -> list[Any]:
     return [cell for cell in plan.cells if all(store.has(node) for node in cell.references)]
 
 
-def write_report(runs: Sequence[str], location: str | None, form: str) -> str:
-    """Write the report of the named runs; the path of its page."""
-    path: str = room("report")(*(open_run(run, location) for run in runs), form=form)
-    return path
+def report_text(runs: Sequence[str], location: str | None, form: str) -> str:
+    """Write the report of the named runs; the path of its page, or what is for a pipe itself."""
+    opened = [open_run(run, location) for run in runs]
+    if form == "html":
+        path: str = room("report")(*opened, form=form)
+        return path
+    texts: list[str] = []
+    room("report")(*opened, form=form, tell=texts.append)
+    return "".join(texts)
 
 
 def run_studies(
@@ -168,11 +179,15 @@ def run_studies(
 
 
 def conclude(results: Results) -> int:
-    """Print the severity table and the verdict, write the report; the run's exit status."""
+    """Write the report, then print the severity table and the verdict; the run's exit status.
+
+    The report comes first: whatever becomes of the terminal, it stands.
+    """
     summary = room("summary")(results)
+    report = room("report")(results, summary=summary)
     print_table(summary.table().to_dict("records"))
-    click.echo(f"\n{summary.sentence}")
-    for note in summary.notes:
-        click.echo(f"note: {note}")
-    click.echo(f"report: {room('report')(results, summary=summary)}")
+    say(f"\n{summary.sentence}")
+    for note in (*summary.notes, *view_notes(results)):
+        say(f"note: {note}")
+    say(f"report: {report}")
     return 1 if summary.succeeded < summary.planned else 0

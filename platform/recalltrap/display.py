@@ -100,6 +100,8 @@ class Progress:
         self.console.print(self._count())
 
     def _count(self) -> str:
+        if not self.plan.todo and not self.plan.packs:
+            return "nothing to do: every cell of the study is done"
         failed = f", {self.packs_failed} failed" if self.packs_failed else ""
         return (
             f"{self.cells_done}/{len(self.plan.todo)} cells, "
