@@ -66,6 +66,8 @@ class Plan:
     packs: tuple[Pack, ...]
     cached: tuple[Node, ...]
     """Artifacts in the store that the missing cells use as they are."""
+    notes: tuple[str, ...] = ()
+    """What the user should know before it starts."""
 
     @property
     def todo(self) -> list[Cell]:

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -103,8 +104,7 @@ def plan_study(study: Study, storage: Storage) -> Plan:
         done = Results(storage, folder).sql(query)["cell_id"].to_pylist()
     kind = find_kind(study.kind)
     plan = make_plan(study, kind, ArtifactStore(storage), done)
-    kind.check(plan.todo)
-    return plan
+    return replace(plan, notes=tuple(kind.check(plan.todo)))
 
 
 def make_context(plan: Plan, storage: Storage) -> RunContext:

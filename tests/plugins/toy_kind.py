@@ -103,8 +103,9 @@ class ToyKind:
                 models["p_prime_aligned"] = model
         return Cell(self.name, ordering, seed, settings, {**models, "final": model})
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Nothing outside the study file can be wrong."""
+        return ()
 
     def prepare(self) -> None:
         """Nothing here takes long to import."""

@@ -29,13 +29,18 @@ class LlmKind:
     studies = Path(__file__).with_name("named")
     grouped = True
 
-    def check(self, cells: Sequence[Cell]) -> None:
-        """Refuse missing folders, strangers' vocabularies, prompts longer than the context."""
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Refuse missing folders, strangers' vocabularies, prompts longer than the context.
+
+        Says which models are given with weights that aren't used.
+        """
         from recalltrap_studies.llm.checks import check_sources
 
+        notes: list[str] = []
         for settings in dict.fromkeys(cell.settings for cell in cells):
             assert isinstance(settings, LlmSettings)
-            check_sources(settings)
+            notes += check_sources(settings)
+        return list(dict.fromkeys(notes))
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, and what judges each of them."""

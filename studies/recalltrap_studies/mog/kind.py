@@ -63,8 +63,9 @@ class MogKind:
         models["final"] = current
         return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION)
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Nothing outside the study file can be wrong."""
+        return ()
 
     def prepare(self) -> None:
         """Import the tensor program and start the compiler, which take seconds."""
