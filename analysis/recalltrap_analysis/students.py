@@ -84,7 +84,8 @@ class Training:
             return f"yes: within {SMALL_GAP:g} of the teacher's entropy"
         if self.span >= FLAT_UPDATES:
             return f"yes: flat over {self.span:.0f} updates"
-        return f"no: {self.gap:.2f} above it, and flat over {self.span:.0f} updates alone"
+        above = f"{self.gap:.2f} above it, and " if np.isfinite(self.gap) else ""
+        return f"no: {above}flat over {self.span:.0f} updates alone"
 
     @property
     def teacher(self) -> str:
@@ -185,10 +186,13 @@ def _why_not(one: Training) -> str:
             "before its learning rate decayed, its held-out loss still fell by "
             f"{one.fall:.3f} nats per token (more than {STILL_FALLS:g})"
         )
-    return (
+    above = (
         f"it ends {one.gap:.3f} nats per token above its teacher's entropy (more than "
-        f"{SMALL_GAP:g}), and its held-out loss was seen to be flat over {one.span:.0f} updates "
-        f"alone (fewer than {FLAT_UPDATES})"
+        f"{SMALL_GAP:g}), and "
+    )
+    return (
+        f"{above if np.isfinite(one.gap) else ''}its held-out loss was seen to be flat over "
+        f"{one.span:.0f} updates alone (fewer than {FLAT_UPDATES})"
     )
 
 
