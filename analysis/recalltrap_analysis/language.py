@@ -13,6 +13,8 @@ from recalltrap_analysis.outcomes import common, label
 from recalltrap_analysis.portraits import deepest_points
 from recalltrap_analysis.reading import ReadRun
 from recalltrap_analysis.students import (
+    FLAT_UPDATES,
+    SMALL_GAP,
     STILL_FALLS,
     Training,
     drowned,
@@ -119,7 +121,9 @@ def _students(run: ReadRun, summary: Summary) -> list[Block]:
         blocks.append(
             Prose(
                 "Every student whose curve tells had stopped learning before its learning rate "
-                f"decayed (its held-out loss fell by less than {STILL_FALLS:g} nats per token).",
+                f"decayed: its held-out loss fell by less than {STILL_FALLS:g} nats per token, and "
+                f"was within {SMALL_GAP:g} of its teacher's entropy, or was flat over "
+                f"{FLAT_UPDATES} updates or more.",
                 "small",
             )
         )
@@ -143,8 +147,8 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
             "heldout_loss": [float(one.loss_N.mean()) for one in found],
             "teacher_entropy": [float(one.entropy_N.mean()) for one in found],
             "gap": [one.gap for one in found],
-            "fall": [_mean(one) for one in found],
-            "converged": [_verdict(one) for one in found],
+            "fall": [one.fall for one in found],
+            "converged": [one.verdict for one in found],
         }
     )
     shared = [common(one.points, summary.axes) for one in found]
@@ -172,11 +176,3 @@ def _gap_text(one: Training) -> str:
         return "–"
     gap_N = one.loss_N - one.entropy_N
     return f"{one.gap:.3f} ({gap_N.min():.3f} to {gap_N.max():.3f})"
-
-
-def _mean(one: Training) -> float:
-    return float("nan") if one.converged is None else float(np.nanmean(one.fall_N))
-
-
-def _verdict(one: Training) -> str:
-    return {True: "yes", False: "no", None: "the curves don't tell"}[one.converged]

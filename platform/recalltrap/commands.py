@@ -13,6 +13,7 @@ import pyarrow as pa
 from recalltrap.defaults import storage_location
 from recalltrap.display import Progress, Silent
 from recalltrap.execution import reference_metrics
+from recalltrap.kinds import Estimate
 from recalltrap.library import load_study, named_studies
 from recalltrap.output import print_table, say
 from recalltrap.plan import Plan, plan_references
@@ -25,11 +26,10 @@ from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Resources
 from recalltrap.study_checks import parse_study
+from recalltrap.units import duration, size
 from recalltrap.unseen import unmeasured_notes, view_notes
 
 Rows = list[dict[str, Any]]
-GPU_RATE = 1e14
-"""Operations per second that `plan` reckons a GPU with: a tenth of an H100's bfloat16 peak."""
 
 
 def study_rows() -> Rows:
@@ -55,7 +55,6 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
     kind = find_kind(study.kind)
     builds = plan.builds()
     costs = [kind.estimate(node) for node in builds]
-    seconds = sum(cost.seconds for cost in costs)
     asks = study.resources
     stages = Counter(node.stage for node in builds)
     asked = sum(len(cell.nodes) for cell in plan.todo)
@@ -69,10 +68,11 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
         *((f"stages to build: {stage}", count) for stage, count in stages.items()),
         ("stages from the store", len(plan.cached)),
         ("stage executions saved by sharing", asked - len(builds) - len(plan.cached)),
-        *_time_rows(seconds, sum(cost.flops for cost in costs), study.resources),
-        ("disk, about", f"{sum(cost.bytes for cost in costs) / 1e6:.1f} MB"),
+        *_time_rows(costs, study.resources),
+        ("disk, about", size(sum(cost.bytes for cost in costs))),
         ("a trial asks for", _asked(asks)),
         ("can be scheduled here", room("schedulable")(asks, len(plan.packs), kind.grouped)),
+        *(("note", note) for note in plan.notes),
     ]
     return [{"what": what, "value": value} for what, value in rows]
 
@@ -87,12 +87,15 @@ def _anew_rows(plan: Plan) -> list[tuple[str, Any]]:
     return [("of which evaluated anew", f"{len(plan.anew)}: {why}")]
 
 
-def _time_rows(seconds: float, flops: float, wanted: Resources) -> list[tuple[str, Any]]:
+def _time_rows(costs: Sequence[Estimate], wanted: Resources) -> list[tuple[str, Any]]:
+    flops = sum(cost.flops for cost in costs)
     if wanted.gpus_per_trial and flops:
-        hours = flops / GPU_RATE / 3600
+        decoding = sum(cost.gpu_decoding for cost in costs)
         return [("operations, about", f"{flops:.2g}"),
-                (f"GPU hours at {GPU_RATE / 1e12:.0f} TFLOP/s, about", f"{hours:.3g}")]  # fmt: skip
-    return [("time on one core, about", f"{seconds:.0f} s"),
+                ("time on one GPU, about", duration(sum(cost.gpu_seconds for cost in costs))),
+                ("of it decoding, bound by memory", duration(decoding))]  # fmt: skip
+    seconds = sum(cost.seconds for cost in costs)
+    return [("time on one core, about", duration(seconds)),
             ("core hours, about", f"{seconds / 3600:.3g}")]  # fmt: skip
 
 
@@ -126,7 +129,8 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
     """Build the references that the store lacks, in this process, and forecast from them."""
     study = load_study(name, overrides)
     root = Storage(storage_location(location))
-    find_kind(study.kind).check(study.cells())
+    for note in find_kind(study.kind).check(study.cells()):
+        say(f"note: {note}", error=True)
     root.check_usable()
     store = ArtifactStore(root)
     plan = plan_references(study, store)

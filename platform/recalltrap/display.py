@@ -68,6 +68,8 @@ class Progress:
             f"{todo} to do in {packs} trials; {len(plan.cached)} stages from the store",
             soft_wrap=True,
         )
+        for note in plan.notes:
+            self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         if self.console.is_terminal and packs:
             self.live = Live(self._table(), console=self.console, refresh_per_second=4)
             self.live.start()

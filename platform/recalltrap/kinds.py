@@ -222,11 +222,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What building one node should take, for `recalltrap plan`: seconds are one core's."""
+    """What building one node should take, for `recalltrap plan`.
+
+    `seconds` are one core's, `gpu_seconds` one GPU's; `gpu_decoding` is the part of those in which
+    tokens are drawn one after another, which a GPU's memory bounds rather than its arithmetic.
+    """
 
     seconds: float
     bytes: int
     flops: float = 0.0
+    gpu_seconds: float = 0.0
+    gpu_decoding: float = 0.0
 
 
 class StudyKind(Protocol):
@@ -245,8 +251,11 @@ class StudyKind(Protocol):
     """Whether a pack is one cell that a group of workers executes together (`recalltrap.group`),
     rather than all seeds of a setting in one process."""
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Refuse what can be seen to fail before anything starts: missing files, say.
+
+        Returns:
+            What the user should know before it starts, one plain line each.
 
         Raises:
             InputError: naming the setting, its value and the way out.
@@ -287,7 +296,7 @@ class StudyKind(Protocol):
         ...
 
     def estimate(self, node: Node) -> Estimate:
-        """What building the node should take on one core."""
+        """What building the node should take on one core, and on one GPU where it uses any."""
         ...
 
     def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:

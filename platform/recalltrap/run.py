@@ -109,7 +109,7 @@ def plan_study(study: Study, storage: Storage) -> Plan:
         done = results.sql(query)["cell_id"].to_pylist()
     kind = find_kind(study.kind)
     plan = make_plan(study, kind, ArtifactStore(storage), done)
-    kind.check(plan.todo)
+    plan = replace(plan, notes=tuple(kind.check(plan.todo)))
     if stored and plan.todo and set(done) - plan.done:
         plan = replace(plan, anew=_known_otherwise(plan.todo, results))
     return plan

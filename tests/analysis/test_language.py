@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from recalltrap_analysis.portraits import selection_picture, trajectory_picture
 from recalltrap_analysis.reading import ReadRun
 from recalltrap_analysis.report import write_report
 from recalltrap_analysis.severity import pair_orderings, severity_query
-from recalltrap_analysis.students import fall
+from recalltrap_analysis.students import Training, fall, unconverged
 from recalltrap_analysis.summary import summarize
 from recalltrap_analysis.tempering import temperature_picture
 from recalltrap_analysis.topics import topic_table
@@ -150,9 +150,35 @@ def test_training_that_forbids_a_conclusion_is_said_plainly(
 def test_the_fall_ends_where_the_decay_begins() -> None:
     step_T = np.arange(100, 1001, 100, dtype=float)
     loss_T = np.where(step_T <= 800, 2.0 - step_T / 10_000, 1.0)  # the decay takes much more
-    assert fall(step_T, loss_T, 0.2) == pytest.approx(0.03)
-    assert np.isnan(fall(step_T[-1:], loss_T[-1:], 0.2))
-    assert np.isnan(fall(np.array([100.0, 1000.0]), np.array([2.0, 1.0]), 0.2))
+    assert fall(step_T, loss_T, 0.2) == pytest.approx((0.03, 300.0))
+    assert np.isnan(fall(step_T[-1:], loss_T[-1:], 0.2)).all()
+    assert np.isnan(fall(np.array([100.0, 1000.0]), np.array([2.0, 1.0]), 0.2)).all()
+
+
+@pytest.mark.parametrize(
+    ("gap", "fell", "updates", "verdict"),
+    [
+        (0.55, 0.001, 5, "no: 0.55 above it, and flat over 5 updates alone"),
+        (0.55, 0.001, 200, "yes: flat over 200 updates"),
+        (0.05, 0.001, 5, "yes: within 0.1 of the teacher's entropy"),
+        (0.05, 0.03, 500, "no: it still fell by more than 0.02"),
+        (0.55, 0.03, 500, "no: it still fell by more than 0.02"),
+        (0.05, np.nan, np.nan, "the curves don't tell"),
+        (np.nan, 0.001, 5, "no: flat over 5 updates alone"),
+        (np.nan, 0.001, 300, "yes: flat over 300 updates"),
+    ],
+)
+def test_a_student_is_converged_near_its_teacher_or_after_a_long_flat_stretch(
+    gap: float, fell: float, updates: float, verdict: str
+) -> None:
+    """16 updates at a gap of 0.55 nats are flat between two points, and nothing is learned."""
+    two = np.ones(2)
+    one = Training((), "", "p_second", (1 + gap) * two, two, fell * two, np.array([900, updates]))
+    assert one.verdict == verdict
+    assert one.converged == {"y": True, "n": False, "t": None}[verdict[0]]
+    said = unconverged([replace(one, points=((),))], ())
+    assert len(said) == (one.converged is False)
+    assert not said or ("0.55" in said[0]) == ("0.55" in verdict)
 
 
 def test_the_temperature_s_figure_and_the_chosen_checkpoints(invent: Invent) -> None:

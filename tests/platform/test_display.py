@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from toy_kind import KIND
@@ -31,6 +32,13 @@ def drive(progress: Progress, plan: Plan) -> None:
         progress.finished(pack)
     progress.failed(plan.packs[-1], "it broke [red]here[/red]\nlong story")
     progress.end()
+
+
+def test_what_the_user_should_know_is_said_before_anything_starts(plan: Plan) -> None:
+    for stream in (io.StringIO(), Terminal()):
+        Progress(stream).begin(replace(plan, packs=(), notes=("a[b]: one", "c: two")))
+        assert "note: a[b]: one" in stream.getvalue()
+        assert "note: c: two" in stream.getvalue()
 
 
 def test_plain_lines_where_there_is_no_terminal(plan: Plan) -> None:

@@ -115,8 +115,9 @@ class ToyKind:
         models["final"] = model
         return Cell(self.name, ordering, seed, settings, models, decides=decides)
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Nothing outside the study file can be wrong."""
+        return ()
 
     def prepare(self) -> None:
         """Nothing here takes long to import."""

@@ -118,6 +118,7 @@ def alignment_arguments(
         scratch=scratch,
         updates=updates,
         learning_rate=settings.align_learning_rate,
+        max_grad_norm=settings.align_max_gradient_norm,
         global_batch=batch,
         batch_field="minibatch_size",
         seed=seed,

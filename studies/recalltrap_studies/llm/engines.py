@@ -8,6 +8,7 @@ that row's uniforms alone. Legend: B rows, T new tokens, V vocabulary.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import tempfile
@@ -227,7 +228,8 @@ def _responses(tokens_BT: Tensor, log_probs_BT: Tensor, request: Request) -> Res
 def opened(engine: str, model: Any) -> Iterator[Draw]:
     """An engine that holds the model for as long as the context lasts.
 
-    vLLM wants the device to itself: give it a model on the CPU.
+    vLLM wants the device to itself: give it a model on the CPU. It forms its own batches, so give
+    it all that there is to draw at once. Its memory is free again when the context ends.
 
     Raises:
         InputError: vLLM isn't installed.
@@ -252,7 +254,18 @@ def opened(engine: str, model: Any) -> Iterator[Draw]:
             generation_config="vllm",
             max_model_len=model.config.max_position_embeddings,
         )
-        yield partial(_ask_vllm, vllm.SamplingParams, llm, model.config)
+        try:
+            yield partial(_ask_vllm, vllm.SamplingParams, llm, model.config)
+        finally:
+            _shut_down(llm)
+
+
+def _shut_down(llm: Any) -> None:
+    """End vLLM's process, which else holds nearly all of the GPU, and free what is left here."""
+    llm.llm_engine.engine_core.shutdown()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _ask_vllm(

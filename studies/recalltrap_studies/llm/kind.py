@@ -45,13 +45,18 @@ class LlmKind:
     studies = Path(__file__).with_name("named")
     grouped = True
 
-    def check(self, cells: Sequence[Cell]) -> None:
-        """Refuse missing folders, strangers' vocabularies, prompts longer than the context."""
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Refuse missing folders, strangers' vocabularies, prompts longer than the context.
+
+        Says which models are given with weights that aren't used.
+        """
         from recalltrap_studies.llm.checks import check_sources
 
+        notes: list[str] = []
         for settings in dict.fromkeys(cell.settings for cell in cells):
             assert isinstance(settings, LlmSettings)
-            check_sources(settings)
+            notes += check_sources(settings)
+        return list(dict.fromkeys(notes))
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""

@@ -43,6 +43,7 @@ def load_pretrained(
 
 def load_weights(spec: str, field: str, revision: str | None = None) -> PreTrainedModel:
     name, asked = architectures.location(spec, field)
+    architectures.load_config(spec, field)  # transformers would make a model of a classifier's too
     where = devices.device()
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
@@ -106,8 +107,8 @@ def look(
     spec: str, field: str, *, local_only: bool = False
 ) -> tuple[PreTrainedTokenizerFast, PreTrainedConfig]:
     """Tokenizer and configuration of a folder or hub id, without its weights."""
-    tokenizer = load_tokenizer(spec, field, local_only=local_only)
     config = architectures.load_config(spec, field, local_only=local_only)
+    tokenizer = load_tokenizer(spec, field, local_only=local_only)
     check_fit(tokenizer, config, spec, field)
     return tokenizer, config
 

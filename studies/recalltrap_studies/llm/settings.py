@@ -49,6 +49,9 @@ class Optimiser(Part):
     adam_beta2: Decay = Field(0.95, description="AdamW's second decay. Paper: 0.95.")
     weight_decay: Share = Field(0.0, description="AdamW's weight decay (ours).")
     packing: bool = Field(False, description="Pack sequences to full length instead of padding.")
+    max_gradient_norm: Positive = added_setting(
+        1.0, description="Gradients of every training are scaled down to this norm (ours)."
+    )
 
 
 class Pretrain(Optimiser):
@@ -165,6 +168,9 @@ class Alignment(Prompt):
         description="Which checkpoint an alignment ends with: the last, or the paper's choice.",
     )
     selection_interval: Count = Field(10, description="Rollouts between candidates (ours).")
+    align_max_gradient_norm: Positive = added_setting(
+        1.0, description="Gradients of an alignment are scaled down to this norm (ours)."
+    )
 
     @classmethod
     def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
@@ -254,6 +260,17 @@ class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, Group, On
         0.8, description="Temperature of the samples of p' that p_target learns. Paper: 0.8."
     )
     engine: Engine = Field("transformers", description="What samples: transformers, or vLLM.")
+
+    @model_validator(mode="after")
+    def _judged_as_aligned(self) -> LlmSettings:
+        """A model's samples are judged as far as an alignment's responses go."""
+        if self.align_tokens > self.sample_tokens:
+            raise ValueError(
+                f"align_tokens {self.align_tokens} must not be more than sample_tokens "
+                f"{self.sample_tokens}: models are sampled and judged to sample_tokens. Lower "
+                "align_tokens, or raise sample_tokens"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rollouts_divide(self) -> LlmSettings:

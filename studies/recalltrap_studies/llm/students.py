@@ -37,6 +37,7 @@ from recalltrap_studies.llm.sequences import (
     shuffled,
     tokens_seen,
 )
+from recalltrap_studies.llm.settings import Optimiser
 from recalltrap_studies.llm.sources import opened
 
 FIELDS = {
@@ -49,6 +50,8 @@ FIELDS = {
 FULL_LOGITS = 4096
 """Vocabularies up to here get all logits at once: TRL's chunked loss saves memory beyond, and
 takes twice the time below."""
+MAX_GRADIENT_NORM = float(Optimiser.model_fields["max_gradient_norm"].default)
+"""Of stages from before it was a setting, and of those at its default."""
 CURVES = {"loss": "loss", "learning_rate": "learning_rate", "heldout_loss": "heldout_loss"}
 
 
@@ -153,6 +156,7 @@ def make_trainer(
         adam_beta1=config["adam_beta1"],
         adam_beta2=config["adam_beta2"],
         weight_decay=config["weight_decay"],
+        max_grad_norm=config.get("max_gradient_norm", MAX_GRADIENT_NORM),
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )

@@ -72,8 +72,9 @@ class MogKind:
             self.name, ordering, seed, settings, models, EVALUATION_VERSION, decides=decides
         )
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Nothing outside the study file can be wrong."""
+        return ()
 
     def check_device(self, *, here: bool) -> None:
         """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
