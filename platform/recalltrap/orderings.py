@@ -83,3 +83,9 @@ NOTHING_ALIGNS = "no ordering of the study aligns: nothing"
 def aligns(ordering: Ordering) -> bool:
     """Whether the ordering has an alignment."""
     return any(step != "distill" for step in ordering.stages)
+
+
+def distils_aligned(ordering: Ordering) -> bool:
+    """Whether the ordering distils a model that was aligned before."""
+    first = next((i for i, step in enumerate(ordering.stages) if step != "distill"), None)
+    return first is not None and "distill" in ordering.stages[first:]

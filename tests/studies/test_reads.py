@@ -43,7 +43,7 @@ OTHER: dict[str, Any] = {
     "reward_shaping": "none", "model_selection": "paper", "preference_noise": 0.25,
     "offline_pairs": 32, "discount": 0.9, "gae_lambda": 0.9, "weight_decay": 0.1,
     "adam_beta1": 0.5, "adam_beta2": 0.5, "teacher_sharpness": 4.0, "init_spread": 2.0,
-    "adam_epsilon": 1e-3,
+    "adam_epsilon": 1e-3, "align_tokens": 31, "last_distill_temperature": 0.9,
 }  # fmt: skip
 FILES = ("corpus",)
 """Settings whose other values are files: told apart by content, tested with the paths."""
@@ -151,6 +151,16 @@ def test_a_setting_of_alignments_is_refused_where_no_ordering_aligns() -> None:
     with pytest.raises(InputError, match=r"no ordering of the study aligns: .* iterations"):
         load_study("mog/figure1", ["settings.iterations=300"])
     assert load_study("mog/figure1", ["settings.kl_weight=2.0"]), "the exact optimum's"
+
+
+def test_the_last_temperature_is_read_where_something_aligned_is_distilled() -> None:
+    last = ["settings.last_distill_temperature=0.9"]
+    assert load_study("llm/nano", last)
+    for alone in ("[K-A]", "[K-A, A]", "[K]"):
+        with pytest.raises(InputError, match="nothing reads last_distill_temperature"):
+            load_study("llm/nano-ppo-beta", [*last, f"orderings={alone}", "settings={}", *last])
+    with pytest.raises(InputError, match=r"remove one of the equal values"):
+        load_study("llm/nano", ["grid.last_distill_temperature=[null,0.95]"])
 
 
 @pytest.mark.parametrize("base", [MogSettings, LlmSettings])

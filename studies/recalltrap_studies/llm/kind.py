@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
-from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_aligned
 from recalltrap.parts import Part, Reads
 from recalltrap_studies.devices import check_device
 from recalltrap_studies.llm.architectures import is_size
@@ -60,7 +60,11 @@ class LlmKind:
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""
-        return _reads(settings, orderings is None or any(map(aligns, orderings)))
+        return _reads(
+            settings,
+            orderings is None or any(map(aligns, orderings)),
+            orderings is None or any(map(distils_aligned, orderings)),
+        )
 
     def check_device(self, *, here: bool) -> None:
         """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
@@ -75,6 +79,8 @@ class LlmKind:
         models = graph.models(ordering)
         assessments = {name: graph.assess(model) for name, model in models.items()}
         decides = self.reads(settings).fields - BY_CONTENT
+        if settings.last_distill_temperature == settings.distill_temperature:
+            decides -= {"last_distill_temperature"}  # as if it weren't given
         return Cell(
             self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments, decides
         )
@@ -117,7 +123,7 @@ class LlmKind:
 
 
 @lru_cache(maxsize=4096)
-def _reads(settings: LlmSettings, aligned: bool) -> Reads:
+def _reads(settings: LlmSettings, aligned: bool, distilled_last: bool) -> Reads:
     parts: list[type[Part]] = [Sample, Sft, Distill, Target, Oracle, Evaluate]
     if is_size(settings.p_star):
         parts.append(Pretrain)
@@ -125,13 +131,12 @@ def _reads(settings: LlmSettings, aligned: bool) -> Reads:
         parts.append(ALIGNMENTS[settings.algorithm])
     doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
     loaded = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
-    return Reads.of(
-        settings,
-        parts,
-        # kl_weight: of the optimum that the evaluation estimates for each reference
-        also=("p_star", "kl_weight", "distill_temperature", "target_temperature", "engine"),
-        otherwise={Pretrain: loaded, **dict.fromkeys(ALIGNMENTS.values(), doesnt)},
-    )
+    # kl_weight: of the optimum that the evaluation estimates for each reference
+    also = ["p_star", "kl_weight", "distill_temperature", "target_temperature", "engine"]
+    unread = {Pretrain: loaded, **dict.fromkeys(ALIGNMENTS.values(), doesnt)}
+    if distilled_last:
+        also.append("last_distill_temperature")
+    return Reads.of(settings, parts, also=also, otherwise=unread)
 
 
 KIND = LlmKind()
