@@ -141,6 +141,14 @@ def test_the_refusal_says_who_does_not_read_it(tmp_path: Path) -> None:
     assert load_study("mog/quick", ["grid.clip_range=[0.1,0.2]", "settings.ppo_epochs=2"])
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo", "rloo"])
+def test_nothing_is_clipped_in_the_only_update_of_a_rollout(algorithm: str) -> None:
+    clipped = [f"settings.algorithm={algorithm}", "grid.clip_range=[0.1, 0.2]"]
+    assert load_study("llm/nano", clipped)
+    with pytest.raises(InputError, match=rf"{algorithm} doesn't read clip_range"):
+        load_study("llm/nano", [*clipped, "settings.minibatch_size=64"])
+
+
 def test_an_axis_that_some_points_do_not_read_is_refused_with_the_point() -> None:
     both = ["grid.algorithm=[ppo,dpo_online]", "settings.ppo_epochs=2", "grid.clip_range=[0.1,0.2]"]
     with pytest.raises(InputError, match=r"dpo_online doesn't read clip_range.*'algorithm': 'dpo"):

@@ -9,7 +9,7 @@ embedded `nano` study's; the named studies `llm/smollm2-*` hold the paper's valu
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -197,11 +197,9 @@ class Ppo(Alignment):
 
     @classmethod
     def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
-        """A rollout's first update is made at ratio 1, inside every clipping range."""
         idle = dict(super().idle(settings))
-        if settings.ppo_epochs == 1 and settings.minibatch_size == settings.rollout_size:
-            why = "with one update per rollout nothing is clipped, and ppo doesn't read"
-            idle.update({name: f"{why} {name}" for name in ("clip_range", "value_clip_range")})
+        if settings.ppo_epochs == 1:
+            idle.update(_never_clipped(settings, ("clip_range", "value_clip_range")))
         return idle
 
 
@@ -210,6 +208,18 @@ class Group(Alignment):
 
     clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
     group_size: int = Field(8, ge=2, le=1024, description="Responses per group (ours).")
+
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        return {**super().idle(settings), **_never_clipped(settings, ("clip_range",))}
+
+
+def _never_clipped(settings: LlmSettings, names: Sequence[str]) -> dict[str, str]:
+    """A rollout's first update is made at ratio 1, inside every clipping range."""
+    if settings.minibatch_size < settings.rollout_size:
+        return {}
+    why = f"with one update per rollout nothing is clipped, and {settings.algorithm} doesn't read"
+    return {name: f"{why} {name}" for name in names}
 
 
 class Preference(Alignment):
