@@ -102,6 +102,8 @@ REFUSED = [
     ("a: &x b\n*x : 1", 2, "a field's name is a word, not *x"),
     ("a: 1\nb: {c: 1, c: 2}", 2, "b.c stands there twice (first on line 2)"),
     ("a: 1\na: 2", 2, "a stands there twice (first on line 1)"),
+    ('"a\\nb": 1\n"a\\nb": 2', 2, "'a\\nb' stands there twice"),
+    ("? *" + "x" * 3000 + "\n: 1", 1, "a field's name is a word, not *xxx"),
     ("a: &x [*x]", 1, "*x contains itself"),
     ("a: &x {b: {c: *x}}", 1, "*x contains itself"),
     ("a: *x", 1, "*x stands for nothing above it"),
