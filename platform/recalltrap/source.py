@@ -164,10 +164,16 @@ def _assignments(overrides: Overrides) -> Iterator[tuple[str, Any, str]]:
         if isinstance(override, str):
             yield _from_text(override)
             continue
+        if not (
+            isinstance(override, tuple) and len(override) == 2 and isinstance(override[0], str)
+        ):
+            raise InputError(
+                f"override {shown(override)}: write it as field=value, or as a pair of the two"
+            )
         path, given = override
-        label = f"{path}={shown(given)}"
+        label = f"{path if path.isprintable() else repr(path)}={shown(given)}"
         try:
-            yield str(path), plain_value(given), label
+            yield path, plain_value(given), label
         except ValueError as error:
             raise InputError(f"-o {label}: {error}") from None
 

@@ -154,8 +154,8 @@ class _Reader:
     def _key(self, event: Any, location: Location) -> str:
         line = event.start_mark.line + 1
         if not isinstance(event, ScalarEvent):
-            shown = "what is nested" if not isinstance(event, AliasEvent) else f"*{event.anchor}"
-            raise YamlError(f"{_named(location)}a field's name is a word, not {shown}", line)
+            found = f"*{event.anchor}" if isinstance(event, AliasEvent) else "what is nested"
+            raise YamlError(f"{_named(location)}a field's name is a word, not {_cut(found)}", line)
         _refuse_tag(event, location)
         key: str = event.value
         if event.style is None and key == "<<":
@@ -235,7 +235,8 @@ def _events(text: str) -> Iterator[Any]:
 
 
 def _named(location: Location) -> str:
-    return _cut(".".join(str(part) for part in location)) + ": " if location else ""
+    name = ".".join(str(part) for part in location)
+    return f"{_cut(name if name.isprintable() else repr(name))}: " if location else ""
 
 
 def _cut(text: str, length: int = 80) -> str:

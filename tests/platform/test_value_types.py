@@ -159,6 +159,13 @@ def test_overrides_in_every_form(overrides: Any, study_file: StudyFile) -> None:
     assert rt.load_study(study_file(), overrides).settings == {"iterations": 7}
 
 
+@pytest.mark.parametrize("overrides", [[3], {3: 4}, [("a",)], [["a", 1]], [None], {"a\nb": 1}])
+def test_what_is_no_override(overrides: Any, study_file: StudyFile) -> None:
+    with pytest.raises(InputError) as caught:
+        rt.load_study(study_file(), overrides)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_study_that_python_made_is_checked_as_a_file_is(
     study_file: StudyFile, storage: str
 ) -> None:

@@ -102,6 +102,8 @@ REFUSED = [
     ("a: &x b\n*x : 1", 2, "a field's name is a word, not *x"),
     ("a: 1\nb: {c: 1, c: 2}", 2, "b.c stands there twice (first on line 2)"),
     ("a: 1\na: 2", 2, "a stands there twice (first on line 1)"),
+    ('"a\\nb": 1\n"a\\nb": 2', 2, "'a\\nb' stands there twice"),
+    ("? *" + "x" * 3000 + "\n: 1", 1, "a field's name is a word, not *xxx"),
     ("a: &x [*x]", 1, "*x contains itself"),
     ("a: &x {b: {c: *x}}", 1, "*x contains itself"),
     ("a: *x", 1, "*x stands for nothing above it"),
@@ -145,6 +147,48 @@ def test_what_is_refused_has_a_line(case: tuple[str, int, str]) -> None:
 def test_a_list_up_to_the_limit_is_read() -> None:
     values = list(range(MAX_VALUES // 10))
     assert read_yaml(spell_yaml({"a": values})).content == {"a": values}
+
+
+OLD = """\
+name: mog/x
+question: 'Is "1e-3" a word: yes?'
+orderings:
+- K-A
+- name: own
+  stages:
+  - align@p'
+seeds:
+- 0
+- 10
+grid:
+  adam_epsilon:
+  - 1.0e-08
+  - 5.0e-05
+settings:
+  prompt: 'yes'
+  corpus: '010'
+  p_star: '1:30'
+  student: null
+  packing: true
+  long: a text so long that it is folded over two lines, because the writer takes eighty
+    columns, or so
+claims: []
+resources:
+  gpus_per_trial: 0.0
+"""
+
+
+def test_a_file_that_an_earlier_version_wrote_means_what_it_meant() -> None:
+    """PyYAML's spelling: `1.0e-08`, quotes where YAML 1.1 wants them, folded lines."""
+    content = read_yaml(OLD).content
+    assert content["question"] == 'Is "1e-3" a word: yes?'
+    assert content["orderings"] == ["K-A", {"name": "own", "stages": ["align@p'"]}]
+    assert (content["seeds"], content["grid"]) == ([0, 10], {"adam_epsilon": [1e-8, 5e-5]})
+    words = [content["settings"][name] for name in ("prompt", "corpus", "p_star", "student")]
+    assert words == ["yes", "010", "1:30", None]
+    assert content["settings"]["packing"] is True
+    assert content["settings"]["long"].endswith("takes eighty columns, or so")
+    assert (content["claims"], content["resources"]) == ([], {"gpus_per_trial": 0.0})
 
 
 NAMES = st.text(min_size=1, max_size=12)
