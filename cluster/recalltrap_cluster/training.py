@@ -46,7 +46,7 @@ UNUSED_CALLBACKS = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 """Each starts an actor, a second of a core per group. The first frees what a dead run holds, needs
 Ray's dashboard to see that it is dead and never ends without one: see `free_place`. The second
 serves Ray Data."""
-PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE")
+PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE")
 TALK_TIMEOUT = timedelta(days=1)
 """How long workers wait for word of the first one: it may evaluate, or wait for another run."""
 PEER_SECONDS = 20.0

@@ -16,6 +16,7 @@ from recalltrap.group import Group
 from recalltrap.study import Resources
 from recalltrap_studies.llm.arguments import (
     alignment_arguments,
+    on_one_device,
     rows_per_pass,
     training_arguments,
     zero_config,
@@ -136,3 +137,12 @@ def test_gradients_are_clipped_as_the_settings_say(tmp_path: Path) -> None:
         )  # fmt: skip
         assert args.max_grad_norm == norm
     assert TrainingArguments(output_dir=str(tmp_path)).max_grad_norm == 1.0, "the stored ones' norm"
+
+
+def test_a_machine_with_several_gpus_gives_one(tmp_path: Path) -> None:
+    """The global batch is the study's, however many GPUs the machine has."""
+    args = arguments(tmp_path)
+    assert args.n_gpu == 0  # a CPU's
+    args._n_gpu = 4
+    assert args.train_batch_size == 4 * 64  # what a trainer would take without
+    assert on_one_device(args).train_batch_size == 64
