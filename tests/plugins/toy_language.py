@@ -134,4 +134,3 @@ def language_run(
                     seeds=tuple(range(seeds)))  # fmt: skip
     run = type("LanguageRun", (type(base),), {"ground_truth": lambda self: None})
     return run(study, tuple(grid), tables, cells, base.storage)  # type: ignore[no-any-return]
-
