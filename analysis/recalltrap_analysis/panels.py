@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import safetensors
 import safetensors.numpy
 
 from recalltrap.errors import InputError
@@ -223,11 +224,14 @@ def load_mixture(title: str, node: Node, store: ArtifactReader) -> Mixture:
     """One stored mixture.
 
     Raises:
-        InputError: it is not stored, or is not a mixture in the plane.
+        InputError: it is not stored, is damaged, or is not a mixture in the plane.
     """
     if not store.has(node):
         raise InputError(f"{title} is not in the store")
-    arrays = safetensors.numpy.load(store.read(node, "model.safetensors"))
+    try:
+        arrays = safetensors.numpy.load(store.read(node, "model.safetensors"))
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{title} is damaged in the store ({error})") from None
     return mixture(title, arrays)
 
 

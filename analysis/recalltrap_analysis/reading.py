@@ -115,8 +115,12 @@ class ReadRun:
         return spell() if spell else ""
 
     def ground_truth(self) -> Mapping[str, npt.NDArray[np.float64]] | None:
-        """p* at the study's first grid point, or None."""
-        return self._run.ground_truth()
+        """p* at the study's first grid point, or None: also where it can't be told any more."""
+        try:
+            return self._run.ground_truth()
+        except (InputError, ValueError) as error:
+            self.problems["ground truth"] = first_line(error)
+            return None
 
     @property
     def drawable(self) -> bool:

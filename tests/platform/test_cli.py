@@ -55,8 +55,15 @@ def _room(name: str) -> Any:
     return _report if name == "report" else room(name)
 
 
-def _report(results: Results, form: str = "html", summary: Any = None) -> str:
+def _report(
+    results: Results,
+    form: str = "html",
+    summary: Any = None,
+    tell: Callable[[str], None] | None = None,
+) -> str:
     assert summary is None or summary.study == results.study.name
+    if tell is not None:
+        tell(f"{form} of {results.study.name} – all of it\n")
     return f"{results.folder}/report.{form}"
 
 
@@ -185,9 +192,35 @@ def test_query_prints_json_csv_and_a_table(finished: str) -> None:
     assert "K-A" in ask("table")
 
 
-def test_report_is_written_again(finished: str) -> None:
-    done = recalltrap_("report", "toy/test", "--storage", finished)
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [("html", "studies/toy/test/report.html\n"), ("json", "json of toy/test – all of it\n"),
+     ("markdown", "markdown of toy/test – all of it\n")],
+)  # fmt: skip
+def test_report_says_where_its_page_is_or_what_pipes(form: str, said: str, finished: str) -> None:
+    done = recalltrap_("report", "toy/test", "--storage", finished, "--format", form)
     assert done.exit_code == 0
+    assert done.stdout.removeprefix(f"{finished}/") == said
+    assert done.stderr == ""
+
+
+def test_the_report_stands_before_anything_is_printed(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(recalltrap.commands, "print_table", lambda rows: said.append("table"))
+
+    def report(results: Results, **_: Any) -> str:
+        assert said == []
+        return "page"
+
+    monkeypatch.setattr(
+        recalltrap.commands, "room", lambda name: report if name == "report" else _room(name)
+    )
+    done = recalltrap_("run", study_file(), "--storage", storage, "--local")
+    assert done.exit_code == 0
+    assert said == ["table"]
+    assert done.stdout.endswith("report: page\n")
 
 
 def test_forecast_builds_references_alone(study_file: StudyFile, storage: str) -> None:

@@ -52,6 +52,16 @@ def test_plain_lines_where_there_is_no_terminal(plan: Plan) -> None:
     assert "12/12 cells, 6/6 trials, 1 failed" in shown.splitlines()[-1]
 
 
+def test_nothing_to_do_is_said_so(study_file: Callable[..., str], storage: str) -> None:
+    study = load_study(study_file())
+    done = [cell.id for cell in study.cells()]
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.begin(make_plan(study, KIND, ArtifactStore(Storage(storage)), done))
+    progress.end()
+    assert stream.getvalue().splitlines()[-1] == "nothing to do: every cell of the study is done"
+
+
 def test_a_table_on_a_terminal(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
