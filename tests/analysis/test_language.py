@@ -28,7 +28,7 @@ from recalltrap_analysis.report import write_report
 from recalltrap_analysis.severity import pair_orderings, severity_query
 from recalltrap_analysis.students import fall
 from recalltrap_analysis.summary import summarize
-from recalltrap_analysis.tempering import temperature_picture
+from recalltrap_analysis.tempering import sweeps, temperature_picture
 from recalltrap_analysis.topics import topic_table
 from recalltrap_studies.llm.settings import LlmSettings
 
@@ -46,7 +46,9 @@ def models_of(ordering: Ordering, settings: LlmSettings, seed: int) -> dict[str,
     models = {"p_prime": p_prime, "p_second": Node("distill", seed, config, (p_prime,))}
     current = p_prime
     for step in ordering.stages:
-        stage, mine = ("distill", config) if step == "distill" else ("align", {
+        last = {"tau": settings.last_distill_temperature or config["tau"]}
+        aligned = current.stage == "align"
+        stage, mine = ("distill", last if aligned else config) if step == "distill" else ("align", {
             "kl_weight": settings.kl_weight, "algorithm": settings.algorithm})  # fmt: skip
         current = Node(stage, seed, mine, (current,))
         if stage == "align" and current.parents[0] is p_prime:
@@ -62,6 +64,8 @@ def measured(cell: Cell, ess: float, gap: float) -> dict[str, dict[str, float]]:
     ordering = cell.ordering.name
     attained = {"K-A": 0.25, "A-K": 0.75}.get(ordering, 0.0) + 0.002 * seed
     tau = settings.distill_temperature
+    if ordering == "A-K":
+        tau = settings.last_distill_temperature or tau
     common = {"length": 12.0, "eos_rate": 0.98, "grammatical": 0.9, "topic_coverage": 0.8}
     shares = {f"topic_share/{topic}": weight - 0.05 for topic, weight in TOPICS.items()}
     trained = {"heldout_loss": 1.3 + gap, "teacher_entropy": 1.3, "distillation_gap": gap}
@@ -290,6 +294,18 @@ def test_the_temperature_s_figure_and_the_chosen_checkpoints(invent: Invent) -> 
         if row["metric"] == "overall_precision" and row["ordering"] == "A-K"
     }  # fmt: skip
     assert precision == pytest.approx({0.925: -1.925, 0.95: -1.95, 0.975: -1.975})
+
+
+def test_the_temperature_s_figure_follows_the_last_distillation(invent: Invent) -> None:
+    run = invent(grid={"last_distill_temperature": (0.925, None, 0.975)}, seeds=3)
+    summary = summarize(run)
+    found = sweeps(summary.outcomes, summary.plan, (), "overall_precision")
+    assert [sweep.ordering for sweep in found] == ["A-K"]  # nothing moves K-A
+    assert found[0].temperature_T.tolist() == [0.925, 0.975]
+    assert found[0].y_T.tolist() == pytest.approx([-1.925, -1.975])
+    picture = temperature_picture(summary)
+    assert picture is not None
+    assert "last_distill_temperature" in picture.caption
 
 
 def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:
