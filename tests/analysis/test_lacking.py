@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_language import language_run
 
-from recalltrap.kinds import ancestry
 from recalltrap_analysis import figures, writers
-from recalltrap_analysis.contents import single
+from recalltrap_analysis.contents import combined, single
 from recalltrap_analysis.forecast import forecast_table
 from recalltrap_analysis.reading import ReadRun
+from recalltrap_analysis.redaction import redacted_text
+from recalltrap_analysis.report import write_report
 from recalltrap_analysis.summary import summarize
 from recalltrap_analysis.unmeasured import READ
 
@@ -117,7 +119,7 @@ def runs(make_shared_run: MakeRun) -> dict[str, FakeRun]:
     grammar = language_run(mixture, grid={"distill_temperature": (0.925, 0.95)}, seeds=3)
     costs = [row | {"artifact_id": node.id, "stage": node.stage}
              for row in mixture.tables["costs"].slice(0, 1).to_pylist()
-             for node in ancestry([n for cell in grammar.cells for n in cell.nodes])]  # fmt: skip
+             for node in {n.id: n for c in grammar.cells for n in c.nodes}.values()]  # fmt: skip
     schema = mixture.tables["costs"].schema
     grammar.tables["costs"] = pa.Table.from_pylist(costs, schema)
     return {"mixture": mixture, "grammar": grammar, "no grammar": without_grammar(grammar)}

@@ -25,7 +25,7 @@ from recalltrap_analysis.report import write_report
 from recalltrap_analysis.severity import pair_orderings, severity_query
 from recalltrap_analysis.students import Training, fall, unconverged
 from recalltrap_analysis.summary import summarize
-from recalltrap_analysis.tempering import temperature_picture
+from recalltrap_analysis.tempering import sweeps, temperature_picture
 from recalltrap_analysis.topics import topic_table
 
 if TYPE_CHECKING:
@@ -197,6 +197,18 @@ def test_the_temperature_s_figure_and_the_chosen_checkpoints(invent: Invent) -> 
         if row["metric"] == "overall_precision" and row["ordering"] == "A-K"
     }  # fmt: skip
     assert precision == pytest.approx({0.925: -1.925, 0.95: -1.95, 0.975: -1.975})
+
+
+def test_the_temperature_s_figure_follows_the_last_distillation(invent: Invent) -> None:
+    run = invent(grid={"last_distill_temperature": (0.925, None, 0.975)}, seeds=3)
+    summary = summarize(run)
+    found = sweeps(summary.outcomes, summary.plan, (), "overall_precision")
+    assert [sweep.ordering for sweep in found] == ["A-K"]  # nothing moves K-A
+    assert found[0].temperature_T.tolist() == [0.925, 0.975]
+    assert found[0].y_T.tolist() == pytest.approx([-1.925, -1.975])
+    picture = temperature_picture(summary)
+    assert picture is not None
+    assert "last_distill_temperature" in picture.caption
 
 
 def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:

@@ -27,7 +27,9 @@ def models_of(ordering: Ordering, settings: LlmSettings, seed: int) -> dict[str,
     models = {"p_prime": p_prime, "p_second": Node("distill", seed, config, (p_prime,))}
     current = p_prime
     for step in ordering.stages:
-        stage, mine = ("distill", config) if step == "distill" else ("align", {
+        last = {"tau": settings.last_distill_temperature or config["tau"]}
+        aligned = current.stage == "align"
+        stage, mine = ("distill", last if aligned else config) if step == "distill" else ("align", {
             "kl_weight": settings.kl_weight, "algorithm": settings.algorithm})  # fmt: skip
         current = Node(stage, seed, mine, (current,))
         if stage == "align" and current.parents[0] is p_prime:
@@ -43,6 +45,8 @@ def measured(cell: Cell, ess: float, gap: float) -> dict[str, dict[str, float]]:
     ordering = cell.ordering.name
     attained = {"K-A": 0.25, "A-K": 0.75}.get(ordering, 0.0) + 0.002 * seed
     tau = settings.distill_temperature
+    if ordering == "A-K":
+        tau = settings.last_distill_temperature or tau
     common = {"length": 12.0, "eos_rate": 0.98, "grammatical": 0.9, "topic_coverage": 0.8}
     shares = {f"topic_share/{topic}": weight - 0.05 for topic, weight in TOPICS.items()}
     trained = {"heldout_loss": 1.3 + gap, "teacher_entropy": 1.3, "distillation_gap": gap}
