@@ -25,6 +25,7 @@ from recalltrap.plan import Plan
 from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.registry import find_kind
 from recalltrap.storage import Storage
+from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.resources import ResourcePlan, plan_resources
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Disp
         searcher = PackSearcher(plan.packs, early, board)
         callback = DisplayCallback(searcher, display)
         trainable = _trainable(plan, context, callback, board)
-        tuner = _tuner(plan, context, resources, searcher, callback, trainable)
         _import_tensorboard()
-        with _quiet_tune():
+        with shared_filesystem(context.storage) as filesystem, _quiet_tune():
+            tuner = _tuner(plan, context, resources, searcher, callback, trainable, filesystem)
             grid = tuner.fit()
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
     for trial_id, error in _errors(grid).items():
@@ -93,6 +94,7 @@ def _tuner(
     searcher: PackSearcher,
     callback: DisplayCallback,
     trainable: Any,
+    filesystem: Any,
 ) -> Tuner:
     from ray import tune
 
@@ -112,7 +114,7 @@ def _tuner(
         run_config=tune.RunConfig(
             name=name,
             storage_path=context.storage.path(f"{context.run}/tune"),
-            storage_filesystem=context.storage.filesystem,
+            storage_filesystem=filesystem,
             callbacks=[callback],
             failure_config=tune.FailureConfig(max_failures=plan.study.resources.max_retries),
             verbose=0,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError, nearest
 from recalltrap.paths import resolve
+from recalltrap_studies.llm import hub
 
 if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait for torch
     from transformers import (
@@ -141,11 +142,16 @@ def load_config(spec: str, field: str, *, local_only: bool = False) -> PreTraine
     name, revision = location(spec, field)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
-            name, revision=revision, local_files_only=local_only
+            name, revision=revision, local_files_only=local_only or must_be_here(spec)
         )
     except (OSError, ValueError) as error:
         raise unreachable(spec, field, "configuration", error) from None
     return config
+
+
+def must_be_here(spec: str) -> bool:
+    """Whether a folder or hub id can be read from this machine alone."""
+    return is_folder(spec) or hub.fault() is not None
 
 
 def unreachable(spec: str, field: str, what: str, error: Exception) -> InputError:
@@ -156,6 +162,7 @@ def unreachable(spec: str, field: str, what: str, error: Exception) -> InputErro
             f"settings.{field} = {spec!r}: this folder has no usable {what} ({reason}). Give a "
             "folder that save_pretrained wrote for the model and for its tokenizer"
         )
+    reason = hub.last_fault() or reason
     return InputError(
         f"settings.{field} = {spec!r}: neither a folder here nor reachable on the hub: its {what} "
         f"can't be had ({reason}). Check the name and the network, give a local folder in the "
