@@ -24,9 +24,9 @@ from recalltrap.plan import Plan
 from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.registry import find_kind
 from recalltrap.storage import Storage
+from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.reasons import failure_reason
 from recalltrap_cluster.resources import ResourcePlan, plan_resources
-from recalltrap_cluster.tune_storage import storage_of_tune
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -81,8 +81,8 @@ def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Disp
         callback = DisplayCallback(searcher, display)
         trainable = _trainable(plan, context, callback, board)
         _import_tensorboard()
-        with _quiet_tune():
-            trials = _tune(plan, context, resources, searcher, callback, trainable)
+        with shared_filesystem(context.storage) as filesystem, _quiet_tune():
+            trials = _tune(plan, context, resources, searcher, callback, trainable, filesystem)
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
     for trial in trials:
         if trial.status == "ERROR" and trial.trial_id not in callback.broken:
@@ -100,6 +100,7 @@ def _tune(
     searcher: PackSearcher,
     callback: DisplayCallback,
     trainable: Any,
+    filesystem: Any,
 ) -> list[Any]:
     """Run the trials and return them, as Tune has them in memory.
 
@@ -123,7 +124,8 @@ def _tune(
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         verbose=0,
-        **storage_of_tune(context.storage, f"{context.run}/tune"),
+        storage_path=context.storage.path(f"{context.run}/tune"),
+        storage_filesystem=filesystem,
     )
     trials: list[Any] = analysis.trials
     return trials

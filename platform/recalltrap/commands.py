@@ -19,7 +19,14 @@ from recalltrap.output import print_table, say
 from recalltrap.plan import Plan, plan_references
 from recalltrap.registry import find_kind, room
 from recalltrap.results import Results, open_run
-from recalltrap.run import check_device, execute_here, make_context, plan_study, run
+from recalltrap.run import (
+    check_access,
+    check_device,
+    execute_here,
+    make_context,
+    plan_study,
+    run,
+)
 from recalltrap.schema import study_schema
 from recalltrap.source import read_study
 from recalltrap.storage import Storage
@@ -135,6 +142,7 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
     store = ArtifactStore(root)
     plan = plan_references(study, store)
     check_device(plan, here=True)
+    check_access(plan)
     for node in plan.cached:
         store.verify(node)
     root.prepare()

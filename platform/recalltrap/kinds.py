@@ -239,7 +239,8 @@ class StudyKind(Protocol):
     """A family of studies: how a cell is made of stages, and how stages are executed.
 
     A kind that chooses a device may have `check_device(*, here: bool)` besides, which refuses what
-    is none, and where `here`, none of this machine's: it's called before anything is built.
+    is none, and where `here`, none of this machine's: it's called before anything is built. One
+    that fetches things may have `check_access(cells)`, called where this machine is to build.
     """
 
     name: str

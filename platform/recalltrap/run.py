@@ -73,7 +73,10 @@ def run(
     root = Storage(storage_location(storage))
     root.check_usable()
     plan = plan_study(study, root)
-    check_device(plan, here=local or address == "local")
+    here = local or address == "local"
+    check_device(plan, here=here)
+    if here:
+        check_access(plan)
     for node in plan.cached:
         ArtifactStore(root).verify(node)
     with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
@@ -134,11 +137,22 @@ def check_device(plan: Plan, *, here: bool) -> None:
     """Refuse a device that isn't there, before anything starts; `here`: on this machine.
 
     Raises:
-        InputError: see `StudyKind.check_device`. Kinds that choose no device have no such check.
+        InputError: see `StudyKind`. Kinds that choose no device have no such check.
     """
     check = getattr(find_kind(plan.study.kind), "check_device", None)
     if plan.packs and check is not None:
         check(here=here)
+
+
+def check_access(plan: Plan) -> None:
+    """Refuse what can't be had from this machine, where it is what builds.
+
+    Raises:
+        InputError: see `StudyKind`. Kinds that fetch nothing have no such check.
+    """
+    check = getattr(find_kind(plan.study.kind), "check_access", None)
+    if plan.packs and check is not None:
+        check(plan.todo)
 
 
 def make_context(plan: Plan, storage: Storage) -> RunContext:

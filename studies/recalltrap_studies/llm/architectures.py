@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError, nearest
 from recalltrap.paths import resolve
+from recalltrap_studies.llm import hub
 from recalltrap_studies.llm.families import check_family, first_line
 
 if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait for torch
@@ -145,7 +146,7 @@ def load_config(spec: str, field: str, *, local_only: bool = False) -> PreTraine
     name, revision = location(spec, field)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
-            name, revision=revision, local_files_only=local_only
+            name, revision=revision, local_files_only=local_only or must_be_here(spec)
         )
     except Exception as error:  # each family checks its own numbers in its own way
         raise unreachable(spec, field, "configuration", error) from None
@@ -157,6 +158,11 @@ class Unreachable(InputError):
     """A part of a model isn't here, or can't be read."""
 
 
+def must_be_here(spec: str) -> bool:
+    """Whether a folder or hub id can be read from this machine alone."""
+    return is_folder(spec) or hub.fault() is not None
+
+
 def unreachable(spec: str, field: str, what: str, error: Exception) -> Unreachable:
     """The error for a part of a model that can't be read, with the way out."""
     reason = first_line(error)
@@ -165,6 +171,7 @@ def unreachable(spec: str, field: str, what: str, error: Exception) -> Unreachab
             f"settings.{field} = {spec!r}: this folder has no usable {what} ({reason}). Give a "
             "folder that save_pretrained wrote for the model and for its tokenizer"
         )
+    reason = hub.last_fault() or reason
     return Unreachable(
         f"settings.{field} = {spec!r}: neither a folder here nor reachable on the hub: its {what} "
         f"can't be had ({reason}). Check the name and the network, give a local folder in the "

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from huggingface_hub import try_to_load_from_cache
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError, nearest
-from recalltrap_studies.llm import architectures, corpus, grammar
+from recalltrap_studies.llm import architectures, corpus, grammar, hub
 from recalltrap_studies.llm.families import first_line
 from recalltrap_studies.llm.pretrained import look
 from recalltrap_studies.llm.settings import LlmSettings, Sample
@@ -73,6 +74,29 @@ def _may_have_weights(spec: str, field: str) -> bool:
         return True
     folder = Path(architectures.location(spec, field)[0])
     return any(path.suffix in WEIGHTS for path in folder.iterdir())
+
+
+def check_access(settings: LlmSettings) -> None:
+    """Refuse hub ids that can't be had now: the hub is asked once, and briefly.
+
+    Raises:
+        InputError: it doesn't answer, or has no such model, and it isn't cached on this machine.
+    """
+    for field in MODEL_FIELDS:
+        spec = str(getattr(settings, field))
+        if architectures.is_size(spec) or architectures.is_folder(spec):
+            continue
+        look(spec, field)
+        if field == "p_star" and hub.fault() and not _has_cached_weights(spec):
+            reason = FileNotFoundError("no *.safetensors of it")
+            raise architectures.unreachable(spec, field, "weights", reason)
+
+
+def _has_cached_weights(spec: str) -> bool:
+    name, revision = architectures.location(spec, "p_star")
+    files = ("model.safetensors", "model.safetensors.index.json")
+    found = (try_to_load_from_cache(name, file, revision=revision) for file in files)
+    return any(isinstance(path, str) for path in found)
 
 
 def _known(

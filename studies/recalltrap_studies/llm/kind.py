@@ -70,6 +70,14 @@ class LlmKind:
         """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
         check_device(here=here)
 
+    def check_access(self, cells: Sequence[Cell]) -> None:
+        """Refuse models of the hub that can't be had from here."""
+        from recalltrap_studies.llm.checks import check_access
+
+        for settings in dict.fromkeys(cell.settings for cell in cells):
+            assert isinstance(settings, LlmSettings)
+            check_access(settings)
+
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, and what judges each of them."""
         from recalltrap_studies.llm.graph import Graph

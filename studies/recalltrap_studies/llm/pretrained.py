@@ -47,7 +47,10 @@ def load_weights(spec: str, field: str, revision: str | None = None) -> PreTrain
     where = devices.device()
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision or asked, dtype=devices.dtype(where)
+            name,
+            revision=revision or asked,
+            dtype=devices.dtype(where),
+            local_files_only=architectures.must_be_here(spec),
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise architectures.unreachable(spec, field, "model", error) from None

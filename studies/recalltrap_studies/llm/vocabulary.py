@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from recalltrap.errors import InputError
 from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore
-from recalltrap_studies.llm.architectures import location, unreachable
+from recalltrap_studies.llm.architectures import location, must_be_here, unreachable
 
 END = "<|endoftext|>"
 PAD = "<|pad|>"
@@ -84,7 +84,7 @@ def load_tokenizer(spec: str, field: str, *, local_only: bool = False) -> PreTra
     name, revision = location(spec, field)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision, local_files_only=local_only
+            name, revision=revision, local_files_only=local_only or must_be_here(spec)
         )
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise unreachable(spec, field, "tokenizer", error) from None

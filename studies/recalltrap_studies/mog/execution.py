@@ -17,13 +17,9 @@ from torch import Tensor
 from recalltrap.identity import canonical_json
 from recalltrap.kinds import Node, NodeFailure, Progress
 from recalltrap.store import ArtifactStore, Cost
+from recalltrap_studies.devices import choose_device
 from recalltrap_studies.mog import program
-from recalltrap_studies.mog.compilation import (
-    can_compile,
-    choose_device,
-    noise_function,
-    step_function,
-)
+from recalltrap_studies.mog.compilation import can_compile, noise_function, step_function
 from recalltrap_studies.mog.models import MODEL_FILE, Array, Model, pack, unpack
 from recalltrap_studies.mog.program import MEASURES, REWARD_MEASURES, Pairs, Settings
 from recalltrap_studies.mog.randoms import PLANES, Noise
