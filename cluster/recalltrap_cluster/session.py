@@ -47,9 +47,10 @@ def ray_session(address: str) -> Iterator[None]:
                 logging_level=logging.ERROR,
             )
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        first = str(error).strip().splitlines()[0]
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        reason = said[0] if len(said) == 1 else f"{said[0]} {said[-1]}"  # a quoted traceback's end
         raise InputError(
-            f"no Ray cluster could be joined at --address {address}: {first}. "
+            f"no Ray cluster could be joined at --address {address}: {reason}. "
             "Start one with `ray start --head`, or use --address local"
         ) from None
     try:
