@@ -36,7 +36,7 @@ GAINS = {
 
 
 def small(family: str) -> PreTrainedConfig:
-    made = CONFIG_MAPPING[family]
+    made: Any = CONFIG_MAPPING[family]
     known = made()
     hidden = set(getattr(made, "attribute_map", {}))
     wanted = {k: v for k, v in SMALL.items() if hasattr(known, k) and k not in hidden}
@@ -53,7 +53,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 def test_a_family_starts_as_its_own_rules_say(family: str) -> None:
     before = torch.random.get_rng_state()
-    first = models.fresh_model(small(family), 3)
+    first: Any = models.fresh_model(small(family), 3)
     torch.testing.assert_close(torch.random.get_rng_state(), before, rtol=0, atol=0)
     torch.randn(7)
     again, other = models.fresh_model(small(family), 3), models.fresh_model(small(family), 4)
@@ -104,7 +104,8 @@ def test_what_is_drawn_is_scored_alike_whole_or_in_pieces(
     """Rows leave the batch on the way, windows slide, and the scorer goes on with a cache."""
     config = small(family)
     config.initializer_range = 0.1
-    model = models.fresh_model(config, 5).eval()
+    model: Any = models.fresh_model(config, 5)
+    model.eval()
     request = Request((5, 9, 7), 16, 0.8, 0, 1)
     drawn = generate(model, request, uniforms(0, "test/family", 40, 16), cache="dynamic")
     assert 0 < int(drawn.finished_B.sum()) < 40
