@@ -24,7 +24,7 @@ TURN = 0.37
 REACH = 7.0
 """Standard deviations around the component's mean."""
 
-COSTLY_LEVEL, LAST_LEVEL = 6, 8
+COSTLY_LEVEL, LAST_LEVEL = 5, 8
 """From the first on a level is tried only where the last difference promises success."""
 
 CHUNK = 4096

@@ -25,8 +25,8 @@ REACH = 7.5
 PANEL = 3.75
 """The widest panel, in standard deviations."""
 
-ROUNDS = 30
-
+ROUNDS, LIMIT = 24, 4000
+"""Times a panel is halved, and panels at once, at most: what is left then is the error."""
 
 Inner = Callable[[Index, Parabolas], Estimate]
 """The components [M] and what the surfaces are along M lines -> integrals against exp(-t^2/2)."""
@@ -54,7 +54,8 @@ def integrate(
         fine, coarse = ((value * density * w).sum(axis=1) for w in (gauss.high, gauss.low))
         difference = np.abs(fine - coarse)
         limit = np.maximum(tolerance_J, 1e-12 * scale_J)[base] / 4.0
-        done = (difference <= limit) | (turn == ROUNDS - 1)
+        ended = turn == ROUNDS - 1 or len(base) > LIMIT
+        done = ~(difference > limit) | ended  # what is not a number gets no better
         errors = difference + (error * density * gauss.high).sum(axis=1)
         for sums, part in zip(total, (fine * done, errors * done, nodes.sum(axis=1)), strict=True):
             sums += np.bincount(base, part, count)

@@ -32,7 +32,8 @@ PEAK = 3.0
 CHUNK = 600
 """Panels whose nodes are evaluated at once: what they need fits a core's cache."""
 
-ROUNDS = 30
+ROUNDS, LIMIT = 24, 400_000
+"""Times a panel is halved, and panels at once, at most: what is left then is the error."""
 
 
 class Panels(NamedTuple):
@@ -59,7 +60,8 @@ def along_lines(lines: Parabolas, main_M: Index, tolerance_M: Array) -> Estimate
         worth = np.flatnonzero(near_PK.any(axis=1))
         cut, best_P = cut.where(worth), best_P[worth]
         fine, difference = _remainder(lines, cut, best_P, near_PK[worth])
-        done = np.full(len(fine), turn == ROUNDS - 1) | (difference <= tolerance_M[cut.line])
+        ended = turn == ROUNDS - 1 or len(fine) > LIMIT
+        done = ~(difference > tolerance_M[cut.line]) | ended
         value += np.bincount(cut.line, fine * done, count)
         error += np.bincount(cut.line, difference * done, count)
         nodes += np.bincount(cut.line, np.full(len(fine), len(RULE.places)), count)

@@ -50,6 +50,10 @@ class Surfaces:
         terms = [_dot(p, p), 2 * _dot(p, q), 2 * _dot(p, r), _dot(q, q), 2 * _dot(q, r), _dot(r, r)]
         self.coefficients = -0.5 * np.stack(terms, axis=2)  # [J, K, 6]
         self.coefficients[..., 0] += constant
+        # The surface peaks where p + s q + t r = 0; `area` is that of its ellipse, over pi.
+        turn = _cross(q, r)
+        self._peak_s, self._peak_t = _cross(r, p) / turn, _cross(p, q) / turn
+        self._area = 1.0 / np.abs(turn)
 
     @classmethod
     def of_mixture(cls, base: Model, model: Model) -> Surfaces:
@@ -69,7 +73,8 @@ class Surfaces:
     def over(self, components: npt.NDArray[np.intp]) -> Surfaces:
         """The same surfaces over some of the components."""
         few = object.__new__(Surfaces)
-        few.coefficients = self.coefficients[components]
+        for name in ("coefficients", "_peak_s", "_peak_t", "_area"):
+            setattr(few, name, getattr(self, name)[components])
         return few
 
     @cached_property
@@ -81,14 +86,11 @@ class Surfaces:
     def features(self) -> Features:
         """Where the surfaces peak."""
         c, s1, t1, ss, st, tt = np.moveaxis(self.coefficients, 2, 0)
-        determinant = 4.0 * ss * tt - st * st
-        s = (st * t1 - 2.0 * tt * s1) / determinant
-        t = (st * s1 - 2.0 * ss * t1) / determinant
+        s, t = self._peak_s, self._peak_t
+        narrow = 1.0 / np.sqrt(-(ss + tt) + np.hypot(ss - tt, st))  # from the largest eigenvalue
+        along_s = np.sqrt(-2.0 * tt) * self._area
         height = c + 0.5 * (s1 * s + t1 * t)
-        steepest = -(ss + tt) + np.hypot(ss - tt, st)  # largest eigenvalue of the precision
-        narrow, broad = 1.0 / np.sqrt(steepest), np.sqrt(steepest / determinant)
-        along_s = np.sqrt(-2.0 * tt / determinant)
-        return Features(s, t, narrow, broad, along_s, height - self._others_at(s, t))
+        return Features(s, t, narrow, self._area / narrow, along_s, height - self._others_at(s, t))
 
     def _others_at(self, s_JK: Array, t_JK: Array) -> Array:
         """The largest other surface where each one peaks."""
@@ -112,3 +114,7 @@ def _whiten(points_JK2: Array, cholesky_K3: Array) -> tuple[Array, Array]:
 
 def _dot(a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
     return a[0] * b[0] + a[1] * b[1]
+
+
+def _cross(a: tuple[Array, Array], b: tuple[Array, Array]) -> Array:
+    return a[0] * b[1] - a[1] * b[0]
