@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
     from recalltrap.store import ArtifactStore
 
-VERSIONS = {"sft": 1, "distill": 1, "align": 1}
-"""Bumped when a stage's numbers change their meaning."""
-EVALUATION_VERSION = 1
+VERSIONS = {"sft": 1, "distill": 1, "ppo": 1, "grpo": 1, "dpo_online": 1, "dpo_offline": 2}
+"""Bumped when the numbers of a stage, or of one way to align, change their meaning.
+
+dpo_offline 2: the pairs are reshuffled every epoch (1 went through them in one fixed order).
+"""
+EVALUATION_VERSION = 2
+"""2: expectations are exact (1 averaged over samples)."""
 
 SHAPING = (
     "covariance",
@@ -166,7 +170,7 @@ def _align(start: Node, reference: Node, settings: MogSettings) -> Node:
         start.seed,
         config,
         (start, reference),
-        VERSIONS["align"],
+        VERSIONS[settings.algorithm],
         length_field="iterations",
     )
 
