@@ -157,8 +157,6 @@ def test_status_names_lacking_values(
     [
         (without(model="p_second"), "everything of p''"),
         (infinite, "reward of"),
-        (without(metric="reward"), "reward of"),
-        (without(metric="overall_recall"), "overall_recall of"),
         (lambda metrics: metrics.slice(0, 0), "metrics: none"),
     ],
 )
