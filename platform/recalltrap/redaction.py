@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN = "[redacted]"
 _URI = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)([^\s'\"<>`]*)")
@@ -29,7 +29,7 @@ _HARMLESS = frozenset(
 )  # fmt: skip
 """Parameters of a location that say where and how, and open nothing (pyarrow's own names)."""
 _SECRET_NAME = (
-    r"token(?!s|iz)|secret|passw(?:or)?d|passphrase|credential|authorization|signature"
+    r"token(?!s|iz)|secret|passw(?:or)?d|passphrase|credential|authorization|signature(?![a-z])"
     r"|(?:api|access|account|private|shared|signing)[_-]?key"
 )
 _SECRET_OPTION = re.compile(rf"(?i)-+[\w-]*(?:{_SECRET_NAME})[\w-]*")
@@ -71,13 +71,15 @@ def remember_credentials(location: str) -> None:
     _known[location] = shown
     rest = location.partition("://")[2]
     user, at, _ = rest.split("?")[0].rpartition("@")
-    secrets = [match[4] for match in _PARAMETER.finditer(rest) if match[2] not in _HARMLESS]
+    found = (match for match in _PARAMETER.finditer(rest) if match[2] not in _HARMLESS)
+    secrets = [match[4] if match[3] else match[2] for match in found]
     if at:
-        name, colon, password = user.partition(":")
-        # A name alone may be a container's, and a plain word would be taken out of every sentence.
-        secrets += [password] + ([name] if colon and not name.isalpha() else [])
+        name, _, password = user.partition(":")
+        # Without digits a name is a person's or a container's, and stands in other sentences.
+        secrets += [password] + ([name] if re.search(r"\d", unquote(name)) else [])
     for secret in filter(_is_telling, secrets):
-        for spelling in (secret, unquote(secret), quote(unquote(secret), safe="")):
+        plain = unquote(secret)
+        for spelling in (secret, plain, quote(plain), quote(plain, safe=""), quote_plus(plain)):
             _known[spelling] = HIDDEN
 
 
