@@ -250,6 +250,12 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
     chosen = chosen_steps(curves, orderings)
     if chosen:
         caption += " Dashed verticals: the checkpoints that the alignments ended with, per seed."
+    clipped = curves.loc[curves["metric"] == "clip_fraction", "value"]
+    if len(clipped) and not clipped.any():
+        caption += (
+            " Nothing was ever clipped: each rollout is used for one update, where every ratio is "
+            "1, so this PPO is the policy gradient with a baseline."
+        )
     step = "rollout" if chosen else "update"
     last = ", ".join(f"{m} of {o} ends at {c.mean_T[-1]:.2f}" for (m, o), c in drawn.items())
     return draw(
