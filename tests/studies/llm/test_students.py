@@ -247,7 +247,7 @@ def test_the_loss_is_trl_s(taught: ArtifactStore, student: Node, tmp_path: Path)
 
 @pytest.mark.parametrize(("fields", "norm"), [({}, 1.0), ({"max_gradient_norm": 0.1}, 0.1)])
 def test_gradients_are_clipped_as_the_settings_say(
-    taught: ArtifactStore, tmp_path: Path, fields: dict[str, float], norm: float
+    taught: ArtifactStore, tmp_path: Path, fields: dict[str, Any], norm: float
 ) -> None:
     node = student_node(TEACHER, **fields)
     lesson = lessons.prepare(node, taught)
