@@ -246,6 +246,18 @@ def test_the_loss_is_trl_s(taught: ArtifactStore, student: Node, tmp_path: Path)
     torch.testing.assert_close(trainer.compute_loss(model, dict(batch)), theirs)
 
 
+@pytest.mark.parametrize(("fields", "norm"), [({}, 1.0), ({"max_gradient_norm": 0.1}, 0.1)])
+def test_gradients_are_clipped_as_the_settings_say(
+    taught: ArtifactStore, tmp_path: Path, fields: dict[str, Any], norm: float
+) -> None:
+    node = student_node(TEACHER, **fields)
+    lesson = lessons.prepare(node, taught)
+    plan = students.make_plan(node, lesson)
+    model = students.fresh_student(node, taught, lesson.tokenizer)
+    trainer = students.make_trainer(node, model, lesson, plan, Group(), str(tmp_path))
+    assert trainer.args.max_grad_norm == norm
+
+
 def test_eos_is_learned(taught: ArtifactStore) -> None:
     node = student_node(TEACHER, p_prime_epochs=6.0)
     run(node, taught)
