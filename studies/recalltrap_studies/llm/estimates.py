@@ -6,6 +6,8 @@ Rough on purpose: the operations are exact to a few per cent, the rates are one 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from recalltrap.kinds import Estimate, Node
 from recalltrap_studies.llm.architectures import is_size, shape_parameters
@@ -75,10 +77,22 @@ def flops(node: Node) -> float:
         longest = node.parents[0].config["sample_tokens"] if node.parents else CORPUS_TOKENS
         return 6.0 * size * updates(node) * int(config["batch_size"]) * FILL * float(longest)
     if node.stage == "align":
-        passes = 4 + 3 * int(config["ppo_epochs"]) if config["algorithm"] == "ppo" else 10
         responses = int(config["iterations"]) * int(config["rollout_size"])
-        return 2.0 * size * passes * responses * FILL * _longest(node)
+        return 2.0 * size * _passes(config) * responses * FILL * _longest(node)
     return 2.0 * size * sequences(node) * FILL * _longest(node) * _scorings(node)
+
+
+def _passes(config: Mapping[str, Any]) -> float:
+    """Forward passes of a response, a backward one as two: drawing and judging it, and learning."""
+    algorithm = config["algorithm"]
+    if (
+        algorithm == "dpo_offline"
+    ):  # drawn for the curves now and then, the reference in each update
+        return 3.0 / int(config["selection_interval"]) + 4.0
+    if algorithm == "dpo_online":
+        learned = 2.0 * int(config["dpo_updates"]) * int(config["minibatch_size"])
+        return 3.0 + 3.0 * learned / int(config["rollout_size"])
+    return 4.0 + 3.0 * int(config.get("ppo_epochs", 1))
 
 
 def _longest(node: Node) -> int:
