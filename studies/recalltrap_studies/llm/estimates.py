@@ -134,10 +134,12 @@ def _alignment(node: Node) -> Work:
     elif algorithm == "dpo_offline":
         measured = math.ceil(rollouts / int(config["selection_interval"]))
         drawn = 2 * int(config["offline_pairs"]) + measured * size
+    # Offline DPO's pairs are scored by the reference in each update.
+    scored = learned if algorithm == "dpo_offline" else drawn
     return (
         Draw(start, drawn, _longest(node), size),
         *(Pass(start, drawn * mean) for _ in range(algorithm == "ppo")),  # the values
-        Pass(reference, drawn * mean),
+        Pass(reference, scored * mean),
         Pass(p_target, drawn * mean),
         Pass(start, learned * mean, learned=True),
     )
