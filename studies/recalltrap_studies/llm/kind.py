@@ -141,7 +141,8 @@ def _reads(settings: LlmSettings, aligned: bool, distilled_last: bool) -> Reads:
     loaded = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
     # kl_weight: of the optimum that the evaluation estimates for each reference
     also = ["p_star", "kl_weight", "distill_temperature", "target_temperature", "engine"]
-    unread = {Pretrain: loaded, **dict.fromkeys(ALIGNMENTS.values(), doesnt)}
+    unread: dict[type[Part], str] = dict.fromkeys(ALIGNMENTS.values(), doesnt)
+    unread[Pretrain] = loaded
     if distilled_last:
         also.append("last_distill_temperature")
     return Reads.of(settings, parts, also=also, otherwise=unread)
