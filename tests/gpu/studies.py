@@ -33,7 +33,6 @@ def mixture(*, tiny: bool) -> Study:
             "sft_iterations": 2 * length,
             "distill_iterations": 2 * length,
             "iterations": length,
-            "evaluation_samples": 512 if tiny else 4096,
         },
     }
 
