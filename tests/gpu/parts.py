@@ -27,6 +27,8 @@ BENCHMARKS = ROOT / "tests" / "benchmarks"
 SIZES = ("smollm2-135m", "smollm2-360m")
 WIDE = 2560
 """Rows that fill an H100: 4 million components of samples at once."""
+CORPUS = 70_000, 4000
+"""Words tried, and documents, of the text that p* learns."""
 FASTER, ROOFLINE, MFU = 1000.0, 0.6, 0.40
 """Goals: times the plain loop, share of the memory roofline, share of the matrix product."""
 
@@ -176,8 +178,7 @@ def one_gpu(report: Report) -> None:
     from tests.gpu import studies
 
     corpus = report.scratch / "corpus.txt"
-    words, documents = (300, 60) if report.tiny else (70_000, 4000)
-    studies.write_corpus(corpus, words, documents)
+    studies.write_corpus(corpus, *((300, 60) if report.tiny else CORPUS))
     study = studies.one_gpu(corpus, report.p_star, tiny=report.tiny)
     run_study(report, study, "gpu/one-gpu", cells=2, RECALLTRAP_COMPILE="0")
     _stages(report, "gpu/one-gpu")

@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.gpu import acceptance, parts
+import recalltrap as rt
+from recalltrap.registry import find_kind
+from tests.gpu import acceptance, parts, studies
 from tests.gpu.acceptance import PARTS, ROOT, TOTAL, Acceptance, Part, Row
 
 SCRIPT = """
@@ -122,6 +124,32 @@ def test_what_cannot_be_run_is_refused(
     monkeypatch.setattr(acceptance, "gpu", lambda: None)
     assert acceptance.main(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tiny", [True, False], ids=["tiny", "real"])
+def test_the_studies_are_accepted_as_they_stand(tmp_path: Path, tiny: bool) -> None:
+    """Nobody is there to mend a setting that was renamed when a GPU is."""
+    corpus = tmp_path / "corpus.txt"
+    studies.write_corpus(corpus, 300, 60)
+    made = [studies.mixture(tiny=tiny), studies.language(tiny=tiny)]
+    made.append(studies.one_gpu(corpus, None, tiny=tiny))
+    for content in made:
+        path = tmp_path / f"{content['kind']}.json"
+        path.write_text(json.dumps(content))
+        study = rt.load_study(str(path))
+        cells = study.cells()
+        find_kind(study.kind).check(cells)
+        orderings, points = len(content["orderings"]), 2 if "grid" in content else 1
+        assert len(cells) == orderings * points * content["seeds"]
+
+
+def test_the_corpus_gives_a_tokenizer_of_smollm2s_size(tmp_path: Path) -> None:
+    """Each of its words stands in it, so each can become a token."""
+    corpus = tmp_path / "corpus.txt"
+    studies.write_corpus(corpus, *parts.CORPUS)
+    lines = corpus.read_text().splitlines()
+    assert all(line.startswith("The ") for line in lines)
+    assert len({word for line in lines for word in line.rstrip(".").split()}) > studies.VOCABULARY
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -97,6 +97,7 @@ def test_the_set_of_wheels_is_the_list(names: list[str], problem: str) -> None:
         wheels.check(names, ["trl==1.0"])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=6), st.integers(0, 60), max_size=30))
 def test_parts_hold_everything_once_and_not_too_much(sizes: dict[str, int]) -> None:
     dealt = wheels.parts(sizes, most=60)
