@@ -32,20 +32,17 @@ def loopback_only() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What the plain files of a trial say: its configuration, results and last error."""
+    """What the plain files of a trial say: its configuration, results and last error.
+
+    A trial that was tried again and ended well keeps the text of its first error.
+    """
 
     id: str
     path: str
     config: Mapping[str, Any]
+    status: str
     rows: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     error: str | None = None
-
-    @property
-    def status(self) -> str:
-        """A trial that was tried again and ended well keeps the text of its first error."""
-        if self.rows and self.rows[-1].get("done"):
-            return str(Trial.TERMINATED)
-        return str(Trial.PENDING if self.error is None else Trial.ERROR)
 
 
 class _RecordedTrial(Trial):

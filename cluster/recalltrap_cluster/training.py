@@ -176,6 +176,8 @@ def _passing_on(work: GroupWork) -> Iterator[dict[str, Any]]:
 def _trainer(work: GroupWork, environment: Mapping[str, str], filesystem: Any) -> Any:
     from ray.train.torch import TorchTrainer
 
+    from recalltrap_cluster.torch_store import GroupConfig
+
     base: Any = TorchTrainer  # annotated as the trainer of Train's first version
 
     class PackTrainer(base):  # type: ignore[misc]
@@ -190,6 +192,7 @@ def _trainer(work: GroupWork, environment: Mapping[str, str], filesystem: Any) -
     return PackTrainer(
         execute_pack,
         train_loop_config={"work": work},
+        torch_config=GroupConfig(),
         scaling_config=train.ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_trial > 0,

@@ -20,6 +20,7 @@ from recalltrap_cluster.ray_internals import TrialRecord
 from recalltrap_cluster.reasons import last_attempt
 
 CONFIG, ROWS, ERROR = "params.json", "result.json", "error.txt"
+TERMINATED, PENDING, ERRED = "TERMINATED", "PENDING", "ERROR"  # Tune's words
 
 
 def launches(storage: Storage, run: str) -> list[str]:
@@ -40,8 +41,29 @@ def read_trials(storage: Storage, folder: str) -> list[TrialRecord]:
         place, name = posixpath.split(posixpath.relpath(info.path, root))
         if name in (CONFIG, ROWS, ERROR) and place and "/" not in place:
             files[place].add(name)
-    records = [_read_trial(storage, f"{folder}/{name}", files[name]) for name in sorted(files)]
+    statuses = _statuses(storage, folder)
+    records = [
+        _read_trial(storage, f"{folder}/{name}", files[name], statuses.get(name))
+        for name in sorted(files)
+    ]
     return sorted(records, key=_began)
+
+
+def _statuses(storage: Storage, folder: str) -> dict[str, str]:
+    """How the trials ended, by their ids, as the last state of the experiment says it.
+
+    Ray decodes pickles that stand in that file. Here it is plain JSON, of which two strings are
+    taken; a file that isn't says nothing.
+    """
+    states = [name for name in storage.list(folder) if name.startswith("experiment_state")]
+    if not states:
+        return {}
+    try:
+        content = json.loads(storage.read(f"{folder}/{states[-1]}"))
+        trials = [json.loads(trial) for trial, _ in content["trial_data"]]
+        return {str(trial["trial_id"]): str(trial["status"]) for trial in trials}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
 
 
 def _began(record: TrialRecord) -> float:
@@ -49,7 +71,7 @@ def _began(record: TrialRecord) -> float:
     return float(began) if isinstance(began, int | float) else float("inf")
 
 
-def _read_trial(storage: Storage, folder: str, names: set[str]) -> TrialRecord:
+def _read_trial(storage: Storage, folder: str, names: set[str], status: str | None) -> TrialRecord:
     rows: list[dict[str, Any]] = []
     if ROWS in names:
         text = storage.read(f"{folder}/{ROWS}").decode(errors="replace")
@@ -63,8 +85,13 @@ def _read_trial(storage: Storage, folder: str, names: set[str]) -> TrialRecord:
     error = None
     if ERROR in names:
         error = last_attempt(storage.read(f"{folder}/{ERROR}").decode(errors="replace"))
+    if status is None:
+        done = bool(rows and rows[-1].get("done"))
+        status = TERMINATED if done else PENDING if error is None else ERRED
+    if rows and status == TERMINATED:
+        rows[-1]["done"] = True  # of a function, Tune learns it after its last result
     return TrialRecord(
-        posixpath.basename(folder), storage.path(folder), dict(config or {}), rows, error
+        posixpath.basename(folder), storage.path(folder), dict(config or {}), status, rows, error
     )
 
 

@@ -13,6 +13,11 @@ def local_ray() -> Iterator[None]:
     """Ray with two cores; `run` finds it and leaves it running."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    from recalltrap_cluster.ray_internals import loopback_only
+
+    with loopback_only():
+        ray.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
     yield
     ray.shutdown()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shutil
 import signal
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from toy_processes import MARK, await_nobody, sockets_of, start
+from toy_processes import MARK, await_nobody, is_loopback, listening, start
 from toy_trouble import plant
 
 import recalltrap as rt
@@ -47,9 +46,9 @@ def test_a_run_listens_on_loopback_and_ctrl_c_keeps_what_is_finished_and_leaves_
     while not (trouble / "waiting").exists() or not list(finished.glob("*.parquet")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
-    listening = sockets_of(mark)
-    assert len(listening) >= 8, "Ray's servers, the driver and the workers"
-    assert not [each for each in listening if not _is_loopback(each)]
+    sockets = listening(mark)
+    assert len(sockets) >= 8, "Ray's servers, the driver and the workers"
+    assert not [each for each in sockets if not is_loopback(each)]
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
@@ -68,20 +67,13 @@ def test_a_run_listens_on_loopback_and_ctrl_c_keeps_what_is_finished_and_leaves_
     assert rest.launches()[-1]["done_before"] == 2
 
 
-def _is_loopback(listening: str) -> bool:
-    """`address port command` of a socket; an IPv4 address may be written as IPv6."""
-    address = ipaddress.ip_address(listening.split()[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
 @pytest.mark.parametrize(
     ("address", "expected"),
     [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("0.0.0.0", False),
      ("::", False), ("192.0.2.2", False), ("::ffff:192.0.2.2", False)],
 )  # fmt: skip
 def test_loopback_is_told_from_the_rest(address: str, expected: bool) -> None:
-    assert _is_loopback(f"{address} 6379 gcs_server") is expected
+    assert is_loopback(f"{address} 6379 gcs_server") is expected
 
 
 @dataclass(frozen=True)

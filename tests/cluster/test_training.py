@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from toy_processes import await_nobody, processes_with, start
+from toy_processes import await_nobody, is_loopback, listening, start
 from toy_trouble import plant
 from toy_watch import Watcher
 
@@ -155,7 +155,9 @@ def test_ctrl_c_ends_the_workers_too(study_file: StudyFile, storage: str, tmp_pa
     while not (trouble / "waiting").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    assert processes_with(mark)
+    sockets = listening(mark)
+    assert len(sockets) >= 12, "Ray's, and those that the workers meet at"
+    assert not [each for each in sockets if not is_loopback(each)]
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

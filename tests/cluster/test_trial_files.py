@@ -78,6 +78,23 @@ def test_the_grid_shows_what_tune_left(storage: Storage) -> None:
     assert len(repr(grid)) > 100
 
 
+@pytest.mark.parametrize(
+    ("status", "done", "errors"),
+    [("TERMINATED", True, 0), ("ERROR", False, 1), ("RUNNING", False, 1)],
+)
+def test_the_experiments_state_says_how_a_trial_ended(
+    status: str, done: bool, errors: int, storage: Storage
+) -> None:
+    """A function's last result doesn't: what was tried again and ended well keeps its error."""
+    folder = write_trial(storage, "a", [1.0], done=False, error=LOST)
+    trial = json.dumps({"trial_id": "a", "status": status})
+    state = json.dumps({"trial_data": [[trial, "{}"]]})
+    (folder / "../experiment_state-2026-01-02_03-04-05.json").write_text(state)
+    grid: Any = result_grid(storage, RUN)
+    assert grid[0].metrics["done"] is done
+    assert len(grid.errors) == errors
+
+
 def test_the_last_launch_with_trials_counts(storage: Storage) -> None:
     write_trial(storage, "a", [1.0])
     Path(storage.path(f"{RUN}/tune/20270102T030405-abc/scraps")).mkdir(parents=True)

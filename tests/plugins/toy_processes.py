@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def processes_with(mark: str) -> list[str]:
     return [line for line in found if line]
 
 
-def sockets_of(mark: str) -> list[str]:
+def listening(mark: str) -> list[str]:
     """`address port command` of every TCP socket that those processes listen on."""
     wanted, found = f"{MARK}={mark}".encode(), []
     for process in psutil.process_iter():
@@ -41,6 +42,13 @@ def sockets_of(mark: str) -> list[str]:
         except (OSError, psutil.Error):
             continue  # see above
     return found
+
+
+def is_loopback(socket: str) -> bool:
+    """Whether one of those is reached from this machine alone; IPv4 may be written as IPv6."""
+    address = ipaddress.ip_address(socket.split()[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
 
 
 def await_nobody(mark: str) -> None:
