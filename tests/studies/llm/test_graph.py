@@ -151,6 +151,21 @@ def test_updates_follow_from_epochs() -> None:
     assert updates(nodes["distill"]) == wanted
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "more"),
+    [("ppo", {"ppo_epochs": 2}), ("dpo_online", {"dpo_updates": 32}), ("grpo", {"iterations": 400}),
+     ("rloo", {"rollout_size": 128}), ("dpo_offline", {"selection_interval": 1})],
+)  # fmt: skip
+def test_an_alignment_that_draws_or_learns_more_takes_more(
+    algorithm: str, more: dict[str, Any]
+) -> None:
+    few, many = (
+        estimate(cell("K-A", algorithm=algorithm, **fields).models["final"]).flops
+        for fields in ({}, more)
+    )
+    assert 0 < few < many
+
+
 def test_the_papers_scale_takes_more_than_a_laptop_has() -> None:
     def operations(name: str) -> float:
         cells = load_study(name).cells()
