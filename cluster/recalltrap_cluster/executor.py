@@ -7,7 +7,6 @@ import functools
 import importlib
 import logging
 import os
-import posixpath
 import sys
 import tempfile
 import uuid
@@ -19,16 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from recalltrap.context import RunContext
 from recalltrap.display import Display
-from recalltrap.errors import FailureClass, InputError
+from recalltrap.errors import InputError
 from recalltrap.execution import record_failure
 from recalltrap.plan import Plan
 from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.registry import find_kind
 from recalltrap.storage import Storage
+from recalltrap_cluster.filesystem import shared_filesystem
+from recalltrap_cluster.reasons import failure_reason
 from recalltrap_cluster.resources import ResourcePlan, plan_resources
 
 if TYPE_CHECKING:
-    from ray.tune import ResultGrid, Tuner
+    from ray.tune import ResultGrid
 
     from recalltrap_cluster.callback import DisplayCallback
     from recalltrap_cluster.searcher import PackSearcher
@@ -44,15 +45,31 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
     if not plan.packs:
         yield lambda plan, context, display: None
         return
+    _check_gpus_asked(plan)
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
-    from recalltrap_cluster.session import node_resources, ray_session
+    from recalltrap_cluster.session import is_client, node_resources, ray_session
 
     with ray_session(address):
         resources = plan_resources(
             node_resources(), plan.study.resources, len(plan.packs), _is_grouped(plan)
         )
-        yield functools.partial(_run, resources)
+        run = functools.partial(_run, resources)
+        if is_client():
+            from recalltrap_cluster.client import run_on_cluster
+
+            run = functools.partial(run_on_cluster, run)
+        yield run
+
+
+def _check_gpus_asked(plan: Plan) -> None:
+    """Refuse RECALLTRAP_DEVICE=cuda for workers that ask for no GPU, and so shall see none."""
+    wanted = os.environ.get("RECALLTRAP_DEVICE", "")
+    if wanted.startswith("cuda") and _is_grouped(plan) and not plan.study.resources.gpus_per_trial:
+        raise InputError(
+            f"RECALLTRAP_DEVICE = {wanted!r}, but resources.gpus_per_trial = 0: workers get the "
+            "GPUs that they ask for. Add -o resources.gpus_per_trial=1, or use --local"
+        )
 
 
 def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Display) -> None:
@@ -63,49 +80,55 @@ def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Disp
         searcher = PackSearcher(plan.packs, early, board)
         callback = DisplayCallback(searcher, display)
         trainable = _trainable(plan, context, callback, board)
-        tuner = _tuner(plan, context, resources, searcher, callback, trainable)
         _import_tensorboard()
-        with _quiet_tune():
-            grid = tuner.fit()
+        with shared_filesystem(context.storage) as filesystem, _quiet_tune():
+            trials = _tune(plan, context, resources, searcher, callback, trainable, filesystem)
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
-    for trial_id, error in _errors(grid).items():
-        if trial_id not in callback.broken:  # those were recorded where they broke
-            record_failure(context, searcher.trials[trial_id], _reason(error), trial_id)
+    for trial in trials:
+        if trial.status == "ERROR" and trial.trial_id not in callback.broken:
+            # Those were recorded where they broke; these could say nothing any more.
+            pack = searcher.trials[trial.trial_id]
+            record_failure(context, pack, failure_reason(trial.get_error() or ""), trial.trial_id)
     if interrupted:
         raise KeyboardInterrupt
 
 
-def _tuner(
+def _tune(
     plan: Plan,
     context: RunContext,
     resources: ResourcePlan,
     searcher: PackSearcher,
     callback: DisplayCallback,
     trainable: Any,
-) -> Tuner:
+    filesystem: Any,
+) -> list[Any]:
+    """Run the trials and return them, as Tune has them in memory.
+
+    By `tune.run`: a `Tuner` goes on to unpickle the trials' errors from the storage.
+    """
     from ray import tune
 
     # A worker that becomes free is kept where a trial waits for it.
     waiting = 0 if resources.workers else 1
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    return tune.Tuner(
+    analysis = tune.run(
         tune.with_resources(trainable, dict(resources.per_trial)),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            num_samples=len(plan.packs),
-            max_concurrent_trials=resources.concurrent + waiting,
-            reuse_actors=True,
-            trial_name_creator=lambda trial: trial.trial_id,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(
-            name=name,
-            storage_path=context.storage.display(f"{context.run}/tune"),
-            callbacks=[callback],
-            failure_config=tune.FailureConfig(max_failures=plan.study.resources.max_retries),
-            verbose=0,
-        ),
+        name=name,
+        search_alg=searcher,
+        num_samples=len(plan.packs),
+        max_concurrent_trials=resources.concurrent + waiting,
+        reuse_actors=True,
+        trial_name_creator=lambda trial: trial.trial_id,
+        trial_dirname_creator=lambda trial: trial.trial_id,
+        callbacks=[callback],
+        max_failures=plan.study.resources.max_retries,
+        raise_on_failed_trial=False,
+        verbose=0,
+        storage_path=context.storage.path(f"{context.run}/tune"),
+        storage_filesystem=filesystem,
     )
+    trials: list[Any] = analysis.trials
+    return trials
 
 
 def _is_grouped(plan: Plan) -> bool:
@@ -186,47 +209,16 @@ def _import_tensorboard() -> None:
         del sys.modules["torch"]
 
 
-def _errors(grid: ResultGrid) -> dict[str, Exception]:
-    """The trials that ended in an error, after their retries; a trial's folder is its id."""
-    results = [grid[index] for index in range(len(grid))]
-    return {posixpath.basename(r.path): r.error for r in results if r.error is not None}
-
-
-def _reason(error: Exception) -> tuple[FailureClass, str, str]:
-    """Class, message and log tail of a failed trial."""
-    import ray.exceptions as exceptions
-
-    text = str(error)
-    tail = "\n".join(text.splitlines()[-30:])
-    last = text.strip().splitlines()[-1] if text.strip() else type(error).__name__
-
-    def says(*words: str) -> bool:  # of a worker of the trial, too: its error is quoted
-        return any(word in text for word in words)
-
-    if isinstance(error, exceptions.OutOfMemoryError) or says(
-        "OutOfMemoryError", "running low on memory"
-    ):
-        return "oom", last, tail
-    if isinstance(error, exceptions.RayActorError) or says("ActorDiedError", "The actor is dead"):
-        return "worker_lost", "the worker process died (killed, or its node was lost)", tail
-    if says("WorkerGroupStartup", "Insufficient cluster resources", "worker group startup"):
-        return "scheduling", last, tail
-    return "user_code", last, tail
-
-
 def result_grid(storage: Storage, run: str) -> ResultGrid:
-    """Tune's results of the last launch of a run.
+    """Tune's results of the last launch of a run. Nothing in its folder is unpickled.
 
     Raises:
-        InputError: no launch went through Tune.
+        InputError: no launch went through Tune, or its files aren't plain JSON.
     """
-    from ray.tune import ExperimentAnalysis, ResultGrid
+    from recalltrap_cluster.ray_internals import recorded_grid
+    from recalltrap_cluster.trial_files import launches, read_trials
 
-    for name in reversed(storage.list(f"{run}/tune")):
-        folder = f"{run}/tune/{name}"
-        if any(entry.startswith("experiment_state") for entry in storage.list(folder)):
-            analysis = ExperimentAnalysis(
-                storage.path(folder), storage_filesystem=storage.filesystem
-            )
-            return ResultGrid(analysis)
+    for folder in launches(storage, run):
+        if trials := read_trials(storage, folder):
+            return recorded_grid(storage.path(folder), storage.filesystem, trials)
     raise InputError(f"{storage.display(run)} has no trials of Ray Tune (was it run with --local?)")

@@ -20,8 +20,8 @@ def ray_session(address: str) -> Iterator[None]:
     """Ray for the duration: a local one of our own, a cluster's, or the caller's own session.
 
     Args:
-        address: `local` starts Ray on this machine without its dashboard; `auto` and `ray://...`
-            join a cluster.
+        address: `local` starts Ray on this machine, without its dashboard and reached from this
+            machine alone; `auto` and `ray://...` join a cluster.
 
     Raises:
         InputError: the address is refused or nothing answers there.
@@ -34,18 +34,23 @@ def ray_session(address: str) -> Iterator[None]:
     import ray
     import ray.exceptions
 
+    from recalltrap_cluster.ray_internals import loopback_only
+
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    own = address == "local"
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with loopback_only() if own else contextlib.nullcontext():
+            ray.init(
+                address=address,
+                include_dashboard=False if own else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        first = str(error).strip().splitlines()[0]
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        reason = said[0] if len(said) == 1 else f"{said[0]} {said[-1]}"  # a quoted traceback's end
         raise InputError(
-            f"no Ray cluster could be joined at --address {address}: {first}. "
+            f"no Ray cluster could be joined at --address {address}: {reason}. "
             "Start one with `ray start --head`, or use --address local"
         ) from None
     try:
@@ -57,13 +62,19 @@ def ray_session(address: str) -> Iterator[None]:
 def starting_slots(each: Mapping[str, float]) -> int:
     """How many trials could start now, where Ray is this machine alone; 0 where it isn't."""
     import ray
-    from ray.util.client import ray as client
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     alone = len(nodes) == 1 and nodes[0]["NodeManagerHostname"] == socket.gethostname()
-    if not alone or client.is_connected():  # type: ignore[no-untyped-call]
+    if not alone or is_client():
         return 0
     return places(ray.available_resources(), each)  # type: ignore[no-untyped-call]
+
+
+def is_client() -> bool:
+    """Whether this process talks to a cluster through Ray's client (`ray://`)."""
+    from ray.util.client import ray as client
+
+    return bool(client.is_connected())  # type: ignore[no-untyped-call]
 
 
 def node_resources() -> list[dict[str, float]]:

@@ -23,7 +23,8 @@ from recalltrap.kinds import Cell, Evaluation, Node, NodeFailure, Progress, Stud
 from recalltrap.plan import Pack
 from recalltrap.registry import find_kind
 from recalltrap.store import ArtifactStore, Cost
-from recalltrap.tables import conform, factor_columns, factor_fields, table_schema, write_part
+from recalltrap.table_parts import write_part
+from recalltrap.tables import conform, factor_columns, factor_fields, table_schema
 
 LOCK_WAIT_SECONDS = 1.0
 ADDITIVE_COSTS = ("wall_seconds", "device_seconds", "tokens", "flops")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import date, time
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -16,6 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from recalltrap.queries import distinct_names
+from recalltrap.values import column_values, json_value
+
 FORMATS = ("table", "json", "csv")
 PIPE_WIDTH = 1000  # a pipe has no width: nothing is folded
 
@@ -23,20 +24,25 @@ Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
 
 
 def print_table(rows: Rows, form: str = "table") -> None:
-    """Print to stdout alone, as `table`, `json` (a list of objects) or `csv`."""
+    """Print to stdout alone, as `table`, `json` (a list of objects) or `csv`.
+
+    NaN and infinite numbers are null in JSON, which has none; the other forms say nan and inf.
+    """
     if isinstance(rows, pa.Table):
-        names, records = rows.column_names, rows.to_pylist()
+        names = distinct_names(rows.column_names)
+        columns = [column_values(column) for column in rows.columns]
+        records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     else:
         records = [dict(row) for row in rows]
         names = list(records[0]) if records else []
     if form == "json":
-        plain = [{name: _plain(row[name]) for name in names} for row in records]
+        plain = [{name: json_value(row[name]) for name in names} for row in records]
         print(json.dumps(plain, indent=1, ensure_ascii=False))
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         if names:
             writer.writerow(names)
-        writer.writerows([_plain(row[name]) for name in names] for row in records)
+        writer.writerows([_cell(row[name]) for name in names] for row in records)
     else:
         _print_for_people(*_fold_intervals(names, records))
 
@@ -70,19 +76,12 @@ def _print_for_people(names: Sequence[str], records: Sequence[Mapping[str, Any]]
     console.print(table)
 
 
-def _plain(value: Any) -> Any:
-    """JSON has neither NaN nor dates, and DuckDB's sums of integers are decimals."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, bool | int | float | str):
+def _cell(value: Any) -> str | int | float | Decimal | None:
+    """A field of a CSV file: numbers in full, `nan` and `inf` as such, nested values as JSON."""
+    if isinstance(value, bool | int | float | Decimal) or value is None:
         return value
-    return value.isoformat() if isinstance(value, date | time) else str(value)
+    plain = json_value(value)
+    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain
 
 
 def _shown(value: Any) -> str:
@@ -92,4 +91,6 @@ def _shown(value: Any) -> str:
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.6g}"
     if isinstance(value, list | tuple):
         return ", ".join(_shown(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
     return str(value)

@@ -7,8 +7,8 @@ the same study left in the folder stays there and is shown again when the study 
 from __future__ import annotations
 
 import json
-import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,43 +17,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
-import yaml
 
+from recalltrap.defaults import storage_location
 from recalltrap.errors import InputError, nearest
 from recalltrap.kinds import Cell
+from recalltrap.paths import Pathish, expand
 from recalltrap.provenance import read_provenance
+from recalltrap.queries import answer
 from recalltrap.registry import find_kind, room
+from recalltrap.source import parse_study_text
 from recalltrap.storage import MARKER, Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Study
-from recalltrap.tables import (
-    COLUMNS,
-    factor_fields,
-    part_names,
-    read_part_schema,
-    table_schema,
-)
+from recalltrap.study_checks import parse_study
+from recalltrap.tables import COLUMNS
+from recalltrap.views import open_views
 
 STUDIES = "studies"
-_VIEWS = {
-    "planned": "select * from planned_parts",
-    "cells": """
-        select * from cells_parts where cell_id in (select cell_id from planned)
-        qualify row_number() over (
-            partition by cell_id order by status = 'succeeded' desc, started_at desc) = 1""",
-    "metrics": "select {distinct} * from metrics_parts where cell_id in {succeeded}",
-    "curves": "select {distinct} * from curves_parts where cell_id in {succeeded}",
-    "costs": """
-        select * from costs_parts
-        qualify row_number() over (partition by artifact_id order by origin = 'built' desc) = 1""",
-    "failures": "select * from failures_parts where cell_id in (select cell_id from planned)",
-}
-READING = ("SELECT", "MULTI")  # a pivot is several statements to DuckDB
-_TWICE = """
-    select count(*) from (
-        select cell_id from cells_parts where status = 'succeeded'
-        group by cell_id having count(*) > 1)"""
 
 
 class Results:
@@ -74,11 +54,17 @@ class Results:
         """The study as it was last run."""
         path = f"{self.run}/study.yaml"
         try:
-            return Study.model_validate(yaml.safe_load(self.storage.read(path)))
+            data = self.storage.read(path)
         except FileNotFoundError:
             raise InputError(f"{self.folder} holds no study.yaml: it is not a run") from None
-        except (ValueError, yaml.YAMLError) as error:
+        try:
+            study = parse_study(*parse_study_text(data, "study.yaml"))
+        except InputError as error:
             raise InputError(f"{self.storage.display(path)} is damaged: {error}") from None
+        # A setting that an earlier version had decides nothing any more.
+        fields = find_kind(study.kind).settings.model_fields
+        settings = {name: value for name, value in study.settings.items() if name in fields}
+        return study.model_copy(update={"settings": settings})
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -86,8 +72,24 @@ class Results:
         return self.study.axes
 
     def planned(self) -> list[Cell]:
-        """The cells of the study as it was last run, with their graphs of stages."""
-        return self.study.cells()
+        """The cells of the study as it was last run, with their graphs of stages.
+
+        Where an earlier version ran it, they have the ids that its tables know them by.
+        """
+        cells = self.study.cells_as_written()
+        columns = ", ".join(f'"{name}"' for name in ("cell_id", "ordering", "seed", *self.axes))
+        stored = self.sql(f"select {columns} from planned").to_pylist()
+        if {cell.id for cell in cells} == {row["cell_id"] for row in stored}:
+            return cells
+
+        def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
+            return json.dumps([ordering, seed, [values[axis] for axis in self.axes]])
+
+        ids = {place(row["ordering"], row["seed"], row): row["cell_id"] for row in stored}
+        return [
+            replace(cell, stored_id=ids.get(place(cell.ordering.name, cell.seed, cell.factors)))
+            for cell in cells
+        ]
 
     def ground_truth(self) -> dict[str, npt.NDArray[np.float64]] | None:
         """p* as arrays, for kinds that can draw it, at the study's first grid point."""
@@ -97,71 +99,20 @@ class Results:
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(":memory:")
-        fields = factor_fields(find_kind(self.study.kind).settings)
-        complete = set(part_names(self.storage, self.run, "cells"))
-        for table in COLUMNS:
-            names = part_names(self.storage, self.run, table)
-            if table in ("metrics", "curves"):
-                names = [name for name in names if name in complete]
-            self._register(connection, table, names, fields)
-        distinct = "distinct" if connection.execute(_TWICE).fetchall()[0][0] else ""
-        connection.execute(f"create view planned as {_VIEWS['planned']}")
-        connection.execute(f"create view cells as {_VIEWS['cells']}")
-        succeeded = "(select cell_id from cells where status = 'succeeded')"
-        for table in ("metrics", "curves", "costs", "failures"):
-            query = _VIEWS[table].format(distinct=distinct, succeeded=succeeded)
-            connection.execute(f"create view {table} as {query}")
-        connection.execute("set timezone = 'UTC'")
-        connection.execute("set python_enable_replacements = false")  # no view of our variables
-        folder = self.storage.path(f"{self.run}/tables").replace("'", "''")
-        connection.execute(f"set allowed_directories = ['{folder}']")
-        connection.execute("set enable_external_access = false").fetchall()
-        return connection
-
-    def _register(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        table: str,
-        names: Sequence[str],
-        fields: Sequence[pa.Field],
-    ) -> None:
-        """Make a table's parts known to DuckDB as `<table>_parts`."""
-        name, expected = f"{table}_parts", table_schema(table, fields)
-        paths = [f"{self.run}/tables/{table}/{part}.parquet" for part in names]
-        for path in paths:
-            read_part_schema(self.storage, path)
-        full = [self.storage.path(path) for path in paths]
-        if not full:
-            connection.register(name, expected.empty_table())
-        elif table in ("cells", "planned"):  # the next run replaces these, so they are read now
-            dataset = ds.dataset(full, expected, "parquet", self.storage.filesystem)
-            connection.register(name, dataset.to_table())
-        elif self.storage.is_local and not set("*?[").intersection("".join(full)):
-            # DuckDB's own reader is five times as fast, but takes such names for patterns.
-            connection.read_parquet(full, union_by_name=True).create_view(name)
-        else:
-            connection.register(
-                name, ds.dataset(full, expected, "parquet", self.storage.filesystem)
-            )
+        return open_views(self.storage, self.run, find_kind(self.study.kind).settings)
 
     def sql(self, query: str) -> pa.Table:
         """Ask the tables in DuckDB's SQL; the views are called as the tables are.
+
+        A name that several columns have is numbered from the second on: value, value_1. What
+        Arrow has no values for (times with an offset, bit strings, unsigned 128-bit integers) is
+        text.
 
         Raises:
             InputError: the query doesn't parse or doesn't fit the tables.
         """
         try:
-            kinds = [
-                statement.type.name for statement in self._connection.extract_statements(query)
-            ]
-            if len(kinds) != 1 or kinds[0] not in READING:
-                raise InputError(
-                    "a query is one statement that reads, e.g. select * from cells; "
-                    f"this has {', '.join(kinds) or 'none'}"
-                )
-            relation = self._connection.sql(query)
-            return relation.to_arrow_table()
+            return answer(self._connection, query)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise InputError(
                 f"the query was refused: {error}\n(tables: {', '.join(COLUMNS)}; "
@@ -210,29 +161,29 @@ def run_folder(study_name: str) -> str:
     return f"{STUDIES}/{study_name}"
 
 
-def open_run(run: str, storage: str | None = None) -> Results:
+def open_run(run: Pathish, storage: Pathish | None = None) -> Results:
     """Open a run by its folder, or by its study's name under a storage.
 
     Raises:
         InputError: nothing there, or not a run.
     """
-    from recalltrap.defaults import storage_location
-
     root = Storage(storage_location(storage))
-    if root.check_exists() and root.exists(f"{run_folder(run)}/study.yaml"):
-        return Results(root, run_folder(run))
-    folder = Storage(run)
+    place = expand(run, "the run")
+    if root.check_exists() and root.exists(f"{run_folder(place)}/study.yaml"):
+        return Results(root, run_folder(place))
+    folder = Storage(place or ".")
     if folder.exists("study.yaml"):
-        head, tail = folder.location.rstrip("/"), ""
-        while posixpath.basename(head):
-            head, part = posixpath.split(head)
-            tail = posixpath.join(part, tail) if tail else part
-            if Storage(head).exists(MARKER):
-                return Results(Storage(head), tail)
-        raise InputError(f"{run} is not inside a recalltrap storage: its {MARKER} is missing")
+        names: list[str] = []
+        around: Storage | None = folder
+        while around is not None and not around.exists(MARKER):
+            names.insert(0, around.name)
+            around = around.parent
+        if around is not None:
+            return Results(around, "/".join(names))
+        raise InputError(f"{folder.shown} is not inside a recalltrap storage: no {MARKER} is there")
     studies = known_runs(root)
-    hint = nearest(run, studies) if studies else "nothing was run there yet"
-    raise InputError(f"no run {run!r} under {root.location}, and no such folder; {hint}")
+    hint = nearest(place, studies) if studies else "nothing was run there yet"
+    raise InputError(f"no run {place!r} under {root.shown}, and no such folder; {hint}")
 
 
 def known_runs(storage: Storage) -> list[str]:

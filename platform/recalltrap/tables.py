@@ -1,8 +1,8 @@
-"""The tables of a run: their columns, units and meaning, in one place, and the checked writer.
+"""The tables of a run: their columns, units and meaning, in one place.
 
-A table is a folder of Parquet parts, `<run>/tables/<table>/<part>.parquet`. A pack writes one
-part of each under its own name, `cells` last: a part of `metrics` or `curves` counts only once
-its namesake stands in `cells`.
+A table is a folder of Parquet parts, `<run>/tables/<table>/<part>.parquet` (see `table_parts`). A
+pack writes one part of each under its own name, `cells` last: a part of `metrics` or `curves`
+counts only once its namesake stands in `cells`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from recalltrap.errors import InputError
 from recalltrap.kinds import Cell
-from recalltrap.storage import Storage
 
-SCHEMA_VERSION = 1
-_VERSION_KEY = b"recalltrap.schema_version"
+SCHEMA_VERSION = 2  # 1 was without checksums
+VERSION_KEY = b"recalltrap.schema_version"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 Column = tuple[str, pa.DataType, str]
@@ -101,6 +98,7 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
     ),
 }
 NULLABLE = {("costs", "cell_id")}
+_PLAIN = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
 
 
 def factor_fields(settings: type[BaseModel]) -> list[pa.Field]:
@@ -128,10 +126,24 @@ def arrow_type(annotation: Any) -> pa.DataType:
         return arrow_type(type(arguments[0]))
     if origin in (tuple, list):
         return pa.list_(arrow_type(arguments[0]))
-    plain = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
-    if annotation not in plain:
+    if annotation not in _PLAIN:
         raise TypeError(f"{annotation!r} can't be a column: use numbers, strings, or lists of them")
-    return plain[annotation]
+    return _PLAIN[annotation]
+
+
+def is_setting_type(kind: pa.DataType) -> bool:
+    """Whether `arrow_type` gives some setting a column of this type."""
+    if pa.types.is_list(kind):
+        return is_setting_type(kind.value_type)
+    return kind in _PLAIN.values()
+
+
+def factor_defaults(settings: type[BaseModel]) -> dict[str, pa.Scalar]:
+    """What each setting's column holds for cells from before there was the setting."""
+    values = settings().model_dump(mode="json")
+    return {
+        field.name: pa.scalar(values[field.name], field.type) for field in factor_fields(settings)
+    }
 
 
 def table_schema(table: str, factors: Sequence[pa.Field] = ()) -> pa.Schema:
@@ -151,7 +163,7 @@ def table_schema(table: str, factors: Sequence[pa.Field] = ()) -> pa.Schema:
     names = [field.name for field in fields]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TypeError(f"table {table!r} has columns called {twice}: rename those settings")
-    return pa.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+    return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()})
 
 
 def factor_columns(cells: Sequence[Cell], fields: Sequence[pa.Field]) -> dict[str, pa.Array]:
@@ -181,39 +193,3 @@ def conform(table: str, data: pa.Table | Mapping[str, Any], schema: pa.Schema) -
         if not field.nullable and result[field.name].null_count:
             raise ValueError(f"table {table!r}: the column {field.name!r} holds a null")
     return result
-
-
-def write_part(storage: Storage, run: str, table: str, part: str, data: pa.Table) -> None:
-    """Write one part of a table, whole or not at all. `data` went through `conform`."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(data, sink, compression="zstd")
-    storage.write(f"{run}/tables/{table}/{part}.parquet", sink.getvalue().to_pybytes())
-
-
-def part_names(storage: Storage, run: str, table: str) -> list[str]:
-    """The parts of a table."""
-    names = storage.list(f"{run}/tables/{table}")
-    return [n.removesuffix(".parquet") for n in names if n.endswith(".parquet") and n[0] != "."]
-
-
-def read_part_schema(storage: Storage, path: str) -> pa.Schema:
-    """The schema of one part, after checking that the file is whole and not newer than we are.
-
-    Raises:
-        InputError: the file is damaged or of a newer schema.
-    """
-    try:
-        schema = pq.read_schema(storage.path(path), filesystem=storage.filesystem)
-    except (pa.ArrowInvalid, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(
-            f"{storage.display(path)} is damaged ({first}). Move it and its namesakes in the other "
-            "tables' folders away, and the next `recalltrap run` does its cells again"
-        ) from None
-    found = (schema.metadata or {}).get(_VERSION_KEY, b"0").decode(errors="replace")
-    if not found.isdecimal() or not 1 <= int(found) <= SCHEMA_VERSION:
-        raise InputError(
-            f"{storage.display(path)} has schema version {found}, and this version reads "
-            f"1 to {SCHEMA_VERSION}: upgrade recalltrap"
-        )
-    return schema

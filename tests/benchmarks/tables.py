@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
-import yaml
 
 import recalltrap as rt
 from recalltrap.registry import find_kind
 from recalltrap.results import run_folder
 from recalltrap.storage import Storage
 from recalltrap.study import Study
-from recalltrap.tables import factor_fields, table_schema, write_part
+from recalltrap.table_parts import write_part
+from recalltrap.tables import factor_fields, table_schema
 from recalltrap_analysis.severity import severity_query
 
 MODELS = ("p_prime", "p_second", "final")
@@ -81,8 +81,7 @@ def write_run(storage: Storage, study: Study) -> int:
     planned = planned.select(table_schema("planned", fields).names)
     planned = planned.cast(table_schema("planned", fields))
     write_part(storage, folder, "planned", "study", planned)
-    text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False)
-    storage.write(f"{folder}/study.yaml", text.encode())
+    storage.write(f"{folder}/study.yaml", study.to_yaml().encode())
     return written
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
-import re
 import shutil
 import signal
 import socket
@@ -13,10 +13,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from toy_processes import MARK, await_nobody, processes_with, start
+from toy_processes import MARK, await_nobody, sockets_of, start
 from toy_trouble import plant
 
 import recalltrap as rt
@@ -25,10 +26,17 @@ pytestmark = pytest.mark.ray
 
 StudyFile = Callable[..., str]
 TOKEN = uuid.uuid4().hex
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's name for it
+CLIENT_SERVER = {
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",  # for a busy machine
+    # With it, every second server of a client died as it was forked, without a word.
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
+}
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its processes in /proc")
-def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(
+@pytest.mark.timeout(150)
+def test_a_run_listens_on_loopback_and_ctrl_c_keeps_what_is_finished_and_leaves_no_process(
     study_file: StudyFile, storage: str, tmp_path: Path
 ) -> None:
     trouble, mark = tmp_path / "trouble", uuid.uuid4().hex
@@ -39,7 +47,9 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(
     while not (trouble / "waiting").exists() or not list(finished.glob("*.parquet")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
-    assert processes_with(mark)
+    listening = sockets_of(mark)
+    assert len(listening) >= 8, "Ray's servers, the driver and the workers"
+    assert not [each for each in listening if not _is_loopback(each)]
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
@@ -58,28 +68,51 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(
     assert rest.launches()[-1]["done_before"] == 2
 
 
-@pytest.fixture
-def cluster() -> Iterator[str]:
-    """A head that was started by hand, with a token; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def _is_loopback(listening: str) -> bool:
+    """`address port command` of a socket; an IPv4 address may be written as IPv6."""
+    address = ipaddress.ip_address(listening.split()[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("0.0.0.0", False),
+     ("::", False), ("192.0.2.2", False), ("::ffff:192.0.2.2", False)],
+)  # fmt: skip
+def test_loopback_is_told_from_the_rest(address: str, expected: bool) -> None:
+    assert _is_loopback(f"{address} 6379 gcs_server") is expected
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A head that was started by hand: its own address, and the one of its client server."""
+
+    address: str
+    client: str
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """One on loopback, with a token."""
+    ports = [_free_port(), _free_port()]
     mark = uuid.uuid4().hex
     folder = tempfile.mkdtemp(prefix="rt-", dir="/tmp")  # short: sockets' names are limited
     head = subprocess.Popen(
         [
             str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
-            "--node-ip-address", "127.0.0.1", "--port", str(port), "--num-cpus", "2",
-            "--include-dashboard", "false", "--disable-usage-stats",
+            "--port", str(ports[0]), "--ray-client-server-port", str(ports[1]),
+            "--num-cpus", "2", "--include-dashboard", "false", "--disable-usage-stats",
             "--temp-dir", folder,
         ],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, MARK: mark, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN},
+        env={**os.environ, MARK: mark, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN,
+             **LOOPBACK, **CLIENT_SERVER},
     )  # fmt: skip
     try:
         assert head.stdout is not None
-        found = (re.search(r"--address='([^']+)'", line) for line in head.stdout)
-        yield next((match[1] for match in found if match), "ray start ended")
+        assert any("Ray runtime started" in line for line in head.stdout), "ray start ended"
+        yield Cluster(*(f"127.0.0.1:{port}" for port in ports))
     finally:
         head.terminate()
         head.communicate(timeout=30)
@@ -87,19 +120,34 @@ def cluster() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("how", ["auto", "client"])
 def test_a_joined_cluster_gives_the_same_numbers_and_goes_on(
-    cluster: str, study_file: StudyFile, storage: str, tmp_path: Path
+    how: str, cluster: Cluster, study_file: StudyFile, storage: str, tmp_path: Path
 ) -> None:
     study = study_file(orderings=["K-A"], seeds=2)
-    process = start("joined", "run", study, "--storage", storage, "--address", "auto",
-                    RAY_ADDRESS=cluster, RAY_AUTH_TOKEN=TOKEN)  # fmt: skip
-    output, errors = process.communicate(timeout=50)
+    address = "auto" if how == "auto" else f"ray://{cluster.client}"
+    process = start("joined", "run", study, "--storage", storage, "--address", address,
+                    RAY_ADDRESS=cluster.address, RAY_AUTH_TOKEN=TOKEN, **LOOPBACK)  # fmt: skip
+    try:
+        output, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 0, errors
     assert "report: " in output
+    assert "4/4 cells" in errors
     joined = rt.open_run("toy/test", storage)
     here = rt.run(study, storage=str(tmp_path / "here"), local=True)
     for table in ("metrics", "curves"):
         assert joined.table(table).equals(here.table(table))
-    host, port = cluster.split(":")
+    assert len(joined.result_grid()) == 4
+    host, port = cluster.address.split(":")
     with socket.create_connection((host, int(port)), timeout=5):
         pass  # the cluster is left as it was found

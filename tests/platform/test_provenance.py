@@ -12,9 +12,8 @@ from recalltrap.provenance import (
     collect,
     current_provenance,
     read_provenance,
-    redact,
-    redact_argv,
 )
+from recalltrap.redaction import redact, redact_argv
 from recalltrap.storage import Storage
 
 

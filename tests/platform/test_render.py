@@ -30,7 +30,7 @@ def test_csv_reads_back(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(ROWS, "csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["name"] for row in rows] == ["a, b", 'say "x"']
-    assert [row["value"] for row in rows] == ["1.5", ""]
+    assert [row["value"] for row in rows] == ["1.5", "nan"]
 
 
 def test_the_table_shows_every_value(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,25 +1,18 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel, Field
 
-from recalltrap.errors import InputError
-from recalltrap.storage import Storage
 from recalltrap.tables import (
     COLUMNS,
     SCHEMA_VERSION,
     arrow_type,
     conform,
     factor_fields,
-    part_names,
-    read_part_schema,
     table_schema,
-    write_part,
 )
 
 ROW: dict[str, list[Any]] = {
@@ -99,57 +92,6 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any], expected: str) -> 
 def test_nothing_measured_is_an_empty_table() -> None:
     empty = conform("curves", {name: [] for name in ROW}, table_schema("curves"))
     assert empty.num_rows == 0
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    root = Storage(str(tmp_path / "runs"))
-    root.prepare()
-    return root
-
-
-PATH = "studies/x/tables/curves/p1.parquet"
-
-
-def write(storage: Storage) -> Path:
-    table = conform("curves", ROW, table_schema("curves"))
-    write_part(storage, "studies/x", "curves", "p1", table)
-    return Path(storage.path(PATH))
-
-
-def test_a_part_comes_back_with_its_schema(storage: Storage) -> None:
-    path = write(storage)
-    assert read_part_schema(storage, PATH).equals(table_schema("curves"), check_metadata=True)
-    assert pq.read_table(path).to_pydict() == ROW
-    assert part_names(storage, "studies/x", "curves") == ["p1"]
-    assert part_names(storage, "studies/x", "cells") == []
-
-
-def test_scraps_of_a_killed_writer_are_no_parts(storage: Storage) -> None:
-    path = write(storage)
-    (path.parent / ".p2.parquet.0123.tmp").write_bytes(b"PAR1")
-    (path.parent / ".p3.parquet").write_bytes(b"PAR1")
-    (path.parent / "notes.txt").write_text("x")
-    assert part_names(storage, "studies/x", "curves") == ["p1"]
-
-
-@pytest.mark.parametrize("keep", [0, 3, 0.5, -1])
-def test_a_file_cut_short_is_refused(storage: Storage, keep: float) -> None:
-    path = write(storage)
-    data = path.read_bytes()
-    length = int(len(data) * keep) if 0 < keep < 1 else int(keep)
-    path.write_bytes(data[:length])
-    with pytest.raises(InputError, match=r"p1\.parquet is damaged.*recalltrap run"):
-        read_part_schema(storage, PATH)
-
-
-@pytest.mark.parametrize("version", [str(SCHEMA_VERSION + 1), "0", "x", None])
-def test_another_schema_version_is_refused(storage: Storage, version: str | None) -> None:
-    path = write(storage)
-    metadata = {"recalltrap.schema_version": version} if version else {}
-    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
-    with pytest.raises(InputError, match=r"p1\.parquet has schema version"):
-        read_part_schema(storage, PATH)
 
 
 def test_a_setting_cannot_take_the_name_of_a_column() -> None:

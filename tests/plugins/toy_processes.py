@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 MARK = "RECALLTRAP_TEST_MARK"
 ENDING_SECONDS = 20.0
 
@@ -23,6 +25,22 @@ def processes_with(mark: str) -> list[str]:
             except OSError:
                 continue  # it ended while we looked, or is another user's
     return [line for line in found if line]
+
+
+def sockets_of(mark: str) -> list[str]:
+    """`address port command` of every TCP socket that those processes listen on."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for process in psutil.process_iter():
+        try:
+            if wanted in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+                found += [
+                    f"{socket.laddr.ip} {socket.laddr.port} {process.name()}"
+                    for socket in process.net_connections("tcp")
+                    if socket.status == psutil.CONN_LISTEN
+                ]
+        except (OSError, psutil.Error):
+            continue  # see above
+    return found
 
 
 def await_nobody(mark: str) -> None:

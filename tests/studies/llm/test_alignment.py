@@ -116,4 +116,4 @@ def test_without_selection_the_last_weights_are_kept(nano_store: Any, parents: A
 
 def test_a_response_that_does_not_fit_the_context_is_refused(nano_store: Any, parents: Any) -> None:
     with pytest.raises(InputError, match=r"settings\.align_tokens = 100"):
-        align(nano_store, parents, "ppo", run_ppo, Ppo, align_tokens=100)
+        align(nano_store, parents, "ppo", run_ppo, Ppo, align_tokens=100, sample_tokens=100)

@@ -38,6 +38,8 @@ def changed(ordering: str, **settings: Any) -> list[str]:
         ("K", {"student": "nano-medium"}, ["assess", "distill"]),
         ("K", {"evaluation_samples": 64}, ["assess", "assess", "sample"]),
         ("K", {"group_size": 4, "dpo_updates": 3, "ppo_epochs": 2}, []),
+        ("K-A", {"align_max_gradient_norm": 0.5}, ["align", "assess"]),
+        ("K-A", {"align_max_gradient_norm": 1.0, "max_gradient_norm": 1.0}, []),
     ],
 )
 def test_a_setting_builds_anew_what_reads_it_and_what_follows(
@@ -137,6 +139,7 @@ def test_p_target_never_learns_the_samples_that_a_student_learns() -> None:
         ),
         ({"algorithm": "dpo_online", "minibatch_size": 64}, "must divide the 32 pairs"),
         ({"algorithm": "grpo", "group_size": 7}, "group_size 7 must divide rollout_size 64"),
+        ({"align_tokens": 33}, "align_tokens 33 must not be more than sample_tokens 32: .*Lower"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -164,6 +167,17 @@ def test_an_alignment_that_draws_or_learns_more_takes_more(
         for fields in ({}, more)
     )
     assert 0 < few < many
+
+
+def test_clipping_at_its_default_stands_in_no_stage_s_configuration() -> None:
+    def clipped(**settings: Any) -> set[str]:
+        nodes = cell("K-A", **settings).nodes
+        return {node.stage for node in nodes if any("gradient" in name for name in node.config)}
+
+    assert clipped() == set()
+    trainings = {"pretrain", "sft", "target", "distill"}
+    assert clipped(max_gradient_norm=0.3) == trainings
+    assert clipped(max_gradient_norm=0.3, align_max_gradient_norm=2.0) == {*trainings, "align"}
 
 
 def test_the_papers_scale_takes_more_than_a_laptop_has() -> None:

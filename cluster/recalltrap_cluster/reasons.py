@@ -1,0 +1,38 @@
+"""Why a trial failed, told from what Ray says of it."""
+
+from __future__ import annotations
+
+import re
+
+from recalltrap.errors import FailureClass
+
+_OUT_OF_MEMORY = re.compile("OutOfMemoryError|running low on memory")
+_WORKER_LOST = re.compile(
+    "ActorDiedError|ActorUnavailableError|The actor is dead|The actor died unexpectedly|"
+    "The actor \\w+ is unavailable|The worker died unexpectedly"
+)
+_SCHEDULING = re.compile("WorkerGroupStartup|Insufficient cluster resources|worker group startup")
+
+
+def last_attempt(text: str) -> str:
+    """The last attempt's part of a trial's `error.txt`, without its heading."""
+    heading, _, rest = text.rpartition("Failure # ")[2].partition("\n")
+    return (rest if "(occurred at" in heading else text).strip()
+
+
+def failure_reason(text: str) -> tuple[FailureClass, str, str]:
+    """Class, message and log tail of a failed trial, from its `error.txt`.
+
+    An error of a worker of the trial is quoted there. It's text alone: Ray keeps the error as a
+    pickle, too, and loading that would run whatever stands in it.
+    """
+    text = last_attempt(text)
+    lines = text.splitlines() or ["the trial ended without a word"]
+    tail = "\n".join(lines[-30:])
+    if _OUT_OF_MEMORY.search(text):
+        return "oom", lines[-1], tail
+    if _WORKER_LOST.search(text):
+        return "worker_lost", "the worker process died (killed, or its node was lost)", tail
+    if _SCHEDULING.search(text):
+        return "scheduling", lines[-1], tail
+    return "user_code", lines[-1], tail
