@@ -154,6 +154,21 @@ def test_updates_follow_from_epochs() -> None:
     assert updates(nodes["distill"]) == wanted
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "more"),
+    [("ppo", {"ppo_epochs": 2}), ("dpo_online", {"dpo_updates": 32}), ("grpo", {"iterations": 400}),
+     ("rloo", {"rollout_size": 128}), ("dpo_offline", {"selection_interval": 1})],
+)  # fmt: skip
+def test_an_alignment_that_draws_or_learns_more_takes_more(
+    algorithm: str, more: dict[str, Any]
+) -> None:
+    few, many = (
+        estimate(cell("K-A", algorithm=algorithm, **fields).models["final"]).flops
+        for fields in ({}, more)
+    )
+    assert 0 < few < many
+
+
 def test_clipping_at_its_default_stands_in_no_stage_s_configuration() -> None:
     def clipped(**settings: Any) -> set[str]:
         nodes = cell("K-A", **settings).nodes

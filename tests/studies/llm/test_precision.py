@@ -45,7 +45,7 @@ LANES = 16
 """Attention on a CPU rounds otherwise in shapes on either side of it."""
 SMALL: dict[str, Any] = {
     "iterations": 1, "rollout_size": 32, "minibatch_size": 2, "group_size": 4, "dpo_updates": 8,
-    "offline_pairs": 8, "align_tokens": TOKENS,
+    "offline_pairs": 8, "align_tokens": TOKENS, "sample_tokens": TOKENS,
 }  # fmt: skip
 
 
