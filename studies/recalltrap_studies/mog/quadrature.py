@@ -34,7 +34,8 @@ REACH = 9.0
 """Standard deviations around each component that the first square covers."""
 
 MAX_DEPTH = 40
-MAX_ROUNDS = 12
+MAX_ROUNDS, MAX_CELLS = 12, 20_000
+"""Times cells are divided because two orders differ, and cells at once, at most."""
 
 
 class Cells(NamedTuple):
@@ -163,8 +164,8 @@ def _examine(
 def moments(tilt: Tilt, functions: Sequence[Function], tolerance: float) -> Moments:
     """Means of `functions` under the tilted density.
 
-    Cells are divided until the differences of two orders sum to `tolerance`, but `MAX_ROUNDS` times
-    at most; what is left is the error.
+    Cells are divided until the differences of two orders sum to `tolerance`, or there are too many;
+    what is left is the error.
     """
     todo = cells(tilt)
     top = float(tilt.log_mass(todo.centres).max())
@@ -178,9 +179,10 @@ def moments(tilt: Tilt, functions: Sequence[Function], tolerance: float) -> Mome
         means = total[1:] / total[0]
         gap = fine - coarse
         error_CF = np.abs(gap[:, 1:] - gap[:, :1] * means) / total[0]
-        share = tolerance / (2.0 * len(error_CF))
-        done = (error_CF <= share).all(axis=1) | (turn == MAX_ROUNDS - 1)
-        if (left + error_CF.sum(axis=0) <= tolerance).all():
+        limit_F = np.maximum(tolerance, 1e-12 * np.abs(means))  # rounding of large values
+        done = (error_CF <= limit_F / (2.0 * len(error_CF))).all(axis=1)
+        ended = turn == MAX_ROUNDS - 1 or 4 * len(error_CF) > MAX_CELLS
+        if ended or (left + error_CF.sum(axis=0) <= limit_F).all():
             done[:] = True
         sums += fine[done].sum(axis=0)
         left += error_CF[done].sum(axis=0)

@@ -52,16 +52,18 @@ def _remainders(surfaces: Surfaces, main_J: Index, tolerance_J: Array) -> Estima
     count = len(main_J)
     found = Estimate(np.zeros(count), np.full(count, math.inf), np.zeros(count))
     visible = _visible(surfaces)
-    for j in range(count):
+    for j, main in enumerate(main_J):
+        coefficients, tolerance = surfaces.coefficients[j], float(tolerance_J[j])
         start = _first_level(surfaces, j, visible[j])
-        if start < lattice.LAST_LEVEL:
-            coefficients = surfaces.coefficients[j]
-            kept = visible[j] | lattice.relevant(coefficients, 0)
-            kept[main_J[j]] = True
-            main = int(kept[: main_J[j]].sum())
-            by_lattice = lattice.remainder(coefficients[kept], main, start, float(tolerance_J[j]))
-            for part, value in zip(found, by_lattice, strict=True):
-                part[j] = value
+        kept, lead = lattice.survey(coefficients, int(main))
+        if start >= lattice.LAST_LEVEL or not lead * lattice.BEYOND <= tolerance:
+            continue
+        kept |= visible[j]
+        kept[main] = True
+        place = int(kept[:main].sum())
+        by_lattice = lattice.remainder(coefficients[kept], place, start, tolerance)
+        for part, value in zip(found, by_lattice, strict=True):
+            part[j] = value
     rough = np.flatnonzero(~(found.error <= tolerance_J))
     if len(rough):
         better = _along_lines(surfaces, rough, main_J, tolerance_J, visible)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from recalltrap_studies.mog.exact.surfaces import Mask
 from recalltrap_studies.mog.models import Array
 
 FIRST_STEP = 0.75
@@ -21,8 +22,11 @@ one before."""
 TURN = 0.37
 """Angle between a level and the next, in radians."""
 
-REACH = 7.0
+REACH = 6.2
 """Standard deviations around the component's mean."""
+
+BEYOND = math.exp(-0.5 * REACH**2)
+"""The mass beyond."""
 
 COSTLY_LEVEL, LAST_LEVEL = 5, 8
 """From the first on a level is tried only where the last difference promises success."""
@@ -72,10 +76,15 @@ def _level(coefficients_K6: Array, level: int) -> float:
     return total
 
 
-def relevant(coefficients_K6: Array, level: int) -> Array:
-    """The surfaces that come near the largest at any point of a level, [K]."""
-    values_KN = _values(coefficients_K6, _points(level)[0])
-    return np.asarray((values_KN > values_KN.max(axis=0) - SEEN).any(axis=1))
+def survey(coefficients_K6: Array, main: int) -> tuple[Mask, float]:
+    """The surfaces that come near the largest at any point of level 0, [K].
+
+    Also the largest lead over g_main: times `BEYOND` it is what no level holds.
+    """
+    values_KN = _values(coefficients_K6, _points(0)[0])
+    top_N = values_KN.max(axis=0)
+    near_K = (values_KN > top_N - SEEN).any(axis=1)
+    return np.asarray(near_K), float((top_N - values_KN[main]).max())
 
 
 def remainder(

@@ -29,6 +29,9 @@ NEGLIGIBLE = 15.0
 PEAK = 3.0
 """Cuts beside the peak of a narrow surface, in its standard deviations."""
 
+LARGEST = 700.0
+"""Of an exponent; above the best parabola by more is rounding alone."""
+
 CHUNK = 600
 """Panels whose nodes are evaluated at once: what they need fits a core's cache."""
 
@@ -170,7 +173,7 @@ def _remainder(lines: Parabolas, cut: Panels, best_P: Index, near_PK: Mask) -> t
         panel, k = np.nonzero(near_PK[part])
         a, b, c = (column[line[panel], k] - column[line, best_P[part]][panel] for column in lines)
         t = t_NP[:, panel]
-        ratio = np.exp((a * t + b) * t + c)
+        ratio = np.exp(np.minimum((a * t + b) * t + c, LARGEST))
         first = np.flatnonzero(np.append(True, panel[1:] != panel[:-1]))
         total_NP = np.add.reduceat(ratio, first, axis=1)
         value = np.log1p(total_NP) * np.exp(-0.5 * t_NP * t_NP)
