@@ -134,7 +134,13 @@ def test_one_run_by_all_the_names_of_its_study_its_storage_and_itself(
             assert sorted(home.rglob("*.parquet")) == before, "nothing was left to do"
     run = home / "rt/studies/toy/test"
     os.symlink(home / "rt", tmp_path / "here/link")
-    names = [run, str(run), "~/rt/studies/toy/test/", f"file://{run}", "link/studies/toy/test"]
+    names: list[str | Path] = [
+        run,
+        str(run),
+        "~/rt/studies/toy/test/",
+        f"file://{run}",
+        "link/studies/toy/test",
+    ]
     for one in names:
         assert rt.open_run(one).sql("select count(*) as n from cells")["n"].to_pylist() == [2]
     monkeypatch.setenv(STORAGE_VARIABLE, f"file://{home}/rt")

@@ -1,4 +1,4 @@
-"""RECALLTRAP_DEVICE: one rule for all kinds, and what isn't there is refused before anything starts."""
+"""RECALLTRAP_DEVICE: one rule for all kinds; what isn't there is refused before anything starts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_is_no_device_is_refused_wherever_it_should_run(
     see_gpus(1, monkeypatch)
     monkeypatch.setenv(DEVICE_VARIABLE, wanted)
     for here in (True, False):
-        with pytest.raises(InputError, match="RECALLTRAP_DEVICE = .*is no device.*unset"):
+        with pytest.raises(InputError, match=r"RECALLTRAP_DEVICE = .*is no device.*unset"):
             check_device(here=here)
 
 
@@ -97,7 +97,8 @@ def test_both_kinds_ask_the_same_question(monkeypatch: pytest.MonkeyPatch) -> No
     from recalltrap_studies.llm.devices import device
     from recalltrap_studies.mog import execution
 
-    assert device is execution.choose_device is choose_device
+    assert device is choose_device
+    assert vars(execution)["choose_device"] is choose_device
     monkeypatch.setenv(DEVICE_VARIABLE, "gpuu")
     for name in ("mog", "llm"):
         kind = find_kind(name)
