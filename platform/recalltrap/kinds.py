@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel
 
+from recalltrap.contents import Content
 from recalltrap.errors import FailureClass
 from recalltrap.identity import Config, canonical_json, digest, fingerprint
 from recalltrap.orderings import Ordering
@@ -124,7 +125,7 @@ class Cell:
     models: Mapping[str, Node]
     evaluation_version: int = 1
     assessments: Mapping[str, Node] = field(default_factory=dict)
-    contents: Mapping[str, Any] = field(default_factory=dict)
+    contents: Mapping[str, Content] = field(default_factory=dict)
     """Settings that name a folder or a file, by what is in it: an identity holds no path."""
 
     @cached_property

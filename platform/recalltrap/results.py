@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import yaml
 
+from recalltrap.contents import remembering
 from recalltrap.defaults import storage_location
 from recalltrap.errors import InputError, nearest
 from recalltrap.kinds import Cell
@@ -37,6 +38,8 @@ from recalltrap.tables import (
 )
 
 STUDIES = "studies"
+CONTENTS = "contents.json"
+"""What the folders held that the study names, when it was last started."""
 _VIEWS = {
     "planned": "select * from planned_parts",
     "cells": """
@@ -88,7 +91,10 @@ class Results:
 
     def planned(self) -> list[Cell]:
         """The cells of the study as it was last run, with their graphs of stages."""
-        return self.study.cells()
+        path = f"{self.run}/{CONTENTS}"
+        found = json.loads(self.storage.read(path)) if self.storage.exists(path) else {}
+        with remembering(found):
+            return self.study.cells()
 
     def ground_truth(self) -> dict[str, npt.NDArray[np.float64]] | None:
         """p* as arrays, for kinds that can draw it, at the study's first grid point."""

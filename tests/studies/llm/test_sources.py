@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from recalltrap.contents import Content
 from recalltrap.errors import InputError
 from recalltrap.identity import canonical_json
 from recalltrap.kinds import Cell
 from recalltrap.library import load_study
 from recalltrap.orderings import Ordering
+from recalltrap.results import open_run
+from recalltrap.run import _record_launch, make_context, plan_study
+from recalltrap.storage import Storage
 from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.sources import (
-    Content,
     architecture_identity,
     corpus_identity,
     model_identity,
@@ -195,3 +198,37 @@ def test_where_it_is_built_the_content_must_be_the_planned_one(
 def test_what_is_not_there_is_refused_by_its_setting(field: str, spec: str, reason: str) -> None:
     with pytest.raises(InputError, match=rf"settings\.{field} = .*{reason}"):
         KIND.check([cell(**{field: spec})])
+
+
+@pytest.mark.parametrize("later", ["moved", "changed", "gone", "elsewhere"])
+def test_a_runs_views_need_no_folder_any_more(
+    later: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished run stays finished in its report, whatever became of its models."""
+    shutil.copytree(home / "arch", "arch")
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "name: x\nkind: llm\nquestion: x?\norderings: [K-A]\nseeds: 2\n"
+        "settings: {p_star: arch, p_prime: ~/arch, student: ~/arch, p_target: ~/arch,"
+        " sample_tokens: 16, align_tokens: 16}\n"
+    )
+    storage = Storage(tmp_path / "runs")
+    storage.prepare()
+    plan = plan_study(load_study(study), storage)
+    context = make_context(plan, storage)
+    _record_launch(plan, context)
+    if later == "moved":
+        os.rename(home / "arch", home / "moved")
+    elif later == "changed":
+        (home / "arch/config.json").write_text("{}")
+        Path("arch/config.json").write_text("{}")
+    elif later == "gone":
+        shutil.rmtree("arch")
+    else:
+        monkeypatch.chdir(home)
+    views = open_run("x", storage.location)
+    assert [cell.id for cell in views.planned()] == [cell.id for cell in plan.cells]
+    assert [node.id for node in views.planned()[1].nodes] == [n.id for n in plan.cells[1].nodes]
+    assert views.table("planned")["cell_id"].to_pylist() == sorted(cell.id for cell in plan.cells)
+    if later in ("changed", "moved"):  # and the next plan sees what there is now
+        assert load_study(study).cells()[0].id != plan.cells[0].id
