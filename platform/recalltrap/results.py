@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from recalltrap.contents import remembering
 from recalltrap.defaults import storage_location
 from recalltrap.errors import InputError, nearest
 from recalltrap.kinds import Cell
@@ -34,6 +35,8 @@ from recalltrap.tables import COLUMNS
 from recalltrap.views import open_views
 
 STUDIES = "studies"
+CONTENTS = "contents.json"
+"""What the folders held that the study names, when it was last started."""
 
 
 class Results:
@@ -76,7 +79,10 @@ class Results:
 
         Where an earlier version ran it, they have the ids that its tables know them by.
         """
-        cells = self.study.cells_as_written()
+        path = f"{self.run}/{CONTENTS}"
+        found = json.loads(self.storage.read(path)) if self.storage.exists(path) else {}
+        with remembering(found):
+            cells = self.study.cells_as_written()
         columns = ", ".join(f'"{name}"' for name in ("cell_id", "ordering", "seed", *self.axes))
         stored = self.sql(f"select {columns} from planned").to_pylist()
         if {cell.id for cell in cells} == {row["cell_id"] for row in stored}:

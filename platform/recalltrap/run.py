@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from recalltrap.contents import to_remember
 from recalltrap.context import RunContext
 from recalltrap.defaults import STORAGE_VARIABLE, storage_location
 from recalltrap.display import Display, Silent
@@ -27,7 +28,7 @@ from recalltrap.plan import Plan, make_plan
 from recalltrap.provenance import ARGV_VARIABLE, current_provenance
 from recalltrap.redaction import redact_argv
 from recalltrap.registry import find_kind, room
-from recalltrap.results import Results, run_folder
+from recalltrap.results import CONTENTS, Results, run_folder
 from recalltrap.source import Overrides, listed
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
@@ -185,6 +186,9 @@ def _record_launch(plan: Plan, context: RunContext) -> None:
         reused = stage_costs(plan.cached, ArtifactStore(storage), plan.users, {}, "store")
         part = f"from-store-{fingerprint([node.id for node in plan.cached])}"
         write_part(storage, context.run, "costs", part, reused)
+    contents = to_remember(plan.cells)
+    if contents or storage.exists(f"{context.run}/{CONTENTS}"):
+        storage.write(f"{context.run}/{CONTENTS}", json.dumps(contents, indent=1).encode())
     storage.write(f"{context.run}/study.yaml", plan.study.to_yaml().encode())
     record: dict[str, Any] = {
         "started_at": started.isoformat(),

@@ -123,7 +123,7 @@ def test_seeds_from_python(seeds: Any, expected: tuple[int, ...], study_file: St
     [True, np.True_, 2.0, np.float64(2.0), np.array([0.0, 1.0]), np.array([True]), "3", {0, 1},
      (number for number in range(2)), range(10**9), np.array([2**63], np.uint64), np.array([[0]]),
      np.datetime64("2026-11-26"), 1j, b"1", [None], -1, np.arange(0), pd.Series(["a"]), object()],
-    ids=lambda seeds: repr(seeds)[:30],
+    ids=lambda seeds: repr(seeds).partition(" at 0x")[0][:30],
 )  # fmt: skip
 def test_what_are_no_seeds(seeds: Any, study_file: StudyFile, storage: str) -> None:
     with pytest.raises(InputError, match="seeds"):

@@ -16,9 +16,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from recalltrap.contents import Content
 from recalltrap.errors import InputError
 from recalltrap_studies.llm import architectures, devices
-from recalltrap_studies.llm.sources import Content, Identity, opened
+from recalltrap_studies.llm.sources import Identity, opened
 from recalltrap_studies.llm.vocabulary import load_tokenizer, tokenizer_files
 
 SOURCE_FILE = "source.json"

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from recalltrap.contents import Content, remembered
 from recalltrap.errors import InputError
 from recalltrap.paths import resolve
 from recalltrap_studies.llm.architectures import is_size
@@ -26,20 +27,6 @@ MODEL_FILES = (
 )  # fmt: skip
 """What a model with its tokenizer is loaded from, in the hub's format: rather too much than too
 little. Weights as `*.bin` aren't read; hidden files and folders aren't either."""
-
-
-class Content(dict[str, str]):
-    """What stands in a node's configuration for a folder or a file: its SHA-256, and no path.
-
-    As JSON, hashed and compared, it is the hash alone. `spec` is what the user wrote and `path`
-    where that was when the study was planned; both travel with the node to where it is built.
-    """
-
-    def __init__(self, sha256: str, spec: str, path: str, patterns: tuple[str, ...]) -> None:
-        super().__init__(sha256=sha256)
-        self.spec = spec
-        self.path = path
-        self.patterns = patterns
 
 
 Identity = str | Content
@@ -88,6 +75,8 @@ def opened(identity: Any, field: str) -> str:
 def _identity(spec: str, patterns: tuple[str, ...]) -> Identity:
     """The content of a folder's files, or of a file where there are no patterns; else the text,
     which `checks` judges."""
+    if known := remembered(spec, patterns):
+        return known
     try:
         path = Path(resolve(spec, "settings"))
     except InputError:
