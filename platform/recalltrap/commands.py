@@ -85,13 +85,17 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
 
 
 def _anew_rows(plan: Plan) -> list[tuple[str, Any]]:
-    if not plan.anew:
-        return []
-    why = (
-        "an earlier version has rows of them, and it evaluated cells otherwise or counted settings "
-        "that nothing reads; artifacts that stand are used"
-    )
-    return [("of which evaluated anew", f"{len(plan.anew)}: {why}")]
+    """Cells that have rows already, which can't be taken for theirs, and why."""
+    built = {node.id for node in plan.builds()}
+    anew = [cell for cell in plan.todo if cell.id in plan.anew]
+    changed = sum(any(node.id in built for node in cell.nodes) for cell in anew)
+    rows = [
+        ("of which built anew", changed, "what they were made from has another content now, or "
+         "this version builds a stage otherwise"),
+        ("of which evaluated anew", len(anew) - changed, "their rows are an earlier version's, which "
+         "evaluated otherwise or counted settings that nothing reads; their artifacts are used"),
+    ]  # fmt: skip
+    return [(what, f"{count}: {why}") for what, count, why in rows if count]
 
 
 def _time_rows(costs: Sequence[Estimate], wanted: Resources) -> list[tuple[str, Any]]:
