@@ -92,8 +92,8 @@ def _anew_rows(plan: Plan) -> list[tuple[str, Any]]:
     rows = [
         ("of which built anew", changed, "what they were made from has another content now, or "
          "this version builds a stage otherwise"),
-        ("of which evaluated anew", len(anew) - changed, "their rows are an earlier version's, which "
-         "evaluated otherwise or counted settings that nothing reads; their artifacts are used"),
+        ("of which evaluated anew", len(anew) - changed, "their rows are an earlier version's, "
+         "which evaluated otherwise or counted settings that nothing reads; artifacts are used"),
     ]  # fmt: skip
     return [(what, f"{count}: {why}") for what, count, why in rows if count]
 
