@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A job that a shell put into the background ignores Ctrl-C, and so would all it starts.
@@ -43,7 +43,7 @@ def study_file(tmp_path: Path) -> StudyFile:
         }
         path = tmp_path / "study.yaml"
         kept = {name: value for name, value in content.items() if value is not None}
-        path.write_text(yaml.safe_dump(kept, sort_keys=False))
+        path.write_text(json.dumps(kept, indent=1))  # YAML contains JSON
         return str(path)
 
     return write

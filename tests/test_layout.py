@@ -133,4 +133,4 @@ def test_the_command_line_starts_without_the_frameworks() -> None:
 
 @pytest.mark.parametrize("path", [path for _, path in SOURCES], ids=lambda path: path.name)
 def test_a_file_stays_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text().splitlines()) <= 400, "split it where its subject changes"

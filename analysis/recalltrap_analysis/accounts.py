@@ -18,7 +18,7 @@ from recalltrap_analysis.budget import (
     equal_cost_table,
     length_axis,
 )
-from recalltrap_analysis.costs import cost_table, unshared_seconds
+from recalltrap_analysis.costs import cost_table, known_costs, unshared_seconds
 from recalltrap_analysis.document import (
     Block,
     Code,
@@ -31,6 +31,7 @@ from recalltrap_analysis.document import (
     records,
 )
 from recalltrap_analysis.gaps import count_table, describe, failure_groups
+from recalltrap_analysis.lacks import lacking_costs
 from recalltrap_analysis.outcomes import show
 from recalltrap_analysis.reading import ReadRun
 from recalltrap_analysis.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
@@ -42,7 +43,7 @@ LONGEST_VALUE = 600
 
 def cost_section(run: ReadRun, summary: Summary) -> Section:
     """Cost per ordering and stage, what sharing saved, severity at equal updates and cost."""
-    costs = run.frame("costs")
+    costs = known_costs(run.frame("costs"))
     title = "What did it cost?"
     if costs.empty:
         return Section("cost", title, [Prose("No cost has been recorded.", "absent")])
@@ -67,6 +68,14 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
             f"The last row is what the run paid, {amount(paid)} s; building every cell's models "
             f"anew would have taken {amount(saved)} s more.",
             "small",
+        ),
+        *(
+            Prose(
+                f"Sums leave out what isn't known. {line[0].upper()}{line[1:]}.",
+                "absent",
+                ours=False,
+            )
+            for line in lacking_costs(costs, summary)
         ),
         *_equal(costs, summary),
     ]
@@ -98,7 +107,7 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     columns = {name: [show(value) for value in table[name]] for name in summary.axes}
     columns["severity at equal updates"] = [interval_text(row, "equal_updates") for row in rows]
     columns["at equal cost"] = [interval_text(row, "equal_cost") for row in rows]
-    columns["cost of A-K / K-A"] = [number(row["cost_ak"] / row["cost_ka"]) for row in rows]
+    columns["cost of A-K / K-A"] = [_times(row["cost_ak"], row["cost_ka"]) for row in rows]
     columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
     order = table["equal_cost"].abs().argsort()[::-1].tolist()
     query = queries.pair_query(summary.axes)
@@ -159,7 +168,7 @@ def _ratio(budgets: Mapping[str, Budget], summary: Summary, unit: str) -> str:
         return "The costs of one of the orderings are not recorded."
     means = {name: sum(values) / len(values) for name, values in spent.items()}
     cost_ka, cost_ak = means[KD_THEN_ALIGN], means[ALIGN_THEN_KD]
-    times = number(cost_ak / cost_ka) if cost_ka else "–"
+    times = _times(cost_ak, cost_ka)
     reason = ", since A-K aligns the larger model" if cost_ak > 1.005 * cost_ka else ""
     return (
         f"After p', a cell of A-K costs {amount(cost_ak)} {unit}, one of K-A {amount(cost_ka)}: "
@@ -167,8 +176,16 @@ def _ratio(budgets: Mapping[str, Budget], summary: Summary, unit: str) -> str:
     )
 
 
-def gaps_section(run: ReadRun, summary: Summary) -> Section:
-    """Planned cells against finished ones, failures by class with the command to retry."""
+def _times(above: float, below: float) -> str:
+    """A ratio of costs; a dash where the denominator cost nothing."""
+    return number(above / below) if below > 0 else "–"
+
+
+def gaps_section(run: ReadRun, summary: Summary, lacks: Sequence[str]) -> Section:
+    """Planned cells against finished ones, failures by class with the command to retry.
+
+    `lacks`: what `lacking` says of the run.
+    """
     counts = count_table(summary.cells, summary.fates)
     blocks: list[Block] = []
     if not {"planned", "cells"} & set(run.problems):
@@ -201,7 +218,10 @@ def gaps_section(run: ReadRun, summary: Summary) -> Section:
             blocks.append(
                 Fold(f"To retry: {group.failure}, {group.cells} cells", inside, open=True)
             )
-    if not missing and not groups and not run.problems:
+    if lacks:
+        blocks.append(Prose("What this run doesn't have, and so is left out above:"))
+        blocks.append(Items(lacks))
+    if not missing and not groups and not run.problems and not lacks:
         blocks.append(Prose("Nothing: every planned cell has succeeded."))
     return Section("gaps", "What is missing?", blocks)
 

@@ -6,6 +6,7 @@ that costs what A-K costs, which only a study can show that has that length as a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,13 +56,14 @@ def cost_measure(costs: pd.DataFrame) -> str:
 
 
 def cell_budgets(costs: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, Budget]:
-    """Cost and updates after p' of every cell whose stages all have a recorded cost.
+    """Cost and updates after p' of every cell whose stages all have a recorded, finite cost.
 
     A row of `costs` holds what an execution spent beyond its shorter lengths, so those are added.
     """
     measure = cost_measure(costs)
-    amounts = (float(value) for value in costs[measure])
-    spent: dict[str, float] = dict(zip(costs["artifact_id"], amounts, strict=True))
+    amounts = costs[measure].to_numpy(dtype=float)
+    rows = zip(costs["artifact_id"], amounts.tolist(), strict=True)
+    spent: dict[str, float] = {name: value for name, value in rows if math.isfinite(value)}
     nodes = {node.id: node for cell in cells for node in ancestry([cell.models["final"]])}
     lengths: dict[str, list[Node]] = {}
     for node in nodes.values():
@@ -156,7 +158,8 @@ def equal_cost_table(
     estimates = estimate_means(groups, means, generator)
     for record in records:
         record |= spread(estimates[record["point"]], names)
-        record["method"] = estimates[record["point"]]["equal_cost"].method
+        estimate = estimates[record["point"]].get("equal_cost")
+        record["method"] = estimate.method if estimate else ""
     return pd.DataFrame.from_records(records)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from recalltrap.kinds import Cell, ancestry
@@ -13,6 +14,12 @@ ORDER = (
     "evaluate",
 )  # fmt: skip
 MEASURES = ("wall_seconds", "device_seconds", "tokens", "flops")
+
+
+def known_costs(costs: pd.DataFrame) -> pd.DataFrame:
+    """The `costs` table with amounts that are not finite as NaN, which no sum counts."""
+    amounts = costs[list(MEASURES)].astype(float)
+    return costs.assign(**amounts.where(np.isfinite(amounts)))
 
 
 def cost_table(costs: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
@@ -65,6 +72,9 @@ def _total(rows: pd.DataFrame, ordering: str) -> pd.DataFrame:
 
 
 def unshared_seconds(costs: pd.DataFrame, cells: Sequence[Cell]) -> float:
-    """Wall seconds that the cells' artifacts would take if every cell built its own."""
-    seconds = dict(zip(costs["artifact_id"], costs["wall_seconds"], strict=True))
+    """Wall seconds that the cells' artifacts would take if every cell built its own.
+
+    Artifacts without a known cost count as 0, as they do in `cost_table`.
+    """
+    seconds = dict(zip(costs["artifact_id"], costs["wall_seconds"].fillna(0.0), strict=True))
     return float(sum(seconds.get(node.id, 0.0) for cell in cells for node in cell.nodes))

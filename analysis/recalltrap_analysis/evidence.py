@@ -39,7 +39,7 @@ def claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVerdict]
     title = "Do the paper's claims hold here?"
     try:
         found = ledger(runs)
-    except (RecalltrapError, ValueError) as error:
+    except RecalltrapError as error:  # a table that can't be read as one row per cell
         reason = Prose("The claims can't be judged from these tables:", "absent")
         return Section("claims", title, [reason, Items([first_line(error)])]), []
     counts = pd.Series([claim.verdict for claim in found]).value_counts(sort=False)
@@ -125,13 +125,13 @@ def _by_algorithm(summaries: Sequence[Summary]) -> dict[str, pd.DataFrame]:
         points = seed_points(summary.outcomes, summary.pairs, summary.plan)
         if points.empty:
             continue
-        settings = {
-            tuple(hashable(getattr(cell.settings, axis)) for axis in summary.axes): cell.settings
+        factors = {
+            tuple(hashable(cell.factors[axis]) for axis in summary.axes): cell.factors
             for cell in summary.cells
         }
-        found = [settings[point] for point in points["point"]]
-        weights = [float(getattr(one, "kl_weight", 1.0)) for one in found]
-        names = [str(getattr(one, "algorithm", "")) for one in found]
+        found = [factors[point] for point in points["point"]]
+        weights = [float(one.get("kl_weight", 1.0)) for one in found]
+        names = [str(one.get("algorithm", "")) for one in found]
         points = points.assign(kl_weight=weights)
         if len(summaries) > 1:
             keys = [(summary.study, *point) for point in points["point"]]
@@ -145,6 +145,10 @@ def _by_algorithm(summaries: Sequence[Summary]) -> dict[str, pd.DataFrame]:
 def _scaling_blocks(name: str, found: Scaling, query: str) -> list[Block]:
     settings = found.settings
     blocks: list[Block] = [_scaling_picture(name, found, query)]
+    if found.left_out:
+        noun = "grid point has" if found.left_out == 1 else "grid points have"
+        blocks.append(Prose(f"{found.left_out} {noun} no overall recall of p' and p'' in every "
+                            "seed, and so no recall deficit: left out.", "absent"))  # fmt: skip
     if found.reason:
         blocks.append(Prose(f"No curve: {found.reason}.", "absent", ours=False))
     else:

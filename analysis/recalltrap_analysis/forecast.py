@@ -72,9 +72,11 @@ def forecast_points(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame
     )
 
 
+FORECAST = ("reward_ka", "reward_ak", "severity")
+"""What a grid point must have to be forecast; hit rates are shown where they are known."""
 MEANS = {
     name: (lambda rows, name=name: rows[name])
-    for name in ("reward_ka", "reward_ak", "severity", "hit_rate_p_prime", "hit_rate_p_second")
+    for name in (*FORECAST, "hit_rate_p_prime", "hit_rate_p_second")
 }
 
 
@@ -114,11 +116,11 @@ def reference_rows(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
 
 
 def _state(rows: pd.DataFrame) -> str:
-    values = rows[list(MEANS)].to_numpy(dtype=float)
+    values = rows[list(FORECAST)].to_numpy(dtype=float)
     bad = ~np.isfinite(values)
     if not bad.any():
         return "complete"
-    names = ", ".join(name for name, lacks in zip(MEANS, bad.any(axis=0), strict=True) if lacks)
+    names = ", ".join(name for name, lacks in zip(FORECAST, bad.any(axis=0), strict=True) if lacks)
     return f"{NO_FORECAST}no finite {names} in {int(bad.any(axis=1).sum())} of {len(rows)} seeds"
 
 

@@ -13,6 +13,8 @@ from recalltrap_analysis.outcomes import common, label
 from recalltrap_analysis.portraits import deepest_points
 from recalltrap_analysis.reading import ReadRun
 from recalltrap_analysis.students import (
+    FLAT_UPDATES,
+    SMALL_GAP,
     STILL_FALLS,
     Training,
     drowned,
@@ -27,17 +29,24 @@ DECAY_SHARE = 0.2
 
 
 def language_section(run: ReadRun, summary: Summary) -> Section | None:
-    """Topics, lengths, students and the temperature; None where models report no lengths."""
+    """Topics, lengths, students and the temperature; None where no model reports any of them."""
     table = voice_table(summary.outcomes, summary.axes)
-    if table.empty:
+    students = _students(run, summary)
+    if table.empty and not students:
         return None
-    blocks: list[Block] = [*_students(run, summary), *_voices(summary, table)]
+    blocks: list[Block] = [*students, *_voices(summary, table)]
+    if not students:
+        blocks.insert(0, Prose("How well the students learned isn't known: no model reports a "
+                               "held-out loss.", "absent"))  # fmt: skip
     if (sweep := temperature_picture(summary)) is not None:
         blocks.append(sweep)
     return Section("language", "What the models say, and how well they learned it", blocks)
 
 
 def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
+    if table.empty:
+        return [Prose("What the models say isn't known: none reports topics, grammar or the length "
+                      "of its responses.", "absent")]  # fmt: skip
     topics = topic_names(summary.outcomes)
     titles = dict(VOICES)
     models = [
@@ -49,8 +58,10 @@ def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
     lengths["tokens"] = [number(row["length"], 1) for row in rows]
     lengths["ended by EOS"] = [percent(row["eos_rate"]) for row in rows]
     blocks: list[Block] = []
-    if topics:
+    grammar = bool(table["grammatical"].notna().any())
+    if grammar:
         lengths["grammatical"] = [percent(row["grammatical"]) for row in rows]
+    if topics:
         blocks += [
             Prose(
                 "**Topic coverage**: how much of its weight in p*'s language each topic keeps, all "
@@ -59,10 +70,14 @@ def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
             ),
             *_topic_grids(summary, table, models, topics),
         ]
+    else:
+        blocks.append(Prose("Topics and their coverage are left out: no model reports them. They "
+                            "are read by the built-in grammar, and so are known only where p* "
+                            "speaks it.", "absent"))  # fmt: skip
     query = queries.voice_query(summary.axes)
     data = records(table.drop(columns="points"))
     found = grid("lengths", pd.DataFrame(lengths), data=data, query=query)
-    return [*blocks, Fold("Lengths of responses" + (", and grammar" if topics else ""), [found])]
+    return [*blocks, Fold("Lengths of responses" + (", and grammar" if grammar else ""), [found])]
 
 
 def _topic_grids(
@@ -91,8 +106,9 @@ def _topic_grids(
 def _students(run: ReadRun, summary: Summary) -> list[Block]:
     """Held-out losses, and in plain words what they forbid to conclude."""
     cells = [cell for cell in summary.cells if summary.fates.get(cell.id) == "succeeded"]
-    share = cells[0].factors.get("decay_share", DECAY_SHARE) if cells else DECAY_SHARE
-    found = trainings(summary.outcomes, _curves(run), summary.axes, float(share))
+    share = cells[0].factors.get("decay_share") if cells else None
+    decay = DECAY_SHARE if share is None else float(share)
+    found = trainings(summary.outcomes, _curves(run), summary.axes, decay)
     if not found:
         return []
     warnings = [
@@ -105,7 +121,9 @@ def _students(run: ReadRun, summary: Summary) -> list[Block]:
         blocks.append(
             Prose(
                 "Every student whose curve tells had stopped learning before its learning rate "
-                f"decayed (its held-out loss fell by less than {STILL_FALLS:g} nats per token).",
+                f"decayed: its held-out loss fell by less than {STILL_FALLS:g} nats per token, and "
+                f"was within {SMALL_GAP:g} of its teacher's entropy, or was flat over "
+                f"{FLAT_UPDATES} updates or more.",
                 "small",
             )
         )
@@ -129,8 +147,8 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
             "heldout_loss": [float(one.loss_N.mean()) for one in found],
             "teacher_entropy": [float(one.entropy_N.mean()) for one in found],
             "gap": [one.gap for one in found],
-            "fall": [_mean(one) for one in found],
-            "converged": [_verdict(one) for one in found],
+            "fall": [one.fall for one in found],
+            "converged": [one.verdict for one in found],
         }
     )
     shared = [common(one.points, summary.axes) for one in found]
@@ -140,11 +158,7 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
     columns |= {"student": table["student"].tolist(), "teacher": table["teacher"].tolist()}
     columns["held-out loss"] = [number(value, 3) for value in table["heldout_loss"]]
     columns["teacher's entropy"] = [number(value, 3) for value in table["teacher_entropy"]]
-    columns["above it"] = [
-        f"{one.gap:.3f} ({(one.loss_N - one.entropy_N).min():.3f} to "
-        f"{(one.loss_N - one.entropy_N).max():.3f})"
-        for one in found
-    ]
+    columns["above it"] = [_gap_text(one) for one in found]
     columns["still fell by"] = [number(value, 3) for value in table["fall"]]
     columns["converged"] = table["converged"].tolist()
     return grid(
@@ -156,9 +170,9 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
     )
 
 
-def _mean(one: Training) -> float:
-    return float("nan") if one.converged is None else float(np.nanmean(one.fall_N))
-
-
-def _verdict(one: Training) -> str:
-    return {True: "yes", False: "no", None: "the curves don't tell"}[one.converged]
+def _gap_text(one: Training) -> str:
+    """Mean, lowest and highest gap over the seeds; a dash where a seed's is not known."""
+    if not np.isfinite(one.gap):
+        return "–"
+    gap_N = one.loss_N - one.entropy_N
+    return f"{one.gap:.3f} ({gap_N.min():.3f} to {gap_N.max():.3f})"

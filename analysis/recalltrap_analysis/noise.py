@@ -15,6 +15,9 @@ from recalltrap_analysis.outcomes import Plan, hashable
 
 METRICS = ("reward", "target_precision", "overall_recall")
 
+EXACT = ("closed form", "quadrature")
+"""Scorers that sample nothing: their standard error is what a quadrature may be off by."""
+
 
 def noise_table(metrics: pa.Table, plan: Plan) -> pd.DataFrame:
     """Per setting and metric of the final model: spread over seeds and evaluation noise.
@@ -50,6 +53,15 @@ def noise_table(metrics: pa.Table, plan: Plan) -> pd.DataFrame:
                 values = (point, ordering, metric, int(seeds), seed_sd, np.sqrt(squared), share)
                 records.append((*point, *values))
     return pd.DataFrame.from_records(records, columns=columns)
+
+
+def nothing_sampled(metrics: pa.Table) -> bool:
+    """Whether the final models' metrics are all closed forms or quadratures."""
+    if "scorer" not in metrics.column_names or "model" not in metrics.column_names:
+        return False
+    final = pc.equal(metrics["model"].cast(pa.string()), "final")
+    scorers = metrics.filter(final)["scorer"].cast(pa.string()).unique().to_pylist()
+    return bool(scorers) and set(scorers) <= set(EXACT)
 
 
 def _final_rows(metrics: pa.Table, plan: Plan) -> pd.DataFrame:

@@ -5,6 +5,7 @@ Everything downstream pairs and groups these rows. Nothing is averaged or estima
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -67,8 +68,9 @@ def cell_outcomes(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
         Columns `cell_id`, `ordering`, `seed`, every axis (lists as tuples), `reward_height` and
         `algorithm` where the table has them, `<model>.<metric>` for every pair that occurs, and
         `reward_supremum`: the metric of that name where a study computes it (a language model's
-        depends on its oracle), else the setting `reward_height`. A value that the table lacks is
-        NaN.
+        depends on its oracle), else the setting `reward_height`. A value that the table lacks or
+        that is not finite is NaN, and a pair without any finite value has no column: nothing
+        after this tells an infinity or a NaN from a value that was never measured.
 
     Raises:
         InputError: the table has two values for the same cell, model and metric, or lacks a
@@ -92,16 +94,26 @@ def cell_outcomes(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
         raise InputError(f"the metrics table holds a value of the cell {cell_id} twice")
     values = np.full(filled.shape, np.nan)
     values[cell_codes, key_codes] = metrics["value"].to_numpy()
+    values[np.isinf(values)] = np.nan
+    known = np.isfinite(values).any(axis=0)
     columns = keys.take(pa.array(first_keys)).to_pylist()
-    wide = pd.DataFrame(values, columns=columns)
+    wide = pd.DataFrame(values[:, known], columns=list(itertools.compress(columns, known)))
     found = pd.concat([_settings(metrics, axes, first_rows), wide], axis=1)
     return found.assign(reward_supremum=_supremum(found))
 
 
 def _supremum(found: pd.DataFrame) -> pd.Series[Any]:
-    """R_max of every cell, seed by seed where it is measured."""
+    """R_max of every cell, seed by seed where it is measured.
+
+    Where optima are weighed from samples the supremum is measured as well, so that a cell without
+    it has none: the setting is then only a factor of the reward.
+    """
     second, prime = (column(found, f"{model}.reward_supremum") for model in ("p_second", "p_prime"))
-    return second.fillna(prime).fillna(column(found, "reward_height"))
+    measured = second.fillna(prime)
+    weighed = any(f"{model}.optimum_ess" in found.columns for model in ("p_second", "p_prime"))
+    if weighed or measured.notna().any():
+        return measured
+    return column(found, "reward_height")
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import safetensors
 import safetensors.numpy
 
 from recalltrap.errors import InputError
@@ -223,11 +224,14 @@ def load_mixture(title: str, node: Node, store: ArtifactReader) -> Mixture:
     """One stored mixture.
 
     Raises:
-        InputError: it is not stored, or is not a mixture in the plane.
+        InputError: it is not stored, is damaged, or is not a mixture in the plane.
     """
     if not store.has(node):
         raise InputError(f"{title} is not in the store")
-    arrays = safetensors.numpy.load(store.read(node, "model.safetensors"))
+    try:
+        arrays = safetensors.numpy.load(store.read(node, "model.safetensors"))
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{title} is damaged in the store ({error})") from None
     return mixture(title, arrays)
 
 
@@ -235,10 +239,13 @@ def mixture(title: str, arrays: Mapping[str, Any]) -> Mixture:
     """A mixture from `logits` [K], `means` [K, 2] and `cholesky` [K, 3].
 
     Raises:
-        InputError: the arrays are not those of a mixture in the plane.
+        InputError: the arrays are not those of a mixture in the plane, or not finite.
     """
-    if not {"logits", "means", "cholesky"} <= set(arrays) or arrays["means"].shape[-1] != 2:
+    names = ("logits", "means", "cholesky")
+    if not set(names) <= set(arrays) or arrays["means"].shape[-1] != 2:
         raise InputError(f"{title} is not a mixture in the plane")
+    if not all(np.isfinite(np.asarray(arrays[name], dtype=float)).all() for name in names):
+        raise InputError(f"{title} holds parameters that are not finite")
     logits_K = np.asarray(arrays["logits"], dtype=float)
     weights_K = np.exp(logits_K - logits_K.max())
     means_K2 = np.asarray(arrays["means"], dtype=float)

@@ -35,6 +35,7 @@ from recalltrap_analysis.trajectories import (
     chosen_steps,
     courses,
     curve_query,
+    left_out,
     ways,
 )
 
@@ -90,6 +91,12 @@ def trajectory_picture(summary: Summary) -> Plot:
     )
     if len(points) < len(summary.plan.points):
         caption += f" The {len(points)} grid points with the deepest severity."
+    for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
+        if lacking := left_out(found):
+            caption += f" Not known in every seed, so left out of {TARGETS[metric]}"
+            caption += (
+                f"{' at the first of them' if len(points) > 1 else ''}: {', '.join(lacking)}."
+            )
     ends = ", ".join(
         f"{way.titles[-1]} at recall {way.x_M[-1]:.2f} and {metric.replace('_', ' ')} "
         f"{way.y_M[-1]:.2f}"
@@ -235,9 +242,20 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
         "over seeds, bands from the lowest to the highest seed. A fall of the reward's standard "
         "deviation marks the onset of collapse."
     )
+    planned = {name: len(summary.plan.seeds[points[0], name]) for name in orderings}
+    fewer = [f"{SELECTION[m]} of {o} in {c.seeds} of {planned[o]} seeds"
+             for (m, o), c in drawn.items() if c.seeds < planned[o]]  # fmt: skip
+    if fewer:
+        caption += f" Not every seed has a curve: {'; '.join(fewer)}."
     chosen = chosen_steps(curves, orderings)
     if chosen:
         caption += " Dashed verticals: the checkpoints that the alignments ended with, per seed."
+    clipped = curves.loc[curves["metric"] == "clip_fraction", "value"]
+    if len(clipped) and not clipped.any():
+        caption += (
+            " Nothing was ever clipped: each rollout is used for one update, where every ratio is "
+            "1, so this PPO is the policy gradient with a baseline."
+        )
     step = "rollout" if chosen else "update"
     last = ", ".join(f"{m} of {o} ends at {c.mean_T[-1]:.2f}" for (m, o), c in drawn.items())
     return draw(

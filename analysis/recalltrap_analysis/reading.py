@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import yaml
 
 from recalltrap.errors import InputError
 from recalltrap.kinds import Cell
@@ -112,14 +111,16 @@ class ReadRun:
 
     def study_file(self) -> str:
         """The study as YAML, as it was run; empty where the study can't be written so."""
-        dump = getattr(self.study, "model_dump", None)
-        if dump is None:
-            return ""
-        return yaml.safe_dump(dump(mode="json"), sort_keys=False, allow_unicode=True)
+        spell = getattr(self.study, "to_yaml", None)
+        return spell() if spell else ""
 
     def ground_truth(self) -> Mapping[str, npt.NDArray[np.float64]] | None:
-        """p* at the study's first grid point, or None."""
-        return self._run.ground_truth()
+        """p* at the study's first grid point, or None: also where it can't be told any more."""
+        try:
+            return self._run.ground_truth()
+        except (InputError, ValueError) as error:
+            self.problems["ground truth"] = first_line(error)
+            return None
 
     @property
     def drawable(self) -> bool:

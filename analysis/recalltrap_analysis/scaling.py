@@ -62,6 +62,8 @@ class Scaling:
     error: float = np.nan
     error_of_mean: float = np.nan
     reason: str = ""
+    left_out: int = 0
+    """Grid points that have a severity in every seed, but no recall deficit."""
 
 
 def seed_points(outcomes: pd.DataFrame, pairs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -97,14 +99,16 @@ def seed_points(outcomes: pd.DataFrame, pairs: pd.DataFrame, plan: Plan) -> pd.D
 def fit(points: pd.DataFrame) -> Scaling:
     """Fit the curve to rows of `seed_points`.
 
-    Settings with a value that is not finite are left out. With too few settings, or deficits that
-    are all alike, `reason` says so and there is no curve.
+    Settings with a value that is not finite are left out and counted in `left_out`. With too few
+    settings, or deficits that are all alike, `reason` says so and there is no curve.
     """
     groups = _finite_groups(points)
     settings = _settings(groups)
+    unknown = len(by_point(points)) - len(groups)
     reason = _why_not(settings)
     if reason:
-        return Scaling(settings.assign(x=np.nan, predicted=np.nan, left_out=np.nan), reason=reason)
+        nothing = settings.assign(x=np.nan, predicted=np.nan, left_out=np.nan)
+        return Scaling(nothing, reason=reason, left_out=unknown)
     deficit, kl_weight, severity = (
         settings[name].to_numpy() for name in ("deficit", "kl_weight", "severity")
     )
@@ -127,6 +131,7 @@ def fit(points: pd.DataFrame) -> Scaling:
         interval=interval,
         error=_rms(left_out - severity),
         error_of_mean=_rms(of_mean - severity),
+        left_out=unknown,
     )
 
 
@@ -244,6 +249,8 @@ def _band(
         if found == form:
             # a place on the axis is deficit * kl_weight^power at kl_weight 1: any power draws it
             curves.append(_on_axis(curve, parameters, xs, kl_weight, near.get("power", 1.0)))
+    if len(curves) < RESAMPLES / 2:
+        return nothing, nothing, "no interval: most resamples of the seeds take another form"
     low, high = np.quantile(curves, [0.025, 0.975], axis=0)
     return low, high, INTERVAL
 

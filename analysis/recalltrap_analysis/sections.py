@@ -16,7 +16,7 @@ from recalltrap_analysis.controls import cell_attainments, contrast_table, order
 from recalltrap_analysis.decomposition import PARTS
 from recalltrap_analysis.decomposition import TITLES as PART_TITLES
 from recalltrap_analysis.document import Block, Fold, Grid, Prose, Section, grid, records
-from recalltrap_analysis.noise import noise_table
+from recalltrap_analysis.noise import noise_table, nothing_sampled
 from recalltrap_analysis.outcomes import show
 from recalltrap_analysis.particulars import statistics_blocks
 from recalltrap_analysis.reading import ReadRun
@@ -229,6 +229,12 @@ def _noise(run: ReadRun, summary: Summary) -> list[Block]:
         f"of the variance over seeds in the median setting and {most:.1%} at most. The orderings "
         "of a seed are evaluated on the same samples of p*, so part of it cancels in the pairs.",
     )
+    if nothing_sampled(run.table("metrics")):
+        largest = float(table["evaluation_error"].max())
+        words = Prose(
+            "**The evaluation samples nothing**: every metric is a closed form, or a quadrature "
+            f"whose two orders differ by {largest:.1g} at most. What varies is the seed alone.",
+        )
     if not math.isfinite(middle):
         words = Prose("Evaluation noise is shown beside a spread that needs at least two seeds.")
     return [words, Fold("Spread over seeds and evaluation noise of every setting", [found])]

@@ -115,9 +115,6 @@ def _rows(
     return rows
 
 
-NEEDED = ("severity", "target_precision_ka", "target_precision_ak", "recall_ka", "recall_ak")
-
-
 def grid_state(plan: Plan, point: GridPoint, pairs: pd.DataFrame | None) -> str:
     """`complete`, or why a grid point gets no numbers.
 
@@ -136,11 +133,9 @@ def grid_state(plan: Plan, point: GridPoint, pairs: pd.DataFrame | None) -> str:
     if lacking := len(ka - found):
         return f"incomplete: {lacking} of {len(ka)} pairs missing"
     assert pairs is not None
-    finite = np.isfinite(pairs[list(NEEDED)].to_numpy(dtype=float))
-    if not finite.all():
-        bad = [name for name, ok in zip(NEEDED, finite.all(axis=0), strict=True) if not ok]
-        count = int((~finite.all(axis=1)).sum())
-        return f"not finite in {count} of {len(ka)} pairs: {', '.join(bad)}"
+    finite_N = np.isfinite(pairs["severity"].to_numpy(dtype=float))
+    if not finite_N.all():
+        return f"not finite in {int((~finite_N).sum())} of {len(ka)} pairs: severity"
     if not pairs["shared_start"].all():
         return "not comparable: the orderings do not share p''"
     return COMPLETE
@@ -234,18 +229,22 @@ def estimate_means(
     means: Mapping[str, Callable[[pd.DataFrame], Any]],
     generator: np.random.Generator,
 ) -> dict[GridPoint, dict[str, Estimate]]:
-    """Mean and interval of every named series of every group; groups of one size share draws."""
-    result: dict[GridPoint, dict[str, Estimate]] = {}
-    for size in sorted({len(rows) for rows in groups.values()}):
-        points = [point for point, rows in groups.items() if len(rows) == size]
-        series = [
-            np.asarray(mean(groups[point]), dtype=float)
-            for point in points
-            for mean in means.values()
-        ]
-        found = iter(mean_intervals(np.stack(series, axis=1), generator))
-        for point in points:
-            result[point] = {name: next(found) for name in means}
+    """Mean and interval of every named series of every group; groups of one size share draws.
+
+    A series that holds a value that is not finite has no estimate: it is left out, not averaged
+    over the seeds that happen to be there.
+    """
+    result: dict[GridPoint, dict[str, Estimate]] = {point: {} for point in groups}
+    series: dict[int, dict[tuple[GridPoint, str], Array]] = {}
+    for point, rows in groups.items():
+        for name, mean in means.items():
+            values_N = np.asarray(mean(rows), dtype=float)
+            if len(values_N) and np.isfinite(values_N).all():
+                series.setdefault(len(values_N), {})[point, name] = values_N
+    for size in sorted(series):
+        found = mean_intervals(np.stack(list(series[size].values()), axis=1), generator)
+        for (point, name), estimate in zip(series[size], found, strict=True):
+            result[point][name] = estimate
     return result
 
 

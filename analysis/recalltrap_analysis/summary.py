@@ -20,10 +20,12 @@ from recalltrap_analysis.outcomes import Plan, cell_outcomes, label, show
 from recalltrap_analysis.run import Run
 from recalltrap_analysis.severity import COMPLETE, flips_for, pair_orderings, severity_table
 from recalltrap_analysis.statistics import smallest_p
+from recalltrap_analysis.unmeasured import lacking_values
 
 Verdict = Literal["trap", "mixed", "no trap", "reversed", "not enough seeds", "no verdict"]
 SIGNIFICANT = 0.05
 SLIGHT = 0.05
+MOST_LACKS = 3
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Summary:
     `severity`, `decomposition`: one row per grid point, as `severity_table` and
     `decomposition_table` return them. `outcomes`: one row per succeeded cell. `pairs`: one row
     per grid point and seed that has both K-A and A-K. `fates`: `succeeded` or `failed` by cell
-    id; planned cells that it lacks are missing. Counts are of cells.
+    id; planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
+    verdict from saying more; `lacks` names every metric that a model or a cell doesn't have.
     """
 
     study: str
@@ -52,6 +55,7 @@ class Summary:
     failed: int
     missing: int
     notes: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
         """The severity table as text, for a terminal: every estimate with its interval."""
@@ -76,6 +80,7 @@ def summarize(results: Run) -> Summary:
     parts = decomposition_table(pairs, plan, stream(0, "analysis/decomposition"))
     verdict, sentence = judge(table, parts, plan)
     missing = len(cells) - len(succeeded) - len(failed)
+    lacks = lacking_values(metrics, outcomes, cells, succeeded, axes)
     return Summary(
         study=results.study.name,
         axes=axes,
@@ -92,7 +97,8 @@ def summarize(results: Run) -> Summary:
         succeeded=len(succeeded),
         failed=len(failed),
         missing=missing,
-        notes=_notes(table, parts, len(failed), missing),
+        notes=(*_notes(table, parts, len(failed), missing), *_first(lacks)),
+        lacks=lacks,
     )
 
 
@@ -195,6 +201,8 @@ def _worst(complete: pd.DataFrame, parts: pd.DataFrame, plan: Plan, verdict: Ver
 
 def _recall_price(row: pd.Series[Any]) -> str:
     cost = row["recall_difference"]
+    if not np.isfinite(cost):
+        return " What avoiding it costs in recall is not known."
     if cost >= 0:
         return " There A-K costs no recall."
     sure = row["recall_difference_high"] < 0
@@ -218,6 +226,14 @@ def _notes(table: pd.DataFrame, parts: pd.DataFrame, failed: int, missing: int) 
         where = _count(len(undecomposed), "grid point")
         notes.append(f"no decomposition at {where}: {undecomposed[0]}")
     return tuple(notes)
+
+
+def _first(lacks: Sequence[str]) -> list[str]:
+    """The metrics that are lacking, cut where there are many."""
+    if len(lacks) <= MOST_LACKS:
+        return list(lacks)
+    more = len(lacks) - MOST_LACKS
+    return [*lacks[:MOST_LACKS], f"{more} more metrics are lacking: the report names them"]
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,7 +1,8 @@
-"""The paper's figure 15: how the distillation's temperature tunes recall against precision."""
+"""The paper's figure 15: how a distillation's temperature tunes recall against precision."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from recalltrap_analysis.pictures import draw
 from recalltrap_analysis.statistics import Array
 from recalltrap_analysis.summary import Summary
 
-TEMPERATURE = "distill_temperature"
+TEMPERATURES = ("last_distill_temperature", "distill_temperature")
+"""Of the distillations after an alignment, and of all: the first that a study sweeps is drawn."""
 MOST_COLUMNS = 4
 SEEN_BY: dict[str, str] = {
     "overall_precision": "overall precision, nats",
@@ -35,18 +37,26 @@ class Sweep:
     sd_T: Array
 
 
+def swept(axes: Sequence[str]) -> str | None:
+    """The axis that is the temperature; None without one."""
+    return next((name for name in TEMPERATURES if name in axes), None)
+
+
 def sweeps(outcomes: pd.DataFrame, plan: Plan, others: GridPoint, metric: str) -> list[Sweep]:
     """Every ordering's way along the temperature, the other axes fixed at `others`.
 
-    A temperature at which a planned seed is missing or not finite is left out.
+    A temperature at which a planned seed is missing or not finite is left out, one that isn't named
+    (null) too, and an ordering that the temperature doesn't touch.
     """
-    place = plan.axes.index(TEMPERATURE)
+    name = swept(plan.axes)
+    assert name is not None
+    place = plan.axes.index(name)
     keyed = outcomes.assign(point=pd.Series(point_keys(outcomes, plan.axes), dtype=object))
     found = []
     for ordering in plan.orderings:
         steps = []
         for point in plan.points:
-            if point[:place] + point[place + 1 :] != others:
+            if point[place] is None or point[:place] + point[place + 1 :] != others:
                 continue
             arm = keyed[keyed["ordering"] == ordering]
             here = arm[[found == point for found in arm["point"]]]
@@ -56,7 +66,7 @@ def sweeps(outcomes: pd.DataFrame, plan: Plan, others: GridPoint, metric: str) -
             if whole and np.isfinite(x_N).all() and np.isfinite(y_N).all():
                 sd = float(y_N.std(ddof=1)) if len(y_N) > 1 else 0.0
                 steps.append((float(point[place]), x_N.mean(), y_N.mean(), sd))
-        if steps:
+        if steps and (len(steps) == 1 or len({step[1:] for step in steps}) > 1):
             columns = (np.array(values) for values in zip(*sorted(steps), strict=True))
             found.append(Sweep(ordering, *columns))
     return found
@@ -65,9 +75,10 @@ def sweeps(outcomes: pd.DataFrame, plan: Plan, others: GridPoint, metric: str) -
 def temperature_picture(summary: Summary) -> Plot | None:
     """Final models along the temperature; None where the study doesn't sweep it."""
     plan, stem = summary.plan, "temperature"
-    if TEMPERATURE not in plan.axes:
+    name = swept(plan.axes)
+    if name is None:
         return None
-    place = plan.axes.index(TEMPERATURE)
+    place = plan.axes.index(name)
     every = list(dict.fromkeys(point[:place] + point[place + 1 :] for point in plan.points))
     shown = thin(every, MOST_COLUMNS)
     panels = {
@@ -78,12 +89,14 @@ def temperature_picture(summary: Summary) -> Plot | None:
     }
     if not panels:
         return Plot(stem, "No temperature has all its seeds, so their effect can't be drawn.")
-    axes = tuple(axis for axis in plan.axes if axis != TEMPERATURE)
+    axes = tuple(axis for axis in plan.axes if axis != name)
     titles = [short_label(others, axes) if axes else "" for others in shown]
+    which = "the last distillation's" if name == TEMPERATURES[0] else "all distillations'"
     caption = (
-        "Final models along the distillation's temperature τ, as in the paper's figure 15: each "
+        f"Final models along {which} temperature τ ({name}), after the paper's figure 15: each "
         "point is a temperature's mean over seeds, its bar one standard deviation over seeds. A "
-        "lower temperature sharpens: more precision, less recall."
+        "lower temperature sharpens: more precision, less recall. Orderings that it doesn't touch "
+        "aren't drawn."
     )
     if len(shown) < len(every):
         caption += f" {len(shown)} of {len(every)} combinations of the other axes are shown."

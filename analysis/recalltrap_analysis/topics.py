@@ -30,9 +30,10 @@ MEASURES = ("topic_coverage", "grammatical", "length", "eos_rate")
 
 
 def topic_names(outcomes: pd.DataFrame) -> list[str]:
-    """The topics, the most common in the language first."""
-    start = f"p_prime.{SHARE}"
-    names = [name.removeprefix(start) for name in outcomes.columns if name.startswith(start)]
+    """The topics that any model reports, the most common in the language first."""
+    starts = [f"{model}.{SHARE}" for model, _ in VOICES]
+    found = [n.removeprefix(s) for s in starts for n in outcomes.columns if n.startswith(s)]
+    names = dict.fromkeys(found)
     weight = {name: column(outcomes, f"p_prime.topic_weight/{name}").mean() for name in names}
     return sorted(names, key=lambda name: -np.nan_to_num(weight[name]))
 
@@ -43,15 +44,16 @@ def voice_table(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     Returns:
         The axes in words (`all` where the sharers differ), `points` (the grid points), `ordering`
         (empty for p' and p''), `model`, `seeds`, then means over seeds: `topic_coverage` with
-        `_low` and `_high`, `grammatical`, `length`, `eos_rate` and `topic_share/<topic>`. Empty
-        where no model reports a length.
+        `_low` and `_high`, `grammatical`, `length`, `eos_rate` and `topic_share/<topic>`; NaN
+        where a seed doesn't report it. Empty where no model reports any of them.
     """
     keyed = outcomes.assign(point=pd.Series(point_keys(outcomes, axes), dtype=object))
     wanted = (*MEASURES, *(f"{SHARE}{topic}" for topic in topic_names(outcomes)))
     groups: dict[Any, tuple[list[GridPoint], pd.DataFrame]] = {}
     for point, rows in by_point(keyed).items():
         for model, _ in VOICES:
-            mine = rows[column(rows, f"{model}.length").notna()]
+            names = [name for name in wanted if f"{model}.{name}" in rows.columns]
+            mine = rows[rows[[f"{model}.{name}" for name in names]].notna().any(axis=1)]
             reference = model in ("p_prime", "p_second")
             arms = {str(name): arm for name, arm in mine.groupby("ordering", sort=False)}
             if reference and len(mine):
@@ -74,7 +76,8 @@ def _voices(
     for i, ((ordering, model, _), (points, values)) in enumerate(groups.items()):
         record: dict[str, Any] = {**common(points, axes), "points": points}
         record |= {"ordering": ordering, "model": model, "seeds": len(values)}
-        record |= {str(name): float(value) for name, value in values.mean().items()}
+        means_of = values.mean(skipna=False)
+        record |= {str(name): float(value) for name, value in means_of.items()}
         rows.append(record | spread(found[i,], ["topic_coverage"]))
     return pd.DataFrame.from_records(rows)
 
@@ -113,9 +116,10 @@ def topic_table(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
                 ("share_p_prime", f"p_prime.{SHARE}{topic}"),
                 ("share_p_second", f"p_second.{SHARE}{topic}"),
             ):
-                record[title] = float(column(groups[point], source).mean())
+                record[title] = float(column(groups[point], source).mean(skipna=False))
             for name in ("p_prime", "p_second"):
-                one = {f"optimum_{name}": estimates[point][f"{topic}/{name}"]}
+                known = estimates[point].get(f"{topic}/{name}")
+                one = {f"optimum_{name}": known} if known else {}
                 record |= spread(one, [f"optimum_{name}"])
             found.append(record)
     return pd.DataFrame.from_records(found)

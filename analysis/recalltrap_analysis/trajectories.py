@@ -60,6 +60,18 @@ def ways(outcomes: pd.DataFrame, plan: Plan, point: GridPoint, metric: str) -> l
     return found
 
 
+def left_out(found: Sequence[Way]) -> list[str]:
+    """The models that the ways at one grid point lack, e.g. ``p'_AK of A-K``; and whole ways."""
+    lacking = []
+    shown = {way.ordering: set(way.titles) for way in found}
+    for ordering, models in WAYS.items():
+        if ordering not in shown:
+            lacking.append(ordering)
+            continue
+        lacking += [f"{title} of {ordering}" for title, _ in models if title not in shown[ordering]]
+    return lacking
+
+
 SELECTION: Mapping[str, str] = {
     "reward": "mean reward of the policy's samples",
     "reward_sd": "standard deviation of the reward",
@@ -98,12 +110,14 @@ def courses(curves: pd.DataFrame, orderings: Sequence[str]) -> dict[tuple[str, s
         orderings: Which to show.
 
     Returns:
-        Steps that every seed has, with the mean, the lowest and the highest of the seeds.
+        Steps that every seed with a curve has a finite value at, with the mean, the lowest and the
+        highest of those seeds.
     """
     found: dict[tuple[str, str], Course] = {}
     if curves.empty:
         return found
-    rows = curves[curves["stage"] == "align"]
+    known = np.isfinite(curves["value"].to_numpy(dtype=float))
+    rows = curves[known & (curves["stage"] == "align").to_numpy()]
     rows = rows.assign(metric=[SAME.get(name, name) for name in rows["metric"]])
     for metric in SELECTION:
         for ordering in orderings:

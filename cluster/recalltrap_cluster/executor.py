@@ -24,9 +24,9 @@ from recalltrap.plan import Plan
 from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.registry import find_kind
 from recalltrap.storage import Storage
+from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.reasons import failure_reason
 from recalltrap_cluster.resources import ResourcePlan, plan_resources
-from recalltrap_cluster.tune_storage import storage_of_tune
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -45,6 +45,7 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
     if not plan.packs:
         yield lambda plan, context, display: None
         return
+    _check_gpus_asked(plan)
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
     from recalltrap_cluster.session import is_client, node_resources, ray_session
@@ -61,6 +62,16 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         yield run
 
 
+def _check_gpus_asked(plan: Plan) -> None:
+    """Refuse RECALLTRAP_DEVICE=cuda for workers that ask for no GPU, and so shall see none."""
+    wanted = os.environ.get("RECALLTRAP_DEVICE", "")
+    if wanted.startswith("cuda") and _is_grouped(plan) and not plan.study.resources.gpus_per_trial:
+        raise InputError(
+            f"RECALLTRAP_DEVICE = {wanted!r}, but resources.gpus_per_trial = 0: workers get the "
+            "GPUs that they ask for. Add -o resources.gpus_per_trial=1, or use --local"
+        )
+
+
 def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Display) -> None:
     from recalltrap_cluster.callback import DisplayCallback
     from recalltrap_cluster.searcher import PackSearcher
@@ -70,8 +81,8 @@ def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Disp
         callback = DisplayCallback(searcher, display)
         trainable = _trainable(plan, context, callback, board)
         _import_tensorboard()
-        with _quiet_tune():
-            trials = _tune(plan, context, resources, searcher, callback, trainable)
+        with shared_filesystem(context.storage) as filesystem, _quiet_tune():
+            trials = _tune(plan, context, resources, searcher, callback, trainable, filesystem)
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
     for trial in trials:
         if trial.status == "ERROR" and trial.trial_id not in callback.broken:
@@ -89,6 +100,7 @@ def _tune(
     searcher: PackSearcher,
     callback: DisplayCallback,
     trainable: Any,
+    filesystem: Any,
 ) -> list[Any]:
     """Run the trials and return them, as Tune has them in memory.
 
@@ -112,7 +124,8 @@ def _tune(
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         verbose=0,
-        **storage_of_tune(context.storage, f"{context.run}/tune"),
+        storage_path=context.storage.path(f"{context.run}/tune"),
+        storage_filesystem=filesystem,
     )
     trials: list[Any] = analysis.trials
     return trials

@@ -28,8 +28,8 @@ from recalltrap.kinds import Progress
 from recalltrap.plan import Pack
 from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.study import Resources
+from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.trainable import FAILED, REPORT_SECONDS
-from recalltrap_cluster.tune_storage import storage_of_tune
 
 Reason = tuple[FailureClass, str, str]
 """A failure's class, message and log tail."""
@@ -46,7 +46,7 @@ UNUSED_CALLBACKS = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 """Each starts an actor, a second of a core per group. The first frees what a dead run holds, needs
 Ray's dashboard to see that it is dead and never ends without one: see `free_place`. The second
 serves Ray Data."""
-PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE")
+PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE")
 TALK_TIMEOUT = timedelta(days=1)
 """How long workers wait for word of the first one: it may evaluate, or wait for another run."""
 PEER_SECONDS = 20.0
@@ -134,9 +134,9 @@ def train_pack(
     work = GroupWork(packs[config["pack"]], context, trial_id, resources, mailbox)
     ray.get(mailbox.begin.remote(trial_id))
     tune.report({"stage": f"starting {resources.workers} workers", "step": 0, "steps": 0})
-    with _passing_on(work) as last:
+    with _passing_on(work) as last, shared_filesystem(context.storage) as filesystem:
         try:
-            result = _trainer(work, environment).fit()
+            result = _trainer(work, environment, filesystem).fit()
         except Exception:
             reason = ray.get(mailbox.take_reason.remote(trial_id))
             if reason is None:
@@ -173,7 +173,7 @@ def _passing_on(work: GroupWork) -> Iterator[dict[str, Any]]:
         thread.join()
 
 
-def _trainer(work: GroupWork, environment: Mapping[str, str]) -> Any:
+def _trainer(work: GroupWork, environment: Mapping[str, str], filesystem: Any) -> Any:
     from ray.train.torch import TorchTrainer
 
     from recalltrap_cluster.torch_store import GroupConfig
@@ -200,7 +200,8 @@ def _trainer(work: GroupWork, environment: Mapping[str, str]) -> Any:
         ),
         run_config=run_config(
             name=work.trial_id,
-            **storage_of_tune(work.context.storage, experiment),
+            storage_path=work.context.storage.path(experiment),
+            storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": dict(environment)},
         ),
     )

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from recalltrap.errors import InputError, RecalltrapError
-from recalltrap.render import FORMATS, print_table
+from recalltrap.output import listening, print_exactly, print_table, say
+from recalltrap.render import FORMATS
 
 Command = Callable[..., int | None]
 REPORTS = ("html", "markdown", "json")
@@ -24,27 +25,30 @@ def _guarded(command: Command) -> Command:
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            status = command(*args, **kwargs)
-        except InputError as error:
-            click.echo(f"recalltrap: {error}", err=True)
-            sys.exit(2)
-        except RecalltrapError as error:
-            click.echo(f"recalltrap: {error}", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            click.echo(
-                "recalltrap: interrupted; what was finished is kept, and running the same "
-                "command again does the rest",
-                err=True,
-            )
-            sys.exit(130)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(1)
-        sys.exit(status or 0)
+        with listening():
+            status = _status(command, *args, **kwargs)
+        sys.exit(status)
 
     return guarded
+
+
+def _status(command: Command, *args: Any, **kwargs: Any) -> int:
+    """Run a command; its exit status, with the reason on stderr where it isn't the command's."""
+    try:
+        return command(*args, **kwargs) or 0
+    except InputError as error:
+        say(f"recalltrap: {error}", error=True)
+        return 2
+    except RecalltrapError as error:
+        say(f"recalltrap: {error}", error=True)
+        return 1
+    except KeyboardInterrupt:
+        say(
+            "recalltrap: interrupted; what was finished is kept, and running the same "
+            "command again does the rest",
+            error=True,
+        )
+        return 130
 
 
 STORAGE = click.option(
@@ -74,7 +78,7 @@ def studies(form: str, schema: bool) -> None:
     from recalltrap.commands import study_rows, study_schema_text
 
     if schema:
-        click.echo(study_schema_text())
+        print_exactly(study_schema_text())
         return
     print_table(study_rows(), form)
 
@@ -122,9 +126,11 @@ def run(
 @_guarded
 def status(run: str, storage: str | None, form: str) -> None:
     """How far RUN (a study's name, or a run's folder) is: planned, succeeded, failed cells."""
-    from recalltrap.commands import status_rows
+    from recalltrap.commands import status_notes, status_rows
 
     print_table(status_rows(run, storage), form)
+    for note in status_notes(run, storage):
+        say(f"note: {note}", error=True)
 
 
 @main.command()
@@ -149,10 +155,13 @@ def query(run: str, sql: str, storage: str | None, form: str) -> None:
 @click.option("--format", "form", type=click.Choice(REPORTS), default="html")
 @_guarded
 def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
-    """Write the report of RUN, or of several runs together, and print its path."""
-    from recalltrap.commands import write_report
+    """Write the report of RUN, or of several runs together.
 
-    click.echo(write_report(runs, storage, form))
+    As html it prints the page's path; markdown and json go to stdout alone, so that they pipe.
+    """
+    from recalltrap.commands import report_text
+
+    print_exactly(report_text(runs, storage, form))
 
 
 @main.command()

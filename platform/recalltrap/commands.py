@@ -8,34 +8,42 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import click
 import pyarrow as pa
 
 from recalltrap.defaults import storage_location
 from recalltrap.display import Progress, Silent
 from recalltrap.execution import reference_metrics
+from recalltrap.kinds import Estimate
 from recalltrap.library import load_study, named_studies
+from recalltrap.output import print_table, say
 from recalltrap.plan import Plan, plan_references
 from recalltrap.registry import find_kind, room
-from recalltrap.render import print_table
 from recalltrap.results import Results, open_run
-from recalltrap.run import execute_here, make_context, plan_study, run
+from recalltrap.run import (
+    check_access,
+    check_device,
+    execute_here,
+    make_context,
+    plan_study,
+    run,
+)
 from recalltrap.schema import study_schema
-from recalltrap.source import read_yaml
+from recalltrap.source import read_study
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
-from recalltrap.study import Resources, parse_study
+from recalltrap.study import Resources
+from recalltrap.study_checks import parse_study
+from recalltrap.units import duration, size
+from recalltrap.unseen import unmeasured_notes, view_notes
 
 Rows = list[dict[str, Any]]
-GPU_RATE = 1e14
-"""Operations per second that `plan` reckons a GPU with: a tenth of an H100's bfloat16 peak."""
 
 
 def study_rows() -> Rows:
     """The named studies."""
     rows = []
     for named in named_studies().values():
-        study = parse_study(*read_yaml(named.path))
+        study = parse_study(*read_study(named.path))
         rows.append({"study": named.name, "cells": study.size, "question": study.question})
     return rows
 
@@ -50,10 +58,10 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
     root = Storage(storage_location(location))
     root.check_exists()
     plan = plan_study(study, root)
+    check_device(plan, here=True)
     kind = find_kind(study.kind)
     builds = plan.builds()
     costs = [kind.estimate(node) for node in builds]
-    seconds = sum(cost.seconds for cost in costs)
     asks = study.resources
     stages = Counter(node.stage for node in builds)
     asked = sum(len(cell.nodes) for cell in plan.todo)
@@ -62,24 +70,43 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
         ("cells", len(plan.cells)),
         ("cells done before", len(plan.done)),
         ("cells to do", len(plan.todo)),
+        *_anew_rows(plan),
         ("trials", len(plan.packs)),
         *((f"stages to build: {stage}", count) for stage, count in stages.items()),
         ("stages from the store", len(plan.cached)),
         ("stage executions saved by sharing", asked - len(builds) - len(plan.cached)),
-        *_time_rows(seconds, sum(cost.flops for cost in costs), study.resources),
-        ("disk, about", f"{sum(cost.bytes for cost in costs) / 1e6:.1f} MB"),
+        *_time_rows(costs, study.resources),
+        ("disk, about", size(sum(cost.bytes for cost in costs))),
         ("a trial asks for", _asked(asks)),
         ("can be scheduled here", room("schedulable")(asks, len(plan.packs), kind.grouped)),
+        *(("note", note) for note in plan.notes),
     ]
     return [{"what": what, "value": value} for what, value in rows]
 
 
-def _time_rows(seconds: float, flops: float, wanted: Resources) -> list[tuple[str, Any]]:
+def _anew_rows(plan: Plan) -> list[tuple[str, Any]]:
+    """Cells that have rows already, which can't be taken for theirs, and why."""
+    built = {node.id for node in plan.builds()}
+    anew = [cell for cell in plan.todo if cell.id in plan.anew]
+    changed = sum(any(node.id in built for node in cell.nodes) for cell in anew)
+    rows = [
+        ("of which built anew", changed, "what they were made from has another content now, or "
+         "this version builds a stage otherwise"),
+        ("of which evaluated anew", len(anew) - changed, "their rows are an earlier version's, "
+         "which evaluated otherwise or counted settings that nothing reads; artifacts are used"),
+    ]  # fmt: skip
+    return [(what, f"{count}: {why}") for what, count, why in rows if count]
+
+
+def _time_rows(costs: Sequence[Estimate], wanted: Resources) -> list[tuple[str, Any]]:
+    flops = sum(cost.flops for cost in costs)
     if wanted.gpus_per_trial and flops:
-        hours = flops / GPU_RATE / 3600
+        decoding = sum(cost.gpu_decoding for cost in costs)
         return [("operations, about", f"{flops:.2g}"),
-                (f"GPU hours at {GPU_RATE / 1e12:.0f} TFLOP/s, about", f"{hours:.3g}")]  # fmt: skip
-    return [("time on one core, about", f"{seconds:.0f} s"),
+                ("time on one GPU, about", duration(sum(cost.gpu_seconds for cost in costs))),
+                ("of it decoding, bound by memory", duration(decoding))]  # fmt: skip
+    seconds = sum(cost.seconds for cost in costs)
+    return [("time on one core, about", duration(seconds)),
             ("core hours, about", f"{seconds / 3600:.3g}")]  # fmt: skip
 
 
@@ -103,18 +130,28 @@ def status_rows(run: str, location: str | None) -> Rows:
     return [*rows, {"ordering": "all", **{name: sum(row[name] for row in rows) for name in names}}]
 
 
+def status_notes(run: str, location: str | None) -> list[str]:
+    """What the counts don't tell: finished cells that aren't shown, and values that lack."""
+    results = open_run(run, location)
+    return [*view_notes(results), *unmeasured_notes(results)]
+
+
 def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> pa.Table:
     """Build the references that the store lacks, in this process, and forecast from them."""
     study = load_study(name, overrides)
     root = Storage(storage_location(location))
-    find_kind(study.kind).check(study.cells())
-    root.prepare()
+    for note in find_kind(study.kind).check(study.cells()):
+        say(f"note: {note}", error=True)
+    root.check_usable()
     store = ArtifactStore(root)
     plan = plan_references(study, store)
+    check_device(plan, here=True)
+    check_access(plan)
     for node in plan.cached:
         store.verify(node)
+    root.prepare()
     if plan.packs:
-        click.echo(f"building {len(plan.builds())} references ...", err=True)
+        say(f"building {len(plan.builds())} references ...", error=True)
         execute_here(plan, make_context(plan, root), Silent())
     metrics = reference_metrics(_built(plan, store), find_kind(study.kind), store)
     table: pa.Table = pa.Table.from_pandas(
@@ -128,10 +165,15 @@ def _built(plan: Plan, store: ArtifactStore) -> list[Any]:
     return [cell for cell in plan.cells if all(store.has(node) for node in cell.references)]
 
 
-def write_report(runs: Sequence[str], location: str | None, form: str) -> str:
-    """Write the report of the named runs; the path of its page."""
-    path: str = room("report")(*(open_run(run, location) for run in runs), form=form)
-    return path
+def report_text(runs: Sequence[str], location: str | None, form: str) -> str:
+    """Write the report of the named runs; the path of its page, or what is for a pipe itself."""
+    opened = [open_run(run, location) for run in runs]
+    if form == "html":
+        path: str = room("report")(*opened, form=form)
+        return path
+    texts: list[str] = []
+    room("report")(*opened, form=form, tell=texts.append)
+    return "".join(texts)
 
 
 def run_studies(
@@ -153,11 +195,15 @@ def run_studies(
 
 
 def conclude(results: Results) -> int:
-    """Print the severity table and the verdict, write the report; the run's exit status."""
+    """Write the report, then print the severity table and the verdict; the run's exit status.
+
+    The report comes first: whatever becomes of the terminal, it stands.
+    """
     summary = room("summary")(results)
+    report = room("report")(results, summary=summary)
     print_table(summary.table().to_dict("records"))
-    click.echo(f"\n{summary.sentence}")
-    for note in summary.notes:
-        click.echo(f"note: {note}")
-    click.echo(f"report: {room('report')(results, summary=summary)}")
+    say(f"\n{summary.sentence}")
+    for note in (*summary.notes, *view_notes(results)):
+        say(f"note: {note}")
+    say(f"report: {report}")
     return 1 if summary.succeeded < summary.planned else 0

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from recalltrap.plan import Pack, Plan
+from recalltrap.redaction import redact
 
 LINE_SECONDS = 5.0
 
@@ -67,6 +68,8 @@ class Progress:
             f"{todo} to do in {packs} trials; {len(plan.cached)} stages from the store",
             soft_wrap=True,
         )
+        for note in plan.notes:
+            self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         if self.console.is_terminal and packs:
             self.live = Live(self._table(), console=self.console, refresh_per_second=4)
             self.live.start()
@@ -88,7 +91,7 @@ class Progress:
         self.rows.pop(pack.id, None)
         self.packs_failed += 1
         self.console.print(
-            f"failed: {pack.name}: {message.splitlines()[0]}", markup=False, soft_wrap=True
+            f"failed: {pack.name}: {redact(message.splitlines()[0])}", markup=False, soft_wrap=True
         )
         self._show()
 
@@ -99,6 +102,8 @@ class Progress:
         self.console.print(self._count())
 
     def _count(self) -> str:
+        if not self.plan.todo and not self.plan.packs:
+            return "nothing to do: every cell of the study is done"
         failed = f", {self.packs_failed} failed" if self.packs_failed else ""
         return (
             f"{self.cells_done}/{len(self.plan.todo)} cells, "

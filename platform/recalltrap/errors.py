@@ -7,8 +7,11 @@ failed while running and becomes a row of the `failures` table.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
+
+from recalltrap.redaction import redact
 
 FailureClass = Literal["nan", "oom", "worker_lost", "timeout", "user_code", "scheduling"]
 
@@ -16,8 +19,12 @@ FailureClass = Literal["nan", "oom", "worker_lost", "timeout", "user_code", "sch
 class RecalltrapError(Exception):
     """Base of every error this project raises on purpose.
 
-    Subclasses keep their arguments in `args`, which is what pickle sends.
+    Subclasses keep their arguments in `args`, which is what pickle sends. No message holds a
+    credential, whoever shows it.
     """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InputError(RecalltrapError):
@@ -30,10 +37,20 @@ class StageError(RecalltrapError):
     def __init__(self, failure: FailureClass, message: str) -> None:
         super().__init__(failure, message)
         self.failure: FailureClass = failure
-        self.message = message
+        self.message = redact(message)
 
     def __str__(self) -> str:
         return self.message
+
+
+def shown(value: object, length: int = 80) -> str:
+    """A value as one line of a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python spells no number of more than 4,300 digits
+        text = f"a number of more than {sys.get_int_max_str_digits():,} digits"
+    text = " ".join(text.split("\n"))  # an array's lines
+    return text if len(text) <= length else f"{text[: length - 4]} ..."
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

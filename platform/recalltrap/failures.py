@@ -13,6 +13,7 @@ from recalltrap.context import RunContext
 from recalltrap.errors import FailureClass, StageError
 from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell, Node, NodeFailure
+from recalltrap.redaction import redact
 from recalltrap.table_parts import write_part
 from recalltrap.tables import conform, table_schema
 
@@ -47,8 +48,8 @@ def write_failures(
         "seed": [cell.seed for cell in cells],
         "attempt": [context.attempts.get(cell.id, 0) + 1 for cell in cells],
         "failure": [failure for failure, _, _ in reasons],
-        "message": [message for _, message, _ in reasons],
-        "log_tail": [tail for _, _, tail in reasons],
+        "message": [redact(message) for _, message, _ in reasons],
+        "log_tail": [redact(tail) for _, _, tail in reasons],
         "retry_command": [context.retry_command] * count,
         "failed_at": pa.array([datetime.now(UTC)] * count, pa.timestamp("us", tz="UTC")),
         "trial_id": [trial_id] * count,
@@ -60,7 +61,7 @@ def write_failures(
 
 def write_stage_failure(context: RunContext, failure: NodeFailure) -> None:
     """Leave word of a failed stage for the packs that wait for it."""
-    note = {"failure": failure.failure, "message": failure.message}
+    note = {"failure": failure.failure, "message": redact(failure.message)}
     path = f"{context.run}/failed_stages/{failure.node.id}.json"
     context.storage.write(path, json.dumps(note).encode())
 

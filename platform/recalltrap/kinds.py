@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from recalltrap.errors import FailureClass
 from recalltrap.identity import Config, canonical_json, digest, fingerprint
 from recalltrap.orderings import Ordering
-from recalltrap.parts import all_settings
+from recalltrap.parts import Reads, all_settings, deciding_settings
 
 if TYPE_CHECKING:
     from recalltrap.store import ArtifactStore
@@ -114,7 +114,9 @@ class Cell:
 
     `models` maps the names of the `metrics` table (`p_prime`, `p_second`, `p_prime_aligned`,
     `final`) to the nodes whose outputs they are. Where judging a model is work of its own,
-    `assessments` maps the same names to the nodes that do it, once for all cells.
+    `assessments` maps the same names to the nodes that do it, once for all cells. `decides` names
+    the settings that are part of the cell's identity: those that its kind reads and that aren't
+    known by content. `stored_id` is what the tables of an earlier version call the cell.
     """
 
     kind: str
@@ -124,6 +126,8 @@ class Cell:
     models: Mapping[str, Node]
     evaluation_version: int = 1
     assessments: Mapping[str, Node] = field(default_factory=dict)
+    decides: frozenset[str] | None = None
+    stored_id: str | None = None
 
     @cached_property
     def outputs(self) -> list[Node]:
@@ -148,11 +152,15 @@ class Cell:
             "kind": self.kind,
             "ordering": [self.ordering.name, list(self.ordering.stages)],
             "seed": self.seed,
-            "settings": self.factors,
+            "settings": self._deciding,
             "models": {name: node.id for name, node in self.models.items()},
             "evaluation_version": self.evaluation_version,
             **self._judges,
         }
+
+    @cached_property
+    def _deciding(self) -> Config:
+        return deciding_settings(self.settings, self.decides)
 
     @cached_property
     def _judges(self) -> dict[str, Any]:
@@ -162,7 +170,7 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        return fingerprint(self.identity)
+        return self.stored_id or fingerprint(self.identity)
 
     @cached_property
     def setting(self) -> str:
@@ -214,15 +222,26 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What building one node should take, for `recalltrap plan`: seconds are one core's."""
+    """What building one node should take, for `recalltrap plan`.
+
+    `seconds` are one core's, `gpu_seconds` one GPU's; `gpu_decoding` is the part of those in which
+    tokens are drawn one after another, which a GPU's memory bounds rather than its arithmetic.
+    """
 
     seconds: float
     bytes: int
     flops: float = 0.0
+    gpu_seconds: float = 0.0
+    gpu_decoding: float = 0.0
 
 
 class StudyKind(Protocol):
-    """A family of studies: how a cell is made of stages, and how stages are executed."""
+    """A family of studies: how a cell is made of stages, and how stages are executed.
+
+    A kind that chooses a device may have `check_device(*, here: bool)` besides, which refuses what
+    is none, and where `here`, none of this machine's: it's called before anything is built. One
+    that fetches things may have `check_access(cells)`, called where this machine is to build.
+    """
 
     name: str
     settings: type[BaseModel]
@@ -233,8 +252,11 @@ class StudyKind(Protocol):
     """Whether a pack is one cell that a group of workers executes together (`recalltrap.group`),
     rather than all seeds of a setting in one process."""
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Refuse what can be seen to fail before anything starts: missing files, say.
+
+        Returns:
+            What the user should know before it starts, one plain line each.
 
         Raises:
             InputError: naming the setting, its value and the way out.
@@ -243,6 +265,14 @@ class StudyKind(Protocol):
 
     def prepare(self) -> None:
         """Import and start what building needs: called by a process that waits for its work."""
+        ...
+
+    def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
+        """Which settings decide anything: those that stages or the evaluation read.
+
+        Of cells with one of these orderings; None: whatever the ordering. Every field that stands
+        in no `Reads.fields` is refused where a study sets it.
+        """
         ...
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
@@ -267,7 +297,7 @@ class StudyKind(Protocol):
         ...
 
     def estimate(self, node: Node) -> Estimate:
-        """What building the node should take on one core."""
+        """What building the node should take on one core, and on one GPU where it uses any."""
         ...
 
     def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:

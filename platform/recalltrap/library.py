@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from recalltrap.errors import InputError, nearest
+from recalltrap.errors import InputError, nearest, shown
+from recalltrap.paths import Pathish, expand
 from recalltrap.registry import find_kind, kind_names
-from recalltrap.source import apply_overrides, read_yaml
-from recalltrap.study import Study, check_study
+from recalltrap.source import Overrides, Source, apply_overrides, listed, read_study
+from recalltrap.study import Study
+from recalltrap.study_checks import check_cells, check_settings, check_study
 
 
 @dataclass(frozen=True)
@@ -31,28 +33,45 @@ def _studies_of(kind: str) -> list[NamedStudy]:
     return [NamedStudy(f"{kind}/{path.stem}", path) for path in paths]
 
 
-def load_study(name_or_path: str, overrides: Sequence[str] = ()) -> Study:
-    """A study by name or path, with `-o` overrides applied and everything checked.
+def load_study(study: Pathish | Study, overrides: Overrides = ()) -> Study:
+    """A study by name or path, with overrides applied and everything checked.
+
+    A `Study` that Python code made is checked alike. Overrides are `field=value` as on the command
+    line (`-o`), or a mapping from fields to values: `{"settings.iterations": 300}`.
 
     Raises:
         InputError: no such study, or anything wrong in it.
     """
-    content, source = read_yaml(_find(name_or_path))
+    if isinstance(study, Study):
+        source = Source(f"study {study.name}")
+        if not listed(overrides):
+            check_settings(study, source)
+            check_cells(study, source)
+            return study
+        content = study.content()
+    elif isinstance(study, str | os.PathLike):
+        content, source = read_study(_find(study))
+    else:
+        raise InputError(
+            f"a study is a name, a path or a Study, not a {type(study).__name__}: "
+            "recalltrap.study.Study(**fields) makes one"
+        )
     apply_overrides(content, overrides, source)
     return check_study(content, source)
 
 
-def _find(name_or_path: str) -> Path:
+def _find(name_or_path: Pathish) -> Path:
     """A study's file; kinds other than its own are not imported on the way."""
-    kind = name_or_path.partition("/")[0]
+    name = expand(name_or_path, "the study")
+    kind = name.partition("/")[0]
     if kind in kind_names():
         for study in _studies_of(kind):
-            if study.name == name_or_path:
+            if study.name == name:
                 return study.path
-    path = Path(name_or_path)
-    if not path.is_file():
+    path = Path(name)
+    if not os.path.isfile(path):  # unlike Path.is_file, False for any name whatever
         raise InputError(
-            f"{name_or_path!r} is neither a named study nor a file; "
-            f"{nearest(name_or_path, named_studies())} (`recalltrap studies` lists them)"
+            f"{shown(name)} is neither a named study nor a file; "
+            f"{nearest(name, named_studies())} (`recalltrap studies` lists them)"
         )
     return path

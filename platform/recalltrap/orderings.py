@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from recalltrap.errors import nearest
+from recalltrap.errors import nearest, shown
 
 Step = Literal["distill", "align", "align@p'"]
 """`align` is anchored to the model it starts from, `align@p'` to the high-recall model p'."""
@@ -20,7 +27,7 @@ class Ordering(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=40)
-    stages: tuple[Step, ...] = Field(min_length=1)
+    stages: tuple[Step, ...] = Field(min_length=1, max_length=20)
 
     @model_validator(mode="before")
     @classmethod
@@ -28,10 +35,19 @@ class Ordering(BaseModel):
         if isinstance(value, str):
             if value not in STANDARD:
                 raise ValueError(
-                    f"unknown ordering {value!r}; {nearest(value, STANDARD)} "
+                    f"unknown ordering {shown(value)}; {nearest(value, STANDARD)} "
                     "(or write your own as {name: ..., stages: [...]})"
                 )
             return {"name": value, "stages": STANDARD[value]}
+        if isinstance(value, dict) and isinstance(value.get("stages"), list):
+            return {**value, "stages": tuple(value["stages"])}  # as pydantic's strict mode wants
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_one_line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError(f"{value!r} has characters that can't be printed: remove them")
         return value
 
     @model_validator(mode="after")
@@ -59,3 +75,17 @@ STANDARD: dict[str, tuple[Step, ...]] = {
     "K-A@p'": ("distill", "align@p'"),
     "K-A-K": ("distill", "align", "distill"),
 }
+
+NOTHING_ALIGNS = "no ordering of the study aligns: nothing"
+"""Why a setting of alignments isn't read; goes on with "reads" and the setting."""
+
+
+def aligns(ordering: Ordering) -> bool:
+    """Whether the ordering has an alignment."""
+    return any(step != "distill" for step in ordering.stages)
+
+
+def distils_aligned(ordering: Ordering) -> bool:
+    """Whether the ordering distils a model that was aligned before."""
+    first = next((i for i, step in enumerate(ordering.stages) if step != "distill"), None)
+    return first is not None and "distill" in ordering.stages[first:]

@@ -66,6 +66,10 @@ class Plan:
     packs: tuple[Pack, ...]
     cached: tuple[Node, ...]
     """Artifacts in the store that the missing cells use as they are."""
+    anew: frozenset[str] = frozenset()
+    """Missing cells that have rows under the name that an earlier version gave them."""
+    notes: tuple[str, ...] = ()
+    """What the user should know before it starts."""
 
     @property
     def todo(self) -> list[Cell]:

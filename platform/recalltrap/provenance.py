@@ -9,16 +9,15 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from recalltrap.identity import fingerprint
+from recalltrap.redaction import redact, redact_argv
 from recalltrap.storage import Storage
 
 PACKAGES = (
@@ -33,24 +32,6 @@ PACKAGES = (
     "deepspeed",
 )
 ARGV_VARIABLE = "RECALLTRAP_ARGV"  # a Ray worker's own command line says nothing: the driver's does
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-_SECRET_NAME = r"token|secret|passw(?:or)?d|api[_-]?key|credential|authorization"
-_SECRET_OPTION = re.compile(rf"(?i)-+[\w-]*(?:{_SECRET_NAME})[\w-]*")
-_SECRET = re.compile(rf"(?i)((?:{_SECRET_NAME})\w*[\"']?\s*[=:]\s*(?:bearer\s+)?)(?!None\b)\S+")
-
-
-def redact(text: str) -> str:
-    """The text without credentials in URLs and without values that a secret's name announces."""
-    return _SECRET.sub(r"\1[redacted]", _CREDENTIALS.sub("[redacted]@", text))
-
-
-def redact_argv(argv: Sequence[str]) -> list[str]:
-    """A command line without secrets, also those that stand behind their option's name."""
-    behind = [False, *(_SECRET_OPTION.fullmatch(argument) is not None for argument in argv)]
-    return [
-        "[redacted]" if secret else redact(argument)
-        for argument, secret in zip(argv, behind, strict=False)
-    ]
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,8 @@ the same study left in the folder stays there and is shown again when the study 
 from __future__ import annotations
 
 import json
-import posixpath
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,20 +17,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import yaml
 
+from recalltrap.contents import remembering
+from recalltrap.defaults import storage_location
 from recalltrap.errors import InputError, nearest
 from recalltrap.kinds import Cell
+from recalltrap.paths import Pathish, expand
 from recalltrap.provenance import read_provenance
 from recalltrap.queries import answer
 from recalltrap.registry import find_kind, room
+from recalltrap.source import parse_study_text
 from recalltrap.storage import MARKER, Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Study
+from recalltrap.study_checks import parse_study
 from recalltrap.tables import COLUMNS
 from recalltrap.views import open_views
 
 STUDIES = "studies"
+CONTENTS = "contents.json"
+"""What the folders held that the study names, when it was last started."""
 
 
 class Results:
@@ -50,11 +57,17 @@ class Results:
         """The study as it was last run."""
         path = f"{self.run}/study.yaml"
         try:
-            return Study.model_validate(yaml.safe_load(self.storage.read(path)))
+            data = self.storage.read(path)
         except FileNotFoundError:
             raise InputError(f"{self.folder} holds no study.yaml: it is not a run") from None
-        except (ValueError, yaml.YAMLError) as error:
+        try:
+            study = parse_study(*parse_study_text(data, "study.yaml"))
+        except InputError as error:
             raise InputError(f"{self.storage.display(path)} is damaged: {error}") from None
+        # A setting that an earlier version had decides nothing any more.
+        fields = find_kind(study.kind).settings.model_fields
+        settings = {name: value for name, value in study.settings.items() if name in fields}
+        return study.model_copy(update={"settings": settings})
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -62,8 +75,27 @@ class Results:
         return self.study.axes
 
     def planned(self) -> list[Cell]:
-        """The cells of the study as it was last run, with their graphs of stages."""
-        return self.study.cells()
+        """The cells of the study as it was last run, with their graphs of stages.
+
+        Where an earlier version ran it, they have the ids that its tables know them by.
+        """
+        path = f"{self.run}/{CONTENTS}"
+        found = json.loads(self.storage.read(path)) if self.storage.exists(path) else {}
+        with remembering(found):
+            cells = self.study.cells_as_written()
+        columns = ", ".join(f'"{name}"' for name in ("cell_id", "ordering", "seed", *self.axes))
+        stored = self.sql(f"select {columns} from planned").to_pylist()
+        if {cell.id for cell in cells} == {row["cell_id"] for row in stored}:
+            return cells
+
+        def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
+            return json.dumps([ordering, seed, [values[axis] for axis in self.axes]])
+
+        ids = {place(row["ordering"], row["seed"], row): row["cell_id"] for row in stored}
+        return [
+            replace(cell, stored_id=ids.get(place(cell.ordering.name, cell.seed, cell.factors)))
+            for cell in cells
+        ]
 
     def ground_truth(self) -> dict[str, npt.NDArray[np.float64]] | None:
         """p* as arrays, for kinds that can draw it, at the study's first grid point."""
@@ -135,29 +167,29 @@ def run_folder(study_name: str) -> str:
     return f"{STUDIES}/{study_name}"
 
 
-def open_run(run: str, storage: str | None = None) -> Results:
+def open_run(run: Pathish, storage: Pathish | None = None) -> Results:
     """Open a run by its folder, or by its study's name under a storage.
 
     Raises:
         InputError: nothing there, or not a run.
     """
-    from recalltrap.defaults import storage_location
-
     root = Storage(storage_location(storage))
-    if root.check_exists() and root.exists(f"{run_folder(run)}/study.yaml"):
-        return Results(root, run_folder(run))
-    folder = Storage(run)
+    place = expand(run, "the run")
+    if root.check_exists() and root.exists(f"{run_folder(place)}/study.yaml"):
+        return Results(root, run_folder(place))
+    folder = Storage(place or ".")
     if folder.exists("study.yaml"):
-        head, tail = folder.location.rstrip("/"), ""
-        while posixpath.basename(head):
-            head, part = posixpath.split(head)
-            tail = posixpath.join(part, tail) if tail else part
-            if Storage(head).exists(MARKER):
-                return Results(Storage(head), tail)
-        raise InputError(f"{run} is not inside a recalltrap storage: its {MARKER} is missing")
+        names: list[str] = []
+        around: Storage | None = folder
+        while around is not None and not around.exists(MARKER):
+            names.insert(0, around.name)
+            around = around.parent
+        if around is not None:
+            return Results(around, "/".join(names))
+        raise InputError(f"{folder.shown} is not inside a recalltrap storage: no {MARKER} is there")
     studies = known_runs(root)
-    hint = nearest(run, studies) if studies else "nothing was run there yet"
-    raise InputError(f"no run {run!r} under {root.location}, and no such folder; {hint}")
+    hint = nearest(place, studies) if studies else "nothing was run there yet"
+    raise InputError(f"no run {place!r} under {root.shown}, and no such folder; {hint}")
 
 
 def known_runs(storage: Storage) -> list[str]:

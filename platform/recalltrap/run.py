@@ -7,25 +7,29 @@ import os
 import shlex
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
+from recalltrap.contents import to_remember
 from recalltrap.context import RunContext
-from recalltrap.defaults import storage_location
+from recalltrap.defaults import STORAGE_VARIABLE, storage_location
 from recalltrap.display import Display, Silent
 from recalltrap.execution import PackRun, record_failure, stage_costs
 from recalltrap.failures import classify
+from recalltrap.group import Group, joined
 from recalltrap.identity import fingerprint
 from recalltrap.kinds import Cell
 from recalltrap.library import load_study
+from recalltrap.paths import Pathish
 from recalltrap.plan import Plan, make_plan
-from recalltrap.provenance import ARGV_VARIABLE, current_provenance, redact
+from recalltrap.provenance import ARGV_VARIABLE, current_provenance
+from recalltrap.redaction import redact_argv
 from recalltrap.registry import find_kind, room
-from recalltrap.results import Results, run_folder
+from recalltrap.results import CONTENTS, Results, run_folder
+from recalltrap.source import Overrides, listed
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
 from recalltrap.study import Study
@@ -36,11 +40,11 @@ Executor = Callable[[Plan, RunContext, Display], None]
 
 
 def run(
-    study: str | Study,
+    study: Pathish | Study,
     *,
-    seeds: int | Sequence[int] | None = None,
-    overrides: Sequence[str] = (),
-    storage: str | None = None,
+    seeds: Any = None,
+    overrides: Overrides = (),
+    storage: Pathish | None = None,
     address: str = "local",
     local: bool = False,
     display: Display | None = None,
@@ -49,9 +53,12 @@ def run(
 
     Args:
         study: a named study, a path, or a `Study`.
-        seeds: replaces the study's seeds: a number n for 0..n-1, or a list.
-        overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`.
-        storage: folder or URI for the results; default RECALLTRAP_STORAGE, else `runs`.
+        seeds: replaces the study's seeds: a number n for 0..n-1, or whatever lists whole numbers
+            (a range, an array, a Series).
+        overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`,
+            or a mapping from fields to values.
+        storage: folder or URI for the results, see `recalltrap.paths`; default RECALLTRAP_STORAGE,
+            else `runs`.
         address: Ray's address: `local` starts Ray here, `auto` or `ray://...` joins a cluster.
         local: everything in this process, without Ray.
         display: who is told of the progress; nobody by default.
@@ -59,18 +66,18 @@ def run(
     Raises:
         InputError: anything wrong with the study, the storage or the resources; nothing ran.
     """
-    argv = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+    argv = redact_argv([os.path.basename(sys.argv[0]), *sys.argv[1:]])
     os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))  # before Ray's workers start
     if seeds is not None:
-        wanted = seeds if isinstance(seeds, int) else list(seeds)
-        overrides = [*overrides, f"seeds={json.dumps(wanted)}"]
-    if not isinstance(study, Study):
-        study = load_study(study, overrides)
-    elif overrides:
-        raise TypeError("overrides and seeds apply to a study's name or path, not to a Study")
+        overrides = [*listed(overrides), ("seeds", seeds)]
+    study = load_study(study, overrides)
     root = Storage(storage_location(storage))
     root.check_usable()
     plan = plan_study(study, root)
+    here = local or address == "local"
+    check_device(plan, here=here)
+    if here:
+        check_access(plan)
     for node in plan.cached:
         ArtifactStore(root).verify(node)
     with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
@@ -99,13 +106,54 @@ def plan_study(study: Study, storage: Storage) -> Plan:
     """
     folder = run_folder(study.name)
     done: list[str] = []
-    if storage.exists(f"{folder}/study.yaml"):
+    results = Results(storage, folder)
+    stored = storage.exists(f"{folder}/study.yaml")
+    if stored:
         query = "select cell_id from cells_parts where status = 'succeeded'"
-        done = Results(storage, folder).sql(query)["cell_id"].to_pylist()
+        done = results.sql(query)["cell_id"].to_pylist()
     kind = find_kind(study.kind)
     plan = make_plan(study, kind, ArtifactStore(storage), done)
-    kind.check(plan.todo)
+    plan = replace(plan, notes=tuple(kind.check(plan.todo)))
+    if stored and plan.todo and set(done) - plan.done:
+        plan = replace(plan, anew=_known_otherwise(plan.todo, results))
     return plan
+
+
+def _known_otherwise(cells: Sequence[Cell], results: Results) -> frozenset[str]:
+    """Cells whose rows stand under another id: an earlier version's, that decided it otherwise."""
+    names = [field.name for field in factor_fields(type(cells[0].settings))]
+    columns = ", ".join(f'"{name}"' for name in ("ordering", "seed", *names))
+    rows = results.sql(f"select {columns} from cells_parts where status = 'succeeded'").to_pylist()
+
+    def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
+        return json.dumps([ordering, seed, [values[name] for name in names]])
+
+    known = {place(row["ordering"], row["seed"], row) for row in rows}
+    return frozenset(
+        cell.id for cell in cells if place(cell.ordering.name, cell.seed, cell.factors) in known
+    )
+
+
+def check_device(plan: Plan, *, here: bool) -> None:
+    """Refuse a device that isn't there, before anything starts; `here`: on this machine.
+
+    Raises:
+        InputError: see `StudyKind`. Kinds that choose no device have no such check.
+    """
+    check = getattr(find_kind(plan.study.kind), "check_device", None)
+    if plan.packs and check is not None:
+        check(here=here)
+
+
+def check_access(plan: Plan) -> None:
+    """Refuse what can't be had from this machine, where it is what builds.
+
+    Raises:
+        InputError: see `StudyKind`. Kinds that fetch nothing have no such check.
+    """
+    check = getattr(find_kind(plan.study.kind), "check_access", None)
+    if plan.packs and check is not None:
+        check(plan.todo)
 
 
 def make_context(plan: Plan, storage: Storage) -> RunContext:
@@ -117,23 +165,31 @@ def make_context(plan: Plan, storage: Storage) -> RunContext:
         counts = "select cell_id, count(*) as n from failures_parts group by cell_id"
         rows = Results(storage, folder).sql(counts).to_pylist()
         attempts = {row["cell_id"]: row["n"] for row in rows}
-    retry = shlex.join(["recalltrap", "run", f"{storage.display(folder)}/study.yaml",
-                        "--storage", storage.location])  # fmt: skip
+    retry = shlex.join(["recalltrap", "run", storage.display(f"{folder}/study.yaml")])
+    retry = f"{retry} --storage {_storage_argument(storage)}"
     users = {node.id: plan.users[node.id] for pack in plan.packs for node in pack.nodes}
-    return RunContext(storage, folder, study.name, study.kind, users, attempts, redact(retry))
+    return RunContext(storage, folder, study.name, study.kind, users, attempts, retry)
+
+
+def _storage_argument(storage: Storage) -> str:
+    """How to give the storage again. One with credentials stands in the environment, not in a
+    shell's history."""
+    hidden = storage.shown != storage.location
+    return f'"${STORAGE_VARIABLE}"' if hidden else shlex.quote(storage.location)
 
 
 def _record_launch(plan: Plan, context: RunContext) -> None:
     """Write study.yaml, the planned cells and this launch's record."""
-
     storage, started = context.storage, datetime.now(UTC)
-    text = yaml.safe_dump(plan.study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_planned(storage, context.run, plan.cells)
     if plan.cached:
         reused = stage_costs(plan.cached, ArtifactStore(storage), plan.users, {}, "store")
         part = f"from-store-{fingerprint([node.id for node in plan.cached])}"
         write_part(storage, context.run, "costs", part, reused)
-    storage.write(f"{context.run}/study.yaml", text.encode())
+    contents = to_remember(plan.cells)
+    if contents or storage.exists(f"{context.run}/{CONTENTS}"):
+        storage.write(f"{context.run}/{CONTENTS}", json.dumps(contents, indent=1).encode())
+    storage.write(f"{context.run}/study.yaml", plan.study.to_yaml().encode())
     record: dict[str, Any] = {
         "started_at": started.isoformat(),
         "provenance": current_provenance(storage),
@@ -162,12 +218,14 @@ def write_planned(storage: Storage, folder: str, cells: Sequence[Cell]) -> None:
 
 def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
     """Run the packs one after another in this process."""
+    alone = Group(resources=plan.study.resources)
     for pack in plan.packs:
         work = PackRun(pack, context)
         try:
-            for step in work.steps():
-                row = {"stage": step.stage, "step": step.step, "steps": step.steps}
-                display.progress(pack, {**step.metrics, **row})
+            with joined(alone):
+                for step in work.steps():
+                    row = {"stage": step.stage, "step": step.step, "steps": step.steps}
+                    display.progress(pack, {**step.metrics, **row})
         except Exception as error:  # a failed pack is data, whatever failed in it
             reason = classify(error)
             record_failure(context, pack, reason, "local")

@@ -6,7 +6,7 @@ from typing import Any
 
 from recalltrap.orderings import STANDARD, STEPS
 from recalltrap.registry import find_kind, kind_names
-from recalltrap.study import Study
+from recalltrap.study import END_OF_SEEDS, MAX_CELLS, Study
 
 
 def study_schema() -> dict[str, Any]:
@@ -14,14 +14,15 @@ def study_schema() -> dict[str, Any]:
     schema = Study.model_json_schema()
     properties = schema["properties"]
     properties["kind"]["enum"] = kind_names()
+    seed = {"type": "integer", "minimum": 0, "exclusiveMaximum": END_OF_SEEDS}
     properties["seeds"] = {
         "description": properties["seeds"].get("description", ""),
         "anyOf": [
-            {"type": "integer", "minimum": 1},
-            {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+            {"type": "integer", "minimum": 1, "maximum": MAX_CELLS},
+            {"type": "array", "items": seed, "minItems": 1},
         ],
     }
-    steps = {"type": "array", "items": {"enum": list(STEPS)}, "minItems": 1}
+    steps = {"type": "array", "items": {"enum": list(STEPS)}, "minItems": 1, "maxItems": 20}
     own = {
         "type": "object",
         "properties": {"name": {"type": "string"}, "stages": steps},

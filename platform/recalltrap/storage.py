@@ -12,7 +12,7 @@ import json
 import os
 import posixpath
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import filelock
@@ -20,6 +20,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from recalltrap.errors import InputError
+from recalltrap.paths import Pathish, is_uri, resolve
+from recalltrap.redaction import redact_location, remember_credentials
 
 MARKER = "recalltrap-storage.json"
 FORMAT = 1
@@ -29,21 +31,33 @@ MAX_LOCKS = 32  # held at once: each is a file to open, and who builds the same 
 class Storage:
     """One storage root, a local folder or a URI that `pyarrow.fs` understands.
 
-    Picklable: it carries the location alone. Paths are relative to the root, with slashes.
+    Picklable: it carries the location alone. Paths are relative to the root, with slashes. Messages
+    show `shown`, for the location may hold credentials.
     """
 
-    def __init__(self, location: str) -> None:
-        self.location = location if "://" in location else os.path.abspath(location)
+    def __init__(self, location: Pathish) -> None:
+        self._set(resolve(location, "storage"))
 
-    def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
-        return Storage, (self.location,)
+    def _set(self, location: str) -> None:
+        self.location = location
+        remember_credentials(location)
+
+    def __reduce__(self) -> tuple[Callable[[str], Storage], tuple[str]]:
+        return _located, (self.location,)
+
+    @property
+    def shown(self) -> str:
+        """The location without credentials."""
+        return redact_location(self.location)
 
     @cached_property
     def _root(self) -> tuple[fs.FileSystem, str]:
+        if not is_uri(self.location):  # no URI can be made of some names
+            return fs.LocalFileSystem(), self.location.rstrip("/") or "/"
         try:
             filesystem, path = fs.FileSystem.from_uri(self.location)
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"storage {self.location!r} can't be opened: {error}") from None
+            raise InputError(f"storage {self.shown!r} can't be opened: {error}") from None
         return filesystem, path.rstrip("/")
 
     @property
@@ -59,8 +73,36 @@ class Storage:
         return posixpath.join(self._root[1], relative)
 
     def display(self, relative: str) -> str:
-        """The location of a file as a person would type it."""
-        return posixpath.join(self.location, relative)
+        """The location of a file as a person would type it, without credentials."""
+        return redact_location(self._below(relative))
+
+    def at(self, relative: str) -> Storage:
+        """A folder of this storage, as one of its own."""
+        return _located(self._below(relative))
+
+    @property
+    def parent(self) -> Storage | None:
+        """The folder around this one; none around the outermost."""
+        base, parameters = self._parts
+        above = posixpath.dirname(base)
+        return _located(above + parameters) if above not in (base, "") else None
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return posixpath.basename(self._parts[0])
+
+    def _below(self, relative: str) -> str:
+        base, parameters = self._parts
+        return posixpath.join(base, relative) + parameters
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        """The location's path, and the parameters that follow it in a URI."""
+        if not is_uri(self.location):
+            return self.location, ""
+        base, mark, parameters = self.location.partition("?")
+        return base.rstrip("/"), mark + parameters
 
     def prepare(self) -> None:
         """Make sure that this is a storage of ours that we can write, or make it one.
@@ -83,7 +125,7 @@ class Storage:
         if entries:
             shown = ", ".join(sorted(entries)[:3])
             raise InputError(
-                f"storage {self.location!r} is not a recalltrap storage: it holds {shown} but no "
+                f"storage {self.shown!r} is not a recalltrap storage: it holds {shown} but no "
                 f"{MARKER}. Choose a new or an empty folder with --storage"
             )
         return False
@@ -100,7 +142,7 @@ class Storage:
             ) from None
         if found > FORMAT:
             raise InputError(
-                f"storage {self.location!r} has format {found}, and this version reads up to "
+                f"storage {self.shown!r} has format {found}, and this version reads up to "
                 f"{FORMAT}. Upgrade recalltrap, or choose another folder with --storage"
             )
         return True
@@ -207,3 +249,10 @@ class Storage:
         if self.is_local:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path(f"locks/{name}"))
+
+
+def _located(location: str) -> Storage:
+    """A storage at a location that is resolved already: here, or where it was pickled."""
+    storage = Storage.__new__(Storage)
+    storage._set(location)
+    return storage

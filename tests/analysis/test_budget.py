@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
@@ -22,7 +23,7 @@ from recalltrap_analysis.budget import (
 )
 from recalltrap_analysis.controls import cell_attainments, contrast_table, ordering_attainments
 from recalltrap_analysis.costs import cost_table, unshared_seconds
-from recalltrap_analysis.noise import noise_table
+from recalltrap_analysis.noise import noise_table, nothing_sampled
 from recalltrap_analysis.report import write_report
 from recalltrap_analysis.summary import summarize
 
@@ -146,3 +147,15 @@ def test_evaluation_noise_stands_beside_the_spread_over_seeds(make_run: MakeRun)
     np.testing.assert_allclose(table["share"], np.minimum(1, 0.01**2 / table["seed_sd"] ** 2))
     bare = run.table("metrics").drop_columns(["standard_error"])
     assert noise_table(bare, plan).empty
+
+
+def test_an_exact_evaluation_is_not_called_noise(make_run: MakeRun) -> None:
+    metrics = make_run(seeds=2).table("metrics")
+
+    def scored(*names: str) -> pa.Table:
+        column = pa.array([names[i % len(names)] for i in range(metrics.num_rows)])
+        return metrics.append_column("scorer", column)
+
+    assert nothing_sampled(scored("closed form", "quadrature"))
+    assert not nothing_sampled(scored("quadrature", "p_star"))
+    assert not nothing_sampled(metrics)

@@ -40,6 +40,7 @@ class LanguageSettings(BaseModel):
     kl_weight: float = 0.7
     algorithm: str = "ppo"
     distill_temperature: float = 0.95
+    last_distill_temperature: float | None = None
     reward_height: float = 8.0
 
 
@@ -82,6 +83,8 @@ class World:
             sd *= self.two_targets[0 if ordering == "K-A" else 1]
         doublings = np.log2(point.get("iterations", 600) / 600)
         tau = point.get("distill_temperature", 1.0)
+        if ordering == "A-K":
+            tau = point.get("last_distill_temperature") or tau
         for metric, base in (
             ("reward", 5.0), ("target_precision", -9.0), ("overall_recall", -4.0),
             ("overall_precision", -2.0),
@@ -196,6 +199,7 @@ BOTH_SIZES: dict[str, Any] = {"kl_weight": KL, "student_components": (3, 4)}
 PPO: dict[str, Any] = {"kind": "llm", "kl_weight": (0.7,)}
 DPO: dict[str, Any] = {"kind": "llm", "algorithm": ("dpo_online",)}
 TAUS: dict[str, Any] = {"kind": "llm", "distill_temperature": (0.8, 0.9, 1.0)}
+LAST_TAUS: dict[str, Any] = {"kind": "llm", "last_distill_temperature": (0.8, None, 1.0)}
 OFFLINE: dict[str, Any] = {"kl_weight": KL, "algorithm": ("dpo_offline",), "seeds": 30}
 NOTHING_LOST = World(hit_rates=(0.01, 0.01), recall_gap=-0.5)
 EVEN = World(overall_recall=1.0, sd_ka=0.2, sd_ak=0.2)
@@ -218,6 +222,7 @@ CASES: list[tuple[str, dict[str, Any], World, World]] = [
     ("C12", DPO, World(), World(target_precision=-1.0)),
     ("C13", PPO, World(), World(intermediate=-1.0)),
     ("C14", TAUS, World(), World(recall_slope=-2.0)),
+    ("C14", LAST_TAUS, World(), World(recall_slope=-2.0)),
 ]  # fmt: skip
 IDS = [f"{claim}-{i}" for i, (claim, *_) in enumerate(CASES)]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from toy_language import SUPREMUM, language_run
 
-from recalltrap.kinds import Cell, Node
-from recalltrap.orderings import Ordering
-from recalltrap.tables import factor_columns, factor_fields
 from recalltrap_analysis.decomposition import decomposition_table
 from recalltrap_analysis.document import Section
 from recalltrap_analysis.forecast import forecast_table
@@ -26,136 +23,20 @@ from recalltrap_analysis.portraits import selection_picture, trajectory_picture
 from recalltrap_analysis.reading import ReadRun
 from recalltrap_analysis.report import write_report
 from recalltrap_analysis.severity import pair_orderings, severity_query
-from recalltrap_analysis.students import fall
+from recalltrap_analysis.students import Training, fall, unconverged
 from recalltrap_analysis.summary import summarize
-from recalltrap_analysis.tempering import temperature_picture
+from recalltrap_analysis.tempering import sweeps, temperature_picture
 from recalltrap_analysis.topics import topic_table
-from recalltrap_studies.llm.settings import LlmSettings
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun
 
-TOPICS = {"weather": 0.7, "chess": 0.3}
-SUPREMUM = 8.0
 Invent = Callable[..., "FakeRun"]
-
-
-def models_of(ordering: Ordering, settings: LlmSettings, seed: int) -> dict[str, Node]:
-    p_prime = Node("sft", seed, {})
-    config = {"tau": settings.distill_temperature}
-    models = {"p_prime": p_prime, "p_second": Node("distill", seed, config, (p_prime,))}
-    current = p_prime
-    for step in ordering.stages:
-        stage, mine = ("distill", config) if step == "distill" else ("align", {
-            "kl_weight": settings.kl_weight, "algorithm": settings.algorithm})  # fmt: skip
-        current = Node(stage, seed, mine, (current,))
-        if stage == "align" and current.parents[0] is p_prime:
-            models["p_prime_aligned"] = current
-    return {**models, "final": current}
-
-
-def measured(cell: Cell, ess: float, gap: float) -> dict[str, dict[str, float]]:
-    """R0 = 4 and the supremum 8, a little by seed: K-A attains a quarter, A-K three quarters."""
-    settings, seed = cell.settings, cell.seed
-    assert isinstance(settings, LlmSettings)
-    shift, top = 0.01 * seed, SUPREMUM + 0.01 * seed
-    ordering = cell.ordering.name
-    attained = {"K-A": 0.25, "A-K": 0.75}.get(ordering, 0.0) + 0.002 * seed
-    tau = settings.distill_temperature
-    common = {"length": 12.0, "eos_rate": 0.98, "grammatical": 0.9, "topic_coverage": 0.8}
-    shares = {f"topic_share/{topic}": weight - 0.05 for topic, weight in TOPICS.items()}
-    trained = {"heldout_loss": 1.3 + gap, "teacher_entropy": 1.3, "distillation_gap": gap}
-    anchor = {
-        "optimum_ess": ess + seed, "reward_supremum": top, "hit_rate": 0.01,
-        **{f"optimum_topic_share/{topic}": weight for topic, weight in TOPICS.items()},
-        **{f"target_topic_share/{topic}": 0.5 for topic in TOPICS},
-        **{f"topic_weight/{topic}": weight for topic, weight in TOPICS.items()},
-    }  # fmt: skip
-    start = 4.0 + shift
-    room = top - start
-    found: dict[str, dict[str, float]] = {
-        "p_prime": {"reward": start + 0.2, "optimum_reward": start + 0.6 * room,
-                    "overall_recall": -1.4, "target_precision": -2.0, **anchor},
-        "p_second": {"reward": start, "optimum_reward": start + 0.3 * room,
-                     "overall_recall": -1.6, "target_precision": -2.1, **anchor},
-        "final": {"reward": start + attained * room, "overall_recall": -2.0 + tau + 0.01 * seed,
-                  "target_precision": -1.5 + 0.2 * attained, "overall_precision": -1.0 - tau},
-    }  # fmt: skip
-    if ordering == "A-K":
-        found["p_prime_aligned"] = {"reward": start + 0.6 * room, "overall_recall": -1.7,
-                                    "target_precision": -1.4}  # fmt: skip
-        found["final"] |= trained
-    for name in ("p_prime", "p_second"):
-        found[name] |= trained
-    return {model: {**common, **shares, **values} for model, values in found.items()}
-
-
-def curve_rows(cell: Cell, slope: float) -> list[dict[str, Any]]:
-    """Ten held-out losses of each distillation, falling by `slope` per tenth; the alignment's."""
-    identity = {"cell_id": cell.id}
-    stages = ["sft", "distill"] + (["distill-2"] if cell.ordering.name == "A-K" else [])
-    rows = [
-        {**identity, "stage": stage, "step": 100 * k, "metric": "heldout_loss",
-         "value": 2.0 - slope * k}
-        for stage, k in itertools.product(stages, range(1, 11))
-    ]  # fmt: skip
-    align = {**identity, "stage": "align"}
-    for step, metric in itertools.product((0, 10, 20), ("reward", "reward_sd", "reward_margin")):
-        value = 4.0 + step / 10 + cell.seed / 10
-        rows.append({**align, "step": step, "metric": metric, "value": value})
-    return [*rows, {**align, "step": 10, "metric": "selected", "value": 1.0}]
 
 
 @pytest.fixture
 def invent(make_run: MakeRun) -> Invent:
-    def made(
-        *,
-        grid: Mapping[str, Sequence[Any]] = {"kl_weight": (0.35, 0.7)},
-        seeds: int = 8,
-        algorithm: str = "ppo",
-        ess: float = 900.0,
-        gap: float = 0.04,
-        slope: float = 0.001,
-    ) -> FakeRun:
-        base = make_run(grid={}, seeds=1)
-        orderings = [Ordering.model_validate(name) for name in ("K-A", "A-K")]
-        cells = []
-        for values in itertools.product(*grid.values()):
-            point = dict(zip(grid, values, strict=True))
-            settings = LlmSettings.model_validate({"algorithm": algorithm, **point})
-            for ordering, seed in itertools.product(orderings, range(seeds)):
-                models = models_of(ordering, settings, seed)
-                cells.append(Cell("llm", ordering, seed, settings, models))
-        metrics: list[dict[str, Any]] = []
-        owners: list[Cell] = []
-        for cell in cells:
-            for model, found in measured(cell, ess, gap).items():
-                for metric, value in found.items():
-                    owners.append(cell)
-                    metrics.append(
-                        {"cell_id": cell.id, "ordering": cell.ordering.name, "seed": cell.seed,
-                         "model": model, "metric": metric, "value": float(value),
-                         "standard_error": 0.01}
-                    )  # fmt: skip
-        factors = factor_columns(owners, factor_fields(LlmSettings))
-        table = pa.Table.from_pylist(metrics)
-        for name, column in factors.items():
-            table = table.append_column(name, column)
-        status = [
-            {"cell_id": cell.id, "ordering": cell.ordering.name, "seed": cell.seed,
-             "status": "succeeded"}
-            for cell in cells
-        ]  # fmt: skip
-        curves = pa.Table.from_pylist([row for cell in cells for row in curve_rows(cell, slope)])
-        costs = base.tables["costs"]
-        tables = {**base.tables, "metrics": table, "cells": pa.Table.from_pylist(status),
-                  "curves": curves, "costs": costs.slice(0, 0)}  # fmt: skip
-        study = replace(base.study, name="llm/fake", orderings=tuple(orderings), kind="llm",
-                        seeds=tuple(range(seeds)))  # fmt: skip
-        run = type("LanguageRun", (type(base),), {"ground_truth": lambda self: None})
-        return run(study, tuple(grid), tables, cells, base.storage)  # type: ignore[no-any-return]
-
-    return made
+    return lambda **wanted: language_run(make_run(grid={}, seeds=1), **wanted)
 
 
 def words(section: Section) -> str:
@@ -269,9 +150,35 @@ def test_training_that_forbids_a_conclusion_is_said_plainly(
 def test_the_fall_ends_where_the_decay_begins() -> None:
     step_T = np.arange(100, 1001, 100, dtype=float)
     loss_T = np.where(step_T <= 800, 2.0 - step_T / 10_000, 1.0)  # the decay takes much more
-    assert fall(step_T, loss_T, 0.2) == pytest.approx(0.03)
-    assert np.isnan(fall(step_T[-1:], loss_T[-1:], 0.2))
-    assert np.isnan(fall(np.array([100.0, 1000.0]), np.array([2.0, 1.0]), 0.2))
+    assert fall(step_T, loss_T, 0.2) == pytest.approx((0.03, 300.0))
+    assert np.isnan(fall(step_T[-1:], loss_T[-1:], 0.2)).all()
+    assert np.isnan(fall(np.array([100.0, 1000.0]), np.array([2.0, 1.0]), 0.2)).all()
+
+
+@pytest.mark.parametrize(
+    ("gap", "fell", "updates", "verdict"),
+    [
+        (0.55, 0.001, 5, "no: 0.55 above it, and flat over 5 updates alone"),
+        (0.55, 0.001, 200, "yes: flat over 200 updates"),
+        (0.05, 0.001, 5, "yes: within 0.1 of the teacher's entropy"),
+        (0.05, 0.03, 500, "no: it still fell by more than 0.02"),
+        (0.55, 0.03, 500, "no: it still fell by more than 0.02"),
+        (0.05, np.nan, np.nan, "the curves don't tell"),
+        (np.nan, 0.001, 5, "no: flat over 5 updates alone"),
+        (np.nan, 0.001, 300, "yes: flat over 300 updates"),
+    ],
+)
+def test_a_student_is_converged_near_its_teacher_or_after_a_long_flat_stretch(
+    gap: float, fell: float, updates: float, verdict: str
+) -> None:
+    """16 updates at a gap of 0.55 nats are flat between two points, and nothing is learned."""
+    two = np.ones(2)
+    one = Training((), "", "p_second", (1 + gap) * two, two, fell * two, np.array([900, updates]))
+    assert one.verdict == verdict
+    assert one.converged == {"y": True, "n": False, "t": None}[verdict[0]]
+    said = unconverged([replace(one, points=((),))], ())
+    assert len(said) == (one.converged is False)
+    assert not said or ("0.55" in said[0]) == ("0.55" in verdict)
 
 
 def test_the_temperature_s_figure_and_the_chosen_checkpoints(invent: Invent) -> None:
@@ -290,6 +197,18 @@ def test_the_temperature_s_figure_and_the_chosen_checkpoints(invent: Invent) -> 
         if row["metric"] == "overall_precision" and row["ordering"] == "A-K"
     }  # fmt: skip
     assert precision == pytest.approx({0.925: -1.925, 0.95: -1.95, 0.975: -1.975})
+
+
+def test_the_temperature_s_figure_follows_the_last_distillation(invent: Invent) -> None:
+    run = invent(grid={"last_distill_temperature": (0.925, None, 0.975)}, seeds=3)
+    summary = summarize(run)
+    found = sweeps(summary.outcomes, summary.plan, (), "overall_precision")
+    assert [sweep.ordering for sweep in found] == ["A-K"]  # nothing moves K-A
+    assert found[0].temperature_T.tolist() == [0.925, 0.975]
+    assert found[0].y_T.tolist() == pytest.approx([-1.925, -1.975])
+    picture = temperature_picture(summary)
+    assert picture is not None
+    assert "last_distill_temperature" in picture.caption
 
 
 def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:

@@ -14,7 +14,7 @@ import recalltrap as rt
 
 SCRIPT = Path(__file__).parents[2] / "analysis/questions.py"
 SMALL = ["seeds=3", "settings.iterations=20", "settings.sft_iterations=60",
-         "settings.distill_iterations=60", "settings.evaluation_samples=256"]  # fmt: skip
+         "settings.distill_iterations=60"]  # fmt: skip
 
 
 def load() -> Any:

@@ -16,9 +16,10 @@ import pytest
 
 from recalltrap.errors import InputError
 from recalltrap_analysis import writers
+from recalltrap_analysis.contents import single
 from recalltrap_analysis.document import Document
 from recalltrap_analysis.reading import ReadRun
-from recalltrap_analysis.report import folder_name, single, write_report
+from recalltrap_analysis.report import folder_name, write_report
 from recalltrap_analysis.summary import summarize
 
 if TYPE_CHECKING:

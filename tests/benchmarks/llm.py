@@ -1,25 +1,28 @@
 """Tokens a second sampled, trained and scored, against plain transformers on the same model.
 
-    python tests/benchmarks/llm.py [--sizes SIZE ...] [--turns 3] [--no-stages] [-o SETTING=VALUE]
+    python tests/benchmarks/llm.py [--sizes SIZE ...] [--turns 3] [--no-plain] [--no-stages]
+        [--json FILE] [-o SETTING=VALUE]
 
 Prints two Markdown tables. The first: each size, ours and the plain loop in turns in one run, the
 best turn of each; the roofline, measured here: for sampling the bytes that must be read (weights
 and the cache's used part, a step) over the rate of a copy, for training FLOPs over the rate of a
 matrix product (MFU). The second: every stage of a small nano study, see `llm_stages.py`. Sizes are
 nano's on a CPU, SmolLM2's 135M and 360M on a GPU; vLLM is measured where it is installed.
+`--json` writes the ceilings and the first table's rates and shares to a file.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +107,8 @@ def measure_machine() -> Machine:
     source = torch.ones(1 << (30 if gpu else 26), dtype=torch.uint8, device=where)
     target = torch.empty_like(source)
     side = 8192 if gpu else 1024
-    a = torch.ones(side, side, dtype=dtype, device=where)
+    # Random numbers: a GPU multiplies equal ones faster, for they take less power.
+    a = torch.randn(side, side, dtype=dtype, device=where)
     copy = min(timed(lambda: target.copy_(source))[0] for _ in range(10))
     product = min(timed(lambda: a @ a)[0] for _ in range(10))
     return Machine(2 * source.numel() / copy, 2 * side**3 / product)
@@ -212,16 +216,40 @@ def race(runs: dict[str, Callable[[], int]], turns: int) -> dict[str, float]:
     return best
 
 
-def measure(case: Case, turns: int, machine: Machine) -> Iterator[list[str]]:
-    """Rows of the first table for one size."""
+@dataclass(frozen=True)
+class Rate:
+    """A row of the first table: tokens a second by whom, and ours as a share of a ceiling."""
+
+    what: str
+    size: str
+    batch: str
+    rates: dict[str, float]
+    ceiling: str
+    """`MFU`, or `memory`."""
+    share: float
+
+    def line(self) -> list[str]:
+        shown = [f"{self.rates[by]:,.0f}" if by in self.rates else "-" for by in RIVALS]
+        plain = self.rates.get("plain")
+        ratio = f"{self.rates['ours'] / plain:.2f}" if plain else "-"
+        roofline = f"{self.ceiling} {self.share:.2f}"
+        return [self.what, self.size, self.batch, *shown[:2], ratio, shown[2], roofline]
+
+
+RIVALS = ("ours", "plain", "vllm")
+
+
+def measure(case: Case, turns: int, machine: Machine, *, plain: bool) -> Iterator[Rate]:
+    """Rows of the first table for one size; without `plain` ours alone."""
     lesson = case.lesson(config_of(case.size).vocab_size)
-    train = {"ours": 0.0, "plain": 0.0}
+    train = {"ours": 0.0}
     for _ in range(turns):
         rate, model = train_ours(case, lesson)
         train["ours"] = max(train["ours"], rate)
-        train["plain"] = max(train["plain"], train_plain(case, lesson))
+        if plain:
+            train["plain"] = max(train.get("plain", 0.0), train_plain(case, lesson))
     mfu = 3 * forward_flops(model, case.longest) * train["ours"] / machine.matmul
-    yield line("train", case.size, f"{case.batch} x {case.longest}", train, f"MFU {mfu:.2f}")
+    yield Rate("train", case.size, f"{case.batch} x {case.longest}", train, "MFU", mfu)
     request = case.request
     rows = sampling.rows_at_once(model.config, request, model.device, Group())
     uniforms = sampling.uniforms(0, "benchmark/sample", rows, request.max_new_tokens)
@@ -229,21 +257,23 @@ def measure(case: Case, turns: int, machine: Machine) -> Iterator[list[str]]:
     total = int(drawn.mask_BT.sum())
     runs: dict[str, Callable[[], int]] = {
         "ours": lambda: int(engines.generate(model, request, uniforms).mask_BT.sum()),
-        "plain": lambda: sample_plain(model, request, rows),
     }
+    if plain:
+        runs["plain"] = lambda: sample_plain(model, request, rows)
     sample = race(runs, turns)
     needed = sampling_bytes(model, drawn) / machine.bandwidth * sample["ours"] / total
     runs = {
         "ours": lambda: int(scoring.response_scores(model, drawn, request.prompt_ids)[1].sum()),
-        "plain": lambda: score_plain(model, drawn),
     }
+    if plain:
+        runs["plain"] = lambda: score_plain(model, drawn)
     score = race(runs, turns)
     mfu = forward_flops(model, case.longest) * score["ours"] / machine.matmul
     if importlib.util.find_spec("vllm"):
         sample |= sample_vllm(model, request, uniforms, turns)
     batch = f"{rows} x {request.max_new_tokens}"
-    yield line("sample", case.size, batch, sample, f"memory {needed:.2f}")
-    yield line("score", case.size, batch, score, f"MFU {mfu:.2f}")
+    yield Rate("sample", case.size, batch, sample, "memory", needed)
+    yield Rate("score", case.size, batch, score, "MFU", mfu)
 
 
 def sample_vllm(model: Any, request: Request, uniforms: Tensor, turns: int) -> dict[str, float]:
@@ -272,19 +302,18 @@ def sampling_bytes(model: Any, drawn: Responses) -> float:
     return float(weights + position * (lengths_B * (lengths_B + 1) / 2).sum())
 
 
-def line(what: str, size: str, batch: str, rates: dict[str, float], roofline: str) -> list[str]:
-    vllm = f"{rates['vllm']:,.0f}" if "vllm" in rates else "-"
-    ratio = f"{rates['ours'] / rates['plain']:.2f}"
-    shown = [f"{rates['ours']:,.0f}", f"{rates['plain']:,.0f}", ratio, vllm]
-    return [what, size, batch, *shown, roofline]
+HEADER = ("what", "model", "batch", "ours tok/s", "plain tok/s", "ratio", "vLLM", "roofline")
 
 
-def show(header: list[str], rows: Iterator[list[str]]) -> None:
-    """A Markdown table, row by row."""
-    print("|", " | ".join(header), "|")
-    print("|", " | ".join("---" for _ in header), "|")
-    for row in rows:
-        print("|", " | ".join(row), "|", flush=True)
+def show(rates: Iterator[Rate]) -> list[Rate]:
+    """A Markdown table, row by row; returns its rows."""
+    print("|", " | ".join(HEADER), "|")
+    print("|", " | ".join("---" for _ in HEADER), "|")
+    shown = []
+    for rate in rates:
+        print("|", " | ".join(rate.line()), "|", flush=True)
+        shown.append(rate)
+    return shown
 
 
 def main() -> None:
@@ -293,7 +322,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", nargs="*", default=sizes)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--no-plain", action="store_true", help="ours alone, which is faster")
     parser.add_argument("--no-stages", action="store_true")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("-o", dest="changes", action="append", default=[], metavar="SETTING=VALUE")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -301,10 +332,15 @@ def main() -> None:
     name = torch.cuda.get_device_name(where) if gpu else "one CPU core"
     print(f"{name}: copy {machine.bandwidth / 1e9:,.0f} GB/s, ", end="")
     print(f"matrix product {machine.matmul / 1e12:,.2f} TFLOP/s\n")
-    header = ["what", "model", "batch", "ours tok/s", "plain tok/s", "ratio", "vLLM", "roofline"]
-    show(
-        header, (row for size in args.sizes for row in measure(case_of(size), args.turns, machine))
+    cases = (case_of(size) for size in args.sizes)
+    rates = show(
+        rate
+        for case in cases
+        for rate in measure(case, args.turns, machine, plain=not args.no_plain)
     )
+    if args.json:
+        found = {"device": name, "machine": asdict(machine), "rates": [asdict(r) for r in rates]}
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
     if not args.no_stages:
         print(flush=True)
         changes = [word for change in args.changes for word in ("-o", change)]

@@ -1,12 +1,15 @@
 """Trial-updates a second of the mixture program's inner loop, against three other ways to write it.
 
     python tests/benchmarks/mog_throughput.py [--jax-python PYTHON] [--rows 20 280] [--cores 1 2]
+    python tests/benchmarks/mog_throughput.py --device cuda --rows 20 2560 --cores 1 --one-block
 
 PPO, 256 samples and 6 components. `update`: loss, gradient and Adam on given samples. `iteration`:
 random numbers, sampling, the reference's log-probabilities, reward and update. The variants are
 (a) a plain torch loop, one cell at a time, with autograd and `torch.optim.Adam`, (b) the batched
 program in eager mode, (c) JAX `jit(vmap)` with autograd, if an interpreter that has jax is named,
 (d) the program as it runs, compiled. All are measured in turns in one run; the best turn counts.
+(b) and (d) run on `--device`, the plain loop on one core of the CPU. `--one-block` puts all rows
+into one block, where the studies cut them into blocks of 20: a GPU wants more.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Any
 
 BATCH, COMPONENTS = 256, 6
 TURN_SECONDS = 0.4
+OURS = ("eager", "compiled")
 Run = Callable[[], object]
 
 
@@ -77,8 +81,10 @@ def plain_loop() -> dict[str, tuple[Run, int]]:
     return {"update": (lambda: update(*fixed), 1), "iteration": (lambda: update(*rollout()), 1)}
 
 
-def batched(rows: int, *, compiled: bool) -> dict[str, tuple[Run, int]]:
-    """(b) and (d): blocks of the program's own width, one after another."""
+def batched(
+    rows: int, *, compiled: bool, on: str = "cpu", one_block: bool = False
+) -> dict[str, tuple[Run, int]]:
+    """(b) and (d): blocks of the program's own width, or of all rows, one after another."""
     import numpy as np
     import torch
 
@@ -90,12 +96,13 @@ def batched(rows: int, *, compiled: bool) -> dict[str, tuple[Run, int]]:
     from recalltrap_studies.mog.settings import Ppo
 
     os.environ["RECALLTRAP_COMPILE"] = "1" if compiled else "0"
-    device, node = torch.device("cpu"), Node("align", 0, {})
+    device, node = torch.device(on), Node("align", 0, {})
+    width = rows if one_block else execution.WIDTH
     iterations = 10 * execution.NOISE if compiled else execution.NOISE
     blocks = []
-    for first in range(0, rows, execution.WIDTH):
+    for first in range(0, rows, width):
         part = []
-        for seed in range(first, first + execution.WIDTH):
+        for seed in range(first, first + width):
             means = np.random.default_rng(seed).standard_normal((COMPONENTS, 2))
             model = Model(np.zeros(COMPONENTS), means, np.tile([0.4, 0.0, 0.4], (COMPONENTS, 1)))
             part.append(Row("align", seed, Ppo(batch_size=BATCH), model, model, {1: node}))
@@ -112,17 +119,23 @@ def batched(rows: int, *, compiled: bool) -> dict[str, tuple[Run, int]]:
         assert isinstance(drawn, torch.Tensor)
         rollouts.append(program.ppo_rollout(state, s, drawn))
 
+    def finish() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
     @torch.no_grad()
     def update() -> None:
         for (state, settings, _), rollout in zip(blocks, rollouts, strict=True):
             for _ in range(iterations):
                 state = again(state, settings, rollout)
+        finish()
 
     @torch.no_grad()
     def iterate() -> None:
         for state, settings, noise in blocks:
             for i in range(iterations):
                 state = step(state, settings, noise(i))
+        finish()
 
     count = iterations * rows
     return {"update": (update, count), "iteration": (iterate, count)}
@@ -164,16 +177,20 @@ def jax_process(python: str, cores: int) -> Process:
 class Ours:
     """(b) or (d) as the platform runs them: single-threaded processes that share the blocks."""
 
-    def __init__(self, variant: str, cores: int) -> None:
-        command = [sys.executable, __file__, "--serve", variant]
+    def __init__(self, variant: str, cores: int, device: str, one_block: bool) -> None:
+        self.one_block = one_block
+        command = [sys.executable, __file__, "--serve", variant, "--device", device]
+        if one_block:
+            command.append("--one-block")
         self.processes = [Process(command, OMP_NUM_THREADS="1") for _ in range(cores)]
 
     def rate(self, rows: int, what: str) -> float:
         from recalltrap_studies.mog.execution import WIDTH
 
-        blocks = -(-rows // WIDTH)
+        width = rows if self.one_block else WIDTH
+        blocks = -(-rows // width)
         busy = self.processes[: min(blocks, len(self.processes))]
-        shares = [len(range(i, blocks, len(busy))) * WIDTH for i in range(len(busy))]
+        shares = [len(range(i, blocks, len(busy))) * width for i in range(len(busy))]
         for process, share in zip(busy, shares, strict=True):
             process.ask(share, what)
         return sum(process.answer() for process in busy)
@@ -183,27 +200,27 @@ class Ours:
             process.close()
 
 
-def serve(variant: str) -> None:
+def serve(variant: str, device: str, one_block: bool) -> None:
     """Answer lines on standard input, see `Process`."""
     kept: dict[int, dict[str, tuple[Run, int]]] = {}
     for line in sys.stdin:
         rows, what = line.split()
         if int(rows) not in kept:
-            kept[int(rows)] = batched(int(rows), compiled=variant == "compiled")
+            compiled = variant == "compiled"
+            kept[int(rows)] = batched(int(rows), compiled=compiled, on=device, one_block=one_block)
         kept[int(rows)][what][0]()
         print(best_rate(*kept[int(rows)][what]), flush=True)
 
 
-def measure(
-    widths: Sequence[int], cores: int, turns: int, jax_python: str | None
-) -> list[dict[str, object]]:
+def measure(args: argparse.Namespace, cores: int) -> list[dict[str, object]]:
     """Rates of every variant at every width, in turns; the first turn warms up."""
     import torch
 
+    widths, turns = args.rows, args.turns
     torch.set_num_threads(1)
     plain = plain_loop()
-    ours = {name: Ours(name, cores) for name in ("eager", "compiled")}
-    jax = jax_process(jax_python, cores) if jax_python else None
+    ours = {v: Ours(v, cores, args.device, args.one_block) for v in args.variants}
+    jax = jax_process(args.jax_python, cores) if args.jax_python else None
     best: dict[tuple[str, int, str], float] = {}
 
     def keep(variant: str, rows: int, what: str, rate: float) -> None:
@@ -224,7 +241,14 @@ def measure(
     if jax:
         jax.close()
     return [
-        {"cores": cores, "variant": v, "rows": r, "what": w, "updates_per_second": round(x)}
+        {
+            "cores": cores,
+            "device": args.device,
+            "variant": v,
+            "rows": r,
+            "what": w,
+            "updates_per_second": round(x),
+        }
         for (v, r, w), x in best.items()
     ]
 
@@ -239,9 +263,8 @@ def show(results: Sequence[dict[str, object]]) -> None:
     print(f"{'what':10} {'rows':>5} {'cores':>8}", *(f"{v:>12}" for v in variants), sep="")
     for (what, rows, cores), rates in cases.items():
         numbers = "".join(f"{rates[v]:12,.0f}" for v in variants)
-        against = "  ".join(
-            f"{rates['compiled'] / rates[v]:.1f} x {v}" for v in variants if v != "compiled"
-        )
+        best = OURS[-1] if OURS[-1] in rates else OURS[0]
+        against = "  ".join(f"{rates[best] / rates[v]:.1f} x {v}" for v in variants if v != best)
         print(f"{what:10} {rows:>5} {cores:>8}{numbers}   {against}")
 
 
@@ -250,16 +273,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[20, 280])
     parser.add_argument("--cores", type=int, nargs="+", default=[1, os.cpu_count() or 1])
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="of the batched variants: cpu or cuda")
+    parser.add_argument("--one-block", action="store_true", help="all rows in one block")
+    parser.add_argument("--variants", nargs="+", choices=OURS, default=OURS)
     parser.add_argument("--jax-python", help="an interpreter that has jax")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--serve", choices=["eager", "compiled"], help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=OURS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        serve(args.serve)
+        serve(args.serve, args.device, args.one_block)
         return
     results = []
     for cores in args.cores:
-        results += measure(args.rows, cores, args.turns, args.jax_python)
+        results += measure(args, cores)
     if args.json:
         json.dump(results, sys.stdout, indent=1)
     else:

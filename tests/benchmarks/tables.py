@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
-import yaml
 
 import recalltrap as rt
 from recalltrap.registry import find_kind
@@ -82,8 +81,7 @@ def write_run(storage: Storage, study: Study) -> int:
     planned = planned.select(table_schema("planned", fields).names)
     planned = planned.cast(table_schema("planned", fields))
     write_part(storage, folder, "planned", "study", planned)
-    text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False)
-    storage.write(f"{folder}/study.yaml", text.encode())
+    storage.write(f"{folder}/study.yaml", study.to_yaml().encode())
     return written
 
 

@@ -16,13 +16,16 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+from toy_kind import KIND
 from toy_trouble import plant
 
 import recalltrap.commands
 from recalltrap.cli import main
+from recalltrap.kinds import Estimate
 from recalltrap.library import named_studies
 from recalltrap.results import Results
 from recalltrap.run import run
+from recalltrap.units import duration
 
 StudyFile = Callable[..., str]
 Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]
@@ -55,8 +58,15 @@ def _room(name: str) -> Any:
     return _report if name == "report" else room(name)
 
 
-def _report(results: Results, form: str = "html", summary: Any = None) -> str:
+def _report(
+    results: Results,
+    form: str = "html",
+    summary: Any = None,
+    tell: Callable[[str], None] | None = None,
+) -> str:
     assert summary is None or summary.study == results.study.name
+    if tell is not None:
+        tell(f"{form} of {results.study.name} – all of it\n")
     return f"{results.folder}/report.{form}"
 
 
@@ -80,6 +90,47 @@ def test_run_ends_with_severity_verdict_and_report(study_file: StudyFile, storag
     assert "severity" in done.stdout
     assert done.stdout.rstrip().endswith(f"report: {storage}/studies/toy/test/report.html")
     assert "12/12 cells" in done.stderr
+
+
+def test_what_a_kind_has_to_say_is_said_by_plan_and_by_run(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(KIND), "check", lambda self, cells: ["only the shape is used"])
+    study, where = study_file(), ("--storage", storage, "-o", "seeds=1")
+    rows = json.loads(recalltrap_("plan", study, *where, "--format", "json").stdout)
+    assert rows[-1] == {"what": "note", "value": "only the shape is used"}
+    for command in (("run", "--local"), ("forecast",)):
+        done = recalltrap_(command[0], study, *where, *command[1:])
+        assert done.exit_code == 0, done.output
+        assert "note: only the shape is used" in done.stderr
+        assert "only the shape" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("resources.gpus_per_trial=0", ["time on one core, about", "core hours, about"]),
+        ("resources.gpus_per_trial=1",
+         ["operations, about", "time on one GPU, about", "of it decoding, bound by memory"]),
+    ],
+)  # fmt: skip
+def test_plan_says_how_long_in_units_of_people(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch, asked: str,
+    names: list[str],
+) -> None:  # fmt: skip
+    cost = Estimate(86_400.0, 10**9, 1e15, gpu_seconds=36_000.0, gpu_decoding=3600.0)
+    monkeypatch.setattr(type(KIND), "estimate", lambda self, node: cost)
+    done = recalltrap_("plan", study_file(), "--storage", storage, "-o", asked, "--format", "json")
+    rows = {row["what"]: row["value"] for row in json.loads(done.stdout)}
+    assert [name for name in rows if "about" in name or "memory" in name] == [*names, "disk, about"]
+    builds = sum(count for name, count in rows.items() if name.startswith("stages to build"))
+    assert rows["disk, about"] == f"{builds} GB"
+    if asked.endswith("1"):
+        assert rows[names[1]] == duration(36_000 * builds)
+        assert rows[names[2]] == duration(3600 * builds)
+    else:
+        assert rows[names[0]] == f"{builds} days"
+        assert rows[names[1]] == f"{24 * builds}"
 
 
 def test_run_with_failures_exits_1(study_file: StudyFile, storage: str, tmp_path: Path) -> None:
@@ -185,9 +236,35 @@ def test_query_prints_json_csv_and_a_table(finished: str) -> None:
     assert "K-A" in ask("table")
 
 
-def test_report_is_written_again(finished: str) -> None:
-    done = recalltrap_("report", "toy/test", "--storage", finished)
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [("html", "studies/toy/test/report.html\n"), ("json", "json of toy/test – all of it\n"),
+     ("markdown", "markdown of toy/test – all of it\n")],
+)  # fmt: skip
+def test_report_says_where_its_page_is_or_what_pipes(form: str, said: str, finished: str) -> None:
+    done = recalltrap_("report", "toy/test", "--storage", finished, "--format", form)
     assert done.exit_code == 0
+    assert done.stdout.removeprefix(f"{finished}/") == said
+    assert done.stderr == ""
+
+
+def test_the_report_stands_before_anything_is_printed(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(recalltrap.commands, "print_table", lambda rows: said.append("table"))
+
+    def report(results: Results, **_: Any) -> str:
+        assert said == []
+        return "page"
+
+    monkeypatch.setattr(
+        recalltrap.commands, "room", lambda name: report if name == "report" else _room(name)
+    )
+    done = recalltrap_("run", study_file(), "--storage", storage, "--local")
+    assert done.exit_code == 0
+    assert said == ["table"]
+    assert done.stdout.endswith("report: page\n")
 
 
 def test_forecast_builds_references_alone(study_file: StudyFile, storage: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from toy_kind import KIND
@@ -33,6 +34,13 @@ def drive(progress: Progress, plan: Plan) -> None:
     progress.end()
 
 
+def test_what_the_user_should_know_is_said_before_anything_starts(plan: Plan) -> None:
+    for stream in (io.StringIO(), Terminal()):
+        Progress(stream).begin(replace(plan, packs=(), notes=("a[b]: one", "c: two")))
+        assert "note: a[b]: one" in stream.getvalue()
+        assert "note: c: two" in stream.getvalue()
+
+
 def test_plain_lines_where_there_is_no_terminal(plan: Plan) -> None:
     stream = io.StringIO()
     drive(Progress(stream), plan)
@@ -42,6 +50,16 @@ def test_plain_lines_where_there_is_no_terminal(plan: Plan) -> None:
     assert "it broke [red]here[/red]" in shown
     assert "long story" not in shown
     assert "12/12 cells, 6/6 trials, 1 failed" in shown.splitlines()[-1]
+
+
+def test_nothing_to_do_is_said_so(study_file: Callable[..., str], storage: str) -> None:
+    study = load_study(study_file())
+    done = [cell.id for cell in study.cells()]
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.begin(make_plan(study, KIND, ArtifactStore(Storage(storage)), done))
+    progress.end()
+    assert stream.getvalue().splitlines()[-1] == "nothing to do: every cell of the study is done"
 
 
 def test_a_table_on_a_terminal(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recalltrap.provenance import (
-    ARGV_VARIABLE,
-    collect,
-    current_provenance,
-    read_provenance,
-    redact,
-    redact_argv,
-)
+from recalltrap.provenance import ARGV_VARIABLE, collect, current_provenance, read_provenance
+from recalltrap.redaction import redact, redact_argv
 from recalltrap.storage import Storage
 
 

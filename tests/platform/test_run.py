@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
 from toy_kind import ToyKind, ToySettings
 
 import recalltrap as rt
+from recalltrap.group import current_group
 from recalltrap.kinds import Node, Progress
 from recalltrap.results import Results
+from recalltrap.source import read_study
 from recalltrap.store import ArtifactStore
 from recalltrap.tables import COLUMNS, factor_fields, table_schema
 
@@ -210,15 +213,14 @@ def test_the_run_keeps_the_study_as_it_was(study_file: StudyFile, storage: str) 
     results = rt.run(path, overrides=["settings.targets=[1,2]"], storage=storage, local=True)
     saved = f"{results.folder}/study.yaml"
     assert rt.load_study(saved) == results.study
-    assert yaml.safe_load(Path(saved).read_text())["settings"] == {"targets": [1, 2]}
+    assert read_study(Path(saved))[0]["settings"] == {"targets": [1, 2]}
     assert rt.run(saved, storage=storage, local=True).launches()[-1]["stages_built"] == 0
 
 
 def test_a_study_object_runs_too(study_file: StudyFile, storage: str) -> None:
     study = rt.load_study(study_file(seeds=1))
     assert rt.run(study, storage=storage, local=True).study == study
-    with pytest.raises(TypeError, match="name or path"):
-        rt.run(study, seeds=3, storage=storage, local=True)
+    assert rt.run(study, seeds=2, storage=storage, local=True).study.seeds == (0, 1)
 
 
 def test_no_scraps_are_left(study_file: StudyFile, storage: str) -> None:
@@ -245,3 +247,42 @@ def test_a_launch_and_its_provenance_are_recorded(study_file: StudyFile, storage
     record = results.store.record(node)
     assert json.loads(record["hashed"]) == node.identity
     assert record["provenance"] == launch["provenance"]
+
+
+def test_the_studys_resources_reach_the_stages_of_this_process(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is too large for one GPU is split there as it would be on a cluster."""
+    seen = []
+    build = ToyKind.build
+
+    def watched(self: ToyKind, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
+        seen.append(current_group().resources)
+        yield from build(self, nodes, store)
+
+    monkeypatch.setattr(ToyKind, "build", watched)
+    study = rt.load_study(study_file(), ["resources.cpus_per_trial=2"])
+    rt.run(study, storage=storage, local=True)
+    assert {resources.cpus_per_trial for resources in seen} == {2}
+    assert current_group().resources.cpus_per_trial == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_run_in_this_process_never_asks_for_ray(study_file: StudyFile, storage: str) -> None:
+    """`--local`, its report and everything that they import work where Ray isn't installed."""
+    program = """
+import pkgutil, sys
+from importlib import import_module
+sys.modules["ray"] = None  # whoever imports it gets an ImportError
+import recalltrap, recalltrap_analysis, recalltrap_studies
+for room in (recalltrap, recalltrap_analysis, recalltrap_studies):
+    for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+        import_module(module.name)
+from recalltrap.cli import main
+main()
+"""
+    command = [sys.executable, "-c", program, "run", study_file(), "--local", "--storage", storage]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout

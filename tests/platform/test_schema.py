@@ -4,10 +4,10 @@ from functools import cache
 from typing import Any
 
 import pytest
-import yaml
 
 from recalltrap.library import named_studies
 from recalltrap.schema import study_schema
+from recalltrap.source import read_study
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -32,7 +32,7 @@ def validator() -> Any:
 
 @pytest.mark.parametrize("name", list(named_studies()))
 def test_every_named_study_fits(name: str) -> None:
-    study = yaml.safe_load(named_studies()[name].path.read_text())
+    study, _ = read_study(named_studies()[name].path)
     assert not list(validator().iter_errors(study))
 
 

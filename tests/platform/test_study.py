@@ -84,7 +84,7 @@ WRONG = [
     ("[0.5, 2.0]", "[]", "study.yaml:7", "grid.kl_weight", "no values"),
     ("[0.5, 2.0]", "0.5", "study.yaml:7", "grid.kl_weight", "0.5"),
     ("[0.5, 2.0]", "[1, 1.0]", "study.yaml:7", "grid.kl_weight", "1.0 stands there twice"),
-    ("[0.5, 2.0]", "['1', 1.0]", "K-A, seed 0", "twice", "remove one of the equal values"),
+    ("[0.5, 2.0]", "['1', 1.0]", "study.yaml:7", "grid.kl_weight = '1'", "valid number"),
     ("[0.5, 2.0]", "[.inf]", "study.yaml:7", "grid.kl_weight.0", "inf"),
     ("[0.5, 2.0]", "\n  - 0.5\n  - -1.0", "study.yaml:9", "grid.kl_weight = -1.0"),
     ("[K-A, A-K]", "[K-A, AK]", "study.yaml:4", "orderings.1", "'AK'", "did you mean 'A-K'?"),

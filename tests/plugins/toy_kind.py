@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from toy_trouble import meet
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, NodeFailure, Progress
-from recalltrap.orderings import Ordering
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
+from recalltrap.parts import Reads
 from recalltrap.store import ArtifactStore, Cost
 from recalltrap.streams import stream
 
@@ -52,6 +53,7 @@ STAGE_FIELDS = {
     "distill": ("student_components", "teacher_sharpness", "distill_iterations"),
     "align": ("algorithm", "kl_weight", "iterations", "targets", "reward_height"),
 }
+EVALUATED = ("kl_weight", "targets", "reward_height", "evaluation_samples", "trouble")
 LENGTH = {"sft": "sft_iterations", "distill": "distill_iterations", "align": "iterations"}
 
 
@@ -83,6 +85,14 @@ class ToyKind:
     grouped = False
     studies = Path(__file__).parent / "toy_studies"
 
+    def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
+        aligned = orderings is None or any(map(aligns, orderings))
+        stages = [fields for stage, fields in STAGE_FIELDS.items() if aligned or stage != "align"]
+        read = frozenset({*EVALUATED, *(name for fields in stages for name in fields)})
+        others = set(type(settings).model_fields) - read
+        why = "nothing" if aligned else NOTHING_ALIGNS
+        return Reads(read, {name: f"{why} reads {name}" for name in others})
+
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         facts = settings.model_dump(mode="json")
 
@@ -101,10 +111,13 @@ class ToyKind:
             model = node("align", model, p_prime if step == "align@p'" else model)
             if at_p_prime:
                 models["p_prime_aligned"] = model
-        return Cell(self.name, ordering, seed, settings, {**models, "final": model})
+        decides = self.reads(settings).fields
+        models["final"] = model
+        return Cell(self.name, ordering, seed, settings, models, decides=decides)
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Nothing outside the study file can be wrong."""
+        return ()
 
     def prepare(self) -> None:
         """Nothing here takes long to import."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from recalltrap_analysis.effects import ratio_of_means
 from recalltrap_analysis.statistics import Array
 
 TWICE = 2.0
+TEMPERATURE, LAST = "distill_temperature", "last_distill_temperature"
 ALIGNMENT = (
     "algorithm", "kl_weight", "iterations", "ppo_epochs", "clip_range", "value_learning_rate",
-    "kl_estimator", "preference_noise", "offline_pairs",
+    "kl_estimator", "preference_noise", "offline_pairs", "last_distill_temperature",
 )  # fmt: skip
 """Settings that p' and p'' don't depend on: claims about those two are judged once for all."""
 
@@ -58,18 +59,22 @@ def _with_hit_ratio(grid: Grid, finding: Finding) -> Finding:
 
 
 def temperature(pool: Pool, points: Sequence[int]) -> Judged:
-    """C14: a lower distillation temperature gives more precision and less recall, monotonically."""
+    """C14: a lower distillation temperature gives more precision and less recall, monotonically.
+
+    Judged of A-K along the temperature of its last distillation, or of every ordering along that of
+    all distillations where nothing else says what the last one's is.
+    """
     series, steps = [], {}
     arms: dict[Arm, None] = {}
-    for group in siblings(pool, points, "distill_temperature").values():
+    for group, last in _sweeps(pool, points):
         taus = sorted(group)
         for ordering in pool.orderings(group[taus[0]]):
-            pair = [final(ordering, m) for m in ("overall_precision", "overall_recall")]
-            if len(taus) < 2:
+            if last and ordering != "A-K":
                 continue
+            pair = [final(ordering, m) for m in ("overall_precision", "overall_recall")]
             arms |= dict.fromkeys(pair)
             one = pool.series([(group[tau], arm) for arm in pair for tau in taus],
-                              (*SWEPT, "distill_temperature"))  # fmt: skip
+                              (*SWEPT, TEMPERATURE, LAST))  # fmt: skip
             series.append(one)
             steps[id(one)] = np.array(taus, dtype=float)
     findings = []
@@ -85,6 +90,24 @@ def temperature(pool: Pool, points: Sequence[int]) -> Judged:
             finding = replace(finding, verdict="mixed", detail=text)
         findings.append(finding)
     return Judged(findings, tuple(arms))
+
+
+def _sweeps(pool: Pool, points: Sequence[int]) -> list[tuple[dict[float, int], bool]]:
+    """Settings that differ in a temperature alone, by it; and whether it is the last one's."""
+    found, plain = [], []
+    for group in siblings(pool, points, LAST).values():
+        named = {_last(pool.points[number]): number for number in group.values()}
+        if len(named) > 1:
+            found.append((named, True))
+        elif None in group:
+            plain.append(group[None])
+    swept = [group for group in siblings(pool, plain, TEMPERATURE).values() if len(group) > 1]
+    return found + [(group, False) for group in swept]
+
+
+def _last(point: Mapping[str, Any]) -> float:
+    own = point.get(LAST)
+    return float(point[TEMPERATURE] if own is None else own)
 
 
 def _slopes(values_AN: Array, tau_T: Array) -> Array:

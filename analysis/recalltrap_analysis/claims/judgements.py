@@ -88,7 +88,7 @@ def steadier(pool: Pool, points: Sequence[int]) -> Judged:
 def misleading_recall(pool: Pool, points: Sequence[int]) -> Judged:
     """C4: at a strong anchor K-A has somewhere the higher recall with the lower precision."""
     arms = (*reversed(both("overall_recall")), *both("target_precision"))
-    strong = [p for p in points if pool.points[p].get("kl_weight", 0.0) >= STRONG_ANCHOR]
+    strong = [p for p in points if (pool.points[p].get("kl_weight") or 0.0) >= STRONG_ANCHOR]
     found = grids(pool, strong, arms, lead)
     name = "recall K-A − A-K"
     return Judged([somewhere(grid, label, name) for label, (grid, _) in found.items()], arms)

@@ -85,7 +85,7 @@ CLAIMS: tuple[Claim, ...] = (
           "a language-model study with K-A and A-K", True),
     Claim("C14", "The distillation temperature tunes precision against recall",
           "overall precision per unit of falling temperature, nats", distillation.temperature,
-          "a language-model study over distill_temperature", True,
+          "a language-model study over last_distill_temperature", True,
           lambda point: "distill_temperature" in point),
 )  # fmt: skip
 

@@ -127,9 +127,7 @@ class Pool:
             values_AN = np.array(
                 [[self._value(point, arm, seed) for seed in seeds] for point, arm in arms]
             )
-            lacking = int((~np.isfinite(values_AN)).any(axis=0).sum())
-            if lacking:
-                state = f"incomplete: {lacking} of {len(seeds)} seeds lack a finite value"
+            state = _finite_state(values_AN, [arm for _, arm in arms])
         label = {name: first[name] for name in swept if name in first}
         stratum = tuple((name, value) for name, value in first.items() if name not in swept)
         return Series(label, stratum, seeds, values_AN, state, points)
@@ -152,6 +150,17 @@ class Pool:
         names = [arm.ordering] if arm.ordering is not None else self.orderings(point)
         found = (values.get((point, name, seed), np.nan) for name in names)
         return next((value for value in found if np.isfinite(value)), np.nan)
+
+
+def _finite_state(values_AN: Array, arms: Sequence[Arm]) -> str:
+    """`complete`, or how many seeds lack a finite value, and of which arms."""
+    bad_AN = ~np.isfinite(values_AN)
+    if not bad_AN.any():
+        return "complete"
+    lacking = [arm for arm, bad_N in zip(arms, list(bad_AN), strict=True) if bad_N.any()]
+    names = dict.fromkeys(f"{arm.metric} of {arm.model}" for arm in lacking)
+    seeds = f"{int(bad_AN.any(axis=0).sum())} of {values_AN.shape[1]} seeds"
+    return f"incomplete: {seeds} lack a finite value of {', '.join(names)}"
 
 
 def _common_seeds(plans: Sequence[set[int]]) -> tuple[tuple[int, ...], str]:

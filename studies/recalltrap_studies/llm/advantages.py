@@ -1,8 +1,8 @@
-"""From rewards of responses to advantages of tokens: KL shaping, GAE and whitening.
+"""From rewards of responses to advantages: of tokens by GAE, of whole responses by their group.
 
-Pure functions of padded tensors. Legend: B responses, T tokens; `mask_BT` is true up to and
-including a response's last token, and what lies behind it never enters. A response ends the
-episode whether it ended with EOS or was cut.
+Pure functions of padded tensors. Legend: B responses, T tokens, C groups of G responses; `mask_BT`
+is true up to and including a response's last token, and what lies behind it never enters. A
+response ends the episode whether it ended with EOS or was cut.
 """
 
 from __future__ import annotations
@@ -57,3 +57,30 @@ def whiten(advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
     kept = advantages_BT[mask_BT]
     scaled_BT = (advantages_BT - kept.mean()) / (kept.std(correction=0) + EPSILON)
     return torch.where(mask_BT, scaled_BT, 0.0)
+
+
+def penalised_rewards(
+    reward_B: Tensor,
+    log_probs_BT: Tensor,
+    reference_BT: Tensor,
+    mask_BT: Tensor,
+    kl_weight: float,
+) -> Tensor:
+    """R(y) - kl_weight log(pi_old(y) / pi_ref(y)) of whole responses, [B].
+
+    Its mean over pi_old is the objective of eq. 1 of arXiv 2509.23667, E[R] - kl_weight
+    KL(pi_old || pi_ref), and its product with the score function that objective's gradient.
+    """
+    ratio_B = torch.where(mask_BT, log_probs_BT - reference_BT, 0.0).sum(dim=1)
+    return reward_B - kl_weight * ratio_B
+
+
+def above_mean(reward_CG: Tensor) -> Tensor:
+    """Minus the mean of the group, the response itself among it (GRPO)."""
+    return reward_CG - reward_CG.mean(dim=1, keepdim=True)
+
+
+def above_others(reward_CG: Tensor) -> Tensor:
+    """Minus the mean of the group's other responses (RLOO)."""
+    size = reward_CG.shape[1]
+    return above_mean(reward_CG) * (size / (size - 1))

@@ -1,7 +1,7 @@
 """An on-policy alignment as a stage: models from the store, the training, the chosen checkpoint.
 
-What is learned and how is `ppo`'s and `online_dpo`'s. The artifact is the language model alone,
-without a value head, with its curves and facts.
+What is learned and how is `ppo`'s, `groups`' and `online_dpo`'s. The artifact is the language model
+alone, without a value head, with its curves and facts.
 """
 
 from __future__ import annotations
@@ -81,11 +81,14 @@ def _players(
     start, reference, p_target, oracle = node.parents
     tokenizer = vocabulary.read_tokenizer(store, start)
     request = drawing.request(tokenizer, settings.prompt, settings.align_tokens)
-    # Weights that are trained are float32: so they are read for the CPU and moved.
-    lm = models.read_model(store, start, torch.device("cpu"))
+    # Weights that are trained are float32, and what they are compared with is too, or equal weights
+    # would differ by bfloat16's rounding: so they are read for the CPU and moved.
+    lm, anchor = (
+        models.read_model(store, node, torch.device("cpu")) for node in (start, reference)
+    )
     engines.check_context(lm.config, request, "align_tokens")
     policy = Policy(lm, request.prompt_ids, value_head)
-    anchor = models.read_model(store, reference)
+    torch.nn.Module.to(anchor, devices.device())
     return policy, World(anchor, read_oracle(store, oracle, p_target), request)
 
 
@@ -146,7 +149,7 @@ def _cost(
     scored = sum(p.numel() for model in others if model is not None for p in model.parameters())
     rows = settings.rollout_size // (2 if settings.algorithm == "dpo_online" else 1)
     passes = trainer.per_rollout * settings.minibatch_size / rows
-    forward = 2.0 * (policy + scored + (policy if trainer.policy.value_head is not None else 0))
+    forward = 2.0 * (policy + scored + (policy if trainer.scored else 0))
     tokens = sum(int(point["tokens"]) for point in history)
     return Cost(
         wall_seconds=seconds,

@@ -6,12 +6,16 @@ the same design small enough for a CPU. Weights are made and read in `models`.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError, nearest
+from recalltrap.paths import resolve
+from recalltrap_studies.llm import hub
+from recalltrap_studies.llm.families import check_family, first_line
 
 if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait for torch
     from transformers import (
@@ -56,7 +60,10 @@ def is_size(spec: str) -> bool:
 
 def is_folder(spec: str) -> bool:
     """Whether a spec is a folder on this machine."""
-    return not is_size(spec) and os.path.isdir(os.path.expanduser(spec))
+    try:
+        return not is_size(spec) and os.path.isdir(resolve(spec, "settings"))
+    except InputError:
+        return False
 
 
 def location(spec: str, field: str) -> tuple[str, str | None]:
@@ -65,8 +72,13 @@ def location(spec: str, field: str) -> tuple[str, str | None]:
     Raises:
         InputError: the spec is neither.
     """
-    if is_folder(spec):
-        return os.path.abspath(os.path.expanduser(spec)), None
+    path = resolve(spec, f"settings.{field}")
+    if os.path.isdir(path):
+        return path, None
+    if os.path.exists(path):
+        raise InputError(
+            f"settings.{field} = {spec!r} is a file: give the folder around it, in the hub's format"
+        )
     if not HUB_ID.fullmatch(spec):
         raise InputError(
             f"settings.{field} = {spec!r}: no such folder, and neither a hub id (owner/name or "
@@ -93,7 +105,8 @@ def config_of(
     config = _sized(SIZES[spec]) if is_size(spec) else load_config(spec, field)
     if tokenizer is not None:
         vocab_size = vocab_size or len(tokenizer)
-        config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.bos_token_id, config.eos_token_id = eos if bos is None else bos, eos
         config.pad_token_id = tokenizer.pad_token_id
     if vocab_size is not None:
         config.vocab_size = vocab_size
@@ -125,29 +138,41 @@ def load_config(spec: str, field: str, *, local_only: bool = False) -> PreTraine
     """The configuration of a folder or hub id; `local_only`: of what is on this machine.
 
     Raises:
-        InputError: it can't be had; names the setting and the way out.
+        Unreachable: it can't be had; names the setting and the way out.
+        InputError: it is no causal language model's, or of a design that can't be sampled here.
     """
     from transformers import AutoConfig
 
     name, revision = location(spec, field)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
-            name, revision=revision, local_files_only=local_only
+            name, revision=revision, local_files_only=local_only or must_be_here(spec)
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # each family checks its own numbers in its own way
         raise unreachable(spec, field, "configuration", error) from None
+    check_family(config, spec, field)
     return config
 
 
-def unreachable(spec: str, field: str, what: str, error: Exception) -> InputError:
+class Unreachable(InputError):
+    """A part of a model isn't here, or can't be read."""
+
+
+def must_be_here(spec: str) -> bool:
+    """Whether a folder or hub id can be read from this machine alone."""
+    return is_folder(spec) or hub.fault() is not None
+
+
+def unreachable(spec: str, field: str, what: str, error: Exception) -> Unreachable:
     """The error for a part of a model that can't be read, with the way out."""
-    reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else repr(error)
+    reason = first_line(error)
     if is_folder(spec):
-        return InputError(
+        return Unreachable(
             f"settings.{field} = {spec!r}: this folder has no usable {what} ({reason}). Give a "
             "folder that save_pretrained wrote for the model and for its tokenizer"
         )
-    return InputError(
+    reason = hub.last_fault() or reason
+    return Unreachable(
         f"settings.{field} = {spec!r}: neither a folder here nor reachable on the hub: its {what} "
         f"can't be had ({reason}). Check the name and the network, give a local folder in the "
         f"hub's format, or a size of ours: {', '.join(SIZES)}"
@@ -166,15 +191,19 @@ def blank_model(config: PreTrainedConfig) -> PreTrainedModel:
 
 def parameters(spec_or_config: str | PreTrainedConfig) -> int:
     """How many parameters a model has, tied ones once; sizes of ours with their own vocabulary."""
-    import torch
-
     if isinstance(spec_or_config, str):
         if is_size(spec_or_config):
             return shape_parameters(spec_or_config)
         return parameters(config_of(spec_or_config))
+    return sum(parameter.numel() for parameter in outline(spec_or_config).parameters())
+
+
+def outline(config: PreTrainedConfig) -> PreTrainedModel:
+    """A model of the configuration's shape without any numbers, made at once at every size."""
+    import torch
+
     with torch.device("meta"):
-        model = blank_model(spec_or_config)
-    return sum(parameter.numel() for parameter in model.parameters())
+        return blank_model(copy.deepcopy(config))
 
 
 def shape_parameters(size: str, vocabulary: int | None = None) -> int:

@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 from recalltrap.errors import InputError
 from recalltrap.group import Group
 from recalltrap.study import Resources
-from recalltrap_studies.llm.devices import device
+from recalltrap_studies.llm.devices import device, mixed_precision
 from recalltrap_studies.llm.settings import Alignment
 
 CURVE_POINTS = 200
@@ -75,7 +75,7 @@ def training_arguments(
         CHECKPOINTING: resources.gradient_checkpointing,
         "seed": seed % 2**32,
         "use_cpu": on_cpu,
-        "bf16": not on_cpu,
+        "bf16": mixed_precision(device()),
         "deepspeed": zero_config(resources) if group.distributed else None,
         **_saving(every, updates),
         "save_total_limit": 2,  # the one before the last, should the last be incomplete
@@ -87,7 +87,18 @@ def training_arguments(
         "remove_unused_columns": False,
         **schedule(updates, warmup_updates, decay_updates),
     }
-    return cls(**{**chosen, **extra})
+    return on_one_device(cls(**{**chosen, **extra}))
+
+
+def on_one_device(arguments: Arguments) -> Arguments:
+    """The same arguments, for one GPU of the machine's.
+
+    With several in sight a trainer that is alone would wrap its model in `DataParallel`, and learn
+    from as many times the batch.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _saving(every: int, updates: int) -> dict[str, Any]:
@@ -118,6 +129,7 @@ def alignment_arguments(
         scratch=scratch,
         updates=updates,
         learning_rate=settings.align_learning_rate,
+        max_grad_norm=settings.align_max_gradient_norm,
         global_batch=batch,
         batch_field="minibatch_size",
         seed=seed,

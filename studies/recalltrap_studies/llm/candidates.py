@@ -9,21 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import Trainer
 from trl.models.utils import unwrap_model_for_generation
 
 from recalltrap.group import Group
+from recalltrap_studies.llm.policies import Policy
 
 
 class CandidateTrainer(Trainer):
     """A trainer that can look at its whole policy, and keep it, between two rollouts."""
 
+    policy: Policy
     settings: Any
     group: Group
     scratch: Path
+    scored: ClassVar[bool] = False
+    """Whether a rollout's log-probabilities are computed anew: see `rollouts.roll_out`."""
 
     def candidate(self, index: int) -> Path:
         """The folder of the weights after `index` rollouts, in the hub's format."""
@@ -37,7 +41,8 @@ class CandidateTrainer(Trainer):
     def keep(self, lm: Any, index: int) -> None:
         """Keep a language model's whole weights; every worker calls it."""
         if self.group.leads:
-            lm.save_pretrained(self.candidate(index))
+            with self.policy.own_configuration():
+                lm.save_pretrained(self.candidate(index))
 
     @contextmanager
     def whole_policy(self) -> Iterator[Any]:

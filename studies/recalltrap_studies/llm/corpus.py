@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recalltrap.errors import InputError
+from recalltrap.paths import resolve
 from recalltrap_studies.llm import grammar
 
 GRAMMAR = "grammar"
@@ -49,13 +50,14 @@ def read_documents(path: str) -> list[str]:
 
 def _read_text(path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+        text = Path(resolve(path, "settings.corpus")).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refused(path, f"not UTF-8 text (byte {error.start})") from None
     except FileNotFoundError:
         raise _refused(path, "no such file") from None
     except OSError as error:
         raise _refused(path, f"can't be read ({error.strerror or error})") from None
+    return text
 
 
 def _refused(path: str, reason: str) -> InputError:

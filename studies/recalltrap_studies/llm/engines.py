@@ -8,7 +8,9 @@ that row's uniforms alone. Legend: B rows, T new tokens, V vocabulary.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,8 +97,8 @@ def generate(
 ) -> Responses:
     """Draw one response per row of `uniforms_BT` (float64, [B, max_new_tokens], in [0, 1)).
 
-    The cache is static on CUDA, where the step is compiled, and dynamic elsewhere. The model's
-    mode is restored; no gradient is kept.
+    The cache is static on CUDA, where the step is compiled (unless RECALLTRAP_COMPILE=0), and
+    dynamic elsewhere and under autocast. The model's mode is restored; no gradient is kept.
 
     Raises:
         InputError: prompt and response don't fit the model's context.
@@ -107,6 +109,8 @@ def generate(
         raise ValueError(f"uniforms {list(uniforms_BT.shape)}, not [B, {request.max_new_tokens}]")
     where = model.device
     static = cache == "static" or (cache is None and where.type == "cuda")
+    # A static cache has one precision, and autocast gives keys (float32) and values two.
+    static = static and not torch.is_autocast_enabled(where.type)
     drawn = _Drawn(request, uniforms_BT.to(where))
     training = model.training
     model.eval()
@@ -192,6 +196,7 @@ def _decode_static(model: Any, request: Request, drawn: _Drawn) -> None:
             "eos_token_id": request.eos_id,
             "pad_token_id": request.pad_id,
             "cache_implementation": "static",
+            "disable_compile": os.environ.get("RECALLTRAP_COMPILE") == "0",
         }
     )
     try:
@@ -223,7 +228,8 @@ def _responses(tokens_BT: Tensor, log_probs_BT: Tensor, request: Request) -> Res
 def opened(engine: str, model: Any) -> Iterator[Draw]:
     """An engine that holds the model for as long as the context lasts.
 
-    vLLM wants the device to itself: give it a model on the CPU.
+    vLLM wants the device to itself: give it a model on the CPU. It forms its own batches, so give
+    it all that there is to draw at once. Its memory is free again when the context ends.
 
     Raises:
         InputError: vLLM isn't installed.
@@ -248,7 +254,18 @@ def opened(engine: str, model: Any) -> Iterator[Draw]:
             generation_config="vllm",
             max_model_len=model.config.max_position_embeddings,
         )
-        yield partial(_ask_vllm, vllm.SamplingParams, llm, model.config)
+        try:
+            yield partial(_ask_vllm, vllm.SamplingParams, llm, model.config)
+        finally:
+            _shut_down(llm)
+
+
+def _shut_down(llm: Any) -> None:
+    """End vLLM's process, which else holds nearly all of the GPU, and free what is left here."""
+    llm.llm_engine.engine_core.shutdown()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _ask_vllm(

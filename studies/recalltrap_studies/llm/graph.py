@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recalltrap.kinds import Node
+from recalltrap.kinds import Node, ancestry
 from recalltrap.orderings import Ordering
 from recalltrap.parts import Part, part_config
 from recalltrap_studies.llm.architectures import is_size
@@ -26,17 +26,21 @@ from recalltrap_studies.llm.settings import (
 from recalltrap_studies.llm.sources import architecture_identity, corpus_identity, model_identity
 
 VERSIONS = {
-    "pretrain": 1, "load": 1, "sample": 1, "sft": 1, "target": 1, "oracle": 1, "distill": 1,
+    "pretrain": 1, "load": 2, "sample": 1, "sft": 1, "target": 1, "oracle": 1, "distill": 1,
     "align": 1, "assess": 1,
 }  # fmt: skip
-"""Bumped when a stage's numbers change their meaning."""
+"""Bumped when a stage's numbers change their meaning. `load` 2: what comes from outside begins a
+text as its tokenizer does (BOS), and its students are initialised by their family's rules."""
+ALGORITHM_VERSIONS = {"grpo": 2, "rloo": 2}
+"""In place of `align`'s, where one algorithm's numbers changed. 2: the KL in GRPO's reward."""
 ARCHITECTURE = {"sft": "p_prime", "distill": "student", "target": "p_target"}
 """Which setting names the architecture that a stage initialises."""
 
 
 def node(stage: str, seed: int, config: Mapping[str, Any], *parents: Node) -> Node:
-    """A node at its stage's version."""
-    return Node(stage, seed, config, parents, VERSIONS[stage])
+    """A node at its stage's version, or its algorithm's."""
+    version = ALGORITHM_VERSIONS.get(config.get("algorithm", ""), VERSIONS[stage])
+    return Node(stage, seed, config, parents, version)
 
 
 class Graph:
@@ -74,8 +78,13 @@ class Graph:
         return node(stage, self.seed, config, self.sample(teacher, temperature, **own), teacher)
 
     def distill(self, teacher: Node) -> Node:
-        """A student of a teacher, from its samples at temperature tau."""
-        return self._student("distill", Distill, teacher, self.settings.distill_temperature)
+        """A student of a teacher, from its samples at temperature tau: the last distillation's own
+        where the teacher, or a teacher before it, has been aligned."""
+        temperature = self.settings.last_distill_temperature
+        aligned = any(node.stage == "align" for node in ancestry([teacher]))
+        if temperature is None or not aligned:
+            temperature = self.settings.distill_temperature
+        return self._student("distill", Distill, teacher, temperature)
 
     def align(self, start: Node, reference: Node) -> Node:
         """An alignment of `start`, anchored to `reference`."""

@@ -21,6 +21,9 @@ SEEN = 512
 """Held-out sequences behind each of them; the last has all."""
 LOGITS = {"cpu": 2**22, "cuda": 2**28}
 """Numbers that the logits of one pass may have; a CPU's caches want fewer."""
+LEAST_ROWS, MOST_LOGITS = 16, 2**26
+"""Of a large vocabulary the caches hold no row, and few rows are slow: so many, if memory has
+room for their logits."""
 
 
 def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: Group) -> float:
@@ -29,7 +32,7 @@ def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: Group)
     model = trainer.model_wrapped if whole else trainer.accelerator.unwrap_model(trainer.model)
     longest = int(np.diff(sequences.offsets).max())
     vocabulary = int(trainer.accelerator.unwrap_model(trainer.model).config.vocab_size)
-    rows = max(LOGITS[trainer.args.device.type] // (longest * vocabulary), 1)
+    rows = rows_of_a_pass(longest * vocabulary, trainer.args.device.type)
     passes = -(-len(sequences) // (rows * group.size))
     total, count = 0.0, 0
     was_training = model.training
@@ -43,6 +46,12 @@ def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: Group)
     model.train(was_training)
     sums = group.gather((total, count))
     return float(sum(nll for nll, _ in sums) / sum(tokens for _, tokens in sums))
+
+
+def rows_of_a_pass(logits: int, where: str) -> int:
+    """How many sequences go through the model at once, where one has so many logits."""
+    few = min(LEAST_ROWS, MOST_LOGITS // logits)
+    return max(LOGITS[where] // logits, few, 1)
 
 
 def _pass(

@@ -1,8 +1,8 @@
-"""What TRL's alignment trainers need to be stages of ours: iterations, curves and candidates.
+"""What a trainer of TRL needs to be an alignment of ours: iterations, curves and candidates.
 
-An iteration is a fixed number of updates: a rollout's, or as many of a fixed set of pairs. The
-policy is measured and kept between iterations as `onpolicy` does it, so that every algorithm's
-curves and checkpoints mean the same.
+An iteration is a fixed number of updates, as many as a rollout's pairs make. The policy is measured
+and kept between iterations as `onpolicy` does it, so that every algorithm's curves and checkpoints
+mean the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from recalltrap_studies.llm.rollouts import Rollout, World, roll_out
 from recalltrap_studies.llm.settings import Alignment
 
 SHOWN: Mapping[str, str] = {
-    "clip_ratio/region_mean": "clip_fraction",
     "rewards/margins": "reward_margin",
     "rewards/chosen": "chosen_reward",
     "rewards/rejected": "rejected_reward",
@@ -164,7 +163,5 @@ class Iterated(CandidateTrainer):
 
 
 def updates_of(settings: Alignment) -> int:
-    """Updates of an iteration: `rollout_size` responses, each learned from once."""
-    pairs = settings.algorithm.startswith("dpo")
-    rows = settings.rollout_size // 2 if pairs else settings.rollout_size
-    return rows // settings.minibatch_size
+    """Updates of an iteration: as many pairs as `rollout_size` responses make, each once."""
+    return settings.rollout_size // 2 // settings.minibatch_size

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
-from recalltrap.orderings import Ordering
-from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_aligned
+from recalltrap.parts import Part, Reads
+from recalltrap_studies.devices import check_device
+from recalltrap_studies.llm.architectures import is_size
+from recalltrap_studies.llm.settings import (
+    ALIGNMENTS,
+    Distill,
+    Evaluate,
+    LlmSettings,
+    Oracle,
+    Pretrain,
+    Sample,
+    Sft,
+    Target,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +33,8 @@ if TYPE_CHECKING:
     from recalltrap.store import ArtifactStore
 
 EVALUATION_VERSION = 1
+BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus"})
+"""Settings that may name a folder or file: stages know what is in it, and not where it lies."""
 
 
 class LlmKind:
@@ -29,13 +45,38 @@ class LlmKind:
     studies = Path(__file__).with_name("named")
     grouped = True
 
-    def check(self, cells: Sequence[Cell]) -> None:
-        """Refuse missing folders, strangers' vocabularies, prompts longer than the context."""
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Refuse missing folders, strangers' vocabularies, prompts longer than the context.
+
+        Says which models are given with weights that aren't used.
+        """
         from recalltrap_studies.llm.checks import check_sources
+
+        notes: list[str] = []
+        for settings in dict.fromkeys(cell.settings for cell in cells):
+            assert isinstance(settings, LlmSettings)
+            notes += check_sources(settings)
+        return list(dict.fromkeys(notes))
+
+    def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
+        """What the stages of these orderings read, and the evaluation."""
+        return _reads(
+            settings,
+            orderings is None or any(map(aligns, orderings)),
+            orderings is None or any(map(distils_aligned, orderings)),
+        )
+
+    def check_device(self, *, here: bool) -> None:
+        """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
+        check_device(here=here)
+
+    def check_access(self, cells: Sequence[Cell]) -> None:
+        """Refuse models of the hub that can't be had from here."""
+        from recalltrap_studies.llm.checks import check_access
 
         for settings in dict.fromkeys(cell.settings for cell in cells):
             assert isinstance(settings, LlmSettings)
-            check_sources(settings)
+            check_access(settings)
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, and what judges each of them."""
@@ -45,7 +86,12 @@ class LlmKind:
         graph = Graph(settings, seed)
         models = graph.models(ordering)
         assessments = {name: graph.assess(model) for name, model in models.items()}
-        return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments)
+        decides = self.reads(settings).fields - BY_CONTENT
+        if settings.last_distill_temperature == settings.distill_temperature:
+            decides -= {"last_distill_temperature"}  # as if it weren't given
+        return Cell(
+            self.name, ordering, seed, settings, models, EVALUATION_VERSION, assessments, decides
+        )
 
     def prepare(self) -> None:
         """Import what stages are executed with."""
@@ -82,6 +128,24 @@ class LlmKind:
     def pack_shape(self, cell: Cell) -> str:
         """A pack is one cell: nothing is shared."""
         return cell.id
+
+
+@lru_cache(maxsize=4096)
+def _reads(settings: LlmSettings, aligned: bool, distilled_last: bool) -> Reads:
+    parts: list[type[Part]] = [Sample, Sft, Distill, Target, Oracle, Evaluate]
+    if is_size(settings.p_star):
+        parts.append(Pretrain)
+    if aligned:
+        parts.append(ALIGNMENTS[settings.algorithm])
+    doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
+    loaded = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
+    # kl_weight: of the optimum that the evaluation estimates for each reference
+    also = ["p_star", "kl_weight", "distill_temperature", "target_temperature", "engine"]
+    unread: dict[type[Part], str] = dict.fromkeys(ALIGNMENTS.values(), doesnt)
+    unread[Pretrain] = loaded
+    if distilled_last:
+        also.append("last_distill_temperature")
+    return Reads.of(settings, parts, also=also, otherwise=unread)
 
 
 KIND = LlmKind()

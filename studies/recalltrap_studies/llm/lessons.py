@@ -22,7 +22,7 @@ from recalltrap.streams import stream
 from recalltrap_studies.llm import architectures, corpus, grammar, sampling, vocabulary
 from recalltrap_studies.llm.pretrained import SOURCE_FILE
 from recalltrap_studies.llm.sequences import Array, Sequences
-from recalltrap_studies.llm.sources import spec_of
+from recalltrap_studies.llm.sources import opened
 
 HELDOUT_SHARE, HELDOUT_MOST = 0.05, 2048
 
@@ -49,13 +49,13 @@ def prepare(node: Node, store: ArtifactStore) -> Lesson:
 
 def from_corpus(node: Node) -> Lesson:
     """The corpus's texts with EOS, and a tokenizer trained on those that aren't held out."""
-    spec = spec_of(node.config["corpus"])
+    spec = opened(node.config["corpus"], "corpus")
     generator = stream(node.seed, "pretrain/corpus")
     texts = corpus.load_corpus(spec, int(node.config["corpus_sentences"]), generator)
     kept = max(min(round(len(texts) * HELDOUT_SHARE), HELDOUT_MOST), 1)
     train, heldout = texts[kept:] or texts, texts[:kept]
     tokenizer = vocabulary.train_tokenizer(train, int(node.config["vocabulary_size"]))
-    config = architectures.config_of(spec_of(node.config["p_star"]), len(tokenizer), tokenizer)
+    config = architectures.config_of(node.config["p_star"], len(tokenizer), tokenizer)
     context = int(config.max_position_embeddings)
     held = encode(tokenizer, heldout, context)
     entropy = grammar_entropy(heldout, held) if spec == "grammar" else None
@@ -167,6 +167,6 @@ def vocabulary_size(node: Node, store: ArtifactStore, tokenizer: PreTrainedToken
         return len(tokenizer)
     teacher = node.parents[1]
     if SOURCE_FILE in store.record(teacher)["files"]:
-        source = json.loads(store.read(teacher, SOURCE_FILE))
-        return int(architectures.load_config(source["spec"], "p_star").vocab_size)
+        spec = opened(teacher.config["p_star"], "p_star")
+        return int(architectures.load_config(spec, "p_star").vocab_size)
     return int(json.loads(store.read(teacher, "config.json"))["vocab_size"])

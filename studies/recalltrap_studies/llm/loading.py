@@ -9,18 +9,17 @@ from recalltrap.group import Group
 from recalltrap.kinds import Node, Progress
 from recalltrap.store import ArtifactStore, Cost
 from recalltrap_studies.llm.pretrained import source_files
-from recalltrap_studies.llm.sources import spec_of
 
 
 def run_load(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
-    """Note where p* is; its weights stay there.
+    """Note what p* is; its weights stay where they are.
 
     Raises:
         InputError: no such model, no weights, no tokenizer, or one with other tokens.
     """
     clock = time.perf_counter()
     if group.leads:
-        files = source_files(spec_of(node.config["p_star"]), "p_star")
+        files = source_files(node.config["p_star"])
         seconds = time.perf_counter() - clock
         store.put(node, files, Cost(seconds, seconds, 0, 0.0, "cpu", 1))
     yield Progress(node.stage, 1, 1)

@@ -1,6 +1,6 @@
 """Models as weights: fresh ones, and those of the store.
 
-A model artifact is a folder in the hub's format. A `load` artifact holds the tokenizer and where
+A model artifact is a folder in the hub's format. A `load` artifact holds the tokenizer and what
 the weights are (`source.json`), for they are read from their source.
 """
 
@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from recalltrap.errors import StageError
 from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore
 from recalltrap_studies.llm import architectures, devices
@@ -43,46 +45,66 @@ disable_progress_bar()  # type: ignore[no-untyped-call]
 def fresh_model(config: PreTrainedConfig, seed: int | np.random.SeedSequence) -> PreTrainedModel:
     """A model with every parameter drawn anew: float32, on the CPU, the same for the same seed.
 
-    Matrices are normal with the configuration's `initializer_range`, gains 1, biases 0. Neither
-    the global generator's state nor anything loaded before plays a part.
+    By the family's own rules. Llama's are: matrices normal with `initializer_range`, gains 1,
+    biases 0, here drawn parameter by parameter. Neither the global generator's state nor anything
+    loaded before plays a part.
+
+    Raises:
+        StageError: `user_code`, where the family leaves a parameter without a value.
     """
-    with torch.random.fork_rng(devices=[]):
+    word = _word(seed)
+    with torch.random.fork_rng(devices=[]), _nan_where_unset():
+        torch.default_generator.manual_seed(word)
         model = architectures.blank_model(config)
-    generator = torch.Generator().manual_seed(_word(seed))
-    scale = float(getattr(config, "initializer_range", 0.02))
+    if config.model_type == "llama":
+        _draw_llama(model, float(config.initializer_range), word)
+    _check_values(model)
+    model.tie_weights()
+    set_generation(model)
+    return model
+
+
+def _draw_llama(model: PreTrainedModel, scale: float, word: int) -> None:
+    generator = torch.Generator().manual_seed(word)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             if parameter.ndim > 1:
                 parameter.normal_(0.0, scale, generator=generator)
             else:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
-    model.tie_weights()
-    set_generation(model)
-    return model
+
+
+@contextlib.contextmanager
+def _nan_where_unset() -> Iterator[None]:
+    """New tensors hold NaN until something is written into them, instead of what was there."""
+    debug = torch.get_deterministic_debug_mode()
+    filling: Any = torch.utils.deterministic
+    before = filling.fill_uninitialized_memory
+    torch.set_deterministic_debug_mode("warn")
+    filling.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(debug)
+        filling.fill_uninitialized_memory = before
+
+
+def _check_values(model: PreTrainedModel) -> None:
+    """Refuse a model that an initialisation has left a number out of."""
+    values = [*model.named_parameters(), *model.named_buffers()]
+    unset = [name for name, value in values if bool(value.isnan().any())]
+    if unset:
+        raise StageError(
+            "user_code",
+            f"transformers initialises no {unset[0]} of {type(model).__name__} "
+            f"({len(unset)} of {len(values)} tensors have no value): choose an architecture of "
+            "another family",
+        )
 
 
 def _word(seed: int | np.random.SeedSequence) -> int:
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def reinitialised(model: PreTrainedModel, other: PreTrainedModel) -> bool:
-    """Whether `model` shares no drawn value with `other` and no gain was learned.
-
-    True when every matrix differs from the other's in all but stray entries, and every vector is
-    constant at its initial value.
-    """
-    theirs = dict(other.named_parameters())
-    for name, parameter in model.named_parameters():
-        if parameter.ndim == 1:
-            start = 0.0 if name.endswith("bias") else 1.0
-            if not bool((parameter == start).all()):
-                return False
-        elif name in theirs and theirs[name].shape == parameter.shape:
-            equal = (parameter == theirs[name].to(parameter)).float().mean()
-            if float(equal) > 0.01:
-                return False
-    return True
 
 
 def model_files(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, bytes]:
@@ -112,7 +134,7 @@ def read_model(
     """
     where = device or devices.device()
     if SOURCE_FILE in store.record(node)["files"]:
-        model = read_source(json.loads(store.read(node, SOURCE_FILE)))
+        model = read_source(node.config["p_star"], json.loads(store.read(node, SOURCE_FILE)))
     else:
         with unpacked(store, node) as folder:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=devices.dtype(where))

@@ -1,8 +1,9 @@
-"""The losses of PPO and DPO as pure functions of log-probabilities and values.
+"""The losses of PPO, GRPO, RLOO and DPO as pure functions of log-probabilities and values.
 
 Nothing here knows a model. PPO's are per token, [B, T], and their sum over a minibatch's tokens
-divided by their number is minimised; DPO's are per pair, [P]. Equation numbers are those of
-arXiv 2509.23667 unless another source is named.
+divided by their number is minimised; GRPO and RLOO take its surrogate, per token and per whole
+response [B], and minimise a response's sum, averaged over responses; DPO's are per pair, [P].
+Equation numbers are those of arXiv 2509.23667 unless another source is named.
 """
 
 from __future__ import annotations

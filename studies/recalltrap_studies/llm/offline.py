@@ -23,7 +23,7 @@ from recalltrap.group import Group
 from recalltrap.kinds import Node, Progress
 from recalltrap.store import ArtifactStore
 from recalltrap.streams import stream
-from recalltrap_studies.llm import drawing
+from recalltrap_studies.llm import devices, drawing
 from recalltrap_studies.llm.alignment import run_on_policy
 from recalltrap_studies.llm.iterations import Iterated
 from recalltrap_studies.llm.online_dpo import pair_order
@@ -47,10 +47,11 @@ def pair_set(world: World, settings: OfflineDpo, seed: int, group: Group) -> Dat
     EOS stands at the end of a response where it was drawn and nowhere else.
     """
     name, judged = "align/pairs", []
+    where = next(world.reference.parameters()).device
     for batch in drawing.shares(2 * settings.offline_pairs, group):
-        drawn = drawing.draw(cast(Any, world.reference), world.request, batch, seed, name)
+        with torch.autocast(where.type, torch.bfloat16, enabled=devices.mixed_precision(where)):
+            drawn = drawing.draw(cast(Any, world.reference), world.request, batch, seed, name)
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
-        where = next(world.reference.parameters()).device
         nll_B = world.judge.nll(tokens_BT.to(where), mask_BT.to(where)).cpu()
         world.judge.reward(nll_B)  # refuses what is no number
         rows = [t[m].tolist() for t, m in zip(tokens_BT, mask_BT, strict=True)]

@@ -7,7 +7,7 @@ minibatches and checkpoints are `onpolicy`'s.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from recalltrap_studies.llm import objectives
 from recalltrap_studies.llm.alignment import run_on_policy
 from recalltrap_studies.llm.objectives import masked_sum
 from recalltrap_studies.llm.onpolicy import OnPolicyTrainer
+from recalltrap_studies.llm.policies import Policy, as_policy
 from recalltrap_studies.llm.rollouts import Rollout
 from recalltrap_studies.llm.settings import OnlineDpo
 
@@ -36,10 +37,17 @@ def pair_order(nll_N: Tensor, flipped_P: Tensor) -> Tensor:
     return torch.stack([winner_P, 2 * first_P + 1 - winner_P], dim=1)
 
 
+def pair_log_probs(model: Any, rows: Mapping[str, Tensor]) -> Tensor:
+    """Sums of the log-probabilities of winners and losers [P, 2], in one pass of a policy."""
+    log_probs_BT, _ = model(rows["tokens"].flatten(0, 1))
+    return masked_sum(log_probs_BT, rows["mask"].flatten(0, 1)).view(-1, 2)
+
+
 class OnlineDpoTrainer(OnPolicyTrainer):
     """Learns from each rollout's pairs in `dpo_updates` updates; every pair counts alike."""
 
     settings: OnlineDpo
+    scored: ClassVar[bool] = False  # the loss knows no earlier policy
 
     @classmethod
     def updates_in_rollout(cls, settings: Any) -> int:
@@ -66,10 +74,12 @@ class OnlineDpoTrainer(OnPolicyTrainer):
         }
         return examples, measures
 
+    def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"reference": pair_log_probs(as_policy(self.world.reference, policy), rows)}
+
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        log_probs_BT, _ = model(rows["tokens"].flatten(0, 1))
-        policy_P2 = masked_sum(log_probs_BT, rows["mask"].flatten(0, 1)).view(-1, 2)
-        return {"loss": objectives.dpo_loss(self._logits(policy_P2, rows["reference"]))}
+        logits_P = self._logits(pair_log_probs(model, rows), rows["reference"])
+        return {"loss": objectives.dpo_loss(logits_P)}
 
     def _logits(self, policy_P2: Tensor, reference_P2: Tensor) -> Tensor:
         (winner_P, loser_P), (winner_ref_P, loser_ref_P) = policy_P2.T, reference_P2.T

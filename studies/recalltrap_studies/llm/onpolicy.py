@@ -1,4 +1,4 @@
-"""The base of PPO and on-policy DPO: a trainer that refills a rollout buffer inside one `train()`.
+"""The base of PPO, GRPO, RLOO and on-policy DPO: it refills a rollout buffer inside one `train()`.
 
 A subclass says what to learn from a rollout and the loss of its rows; drawing, minibatches that
 don't depend on the number of workers, curves and checkpoints at rollouts' boundaries are here.
@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from recalltrap.group import Group
 from recalltrap.streams import stream
 from recalltrap_studies.llm.arguments import alignment_arguments
 from recalltrap_studies.llm.candidates import CandidateTrainer
-from recalltrap_studies.llm.policies import Policy
+from recalltrap_studies.llm.policies import Policy, computes_in_float32
 from recalltrap_studies.llm.rollouts import Rollout, World, roll_out, rows_of
 
 POLICY_FILE = "policy.safetensors"
@@ -49,6 +49,8 @@ class OnPolicyTrainer(CandidateTrainer):
     Curves are points of `state.log_history`, one per rollout: what was measured on it before
     learning, and the means of the updates that followed. A checkpoint holds them.
     """
+
+    scored: ClassVar[bool] = True  # their ratio is to the policy that drew the rollout
 
     def __init__(
         self,
@@ -94,6 +96,14 @@ class OnPolicyTrainer(CandidateTrainer):
         """For each row the sum of `loss`, which is minimised, and of what else is recorded."""
         raise NotImplementedError
 
+    def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What of a minibatch's rows the policy is compared with, before the first update.
+
+        It replaces what `examples` says where log-probabilities depend on the shape of the batch
+        that they are computed in: bfloat16 rounds by the kernel, and the shape decides on that.
+        """
+        raise NotImplementedError
+
     def training_step(
         self, model: Any, inputs: Any, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
@@ -133,38 +143,64 @@ class OnPolicyTrainer(CandidateTrainer):
 
     def _refill(self, index: int) -> None:
         self._started, self._taken = time.perf_counter(), 0
-        settings = self.settings
         with self.whole_policy() as policy:
             if self.is_candidate(index):
                 self.keep(policy.lm, index)
             rollout = self._draw(policy, index)
-        self._examples, more = self.examples(rollout)
+            self._examples, more = self.examples(rollout)
+            self._order = self._shuffled(index)
+            self._alike = self._compared(policy)
         self._measured = {**rollout.measures(), **more}
         self._rollout = rollout
         self._sums: dict[str, Any] = defaultdict(float)
-        random = stream(self.seed, f"align/minibatches/{index}")
-        rows = len(self._examples["weight"])
-        passes = math.ceil(self.per_rollout * settings.minibatch_size / rows)
-        order = np.concatenate([random.permutation(rows) for _ in range(passes)])
-        self._order = torch.from_numpy(order).to(self.args.device)
 
     def _draw(self, policy: Policy, index: int) -> Rollout:
         self.rollout_index = index
-        size = self.settings.rollout_size
         with self.accelerator.autocast():
             return roll_out(
-                policy, self.world, size=size, index=index, seed=self.seed, group=self.group
+                policy,
+                self.world,
+                size=self.settings.rollout_size,
+                index=index,
+                seed=self.seed,
+                group=self.group,
+                scored=self.scored,
             )
+
+    def _shuffled(self, index: int) -> Tensor:
+        """The order in which a rollout's rows are learned from: one pass after the other."""
+        random = stream(self.seed, f"align/minibatches/{index}")
+        rows = len(self._examples["weight"])
+        passes = math.ceil(self.per_rollout * self.settings.minibatch_size / rows)
+        order = np.concatenate([random.permutation(rows) for _ in range(passes)])
+        return torch.from_numpy(order).to(self.args.device)
+
+    def _compared(self, policy: Policy) -> list[dict[str, Tensor]]:
+        """For each part of each update what `compared` says; nothing in float32."""
+        with self.accelerator.autocast():
+            if computes_in_float32(policy.lm):
+                return []
+            parts = range(self.per_rollout * self.args.gradient_accumulation_steps)
+            return [self.compared(policy, rows_of(self._examples, self._mine(p))) for p in parts]
+
+    def _minibatch(self, update: int) -> Tensor:
+        size = self.settings.minibatch_size
+        return self._order[update * size : (update + 1) * size]
+
+    def _mine(self, taken: int) -> Tensor:
+        """This worker's rows of a rollout's part, its `taken`-th."""
+        update, part = divmod(taken, self.args.gradient_accumulation_steps)
+        shares = self.args.gradient_accumulation_steps * self.group.size
+        return self._minibatch(update).view(shares, -1)[part * self.group.size + self.group.rank]
 
     def _part(self, update: int) -> dict[str, Tensor]:
         """This worker's rows of one part of a minibatch, and what makes their sum a mean."""
-        size, parts = self.settings.minibatch_size, self.args.gradient_accumulation_steps
-        minibatch = self._order[update * size : (update + 1) * size]
-        part = (self._taken % parts) * self.group.size + self.group.rank
-        mine = minibatch.view(parts * self.group.size, -1)[part]
+        rows = rows_of(self._examples, self._mine(self._taken))
+        alike = self._alike[self._taken] if self._alike else {}
         # The gradient is averaged over workers and over parts.
-        scale = parts * self.group.size / self._examples["weight"][minibatch].sum()
-        return {**rows_of(self._examples, mine), "scale": scale}
+        shares = self.args.gradient_accumulation_steps * self.group.size
+        scale = shares / self._examples["weight"][self._minibatch(update)].sum()
+        return {**rows, **alike, "scale": scale}
 
     def _log_rollout(self) -> None:
         names = sorted(self._sums)

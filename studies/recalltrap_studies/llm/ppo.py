@@ -18,6 +18,7 @@ from recalltrap_studies.llm import advantages, objectives
 from recalltrap_studies.llm.alignment import run_on_policy
 from recalltrap_studies.llm.objectives import masked_sum
 from recalltrap_studies.llm.onpolicy import OnPolicyTrainer
+from recalltrap_studies.llm.policies import Policy
 from recalltrap_studies.llm.rollouts import Rollout
 from recalltrap_studies.llm.settings import Ppo
 
@@ -65,6 +66,9 @@ class PpoTrainer(OnPolicyTrainer):
         """
         first = (point["reward"] for point in self.state.log_history if "reward" in point)
         return float(next(first, rollout.reward_N.mean()))
+
+    def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"old": policy(rows["tokens"])[0]}
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         settings, mask_BT = self.settings, rows["mask"]

@@ -5,9 +5,7 @@ What they are made of is read here, with an error that names the setting and the
 
 from __future__ import annotations
 
-import hashlib
 import json
-from pathlib import Path
 
 import torch
 from transformers import (
@@ -18,12 +16,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from recalltrap.contents import Content
 from recalltrap.errors import InputError
 from recalltrap_studies.llm import architectures, devices
+from recalltrap_studies.llm.sources import Identity, opened
 from recalltrap_studies.llm.vocabulary import load_tokenizer, tokenizer_files
 
 SOURCE_FILE = "source.json"
-_PIECE = 1 << 16
 
 
 def load_pretrained(
@@ -45,10 +44,14 @@ def load_pretrained(
 
 def load_weights(spec: str, field: str, revision: str | None = None) -> PreTrainedModel:
     name, asked = architectures.location(spec, field)
+    architectures.load_config(spec, field)  # transformers would make a model of a classifier's too
     where = devices.device()
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision or asked, dtype=devices.dtype(where)
+            name,
+            revision=revision or asked,
+            dtype=devices.dtype(where),
+            local_files_only=architectures.must_be_here(spec),
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise architectures.unreachable(spec, field, "model", error) from None
@@ -88,16 +91,18 @@ def check_fit(
         )
 
 
-def source_files(spec: str, field: str = "p_star") -> dict[str, bytes]:
-    """The files of a `load` artifact: the tokenizer, and where the weights are.
+def source_files(identity: Identity, field: str = "p_star") -> dict[str, bytes]:
+    """The files of a `load` artifact: the tokenizer, and what the weights are.
 
-    `revision` pins the hub's commit, or the content of a folder.
+    A folder is known by its content, for it may be moved; a hub id by its commit at this time.
 
     Raises:
         InputError: see `load_pretrained`.
     """
+    spec = opened(identity, field)
     tokenizer, config = look(spec, field)
-    source = {"spec": spec, "revision": _revision(spec, config)}
+    hub = {"spec": spec, "revision": getattr(config, "_commit_hash", None)}
+    source = dict(identity) if isinstance(identity, Content) else hub
     text = json.dumps(source, indent=1) + "\n"
     return {SOURCE_FILE: text.encode(), **tokenizer_files(tokenizer)}
 
@@ -106,36 +111,16 @@ def look(
     spec: str, field: str, *, local_only: bool = False
 ) -> tuple[PreTrainedTokenizerFast, PreTrainedConfig]:
     """Tokenizer and configuration of a folder or hub id, without its weights."""
-    tokenizer = load_tokenizer(spec, field, local_only=local_only)
     config = architectures.load_config(spec, field, local_only=local_only)
+    tokenizer = load_tokenizer(spec, field, local_only=local_only)
     check_fit(tokenizer, config, spec, field)
     return tokenizer, config
 
 
-def _revision(spec: str, config: PreTrainedConfig) -> str | None:
-    if not architectures.is_folder(spec):
-        return getattr(config, "_commit_hash", None)
-    folder = Path(architectures.location(spec, "p_star")[0])
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix not in (".json", ".safetensors"):
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with open(path, "rb") as file:  # both ends: hashing whole weights takes too long
-            digest.update(file.read(_PIECE))
-            file.seek(max(size - _PIECE, 0))
-            digest.update(file.read(_PIECE))
-    return digest.hexdigest()
+def read_source(identity: Identity, source: dict[str, str | None]) -> PreTrainedModel:
+    """The weights of a `load` artifact, from where its node's identity says they are now.
 
-
-def read_source(source: dict[str, str | None]) -> PreTrainedModel:
-    spec, pinned = str(source["spec"]), source["revision"]
-    if not architectures.is_folder(spec):
-        return load_pretrained(spec, revision=pinned)[0]
-    if _revision(spec, architectures.load_config(spec, "p_star")) != pinned:
-        raise InputError(
-            f"settings.p_star = {spec!r}: the folder's content changed after it was first used. "
-            "Restore it, or give the new content a folder of its own"
-        )
-    return load_pretrained(spec)[0]
+    Raises:
+        InputError: they are gone, or changed after the study was planned.
+    """
+    return load_pretrained(opened(identity, "p_star"), revision=source.get("revision"))[0]

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from recalltrap.group import Group
-from recalltrap_studies.llm import engines, oracle, sampling
+from recalltrap_studies.llm import engines, sampling
 from recalltrap_studies.llm.objectives import masked_sum
-from recalltrap_studies.llm.policies import Policy, score
+from recalltrap_studies.llm.policies import Policy, as_policy, computes_in_float32, score
 
 
 class Judge(Protocol):
@@ -43,8 +43,9 @@ class World:
 class Rollout:
     """Responses with what is known of them before anything is learned from them.
 
-    `log_probs_NT` are the policy's that drew them, `reference_NT` the reference's, `values_NT` of
-    the value head (0 without one); `nll_N` is the mean per token under p_target, `reward_N` R.
+    `log_probs_NT` are the policy's that drew them, `reference_NT` the reference's, computed alike,
+    `values_NT` of the value head (0 without one); `nll_N` is the mean per token under p_target,
+    `reward_N` R.
     """
 
     tokens_NT: Tensor
@@ -68,9 +69,19 @@ class Rollout:
 
 
 def roll_out(
-    policy: Policy, world: World, *, size: int, index: int, seed: int, group: Group
+    policy: Policy,
+    world: World,
+    *,
+    size: int,
+    index: int,
+    seed: int,
+    group: Group,
+    scored: bool = False,
 ) -> Rollout:
     """Draw and judge rollout `index` of a seed; called on every worker together.
+
+    Its log-probabilities are those that sampling met, or where `scored`, or where precision or a
+    value head ask for it, those of a forward pass over the whole response, as in training.
 
     Raises:
         StageError: of the class `nan`, where policy or oracle give no finite numbers.
@@ -83,11 +94,9 @@ def roll_out(
     width = int(responses.mask_BT.sum(dim=1).max())
     tokens_BT, mask_BT = responses.tokens_BT[:, :width], responses.mask_BT[:, :width]
     log_probs_BT, values_BT = responses.log_probs_BT[:, :width], torch.zeros_like(mask_BT).float()
-    if policy.value_head is not None:  # the very numbers that training starts from: ratio 1
+    if scored or policy.value_head is not None or not computes_in_float32(policy.lm):
         log_probs_BT, values_BT = score(policy, tokens_BT)
-    reference_BT = oracle.response_log_probs(
-        world.reference, tokens_BT, mask_BT, world.request.prompt_ids
-    )
+    reference_BT, _ = score(as_policy(world.reference, policy), tokens_BT)
     nll_B = world.judge.nll(tokens_BT, mask_BT)
     judged = (log_probs_BT, reference_BT, values_BT, nll_B, world.judge.reward(nll_B))
     return _joined((tokens_BT, mask_BT, *judged), world.request, group)

@@ -20,7 +20,14 @@ from recalltrap.store import ArtifactStore, Cost
 from recalltrap.streams import stream
 from recalltrap_studies.llm import devices, engines, models, vocabulary
 from recalltrap_studies.llm.engines import Request, Responses
-from recalltrap_studies.llm.shards import Shard, Split, read_shards, shards_of, write_shard
+from recalltrap_studies.llm.shards import (
+    SHARD,
+    Shard,
+    Split,
+    read_shards,
+    shards_of,
+    write_shard,
+)
 
 __all__ = ["Request", "Responses", "read_samples", "run_sample", "uniforms"]
 
@@ -61,7 +68,7 @@ def run_sample(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progr
         model, request = _prepare(node, store)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         with engines.opened(node.config["engine"], model) as draw:
-            rows = rows_at_once(model.config, request, model.device, group)
+            rows = rows_of_a_draw(node.config["engine"], model, request, group)
             for first in range(0, len(missing), group.size):
                 if first + group.rank < len(missing):
                     shard = missing[first + group.rank]
@@ -119,6 +126,17 @@ def stream_name(node: Node) -> str:
         ancestor = ancestor.parents[0]
         place += ancestor.stage == "sample"
     return f"sample/{fingerprint(dict(node.config))}/{place}"
+
+
+def rows_of_a_draw(engine: str, model: Any, request: Request, group: Group) -> int:
+    """How many sequences an engine is asked for at once.
+
+    vLLM plans its own memory and keeps its device busy only with many: it gets the whole shard,
+    whatever the CPU, where its weights come from, could hold.
+    """
+    if engine == "vllm":
+        return SHARD
+    return rows_at_once(model.config, request, model.device, group)
 
 
 def rows_at_once(config: Any, request: Request, where: torch.device, group: Group) -> int:

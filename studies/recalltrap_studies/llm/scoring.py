@@ -12,11 +12,18 @@ from typing import Any
 import pyarrow as pa
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from recalltrap_studies.llm.engines import Responses
 
 LOGITS = {"cpu": 1 << 20, "cuda": 1 << 28}
-"""Logits computed at once at most: 4 MiB stay in a CPU's caches, a sixth faster than 32."""
+"""Logits computed at once, where that is enough for `LEAST_ROWS`: 4 MiB stay in a CPU's caches, a
+sixth faster than 32."""
+LEAST_ROWS = {"cpu": 16, "cuda": 1}
+"""Rows scored at once at least: of 49,152 tokens 4 MiB hold no row, and the layers before the
+logits take more than twice as long row by row."""
+MOST_LOGITS = {"cpu": 1 << 25, "cuda": 1 << 28}
+"""Logits that so many rows may have at once, 128 MiB on a CPU; longer rows go in pieces."""
 
 
 @torch.no_grad()
@@ -30,8 +37,7 @@ def token_log_probs(
     """
     rows, length = input_ids_BL.shape
     log_probs_BL = torch.zeros(rows, length - 1, device=input_ids_BL.device)
-    limit = LOGITS.get(model.device.type, LOGITS["cpu"])
-    step = max(limit // (length * model.config.vocab_size), 1)
+    step = rows_at_once(model, length)
     training = model.training
     model.eval()
     try:
@@ -44,15 +50,34 @@ def token_log_probs(
     return log_probs_BL
 
 
+def rows_at_once(model: Any, length: int) -> int:
+    """How many rows of a length are scored together."""
+    where = model.device.type if model.device.type in LOGITS else "cpu"
+    each = length * int(model.config.vocab_size)
+    return max(LOGITS[where] // each, LEAST_ROWS[where])
+
+
 def _score(model: Any, input_ids_BL: Tensor, mask_BL: Tensor, temperature: float) -> Tensor:
+    """In pieces of the rows' length, where the logits of the whole would be too many."""
     input_ids_BL, mask_BL = input_ids_BL.to(model.device), mask_BL.to(model.device)
-    # Right padding is invisible to what comes before it: causal attention needs no mask for it.
-    logits_BLV = model(input_ids=input_ids_BL[:, :-1], use_cache=False).logits.float()
-    if temperature != 1.0:
-        logits_BLV = logits_BLV / temperature
-    chosen_BL = logits_BLV.gather(2, input_ids_BL[:, 1:, None])[:, :, 0]
-    log_probs_BL = chosen_BL - logits_BLV.logsumexp(dim=2)
-    return torch.where(mask_BL[:, 1:].bool(), log_probs_BL, 0.0)
+    rows, length = len(input_ids_BL), input_ids_BL.shape[1] - 1
+    where = model.device.type if model.device.type in LOGITS else "cpu"
+    piece = max(MOST_LOGITS[where] // (rows * model.config.vocab_size), 1)
+    cache = DynamicCache(config=model.config) if piece < length else None
+    pieces = []
+    for start in range(0, length, piece):
+        stop = min(start + piece, length)
+        # Right padding is invisible to what comes before it: causal attention needs no mask for it.
+        logits_BPV = model(
+            input_ids=input_ids_BL[:, start:stop],
+            use_cache=cache is not None,
+            past_key_values=cache,
+        ).logits.float()
+        if temperature != 1.0:
+            logits_BPV = logits_BPV / temperature
+        chosen_BP = logits_BPV.gather(2, input_ids_BL[:, start + 1 : stop + 1, None])[:, :, 0]
+        pieces.append(chosen_BP - logits_BPV.logsumexp(dim=2))
+    return torch.where(mask_BL[:, 1:].bool(), torch.cat(pieces, dim=1), 0.0)
 
 
 def response_scores(
@@ -72,10 +97,9 @@ def response_scores(
     count_B = mask_BT.sum(dim=1)
     sum_B = torch.zeros(len(tokens_BT), dtype=torch.float64)
     order = count_B.argsort(stable=True)
-    limit = LOGITS.get(model.device.type, LOGITS["cpu"])
     start = 0
     while start < len(order):
-        rows = _next_rows(count_B[order], start, len(prompt_ids), model.config.vocab_size, limit)
+        rows = _next_rows(model, count_B[order], start, len(prompt_ids))
         part, start = order[start : start + rows], start + rows
         width = int(count_B[part].max())
         prompt_BP = torch.tensor([list(prompt_ids)]).expand(rows, -1)
@@ -88,12 +112,12 @@ def response_scores(
     return sum_B, count_B
 
 
-def _next_rows(lengths: Tensor, start: int, prompt: int, vocabulary: int, limit: int) -> int:
+def _next_rows(model: Any, lengths: Tensor, start: int, prompt: int) -> int:
     """How many of the sorted rows from `start` are scored together: they fit, and are alike."""
     shortest = int(lengths[start])
     alike = int(torch.searchsorted(lengths, shortest + 2 + shortest // 8, right=True)) - start
     widest = int(lengths[start + alike - 1])
-    return max(min(alike, limit // ((prompt + widest) * vocabulary)), 1)
+    return min(alike, rows_at_once(model, prompt + widest))
 
 
 def _padded(responses: Any) -> tuple[Tensor, Tensor]:

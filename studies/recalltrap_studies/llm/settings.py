@@ -8,24 +8,34 @@ embedded `nano` study's; the named studies `llm/smollm2-*` hold the paper's valu
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from recalltrap.parts import Part
+from recalltrap.parts import Part, added_setting
 
 Algorithm = Literal["ppo", "grpo", "rloo", "dpo_online", "dpo_offline"]
 Shaping = Literal["fold", "clip", "none"]
 Selection = Literal["last", "paper"]
 Engine = Literal["transformers", "vllm"]
 
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=1e-9, le=1e6, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
+"""The lower bounds keep quotients and squares of settings inside what a float32 holds."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, le=0.999999)]
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 Tokens = Annotated[int, Field(ge=2, le=8192)]
-Spec = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def _written(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+Spec = Annotated[str, Field(min_length=1, max_length=500), BeforeValidator(_written)]
+"""A name, a path (see `recalltrap.paths`) or a hub id, as the user wrote it."""
 
 
 class Optimiser(Part):
@@ -39,6 +49,9 @@ class Optimiser(Part):
     adam_beta2: Decay = Field(0.95, description="AdamW's second decay. Paper: 0.95.")
     weight_decay: Share = Field(0.0, description="AdamW's weight decay (ours).")
     packing: bool = Field(False, description="Pack sequences to full length instead of padding.")
+    max_gradient_norm: Positive = added_setting(
+        1.0, description="Gradients of every training are scaled down to this norm (ours)."
+    )
 
 
 class Pretrain(Optimiser):
@@ -57,6 +70,13 @@ class Pretrain(Optimiser):
         512, ge=64, le=65_536, description="Tokens of a tokenizer trained here (ours)."
     )
     p_star_epochs: Positive = Field(1.5, description="Epochs of p* over the corpus (ours).")
+
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        if settings.corpus == "grammar":
+            return {}
+        why = f"corpus = {settings.corpus!r} is read whole: nothing reads corpus_sentences"
+        return {"corpus_sentences": why}
 
 
 class Prompt(Part):
@@ -103,6 +123,12 @@ class Target(Optimiser):
         0.5, description="Share of training samples redrawn from target_topics (ours)."
     )
 
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        if settings.target_topics:
+            return {}
+        return {"target_topic_share": "without target_topics nothing reads target_topic_share"}
+
 
 class Oracle(Prompt):
     """The oracle: R_base = height · exp(−sharpness · NLL), folded at a computed threshold."""
@@ -117,6 +143,12 @@ class Oracle(Prompt):
     )
     oracle_samples: Count = Field(4_096, description="Samples of p_target behind the threshold.")
     align_tokens: Tokens = Field(32, description="New tokens of a response. Paper: 128.")
+
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        if settings.reward_shaping != "none":
+            return {}
+        return {"fold_quantile": "with reward_shaping = none nothing reads fold_quantile"}
 
 
 class Alignment(Prompt):
@@ -136,6 +168,16 @@ class Alignment(Prompt):
         description="Which checkpoint an alignment ends with: the last, or the paper's choice.",
     )
     selection_interval: Count = Field(10, description="Rollouts between candidates (ours).")
+    align_max_gradient_norm: Positive = added_setting(
+        1.0, description="Gradients of an alignment are scaled down to this norm (ours)."
+    )
+
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        if settings.model_selection != "last":
+            return {}
+        why = "with model_selection = last nothing reads selection_interval"
+        return {"selection_interval": why}
 
 
 class Ppo(Alignment):
@@ -153,11 +195,31 @@ class Ppo(Alignment):
     discount: Share = Field(1.0, description="gamma of GAE (ours).")
     whiten: bool = Field(True, description="Whiten the advantages of a rollout (ours).")
 
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        idle = dict(super().idle(settings))
+        if settings.ppo_epochs == 1:
+            idle.update(_never_clipped(settings, ("clip_range", "value_clip_range")))
+        return idle
+
 
 class Group(Alignment):
-    """GRPO and RLOO, by TRL: groups of responses to one prompt."""
+    """GRPO and RLOO: groups of responses to one prompt, the KL in their rewards."""
 
+    clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
     group_size: int = Field(8, ge=2, le=1024, description="Responses per group (ours).")
+
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        return {**super().idle(settings), **_never_clipped(settings, ("clip_range",))}
+
+
+def _never_clipped(settings: LlmSettings, names: Sequence[str]) -> dict[str, str]:
+    """A rollout's first update is made at ratio 1, inside every clipping range."""
+    if settings.minibatch_size < settings.rollout_size:
+        return {}
+    why = f"with one update per rollout nothing is clipped, and {settings.algorithm} doesn't read"
+    return {name: f"{why} {name}" for name in names}
 
 
 class Preference(Alignment):
@@ -179,6 +241,11 @@ class OfflineDpo(Preference):
 
     offline_pairs: Count = Field(2_048, description="Pairs of the fixed set (ours).")
 
+    @classmethod
+    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
+        """The policy is measured at every candidate, for the curves."""
+        return {}
+
 
 class Evaluate(Prompt):
     """What the metrics of a model read."""
@@ -192,12 +259,28 @@ class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, Group, On
     """Every setting of the language-model study. All have defaults; grid axes are these fields."""
 
     distill_temperature: Positive = Field(
-        0.95, description="tau: temperature of a teacher's samples. Paper: 0.95; 0.925 to 0.975."
+        0.95, description="tau: temperature of a teacher's samples. Paper: 0.95."
+    )
+    last_distill_temperature: Positive | None = added_setting(
+        None,
+        description="tau of distillations after an alignment, such as A-K's last; null: "
+        "distill_temperature. Paper: 0.95; figure 15: 0.925 (PPO), 0.975 (DPO).",
     )
     target_temperature: Positive = Field(
         0.8, description="Temperature of the samples of p' that p_target learns. Paper: 0.8."
     )
     engine: Engine = Field("transformers", description="What samples: transformers, or vLLM.")
+
+    @model_validator(mode="after")
+    def _judged_as_aligned(self) -> LlmSettings:
+        """A model's samples are judged as far as an alignment's responses go."""
+        if self.align_tokens > self.sample_tokens:
+            raise ValueError(
+                f"align_tokens {self.align_tokens} must not be more than sample_tokens "
+                f"{self.sample_tokens}: models are sampled and judged to sample_tokens. Lower "
+                "align_tokens, or raise sample_tokens"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rollouts_divide(self) -> LlmSettings:

@@ -37,7 +37,8 @@ from recalltrap_studies.llm.sequences import (
     shuffled,
     tokens_seen,
 )
-from recalltrap_studies.llm.sources import spec_of
+from recalltrap_studies.llm.settings import Optimiser
+from recalltrap_studies.llm.sources import opened
 
 FIELDS = {
     "pretrain": ("p_star", "p_star_epochs"),
@@ -49,6 +50,8 @@ FIELDS = {
 FULL_LOGITS = 4096
 """Vocabularies up to here get all logits at once: TRL's chunked loss saves memory beyond, and
 takes twice the time below."""
+MAX_GRADIENT_NORM = float(Optimiser.model_fields["max_gradient_norm"].default)
+"""Of stages from before it was a setting, and of those at its default."""
 CURVES = {"loss": "loss", "learning_rate": "learning_rate", "heldout_loss": "heldout_loss"}
 
 
@@ -124,7 +127,7 @@ def fresh_student(
 ) -> PreTrainedModel:
     """The stage's architecture with its teacher's vocabulary, every parameter drawn anew."""
     field = FIELDS[node.stage][0]
-    spec = spec_of(node.config.get("architecture", node.config.get(field)))
+    spec = opened(node.config.get("architecture", node.config.get(field)), field)
     size = lessons.vocabulary_size(node, store, tokenizer)
     config = config_of(spec, size, tokenizer, field)
     return models.fresh_model(config, sequence(node.seed, f"{node.stage}/init"))
@@ -153,6 +156,7 @@ def make_trainer(
         adam_beta1=config["adam_beta1"],
         adam_beta2=config["adam_beta2"],
         weight_decay=config["weight_decay"],
+        max_grad_norm=config.get("max_gradient_norm", MAX_GRADIENT_NORM),
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )

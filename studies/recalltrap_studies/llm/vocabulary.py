@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from recalltrap.errors import InputError
 from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore
-from recalltrap_studies.llm.architectures import location, unreachable
+from recalltrap_studies.llm.architectures import location, must_be_here, unreachable
 
 END = "<|endoftext|>"
 PAD = "<|pad|>"
@@ -84,7 +84,7 @@ def load_tokenizer(spec: str, field: str, *, local_only: bool = False) -> PreTra
     name, revision = location(spec, field)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision, local_files_only=local_only
+            name, revision=revision, local_files_only=local_only or must_be_here(spec)
         )
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise unreachable(spec, field, "tokenizer", error) from None
@@ -136,7 +136,10 @@ def read_tokenizer(store: ArtifactStore, node: Node) -> PreTrainedTokenizerFast:
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """The prompt's token ids, without special tokens.
+    """The prompt's token ids, begun as the tokenizer begins a text: with a BOS, if it adds one.
+
+    A prompt that has it in writing gets no second. What the tokenizer adds at the end of a text
+    (an EOS, a SEP) stays away, for the response goes on from here.
 
     Raises:
         InputError: the vocabulary can't spell the prompt.
@@ -148,7 +151,16 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
             f"settings.prompt = {prompt!r}: the vocabulary can't spell it (it would "
             f"read {back!r}). Use words and signs that the corpus holds"
         )
-    return ids
+    before = _opening(tokenizer, prompt, ids)
+    return ids if ids[: len(before)] == before else [*before, *ids]
+
+
+def _opening(tokenizer: PreTrainedTokenizerBase, text: str, ids: list[int]) -> list[int]:
+    """What the tokenizer puts before a text of its own accord; `ids` are the text's own."""
+    whole = [int(i) for i in tokenizer.encode(text, add_special_tokens=True)]
+    places = range(len(whole) - len(ids) + 1)
+    start = next((at for at in places if whole[at : at + len(ids)] == ids), 0)
+    return whole[:start]
 
 
 def compare_vocabularies(

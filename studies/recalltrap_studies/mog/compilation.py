@@ -16,17 +16,12 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
+from recalltrap_studies.devices import choose_device
 from recalltrap_studies.mog import program
 from recalltrap_studies.mog.program import Pairs, Rollout, Settings, Shape, State, Step
 from recalltrap_studies.mog.randoms import draw
 
 log = logging.getLogger(__name__)
-
-
-def choose_device() -> torch.device:
-    """`RECALLTRAP_DEVICE`, or a GPU where there is one."""
-    name = os.environ.get("RECALLTRAP_DEVICE")
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def can_compile(device: torch.device) -> bool:

@@ -1,12 +1,12 @@
 """The metrics and curves of finished cells.
 
-All cells of a seed share the ground truth's evaluation samples and the noise behind every model's
-samples, so comparisons are paired. Each model is evaluated once, however many cells name it.
+Nothing is sampled: a metric is an expectation over mixtures, closed or by quadrature, and its
+`standard_error` is the difference of two orders. Each model is evaluated once, however many cells
+name it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,9 +20,11 @@ from recalltrap.measures import Value, metric_rows, numbered
 from recalltrap.parts import shared_config
 from recalltrap.storage import Storage
 from recalltrap.store import ArtifactStore
-from recalltrap.streams import stream
 from recalltrap_studies.mog import references, world
-from recalltrap_studies.mog.models import MODEL_FILE, Array, Model, unpack
+from recalltrap_studies.mog.exact.expectations import log_density
+from recalltrap_studies.mog.exact.rewards import expected_reward
+from recalltrap_studies.mog.exact.values import Expectation
+from recalltrap_studies.mog.models import MODEL_FILE, Model, unpack
 from recalltrap_studies.mog.settings import Evaluate, MogSettings
 from recalltrap_studies.mog.world import Oracle
 
@@ -34,43 +36,30 @@ Curve = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Scene:
-    """What one seed's models are held against under one set of evaluation settings."""
+    """What models are held against under one set of evaluation settings."""
 
     p_star: Model
     p_target: Model
     oracle: Oracle
-    truth_N2: Array  # evaluation samples of p*
-    choice_N: Array  # the noise behind each model's samples
-    normal_N2: Array
 
     @classmethod
-    def make(cls, settings: Evaluate, seed: int) -> Scene:
-        """Both sets of random numbers come from streams of the seed alone."""
-        p_star = world.p_star(settings, settings)
-        count = settings.evaluation_samples
-        noise = []
-        for name in ("evaluation/p_star", "evaluation/model"):
-            generator = stream(seed, name)
-            noise.append((generator.random(count), generator.standard_normal((count, 2))))
-        truth = p_star.transform(*noise[0])
+    def make(cls, settings: Evaluate) -> Scene:
+        """The same for all seeds."""
         target = world.p_target(settings)
-        return cls(p_star, target, world.oracle(settings), truth, *noise[1])
+        return cls(world.p_star(settings, settings), target, world.oracle(settings))
 
     def score(self, model: Model) -> list[Value]:
-        """The four metrics of a model, with their standard errors."""
-        samples = model.transform(self.choice_N, self.normal_N2)
+        """The four metrics of a model."""
         return [
-            _mean("overall_precision", self.p_star.log_prob(samples), "p_star"),
-            _mean("overall_recall", model.log_prob(self.truth_N2), "model"),
-            _mean("target_precision", self.p_target.log_prob(samples), "p_target"),
-            _mean("reward", self.oracle(samples), "oracle"),
+            _value("overall_precision", log_density(model, self.p_star)),
+            _value("overall_recall", log_density(self.p_star, model)),
+            _value("target_precision", log_density(model, self.p_target)),
+            _value("reward", expected_reward(model, self.oracle)),
         ]
 
 
-def _mean(metric: str, values_N: Array, scorer: str) -> Value:
-    count = len(values_N)
-    error = float(values_N.std(ddof=1)) / math.sqrt(count)
-    return Value(metric, float(values_N.mean()), error, count, scorer)
+def _value(metric: str, found: Expectation, factor: float = 1.0) -> Value:
+    return Value(metric, factor * found.value, factor * found.error, found.nodes, found.method)
 
 
 class Evaluator:
@@ -79,15 +68,15 @@ class Evaluator:
     def __init__(self, store: ArtifactStore) -> None:
         self.store = store
         self._loaded: dict[str, tuple[Model, Curve]] = {}
-        self._scenes: dict[tuple[str, int], Scene] = {}
-        self._scores: dict[tuple[str, int, str], list[Value]] = {}
-        self._anchors: dict[tuple[str, int, str], tuple[float, int, float, int]] = {}
-        self._optima: dict[tuple[str, int, str, float], references.Optimum] = {}
+        self._scenes: dict[str, Scene] = {}
+        self._scores: dict[tuple[str, str], list[Value]] = {}
+        self._anchors: dict[tuple[str, str], tuple[Expectation, Expectation]] = {}
+        self._optima: dict[tuple[str, str, float], references.Optimum] = {}
 
     def forget_all_but(self, kept: set[str]) -> None:
         """Forget the models that no later cell will name, keep the references."""
         self._loaded = {k: v for k, v in self._loaded.items() if k in kept}
-        self._scores = {k: v for k, v in self._scores.items() if k[2] in kept}
+        self._scores = {k: v for k, v in self._scores.items() if k[1] in kept}
 
     def model(self, node: Node) -> Model:
         """The model of a node."""
@@ -106,9 +95,9 @@ class Evaluator:
         """(model, value) for the cell's models among `names`."""
         settings = cell.settings
         assert isinstance(settings, MogSettings)
-        key = (shared_config(settings, Evaluate).spelled, cell.seed)
+        key = shared_config(settings, Evaluate).spelled
         if key not in self._scenes:
-            self._scenes[key] = Scene.make(settings, cell.seed)
+            self._scenes[key] = Scene.make(settings)
         scene = self._scenes[key]
         rows = []
         for name in names:
@@ -121,34 +110,27 @@ class Evaluator:
                 rows += [(name, value) for value in values]
         return rows
 
-    def _score(self, key: tuple[str, int], scene: Scene, node: Node) -> list[Value]:
-        if (*key, node.id) not in self._scores:
-            self._scores[*key, node.id] = scene.score(self.model(node))
-        return self._scores[*key, node.id]
+    def _score(self, key: str, scene: Scene, node: Node) -> list[Value]:
+        if (key, node.id) not in self._scores:
+            self._scores[key, node.id] = scene.score(self.model(node))
+        return self._scores[key, node.id]
 
-    def _anchor(
-        self, key: tuple[str, int], scene: Scene, node: Node, kl_weight: float
-    ) -> list[Value]:
+    def _anchor(self, key: str, scene: Scene, node: Node, kl_weight: float) -> list[Value]:
         """What the model decides as a reference, before any alignment."""
-        model = self.model(node)
-        if (*key, node.id) not in self._anchors:
+        model, place = self.model(node), (key, node.id)
+        if place not in self._anchors:
             hits = references.hit_rate(model, scene.oracle)
-            self._anchors[*key, node.id] = (
-                *hits,
-                *references.kl_from_target(model, scene.p_target),
-            )
-        hit, hit_points, kl, kl_points = self._anchors[*key, node.id]
-        if (*key, node.id, kl_weight) not in self._optima:
+            self._anchors[place] = (hits, references.kl_from_target(model, scene.p_target))
+        if (*place, kl_weight) not in self._optima:
             best = references.optimum(model, scene.oracle, scene.p_target, kl_weight)
-            self._optima[*key, node.id, kl_weight] = best
-        best = self._optima[*key, node.id, kl_weight]
+            self._optima[*place, kl_weight] = best
+        hits, kl = self._anchors[place]
+        best = self._optima[*place, kl_weight]
         return [
-            Value("hit_rate", hit, 0.0, hit_points, "quadrature"),
-            Value("kl_penalty_at_target", kl_weight * kl, 0.0, kl_points, "quadrature"),
-            Value("optimum_reward", best.reward, 0.0, best.points, "quadrature"),
-            Value(
-                "optimum_target_precision", best.target_precision, 0.0, best.points, "quadrature"
-            ),
+            _value("hit_rate", hits),
+            _value("kl_penalty_at_target", kl, kl_weight),
+            _value("optimum_reward", best.reward),
+            _value("optimum_target_precision", best.target_precision),
         ]
 
 

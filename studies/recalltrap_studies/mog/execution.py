@@ -17,16 +17,13 @@ from torch import Tensor
 from recalltrap.identity import canonical_json
 from recalltrap.kinds import Node, NodeFailure, Progress
 from recalltrap.store import ArtifactStore, Cost
+from recalltrap_studies.devices import choose_device
 from recalltrap_studies.mog import program
-from recalltrap_studies.mog.compilation import (
-    can_compile,
-    choose_device,
-    noise_function,
-    step_function,
-)
+from recalltrap_studies.mog.compilation import can_compile, noise_function, step_function
 from recalltrap_studies.mog.models import MODEL_FILE, Array, Model, pack, unpack
+from recalltrap_studies.mog.pair_sets import PairSet, in_pairs
 from recalltrap_studies.mog.program import MEASURES, REWARD_MEASURES, Pairs, Settings
-from recalltrap_studies.mog.randoms import PLANES, Noise
+from recalltrap_studies.mog.randoms import PLANES
 from recalltrap_studies.mog.rows import (
     Row,
     Tensors,
@@ -196,16 +193,10 @@ class Block:
         count = self.rows[0].pairs
         if not count:
             return self._noise(keys, 2 * batch if self.shape.paired else batch, NOISE)
-        noise = Noise(*self._noise(keys, 2 * count, 1)(0))
+        noise = in_pairs(self._noise(keys, 2 * count, 1)(0))
         with torch.no_grad():
-            (x, y, delta, sign), _ = program.labelled_pairs(settings.source, settings, noise)
-        both = (t.reshape(WIDTH, 2, -1, batch).permute(2, 0, 1, 3) for t in (x, y))
-        x, y = (t.reshape(-1, WIDTH, 2 * batch) for t in both)
-        delta, sign = (
-            t.reshape(WIDTH, -1, batch).transpose(0, 1).contiguous() for t in (delta, sign)
-        )
-        minibatches = [Pairs(*parts) for parts in zip(x, y, delta, sign, strict=True)]
-        return lambda iteration: minibatches[iteration % len(minibatches)]
+            pairs, _ = program.labelled_pairs(settings.source, settings, noise)
+        return PairSet(pairs, tensors.keys("shuffle"), batch).minibatch
 
     def _store(
         self, store: ArtifactStore, stop: int, params: Array, means: Array, seconds: float

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
-from recalltrap.orderings import Ordering
-from recalltrap.parts import shared_config
-from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, MogSettings, Sft
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
+from recalltrap.parts import Part, Reads, shared_config
+from recalltrap_studies.devices import check_device
+from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, Evaluate, MogSettings, Sft
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
 
     from recalltrap.store import ArtifactStore
 
-VERSIONS = {"sft": 1, "distill": 1, "align": 1}
-"""Bumped when a stage's numbers change their meaning."""
-EVALUATION_VERSION = 1
+VERSIONS = {"sft": 1, "distill": 1, "ppo": 1, "grpo": 1, "dpo_online": 1, "dpo_offline": 2}
+"""Bumped when the numbers of a stage, or of one way to align, change their meaning.
+
+dpo_offline 2: the pairs are reshuffled every epoch (1 went through them in one fixed order).
+"""
+EVALUATION_VERSION = 2
+"""2: expectations are exact (1 averaged over samples)."""
 
 SHAPING = (
     "covariance",
@@ -45,6 +51,10 @@ class MogKind:
     grouped = False
     studies = Path(__file__).with_name("named")
 
+    def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
+        """What the stages of these orderings read, and the evaluation."""
+        return _reads(settings, orderings is None or any(map(aligns, orderings)))
+
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, whatever the ordering."""
         assert isinstance(settings, MogSettings)
@@ -61,10 +71,18 @@ class MogKind:
                     models["p_prime_aligned"] = aligned
                 current = aligned
         models["final"] = current
-        return Cell(self.name, ordering, seed, settings, models, EVALUATION_VERSION)
+        decides = self.reads(settings).fields
+        return Cell(
+            self.name, ordering, seed, settings, models, EVALUATION_VERSION, decides=decides
+        )
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Nothing outside the study file can be wrong."""
+        return ()
+
+    def check_device(self, *, here: bool) -> None:
+        """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
+        check_device(here=here)
 
     def prepare(self) -> None:
         """Import the tensor program and start the compiler, which take seconds."""
@@ -121,6 +139,20 @@ SAMPLE_SECONDS = 1.3e-8
 `mog/phase` on a core of an AMD EPYC with AVX-512, compiled, the other core busy as well)."""
 
 
+@lru_cache(maxsize=4096)
+def _reads(settings: MogSettings, aligned: bool) -> Reads:
+    parts: list[type[Part]] = [Sft, Distill, Evaluate]
+    if aligned:
+        parts.append(ALIGNMENTS[settings.algorithm])
+    doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
+    return Reads.of(
+        settings,
+        parts,
+        also=("kl_weight",),  # the evaluation's: of the exact optimum anchored to a reference
+        otherwise=dict.fromkeys(ALIGNMENTS.values(), doesnt),
+    )
+
+
 def _components(node: Node) -> int:
     own = node.config.get("p_prime_components") or node.config.get("student_components")
     return int(own) if own else _components(node.parents[0])
@@ -138,7 +170,7 @@ def _align(start: Node, reference: Node, settings: MogSettings) -> Node:
         start.seed,
         config,
         (start, reference),
-        VERSIONS["align"],
+        VERSIONS[settings.algorithm],
         length_field="iterations",
     )
 

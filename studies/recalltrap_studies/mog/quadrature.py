@@ -2,14 +2,18 @@
 
 A square is divided until every cell is small against each feature that matters inside it: the
 components' narrowest directions and the curvature of R / beta. Cells that can't hold a noticeable
-part of the mass are dropped on the way. So each model's nodes follow from that model alone.
+part of the mass are dropped on the way. Then those in which two orders differ are divided further,
+which finds the ridge of a reward with several targets. Each model's nodes follow from that model
+alone. Legend: C cells, K components, N nodes, T targets.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,34 +27,41 @@ NEGLIGIBLE = 30.0
 CELL = 4.0
 """A cell's side in units of the smallest length scale that matters inside it."""
 
-ORDER = 6
-"""Gauss-Legendre nodes a cell and axis."""
+ORDERS = (6, 9)
+"""Gauss-Legendre nodes a cell and axis; the second order is the value, the first its check."""
 
 REACH = 9.0
 """Standard deviations around each component that the first square covers."""
 
 MAX_DEPTH = 40
+MAX_ROUNDS, MAX_CELLS = 12, 20_000
+"""Times cells are divided because two orders differ, and cells at once, at most."""
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """Quadrature nodes for the density proportional to pi(x) exp(R(x) / beta)."""
+class Cells(NamedTuple):
+    """Squares: centres [C, 2] and half sides [C]."""
 
-    points: Array  # [N, 2]
-    reward: Array  # [N]
-    log_mass: Array  # [N], the log of weight * pi * exp(R / beta)
+    centres: Array
+    half: Array
 
-    @property
-    def log_partition(self) -> float:
-        """log Z, Z = E_pi[exp(R / beta)]."""
-        top = float(self.log_mass.max())
-        return top + math.log(float(np.exp(self.log_mass - top).sum()))
+    def divided(self) -> Cells:
+        """Each in four."""
+        half = self.half / 2.0
+        centres = self.centres[:, None] + half[:, None, None] * CORNERS
+        return Cells(centres.reshape(-1, 2), np.repeat(half, 4))
 
-    @property
-    def probability(self) -> Array:
-        """Normalised masses [N]."""
-        mass = np.exp(self.log_mass - self.log_mass.max())
-        return np.asarray(mass / mass.sum())
+
+class Moments(NamedTuple):
+    """What is known of the density proportional to pi(x) exp(R(x) / beta)."""
+
+    log_partition: float  # log Z, Z = E_pi[exp(R / beta)]
+    means: Array  # of the functions asked for
+    errors: Array  # by how much two orders differ in them
+    nodes: int
+
+
+Function = Callable[[Array], Array]
+"""Points [N, 2] -> values [N]."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,10 @@ class Tilt:
     model: Model
     oracle: Oracle
     kl_weight: float
+
+    def log_mass(self, points_N2: Array) -> Array:
+        """log pi + R / beta, [N]."""
+        return self.model.log_prob(points_N2) + self.oracle(points_N2) / self.kl_weight
 
     def component_bounds(self, centres_C2: Array, radius: float) -> Array:
         """Upper bounds [K, C] of each component's log weight + log density over a cell."""
@@ -111,33 +126,31 @@ def gauss_legendre(order: int) -> tuple[Array, Array]:
     return np.polynomial.legendre.leggauss(order)
 
 
-def nodes(model: Model, oracle: Oracle, kl_weight: float, refine: int = 1) -> Nodes:
-    """Nodes for `model` tilted by `oracle / kl_weight`; `refine` divides the cells' sides."""
-    tilt = Tilt(model, oracle, kl_weight)
+def cells(tilt: Tilt) -> Cells:
+    """Cells that are small against all that is known to matter inside them."""
     threshold = tilt.least_log_mass() - NEGLIGIBLE
     middle, half = tilt.first_square()
-    centres = middle[None]
-    leaves: list[tuple[Array, float]] = []
+    found = Cells(middle[None], np.array([half]))
+    leaves = []
     for _ in range(MAX_DEPTH):
-        done, kept = _examine(tilt, centres, half, threshold, refine)
-        leaves.append((centres[done], half))
-        centres = centres[kept & ~done]
-        if not len(centres):
+        done, kept = _examine(tilt, found, threshold)
+        leaves.append(Cells(*(part[done] for part in found)))
+        found = Cells(*(part[kept & ~done] for part in found)).divided()
+        if not len(found.half):
             break
-        half /= 2.0
-        centres = (centres[:, None] + half * CORNERS).reshape(-1, 2)
-    return _fill(tilt, leaves)
+    return Cells(*(np.concatenate(parts) for parts in zip(*leaves, strict=True)))
 
 
 CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 
 
 def _examine(
-    tilt: Tilt, centres: Array, half: float, threshold: float, refine: int
+    tilt: Tilt, found: Cells, threshold: float
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which cells are fine enough, and which matter at all."""
+    centres, half = found.centres, float(found.half[0])  # all of one size
     radius = half * math.sqrt(2.0)
-    side = 2.0 * half * refine
+    side = 2.0 * half
     density_KC = tilt.component_bounds(centres, radius)
     reward_C, curvature_C = tilt.reward_bounds(centres, radius)
     mass_KC = density_KC + reward_C + math.log(4.0 * half * half)
@@ -148,14 +161,44 @@ def _examine(
     return kept_C & fine_C, kept_C
 
 
-def _fill(tilt: Tilt, leaves: list[tuple[Array, float]]) -> Nodes:
-    """Gauss-Legendre nodes in every leaf."""
-    place, weight = gauss_legendre(ORDER)
+def moments(tilt: Tilt, functions: Sequence[Function], tolerance: float) -> Moments:
+    """Means of `functions` under the tilted density.
+
+    Cells are divided until the differences of two orders sum to `tolerance`, or there are too many;
+    what is left is the error.
+    """
+    todo = cells(tilt)
+    top = float(tilt.log_mass(todo.centres).max())
+    sums = np.zeros(1 + len(functions))
+    left = np.zeros(len(functions))
+    nodes = 0
+    for turn in range(MAX_ROUNDS):
+        fine, coarse = (_sums(tilt, functions, todo, top, order) for order in ORDERS)
+        nodes += len(todo.half) * sum(order**2 for order in ORDERS)
+        total = sums + fine.sum(axis=0)
+        means = total[1:] / total[0]
+        gap = fine - coarse
+        error_CF = np.abs(gap[:, 1:] - gap[:, :1] * means) / total[0]
+        limit_F = np.maximum(tolerance, 1e-12 * np.abs(means))  # rounding of large values
+        done = (error_CF <= limit_F / (2.0 * len(error_CF))).all(axis=1)
+        ended = turn == MAX_ROUNDS - 1 or 4 * len(error_CF) > MAX_CELLS
+        if ended or (left + error_CF.sum(axis=0) <= limit_F).all():
+            done[:] = True
+        sums += fine[done].sum(axis=0)
+        left += error_CF[done].sum(axis=0)
+        if done.all():
+            break
+        todo = Cells(*(part[~done] for part in todo)).divided()
+    return Moments(top + math.log(sums[0]), sums[1:] / sums[0], left, nodes)
+
+
+def _sums(tilt: Tilt, functions: Sequence[Function], found: Cells, top: float, order: int) -> Array:
+    """Integrals of exp(log mass - top) times 1 and each function over every cell, [C, 1 + F]."""
+    place, weight = gauss_legendre(order)
     grid = np.stack(np.meshgrid(place, place, indexing="ij"), axis=-1).reshape(-1, 2)
-    log_weight = np.log(np.outer(weight, weight).ravel())
-    points = [(c[:, None] + half * grid).reshape(-1, 2) for c, half in leaves if len(c)]
-    weights = [np.tile(log_weight + 2.0 * math.log(half), len(c)) for c, half in leaves if len(c)]
-    points_N2 = np.concatenate(points)
-    reward_N = tilt.oracle(points_N2)
-    log_mass = np.concatenate(weights) + tilt.model.log_prob(points_N2)
-    return Nodes(points_N2, reward_N, log_mass + reward_N / tilt.kl_weight)
+    weights = np.outer(weight, weight).ravel()
+    points = (found.centres[:, None] + found.half[:, None, None] * grid).reshape(-1, 2)
+    mass_CN = np.exp(tilt.log_mass(points) - top).reshape(len(found.half), -1)
+    mass_CN = mass_CN * weights * found.half[:, None] ** 2
+    columns = [(mass_CN * f(points).reshape(mass_CN.shape)).sum(axis=1) for f in functions]
+    return np.stack([mass_CN.sum(axis=1), *columns], axis=1)

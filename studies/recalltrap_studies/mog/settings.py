@@ -7,6 +7,7 @@ nothing else. "Paper" below is arXiv 2509.23667; everything marked "ours" it lea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -17,9 +18,11 @@ Algorithm = Literal["ppo", "grpo", "dpo_online", "dpo_offline"]
 Covariance = Literal["diagonal", "full"]
 KlEstimator = Literal["k2", "k3"]
 
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(ge=1e-9, le=1e6, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
+"""The lower bounds keep quotients and squares of settings inside what a float32 holds."""
+Decay = Annotated[float, Field(ge=0, le=0.999999)]
+Epsilon = Annotated[float, Field(ge=1e-16, le=1e6, allow_inf_nan=False)]
 Iterations = Annotated[int, Field(ge=1, le=1_000_000)]
 Components = Annotated[int, Field(ge=1, le=64)]
 
@@ -74,7 +77,7 @@ class Optimiser(Part):
     learning_rate: Rate = Field(0.01, description="Adam's step for mixtures. Paper: 0.01.")
     adam_beta1: Decay = Field(0.9, description="Decay of Adam's first moment (ours).")
     adam_beta2: Decay = Field(0.999, description="Decay of Adam's second moment (ours).")
-    adam_epsilon: Positive = Field(1e-8, description="Adam's epsilon (ours).")
+    adam_epsilon: Epsilon = Field(1e-8, description="Adam's epsilon (ours).")
 
 
 class Initialisation(Part):
@@ -123,13 +126,33 @@ class Alignment(Ring, Reward, Optimiser):
 
 
 class Ppo(Alignment):
-    """PPO: KL-shaped reward, learned scalar value baseline, clipped ratio."""
+    """PPO: KL-shaped reward, learned scalar value baseline, clipped ratio.
 
-    ppo_epochs: int = Field(1, ge=1, le=64, description="Updates on each round's samples (ours).")
-    clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
+    At one epoch the policy is updated once on its own samples, where every ratio is 1: nothing is
+    ever clipped, and PPO is the policy gradient with a baseline.
+    """
+
+    ppo_epochs: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Updates on each round's samples (ours). At 1 every ratio is 1 and nothing is "
+        "ever clipped; 4 agree with it to 0.01 in reward.",
+    )
+    clip_range: Rate = Field(
+        0.2,
+        description="Clipping of the ratio around 1 (ours). Without effect at ppo_epochs 1.",
+    )
     value_learning_rate: Rate = Field(
         0.1, description="Adam's step for the value baseline, a scalar: there is no prompt (ours)."
     )
+
+    @classmethod
+    def idle(cls, settings: MogSettings) -> Mapping[str, str]:
+        """One update a round is made at ratio 1, inside every clipping range."""
+        if settings.ppo_epochs > 1:
+            return {}
+        return {"clip_range": "with ppo_epochs = 1 the ratio is 1, and ppo doesn't read clip_range"}
 
 
 class Grpo(Alignment):
@@ -151,19 +174,19 @@ class Dpo(Alignment):
 
 
 class OfflineDpo(Dpo):
-    """Offline DPO: pairs sampled once from the reference, used cyclically."""
+    """Offline DPO: pairs sampled once from the reference, in a new order every epoch."""
 
     offline_pairs: int = Field(
-        2048, ge=2, le=1_048_576, description="Pairs of the fixed set (ours)."
+        2048,
+        ge=2,
+        le=1_048_576,
+        description="Pairs of the fixed set (ours). Any number: a minibatch that an epoch doesn't "
+        "fill goes on in the next. A smaller set is the beginning of a larger one.",
     )
 
 
 class Evaluate(Ring, Spread, Reward):
     """What the metrics of a cell read."""
-
-    evaluation_samples: int = Field(
-        4096, ge=2, le=10_000_000, description="Samples of each model and of p* (ours)."
-    )
 
 
 class MogSettings(Sft, Distill, Ppo, Grpo, OfflineDpo, Evaluate):
@@ -178,15 +201,6 @@ class MogSettings(Sft, Distill, Ppo, Grpo, OfflineDpo, Evaluate):
             raise ValueError(
                 f"targets {outside} are not modes: the ground truth has {self.modes}, "
                 f"numbered 0 to {self.modes - 1}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _pairs_fill_batches(self) -> MogSettings:
-        if self.algorithm == "dpo_offline" and self.offline_pairs % self.batch_size:
-            raise ValueError(
-                f"offline_pairs {self.offline_pairs} must be a multiple of "
-                f"batch_size {self.batch_size}"
             )
         return self
 

@@ -13,15 +13,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError
-from recalltrap.group import Group
+from recalltrap.group import Group as Workers
 from recalltrap.kinds import Node
 from recalltrap.parts import part_config
 from recalltrap.store import ArtifactStore
 from recalltrap_studies.llm import models
+from recalltrap_studies.llm.groups import run_group
 from recalltrap_studies.llm.online_dpo import run_online_dpo
 from recalltrap_studies.llm.oracle import run_oracle
 from recalltrap_studies.llm.ppo import run_ppo
-from recalltrap_studies.llm.settings import LlmSettings, OnlineDpo, Oracle, Ppo
+from recalltrap_studies.llm.settings import Group, LlmSettings, OnlineDpo, Oracle, Ppo
 
 pytestmark = pytest.mark.slow  # they train
 
@@ -36,9 +37,14 @@ SMALL: dict[str, Any] = {
     "selection_interval": 2,
     "model_selection": "paper",
 }
-BOTH = pytest.mark.parametrize(
-    ("algorithm", "runner", "part"),
-    [("ppo", run_ppo, Ppo), ("dpo_online", run_online_dpo, OnlineDpo)],
+EACH = pytest.mark.parametrize(
+    ("algorithm", "runner", "part", "own"),
+    [
+        ("ppo", run_ppo, Ppo, ("clip_fraction", "value_loss")),
+        ("grpo", run_group, Group, ("clip_fraction",)),
+        ("rloo", run_group, Group, ("clip_fraction",)),
+        ("dpo_online", run_online_dpo, OnlineDpo, ("reward_margin", "gradient_weight")),
+    ],
 )
 
 
@@ -47,7 +53,7 @@ def parents(nano_store: Any) -> tuple[Node, Node, Node, Node]:
     """p' starts and anchors; the better model is p_target, with its oracle."""
     config = part_config(LlmSettings(**SMALL), Oracle)
     oracle = Node("oracle", 3, config, (nano_store.p_star,))
-    for _ in run_oracle(oracle, nano_store.store, Group()):
+    for _ in run_oracle(oracle, nano_store.store, Workers()):
         pass
     return nano_store.p_prime, nano_store.p_prime, nano_store.p_star, oracle
 
@@ -57,7 +63,7 @@ def align(
 ) -> Node:
     settings = LlmSettings(**{**SMALL, "algorithm": algorithm, **fields})
     node = Node("align", 3, part_config(settings, part), parents)
-    *_, last = runner(node, nano_store.store, Group())
+    *_, last = runner(node, nano_store.store, Workers())
     assert last.step == last.steps == settings.iterations
     return node
 
@@ -67,7 +73,7 @@ def curve(store: ArtifactStore, node: Node, metric: str) -> dict[int, float]:
     return {r["step"]: r["value"] for r in table.to_pylist() if r["metric"] == metric}
 
 
-@BOTH
+@EACH
 def test_the_artifact_is_a_language_model_with_curves_and_facts(
     nano_store: Any,
     parents: Any,
@@ -76,6 +82,7 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     algorithm: str,
     runner: Any,
     part: Any,
+    own: tuple[str, ...],
 ) -> None:
     node = align(nano_store, parents, algorithm, runner, part)
     store: ArtifactStore = nano_store.store
@@ -91,11 +98,6 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     assert curve(store, node, "selected") == {facts["selected_step"]: 1.0}
     for metric in ("reward", "reward_sd", "kl", "target_nll", "length"):
         assert list(curve(store, node, metric)) == [0, 1, 2, 3, 4], metric
-    own = (
-        ("clip_fraction", "value_loss")
-        if algorithm == "ppo"
-        else ("reward_margin", "gradient_weight")
-    )
     for metric in ("loss", *own):
         assert set(curve(store, node, metric)) >= {0, 1, 2, 3}, metric
     assert not store.storage.exists(f"scratch/{node.id}")
@@ -114,4 +116,4 @@ def test_without_selection_the_last_weights_are_kept(nano_store: Any, parents: A
 
 def test_a_response_that_does_not_fit_the_context_is_refused(nano_store: Any, parents: Any) -> None:
     with pytest.raises(InputError, match=r"settings\.align_tokens = 100"):
-        align(nano_store, parents, "ppo", run_ppo, Ppo, align_tokens=100)
+        align(nano_store, parents, "ppo", run_ppo, Ppo, align_tokens=100, sample_tokens=100)

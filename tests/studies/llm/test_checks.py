@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError
+from recalltrap.orderings import Ordering
 from recalltrap_studies.llm import vocabulary
-from recalltrap_studies.llm.checks import check_sources
+from recalltrap_studies.llm.checks import check_sources, ignored_weights
+from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.settings import LlmSettings
 
 
@@ -22,20 +25,29 @@ def folders(
     tiny_tokenizer: PreTrainedTokenizerFast,
     sentences: list[str],
 ) -> dict[str, str]:
-    """A good model, one without a tokenizer, one with another, one without weights."""
+    """A good model, one without a tokenizer, one with another, and ones with other faults."""
     root = tmp_path_factory.mktemp("folders")
     other = vocabulary.train_tokenizer(sentences, 80)
     for name, tokenizer in {
         "good": tiny_tokenizer,
         "bare": None,
         "other": other,
-        "empty": tiny_tokenizer,
+        **dict.fromkeys(("empty", "pickled", "outline", "classifier", "skewed"), tiny_tokenizer),
     }.items():
         tiny_model.save_pretrained(root / name)
         if tokenizer is not None:
             tokenizer.save_pretrained(root / name)
     (root / "empty/model.safetensors").unlink()
-    return {name: str(root / name) for name in ("good", "bare", "other", "empty")}
+    (root / "pickled/model.safetensors").rename(root / "pickled/pytorch_model.bin")
+    (root / "outline/model.safetensors").unlink()
+    changed(root / "classifier", architectures=["LlamaForSequenceClassification"])
+    changed(root / "skewed", rope_parameters={"rope_type": "no such"})
+    return {path.name: str(path) for path in root.iterdir()}
+
+
+def changed(folder: Path, **fields: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 def settings(folders: dict[str, str], **fields: Any) -> LlmSettings:
@@ -77,7 +89,28 @@ def test_good_settings_pass(folders: dict[str, str], fields: dict[str, Any]) -> 
         ({"prompt": "Once"}, r"settings\.prompt = 'Once': every sentence .* 'The'"),
         ({"p_star": "@good", "prompt": "Ünë"}, r"settings\.prompt = 'Ünë': the vocabulary can't"),
         ({"sample_tokens": 200}, r"settings\.sample_tokens = 200: .*p_star .* is 128\. Set it to "),
-        ({"p_star": "@good", "align_tokens": 64}, r"settings\.align_tokens = 64: .*is 64\. Set it"),
+        (
+            {"p_star": "@good", "sample_tokens": 64, "align_tokens": 64},
+            r"settings\.sample_tokens = 64: .*is 64\. Set it to 63",
+        ),
+        (
+            {"p_star": "@good", "corpus": "words.txt"},
+            r"settings\.corpus = 'words.txt': p_star = .* is trained on no corpus\. Leave",
+        ),
+        (
+            {"p_star": "@good", "target_topics": ["sky"]},
+            r"settings\.target_topics = \['sky'\]: .* p_star = .* speaks otherwise\. Leave",
+        ),
+        (
+            {"p_star": "@pickled"},
+            r"settings\.p_star = .*\*\.bin alone.*Convert .*: python -c '.+' /",
+        ),
+        ({"p_star": "@good", "p_prime": "@classifier"}, r"settings\.p_prime = .*SequenceClassif"),
+        ({"p_star": "@classifier"}, r"settings\.p_star = .*LlamaForSequenceClassification"),
+        (
+            {"p_star": "@good", "p_target": "@skewed"},
+            r"settings\.p_target = .*can't make a model of its configuration \(.*Mend its config",
+        ),
         ({"prompt": "The " * 130 + "cat"}, r"settings\.prompt has 131 tokens or more"),
         ({"target_topics": ["ski"]}, r"settings\.target_topics: 'ski' .* did you mean 'sky'"),
         (
@@ -91,6 +124,25 @@ def test_bad_settings_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         check_sources(settings(folders, **fields))
+
+
+def test_weights_that_would_be_ignored_are_said(folders: dict[str, str]) -> None:
+    given = settings(folders, p_star="@good", p_prime="@good", student="@outline", p_target="a/b")
+    (line,) = check_sources(given.model_copy(update={"p_target": "nano-small"}))
+    assert line == (
+        f"settings.p_prime = {folders['good']!r}: architecture only; its weights aren't used"
+    )
+    assert ignored_weights({"p_star": "a/b", "p_target": "a/b@main", "student": "nano-small"}) == [
+        "settings.p_target = 'a/b@main': architecture only; its weights aren't used"
+    ]
+
+
+def test_a_kind_says_each_line_once(folders: dict[str, str]) -> None:
+    given = settings(folders, p_star="@good", p_prime="@good")
+    other = given.model_copy(update={"kl_weight": 3.0})
+    cells = [KIND.cell(Ordering.model_validate("K-A"), one, 0) for one in (given, other)]
+    assert len(KIND.check(cells)) == 1
+    assert KIND.check([]) == []
 
 
 def test_a_corpus_that_is_not_text(folders: dict[str, str], tmp_path: Path) -> None:

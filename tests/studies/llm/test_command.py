@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.results import open_run
 
@@ -69,6 +70,59 @@ def test_forecast_run_and_run_again(tmp_path: Path) -> None:
     query = "select count(*) as n from metrics where model = 'final' and metric = 'reward'"
     (row,) = json.loads(recalltrap("query", "llm/tiny", query, "--format", "json", folder=tmp_path))
     assert row["n"] == 6
+
+
+SMALL = """
+kind: llm
+question: Does a report come out where p* doesn't speak our grammar?
+orderings: [K-A, A-K]
+seeds: 1
+settings:
+  p_prime: nano-small
+  training_samples: 128
+  heldout_samples: 32
+  sample_tokens: 16
+  align_tokens: 16
+  p_prime_epochs: 1
+  distill_epochs: 1
+  target_epochs: 1
+  iterations: 2
+  oracle_samples: 64
+  evaluation_samples: 64
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["corpus", "folder"])
+def test_a_language_without_our_grammar_gets_its_report(
+    source: str,
+    tmp_path: Path,
+    sentences: list[str],
+    tiny_model: PreTrainedModel,
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    """p* from a text file, and p* from a folder: no topics, no grammar, and all the rest."""
+    (tmp_path / "corpus.txt").write_text("\n".join(sentences[:300]))
+    tiny_model.save_pretrained(tmp_path / "model")
+    tiny_tokenizer.save_pretrained(tmp_path / "model")
+    mine = {"corpus": "  p_star: nano-small\n  corpus: corpus.txt\n  p_star_epochs: 1\n",
+            "folder": "  p_star: ./model\n"}[source]  # fmt: skip
+    (tmp_path / "own.yaml").write_text(f"name: own\n{SMALL}{mine}")
+    said = recalltrap("run", "own.yaml", "--local", folder=tmp_path)
+    assert "report: " in said
+    lacking = "grammatical, topic_coverage of p', p'', p'_AK, the final model"
+    assert f"note: {lacking}: no finite value in any cell" in said
+    page = (tmp_path / "runs/studies/own/report/index.html").read_text()
+    assert "Topics and their coverage are left out" in page
+    content = json.loads(recalltrap("report", "own", "--format", "json", folder=tmp_path))
+    assert any(line.startswith(lacking) for line in content["lacks"])
+    assert "fault of recalltrap" not in json.dumps(content)
+    (row, *_) = json.loads(recalltrap("status", "own", "--format", "json", folder=tmp_path))
+    assert row["succeeded"] == 1
+    query = "select count(*) as n from metrics where metric like 'topic%'"
+    assert json.loads(recalltrap("query", "own", query, "--format", "json", folder=tmp_path)) == [
+        {"n": 0}
+    ]
 
 
 @pytest.mark.ray

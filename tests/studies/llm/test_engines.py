@@ -159,6 +159,18 @@ def test_static_and_dynamic_caches_agree(own_model: PreTrainedModel, request_: R
     assert own_model.generation_config.repetition_penalty == 3.0
 
 
+def test_a_static_cache_is_not_taken_under_autocast(
+    own_model: PreTrainedModel, request_: Request
+) -> None:
+    """A rollout on a GPU: float32 weights, computed in bfloat16, where the static cache breaks."""
+    numbers = uniforms(4, "test/autocast", 64, TOKENS)
+    with torch.autocast("cpu", torch.bfloat16):
+        static = generate(own_model, request_, numbers, cache="static")
+        dynamic = generate(own_model, request_, numbers, cache="dynamic")
+    assert torch.equal(static.tokens_BT, dynamic.tokens_BT)
+    assert static.log_probs_BT.dtype == torch.float32
+
+
 def test_a_longer_prompt_is_masked_and_never_scored(
     tiny_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:

@@ -12,7 +12,7 @@ from recalltrap.library import load_study
 from recalltrap.orderings import Ordering
 from recalltrap_studies.llm.estimates import estimate, updates
 from recalltrap_studies.llm.kind import KIND
-from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings
 
 
 def cell(ordering: str = "K-A", seed: int = 1, **settings: Any) -> Cell:
@@ -31,17 +31,77 @@ def changed(ordering: str, **settings: Any) -> list[str]:
     [
         ("K-A", {"kl_weight": 2.0}, ["align", "assess"]),
         ("A-K", {"kl_weight": 2.0}, ["align", "assess", "assess", "distill", "sample"]),
+        ("K-A", {"last_distill_temperature": 0.9}, []),
+        ("A-K", {"last_distill_temperature": 0.9}, ["assess", "distill", "sample"]),
         ("K-A", {"distill_temperature": 0.9}, ["align", "assess", "assess", "distill", "sample"]),
         ("K", {"reward_shaping": "clip"}, ["assess", "assess", "oracle"]),
         ("K", {"student": "nano-medium"}, ["assess", "distill"]),
         ("K", {"evaluation_samples": 64}, ["assess", "assess", "sample"]),
         ("K", {"group_size": 4, "dpo_updates": 3, "ppo_epochs": 2}, []),
+        ("K-A", {"align_max_gradient_norm": 0.5}, ["align", "assess"]),
+        ("K-A", {"align_max_gradient_norm": 1.0, "max_gradient_norm": 1.0}, []),
     ],
 )
 def test_a_setting_builds_anew_what_reads_it_and_what_follows(
     ordering: str, settings: dict[str, Any], stages: list[str]
 ) -> None:
     assert changed(ordering, **settings) == stages
+
+
+def taus(ordering: Any, **settings: Any) -> list[float]:
+    """Temperatures of the samples that the final model and its teachers were distilled from."""
+    model = cell(ordering, **settings).models["final"]
+    found: list[float] = []
+    while model.stage in ("distill", "align"):
+        if model.stage == "distill":
+            found.append(model.parents[0].config["temperature"])
+        model = model.parents[1 if model.stage == "distill" else 0]
+    return found[::-1]
+
+
+@pytest.mark.parametrize(
+    ("ordering", "expected"),
+    [
+        ("K", [0.95]),
+        ("K-A", [0.95]),
+        ("K-A@p'", [0.95]),
+        ("A-K", [0.9]),
+        ("K-A-K", [0.95, 0.9]),
+        ({"name": "twice", "stages": ["distill", "align", "distill", "distill"]}, [0.95, 0.9, 0.9]),
+        ({"name": "deep", "stages": ["distill", "distill", "align"]}, [0.95, 0.95]),
+    ],
+)
+def test_the_last_temperature_is_that_of_distillations_after_an_alignment(
+    ordering: Any, expected: list[float]
+) -> None:
+    assert taus(ordering, last_distill_temperature=0.9) == expected
+    assert set(taus(ordering)) == {0.95}
+    p_second = [cell(ordering, last_distill_temperature=tau).models["p_second"].id
+                for tau in (None, 0.9, 1.0)]  # fmt: skip
+    assert len(set(p_second)) == 1
+
+
+def test_a_last_temperature_that_is_the_same_changes_no_artifact() -> None:
+    named = {node.id for node in cell("A-K", last_distill_temperature=0.95).nodes}
+    assert named == {node.id for node in cell("A-K").nodes}
+
+
+GOLDEN = {
+    "ppo": "a7adaffe08f92fbc9865", "dpo_online": "2de001c8adae1226241b",
+    "dpo_offline": "e289f65f406d248cb57b",
+}  # fmt: skip
+"""Alignments of K-A as they were called from the start: changes elsewhere leave their artifacts."""
+
+
+@pytest.mark.parametrize("algorithm", GOLDEN)
+def test_artifacts_of_algorithms_that_did_not_change_keep_their_ids(algorithm: str) -> None:
+    assert cell("K-A", algorithm=algorithm).models["final"].id == GOLDEN[algorithm]
+
+
+def test_versions_are_those_of_an_algorithm() -> None:
+    versions = {algorithm: cell("K-A", algorithm=algorithm).models["final"].version
+                for algorithm in ALIGNMENTS}  # fmt: skip
+    assert versions == {"ppo": 1, "grpo": 2, "rloo": 2, "dpo_online": 1, "dpo_offline": 1}
 
 
 def test_p_star_is_made_once_and_everything_else_once_a_seed() -> None:
@@ -79,6 +139,7 @@ def test_p_target_never_learns_the_samples_that_a_student_learns() -> None:
         ),
         ({"algorithm": "dpo_online", "minibatch_size": 64}, "must divide the 32 pairs"),
         ({"algorithm": "grpo", "group_size": 7}, "group_size 7 must divide rollout_size 64"),
+        ({"align_tokens": 33}, "align_tokens 33 must not be more than sample_tokens 32: .*Lower"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings: dict[str, Any], message: str) -> None:
@@ -91,6 +152,32 @@ def test_updates_follow_from_epochs() -> None:
     settings = LlmSettings()
     wanted = settings.distill_epochs * settings.training_samples / settings.batch_size
     assert updates(nodes["distill"]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "more"),
+    [("ppo", {"ppo_epochs": 2}), ("dpo_online", {"dpo_updates": 32}), ("grpo", {"iterations": 400}),
+     ("rloo", {"rollout_size": 128}), ("dpo_offline", {"selection_interval": 1})],
+)  # fmt: skip
+def test_an_alignment_that_draws_or_learns_more_takes_more(
+    algorithm: str, more: dict[str, Any]
+) -> None:
+    few, many = (
+        estimate(cell("K-A", algorithm=algorithm, **fields).models["final"]).flops
+        for fields in ({}, more)
+    )
+    assert 0 < few < many
+
+
+def test_clipping_at_its_default_stands_in_no_stage_s_configuration() -> None:
+    def clipped(**settings: Any) -> set[str]:
+        nodes = cell("K-A", **settings).nodes
+        return {node.stage for node in nodes if any("gradient" in name for name in node.config)}
+
+    assert clipped() == set()
+    trainings = {"pretrain", "sft", "target", "distill"}
+    assert clipped(max_gradient_norm=0.3) == trainings
+    assert clipped(max_gradient_norm=0.3, align_max_gradient_norm=2.0) == {*trainings, "align"}
 
 
 def test_the_papers_scale_takes_more_than_a_laptop_has() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore, Cost
 from recalltrap.streams import sequence
 from recalltrap_studies.llm import architectures, devices, models, pretrained, vocabulary
+from recalltrap_studies.llm.sources import model_identity
 
 NO_COST = Cost(0, 0, 0, 0, "cpu", 1)
 
@@ -69,6 +71,25 @@ def test_a_student_is_smaller_than_its_teacher() -> None:
     assert medium > 3 * small
 
 
+def reinitialised(model: PreTrainedModel, other: PreTrainedModel) -> bool:
+    """Whether a Llama shares no drawn value with another and no gain was learned.
+
+    True when every matrix differs from the other's in all but stray entries, and every vector is
+    constant at its initial value.
+    """
+    theirs = dict(other.named_parameters())
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            start = 0.0 if name.endswith("bias") else 1.0
+            if not bool((parameter == start).all()):
+                return False
+        elif name in theirs and theirs[name].shape == parameter.shape:
+            equal = (parameter == theirs[name].to(parameter)).float().mean()
+            if float(equal) > 0.01:
+                return False
+    return True
+
+
 def test_a_fresh_model_is_drawn_anew(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     config = architectures.config_of("nano-small", tokenizer=tiny_tokenizer)
     before = torch.random.get_rng_state()
@@ -76,23 +97,41 @@ def test_a_fresh_model_is_drawn_anew(tiny_tokenizer: PreTrainedTokenizerFast) ->
     assert torch.equal(before, torch.random.get_rng_state())
     pairs = zip(first.parameters(), again.parameters(), strict=True)
     assert all(torch.equal(one, two) for one, two in pairs)
-    assert models.reinitialised(first, other)
-    assert not models.reinitialised(first, again)
+    assert reinitialised(first, other)
+    assert not reinitialised(first, again)
     tied = first.state_dict()
     weights = tied["model.embed_tokens.weight"]
     assert abs(weights.std().item() / config.initializer_range - 1) < 0.05
     assert tied["lm_head.weight"].data_ptr() == weights.data_ptr()
 
 
+@pytest.mark.parametrize(
+    ("size", "digest"),
+    [
+        ("nano-large", "626fb9c54421945b"),
+        ("nano-medium", "4cbab3a358171208"),
+        ("nano-small", "e281df9e49f602a0"),
+    ],
+)
+def test_sizes_of_ours_keep_the_numbers_that_stored_studies_began_with(
+    size: str, digest: str
+) -> None:
+    model = models.fresh_model(architectures.config_of(size), sequence(0, "sft/init"))
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode() + tensor.numpy().tobytes())
+    assert found.hexdigest().startswith(digest)
+
+
 def test_one_parameter_that_was_kept_is_noticed(tiny_model: PreTrainedModel) -> None:
     drawn = models.fresh_model(tiny_model.config, 7)
-    assert models.reinitialised(drawn, tiny_model)
+    assert reinitialised(drawn, tiny_model)
     for name, parameter in drawn.named_parameters():
         kept = dict(tiny_model.named_parameters())[name].detach()
         original = parameter.detach().clone()
         with torch.no_grad():
             parameter.copy_(kept)
-            assert not models.reinitialised(drawn, tiny_model), name
+            assert not reinitialised(drawn, tiny_model), name
             parameter.copy_(original)
 
 
@@ -100,7 +139,7 @@ def test_a_fresh_student_of_a_folder_has_none_of_its_weights(
     folder: str, tiny_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     config = architectures.config_of(folder, len(tiny_tokenizer), tiny_tokenizer, "student")
-    assert models.reinitialised(models.fresh_model(config, 0), tiny_model)
+    assert reinitialised(models.fresh_model(config, 0), tiny_model)
 
 
 def test_a_folder_in_the_hubs_format_is_loaded(
@@ -153,15 +192,20 @@ def test_a_loaded_p_star_is_read_from_its_source(
 ) -> None:
     tiny_model.save_pretrained(tmp_path / "model")
     tiny_tokenizer.save_pretrained(tmp_path / "model")
-    node = Node("load", 0, {})
-    files = pretrained.source_files(str(tmp_path / "model"))
+    node = Node("load", 0, {"p_star": model_identity(str(tmp_path / "model"))})
+    files = pretrained.source_files(node.config["p_star"])
     assert "model.safetensors" not in files
     store.put(node, files, NO_COST)
     torch.testing.assert_close(logits(models.read_model(store, node)), logits(tiny_model))
     vocabulary.compare_vocabularies(vocabulary.read_tokenizer(store, node), tiny_tokenizer)
-    narrow_model.save_pretrained(tmp_path / "model")
-    with pytest.raises(InputError, match="content changed after it was first used"):
+    (tmp_path / "model").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"settings\.p_star = .*it is gone from here"):
         models.read_model(store, node)
+    moved = Node("load", 0, {"p_star": model_identity(str(tmp_path / "moved"))})
+    torch.testing.assert_close(logits(models.read_model(store, moved)), logits(tiny_model))
+    narrow_model.save_pretrained(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"settings\.p_star = .*its content changed"):
+        models.read_model(store, moved)
 
 
 def damaged(folder: str, tmp_path: Path, *missing: str) -> str:

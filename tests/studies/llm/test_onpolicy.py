@@ -18,12 +18,14 @@ from recalltrap.streams import sequence
 from recalltrap.study import Resources
 from recalltrap_studies.llm import checkpoints, drawing, models, training
 from recalltrap_studies.llm.engines import Request
+from recalltrap_studies.llm.groups import GrpoTrainer, RlooTrainer
 from recalltrap_studies.llm.online_dpo import OnlineDpoTrainer
 from recalltrap_studies.llm.onpolicy import OnPolicyTrainer
 from recalltrap_studies.llm.oracle import Oracle
 from recalltrap_studies.llm.policies import Policy
 from recalltrap_studies.llm.ppo import PpoTrainer
 from recalltrap_studies.llm.rollouts import World, roll_out
+from recalltrap_studies.llm.settings import Group as GroupPart
 from recalltrap_studies.llm.settings import OnlineDpo, Ppo
 
 pytestmark = pytest.mark.slow  # they train
@@ -41,8 +43,18 @@ DPO = OnlineDpo(
     align_tokens=12,
     align_learning_rate=3e-3,
 )
+GRPO = GroupPart(
+    algorithm="grpo",
+    iterations=3,
+    rollout_size=8,
+    minibatch_size=4,
+    group_size=4,
+    align_tokens=12,
+    align_learning_rate=3e-3,
+)
 ALGORITHMS = pytest.mark.parametrize(
-    ("trainer_class", "settings"), [(PpoTrainer, PPO), (OnlineDpoTrainer, DPO)]
+    ("trainer_class", "settings"),
+    [(PpoTrainer, PPO), (GrpoTrainer, GRPO), (RlooTrainer, GRPO), (OnlineDpoTrainer, DPO)],
 )
 
 

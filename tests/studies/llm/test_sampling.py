@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import io
+import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -208,3 +211,67 @@ def test_large_models_are_drawn_in_batches_that_memory_holds() -> None:
     assert rows("nano-medium", 32) == 16  # ROWS, small in this file
     assert rows("smollm2-135m", 512) == 16
     assert rows("smollm2-1.7b", 512) == 2
+
+
+class StandIn:
+    """vLLM as far as it is asked here; every model says END after two tokens."""
+
+    LLM: type[StandIn]
+    made: ClassVar[list[StandIn]] = []
+
+    def __init__(self, **options: Any) -> None:
+        self.options, self.asked, self.shut = options, list[int](), 0
+        self.llm_engine = self.engine_core = self
+        StandIn.made.append(self)
+
+    @staticmethod
+    def SamplingParams(**options: Any) -> dict[str, Any]:
+        return options
+
+    def generate(self, prompts: list[Any], parameters: list[Any], use_tqdm: bool) -> list[Any]:
+        assert not self.shut
+        self.asked.append(len(prompts))
+        end = parameters[0]["stop_token_ids"][0]
+        token = SimpleNamespace(logprob=-0.5)
+        steps = [{5: token}, {6: token}, {end: token}]
+        drawn = SimpleNamespace(token_ids=[5, 6, end], logprobs=steps)
+        return [SimpleNamespace(outputs=[drawn]) for _ in prompts]
+
+    def shutdown(self) -> None:
+        self.shut += 1
+
+
+StandIn.LLM = StandIn
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
+    monkeypatch.setitem(sys.modules, "vllm", cast(ModuleType, StandIn))
+    monkeypatch.setattr(sampling, "SHARD", shards.SHARD)
+    StandIn.made.clear()
+    return StandIn
+
+
+def test_vllm_gets_whole_shards_and_is_shut_down(
+    nano_store: NanoStore, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "CPU_BYTES", 1)  # what the CPU could hold says nothing here
+    node = sample_node(nano_store.p_star, engine="vllm")
+    list(run_sample(node, nano_store.store, Group()))
+    (engine,) = vllm.made
+    assert engine.asked == [32, 32, 32, 32, 22, 32, 8]
+    assert engine.shut == 1
+    assert set(map(len, read_samples(nano_store.store, node)["log_probs"].to_pylist())) == {3}
+
+
+@pytest.mark.parametrize("ending", ["a failure", "an interruption"])
+def test_vllm_is_shut_down_whatever_ends_the_sampling(
+    nano_store: NanoStore, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    if ending == "a failure":
+        monkeypatch.setattr(sampling, "write_shard", lambda *_: 1 / 0)
+    run = run_sample(sample_node(nano_store.p_star, engine="vllm"), nano_store.store, Group())
+    with pytest.raises(ZeroDivisionError) if ending == "a failure" else nullcontext():
+        next(run)
+    del run
+    assert [engine.shut for engine in vllm.made] == [1]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.streams import stream
-from recalltrap_studies.llm import scoring
+from recalltrap_studies.llm import heldout, scoring
+from recalltrap_studies.llm.architectures import config_of
 from recalltrap_studies.llm.scoring import response_scores, token_log_probs
 
 PROMPT = [5, 9]
@@ -93,3 +96,45 @@ def test_probabilities_sum_to_one(tiny_model: PreTrainedModel) -> None:
     for temperature in (0.5, 1.0):
         last = token_log_probs(tiny_model, ids, torch.ones_like(ids), temperature=temperature)
         assert abs(float(last[:, -1].double().exp().sum()) - 1) < 1e-5
+
+
+def test_a_large_vocabulary_is_scored_in_batches_whose_logits_memory_holds(
+    own_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 49,152 tokens no row fits a CPU's caches: 16 rows at once, long ones in pieces."""
+    shapes: list[tuple[int, int]] = []
+    forward = own_model.forward
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        shapes.append(tuple(kwargs["input_ids"].shape))
+        return forward(*args, **kwargs)
+
+    size = own_model.config.vocab_size
+    ids = torch.randint(2, size, (40, 31), generator=torch.Generator().manual_seed(0))
+    expected = token_log_probs(own_model, ids, torch.ones_like(ids))
+    monkeypatch.setattr(own_model, "forward", watched)
+    monkeypatch.setitem(scoring.LOGITS, "cpu", size)
+    same = token_log_probs(own_model, ids, torch.ones_like(ids))
+    assert shapes == [(16, 30), (16, 30), (8, 30)]
+    torch.testing.assert_close(same, expected, atol=1e-6, rtol=0)
+    shapes.clear()
+    monkeypatch.setitem(scoring.MOST_LOGITS, "cpu", 16 * 12 * size)
+    pieces = token_log_probs(own_model, ids, torch.ones_like(ids))
+    assert shapes == [(16, 12), (16, 12), (16, 6)] * 2 + [(8, 24), (8, 6)]
+    torch.testing.assert_close(pieces, expected, atol=1e-5, rtol=0)
+
+
+def test_the_nano_studies_batches_are_what_they_were() -> None:
+    """Their rows fit the caches; other batches would move stored numbers in the last bits."""
+    model = type("Shape", (), {"device": torch.device("cpu"), "config": config_of("nano-large")})
+    assert [scoring.rows_at_once(model, length) for length in (33, 65, 128)] == [62, 31, 16]
+    large = type("Shape", (), {"device": torch.device("cpu"), "config": config_of("smollm2-135m")})
+    assert [scoring.rows_at_once(large, length) for length in (33, 513)] == [16, 16]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "length", "rows"),
+    [(512, 33, 248), (49_152, 33, 16), (49_152, 129, 10), (49_152, 2_000, 1)],
+)
+def test_held_out_batches(vocabulary: int, length: int, rows: int) -> None:
+    assert heldout.rows_of_a_pass(vocabulary * length, "cpu") == rows

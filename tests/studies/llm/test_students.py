@@ -32,6 +32,7 @@ from recalltrap.store import ArtifactStore
 from recalltrap.study import Resources
 from recalltrap_studies.llm import checkpoints, lessons, models, students, training
 from recalltrap_studies.llm.sampling import read_samples
+from recalltrap_studies.llm.sources import corpus_identity
 from recalltrap_studies.llm.students import StudentTrainer, run_train
 from tests.studies.llm.conftest import put_model
 from tests.studies.llm.training_world import UPDATES, draw_samples, sample_node, student_node
@@ -245,6 +246,18 @@ def test_the_loss_is_trl_s(taught: ArtifactStore, student: Node, tmp_path: Path)
     torch.testing.assert_close(trainer.compute_loss(model, dict(batch)), theirs)
 
 
+@pytest.mark.parametrize(("fields", "norm"), [({}, 1.0), ({"max_gradient_norm": 0.1}, 0.1)])
+def test_gradients_are_clipped_as_the_settings_say(
+    taught: ArtifactStore, tmp_path: Path, fields: dict[str, Any], norm: float
+) -> None:
+    node = student_node(TEACHER, **fields)
+    lesson = lessons.prepare(node, taught)
+    plan = students.make_plan(node, lesson)
+    model = students.fresh_student(node, taught, lesson.tokenizer)
+    trainer = students.make_trainer(node, model, lesson, plan, Group(), str(tmp_path))
+    assert trainer.args.max_grad_norm == norm
+
+
 def test_eos_is_learned(taught: ArtifactStore) -> None:
     node = student_node(TEACHER, p_prime_epochs=6.0)
     run(node, taught)
@@ -266,7 +279,7 @@ def test_p_star_is_trained_on_a_corpus_with_a_tokenizer_of_its_own(
     config = {
         **optimiser,
         "p_star": "nano-small",
-        "corpus": {"spec": str(path), "sha256": "..."},
+        "corpus": corpus_identity(str(path)),
         "corpus_sentences": 1,
         "vocabulary_size": 160,
         "p_star_epochs": 0.5,

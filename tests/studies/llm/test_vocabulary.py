@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError
+from recalltrap.group import Group
 from recalltrap.kinds import Node
 from recalltrap.store import ArtifactStore, Cost
 from recalltrap.streams import stream
-from recalltrap_studies.llm import grammar, vocabulary
+from recalltrap_studies.llm import architectures, drawing, grammar, sampling, vocabulary
+from recalltrap_studies.llm.models import fresh_model, model_files
+from recalltrap_studies.llm.scoring import response_scores
+from recalltrap_studies.llm.sequences import Sequences
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +131,77 @@ def test_padding_is_never_eos(tmp_path: Path) -> None:
 def test_a_tokenizer_without_eos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"settings\.p_star = .* no EOS token"):
         vocabulary.load_tokenizer(saved(tmp_path / "endless"), "p_star")
+
+
+BOS_ID, EOS_ID, THE, CAT = 2, 3, 0, 1
+
+
+def opened(folder: Path, template: str | None, **special: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that writes a text as `template` says, through a folder and back."""
+    spec = saved(folder, eos_token="</s>", **special)
+    if template is not None:
+        whole = Tokenizer.from_file(f"{spec}/tokenizer.json")
+        signs = [(t, whole.token_to_id(t)) for t in ("<s>", "</s>", "<spare>")]
+        whole.post_processor = processors.TemplateProcessing(template, special_tokens=signs)
+        whole.save(f"{spec}/tokenizer.json")
+    return vocabulary.load_tokenizer(spec, "p_star")
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "ids"),
+    [
+        (None, "The cat", [THE, CAT]),
+        ("$A", "The cat", [THE, CAT]),
+        ("<s> $A", "The cat", [BOS_ID, THE, CAT]),
+        ("<s> $A </s>", "The cat", [BOS_ID, THE, CAT]),  # an EOS would end what begins here
+        ("$A </s>", "The cat", [THE, CAT]),
+        ("</s> $A", "The", [EOS_ID, THE]),  # one sign for both
+        ("<s> <spare> $A <spare>", "The", [BOS_ID, 4, THE]),
+        ("<s> $A", "<s> The", [BOS_ID, THE]),  # in writing: not twice
+        ("<s> $A </s>", "<s> The", [BOS_ID, THE]),
+        ("<s> $A", "<s>", [BOS_ID]),
+        (None, "<s> The", [BOS_ID, THE]),
+        ("$A", "The The", [THE, THE]),
+        ("<s> $A", "The The", [BOS_ID, THE, THE]),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_prompt_begins_as_the_tokenizer_begins_once(
+    tmp_path: Path, store: ArtifactStore, template: str | None, prompt: str, ids: list[int],
+    stored: bool,
+) -> None:  # fmt: skip
+    tokenizer = opened(tmp_path, template, bos_token="<s>")
+    if stored:  # as it stands beside every student
+        node = Node("load", 0, {})
+        store.put(node, vocabulary.tokenizer_files(tokenizer), Cost(0, 0, 0, 0, "cpu", 1))
+        tokenizer = vocabulary.read_tokenizer(store, node)
+    assert vocabulary.encode_prompt(tokenizer, prompt) == ids
+    assert drawing.request(tokenizer, prompt, 4).prompt_ids == tuple(ids)
+
+
+@pytest.mark.parametrize("template", [None, "<s> $A </s>"])
+def test_samples_lessons_and_scores_begin_alike(
+    tmp_path: Path, store: ArtifactStore, template: str | None
+) -> None:
+    """The prompt with its BOS stands in the samples, isn't learned, and is what scores follow."""
+    tokenizer = opened(tmp_path, template, bos_token="<s>")
+    begun = [BOS_ID, THE] if template else [THE]
+    config = architectures.config_of("nano-small", len(tokenizer), tokenizer)
+    assert (config.bos_token_id, config.eos_token_id) == (BOS_ID, EOS_ID)
+    model = fresh_model(config, 0)
+    teacher = Node("load", 0, {"bos": bool(template)})
+    files = model_files(model, tokenizer)
+    store.put(teacher, files, Cost(0, 0, 0, 0, "cpu", 1))
+    wanted = {"samples": 30, "heldout_samples": 2, "sample_tokens": 5, "prompt": "The",
+              "temperature": 1.0, "engine": "transformers"}  # fmt: skip
+    node = Node("sample", 0, wanted, (teacher,))
+    list(sampling.run_sample(node, store, Group()))
+    table = sampling.read_samples(store, node)
+    rows = table["input_ids"].to_pylist()
+    assert all(row[: len(begun)] == begun for row in rows)
+    lesson = Sequences.of_samples(table)
+    assert set(lesson.prompts.tolist()) == {len(begun)}
+    responses = [row[len(begun) :] for row in rows]
+    scored, _ = response_scores(model, responses, vocabulary.encode_prompt(tokenizer, "The"))
+    drawn = [sum(row) for row in table["log_probs"].to_pylist()]
+    np.testing.assert_allclose(scored.numpy(), drawn, atol=1e-4)

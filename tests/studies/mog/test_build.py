@@ -19,8 +19,7 @@ SMALL = {
     "sft_iterations": 20,
     "distill_iterations": 20,
     "batch_size": 32,
-    "offline_pairs": 64,
-    "evaluation_samples": 64,
+    "offline_pairs": 70,
     "learning_rate": 0.03,
 }
 ALGORITHMS = ["ppo", "grpo", "dpo_online", "dpo_offline"]
@@ -129,6 +128,35 @@ def test_ppo_clips_from_the_second_epoch_on(
     assert curve(one, store)["clip_fraction"].max() == 0.0
     assert curve(four, store)["clip_fraction"].min() > 0.05
     assert not np.array_equal(final(one, store).means, final(four, store).means)
+
+
+@pytest.mark.parametrize("fields", [{}, {"covariance": "full", "learning_rate": 0.1}])
+def test_the_clip_range_changes_no_bit_at_one_epoch(
+    fields: dict[str, Any], make_cell: Make, store: ArtifactStore, build_all: Build
+) -> None:
+    """One update on a policy's own samples: every ratio is exactly 1."""
+    cells = [
+        make_cell("A", 0, **{**SMALL, "iterations": 20, "clip_range": clip, **fields})
+        for clip in (0.2, 1e-9, 1.0)
+    ]
+    build_all(cells, store)
+    assert len({store.read(cell.models["final"], MODEL_FILE) for cell in cells}) == 1
+
+
+def test_sizes_of_the_pair_set_are_an_axis(
+    make_cell: Make, make_store: MakeStore, build_all: Build
+) -> None:
+    """Sizes below, beside and above the batch advance in one call, each as it does alone."""
+    fields = {**SMALL, "algorithm": "dpo_offline", "iterations": 12}
+    cells = [make_cell("A", 0, **{**fields, "offline_pairs": n}) for n in (2, 31, 32, 70, 96)]
+    together = make_store("together")
+    assert build_all(cells, together) == []
+    for cell in cells:
+        alone = make_store(f"alone-{cell.factors['offline_pairs']}")
+        build_all([cell], alone)
+        assert files(cell, alone) == files(cell, together)
+    finals = {together.read(cell.models["final"], MODEL_FILE) for cell in cells}
+    assert len(finals) == len(cells)
 
 
 def test_preference_noise_flips_its_share_of_labels(

@@ -48,6 +48,7 @@ def arrays(cell: Cell, store: ArtifactStore) -> list[Any]:
         {"algorithm": "grpo", "kl_estimator": "k3"},
         {"algorithm": "dpo_online", "preference_noise": 0.1},
         {"algorithm": "dpo_offline"},
+        {"algorithm": "dpo_offline", "offline_pairs": 100},
     ],
     ids=lambda fields: "-".join(str(v) for v in fields.values()),
 )

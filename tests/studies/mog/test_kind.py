@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from recalltrap.kinds import Cell, NodeFailure
+from recalltrap.measures import Value
 from recalltrap.orderings import STANDARD
 from recalltrap.registry import find_kind
 from recalltrap.store import ArtifactStore
-from recalltrap_studies.mog import KIND
+from recalltrap_studies.mog import KIND, evaluation
+from recalltrap_studies.mog.models import Model
 from recalltrap_studies.mog.settings import MogSettings
 
 Make = Callable[..., Cell]
@@ -24,7 +26,6 @@ SMALL = {
     "distill_iterations": 10,
     "iterations": 8,
     "batch_size": 32,
-    "evaluation_samples": 64,
 }
 
 
@@ -81,9 +82,9 @@ def test_reference_of_an_alignment(make_cell: Make) -> None:
 
 
 def test_identity_ignores_what_a_stage_does_not_read(make_cell: Make) -> None:
-    ppo, other = make_cell("K-A"), make_cell("K-A", kl_estimator="k3", evaluation_samples=99)
+    ppo, other = make_cell("K-A"), make_cell("K-A", kl_estimator="k3")
     assert ppo.models["final"].id == other.models["final"].id
-    assert ppo.id != other.id
+    assert ppo.id == other.id
     assert make_cell("K-A", kl_weight=2.0).models["p_second"].id == ppo.models["p_second"].id
     assert make_cell("K-A", kl_weight=2.0).models["final"].id != ppo.models["final"].id
 
@@ -100,10 +101,13 @@ def test_tables(make_cell: Make, store: ArtifactStore, build_all: Build) -> None
     assert (counts.final == 4).all()
     assert counts.p_prime_aligned.notna().sum() == 2
     assert np.isfinite(frame.value).all()
-    quadrature = frame[frame.scorer == "quadrature"]
-    assert set(quadrature.model) == {"p_prime", "p_second"}
-    assert (quadrature.standard_error == 0).all()
-    assert (frame[frame.scorer != "quadrature"].samples == 64).all()
+    closed = frame.scorer == "closed form"
+    assert set(frame[closed].metric) == {"reward", "target_precision"}
+    assert (frame[closed].standard_error == 0).all()
+    assert (frame[closed].samples == 0).all()
+    assert (frame[~closed].scorer == "quadrature").all()
+    assert (frame[~closed].samples > 100).all()
+    assert frame.standard_error.max() <= 1e-5
     assert evaluation.curves is not None
     curves = evaluation.curves.to_pandas()
     assert set(curves[curves.cell_id == cells[-1].id].stage) == {
@@ -126,21 +130,43 @@ def test_references_need_no_alignment(
     assert few.drop(columns="cell_id").equals(same.reset_index(drop=True))
 
 
-def test_standard_errors_are_those_of_the_mean(
-    make_cell: Make, store: ArtifactStore, build_all: Build
+def test_a_model_is_evaluated_once_for_all_cells_and_seeds_that_name_it(
+    make_cell: Make, store: ArtifactStore, build_all: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few, many = (make_cell("K", 0, **{**SMALL, "evaluation_samples": n}) for n in (400, 40_000))
-    build_all([few], store)
-    for metric in ("overall_precision", "overall_recall", "target_precision", "reward"):
-        a, b = (
-            row.iloc[0]
-            for row in (
-                frame[(frame.model == "p_prime") & (frame.metric == metric)]
-                for frame in (KIND.evaluate([c], store).metrics.to_pandas() for c in (few, many))
-            )
-        )
-        assert abs(a.value - b.value) < 5 * a.standard_error
-        assert 5 < a.standard_error / b.standard_error < 20
+    cells = [make_cell(name, 0, **SMALL) for name in STANDARD]
+    build_all(cells, store)
+    seen: list[bytes] = []
+    score = evaluation.Scene.score
+
+    def counting(scene: evaluation.Scene, model: Model) -> list[Value]:
+        seen.append(model.means.tobytes())
+        return score(scene, model)
+
+    monkeypatch.setattr(evaluation.Scene, "score", counting)
+    evaluated = KIND.evaluate(cells, store)
+    assert len(seen) == len({node.id for cell in cells for node in cell.models.values()})
+    assert evaluated.metrics.num_rows > 4 * len(seen)
+
+
+def test_versions_tell_the_algorithms_apart(make_cell: Make) -> None:
+    """A change of one algorithm's numbers leaves the artifacts of the others where they are."""
+    versions = {
+        name: make_cell("A", algorithm=name).models["final"].version
+        for name in ("ppo", "grpo", "dpo_online", "dpo_offline")
+    }
+    assert versions == {"ppo": 1, "grpo": 1, "dpo_online": 1, "dpo_offline": 2}
+
+
+def test_ids_are_those_of_artifacts_made_long_ago(make_cell: Make) -> None:
+    ids = {name: make_cell("A-K", 3, algorithm=name).models["final"].id for name in OLD_IDS}
+    assert ids == OLD_IDS
+
+
+OLD_IDS = {
+    "ppo": "434b30d8586479130470",
+    "grpo": "59f9d165fa55d1917009",
+    "dpo_online": "b766e102fcaccc5c1739",
+}
 
 
 def test_pack_shapes_and_estimates(make_cell: Make) -> None:

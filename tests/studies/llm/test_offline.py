@@ -1,4 +1,4 @@
-"""GRPO, RLOO and offline DPO: TRL's losses on our rollouts and pairs."""
+"""Offline DPO: its pairs, their order, and TRL's loss on them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ from recalltrap.kinds import Node, Progress
 from recalltrap.parts import part_config
 from recalltrap.study import Resources
 from recalltrap_studies.llm import engines, models, objectives
-from recalltrap_studies.llm.groups import TRAINERS, run_group
 from recalltrap_studies.llm.offline import OfflineDpoTrainer, pair_set, run_offline_dpo
 from recalltrap_studies.llm.oracle import Oracle, response_log_probs, run_oracle
 from recalltrap_studies.llm.policies import Policy
-from recalltrap_studies.llm.rollouts import World, roll_out
-from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings
+from recalltrap_studies.llm.rollouts import World
+from recalltrap_studies.llm.settings import LlmSettings, OfflineDpo
 from recalltrap_studies.llm.settings import Oracle as OraclePart
 from recalltrap_studies.llm.training import release, train
 
@@ -34,22 +33,21 @@ pytestmark = pytest.mark.slow  # they train
 
 
 SMALL: dict[str, Any] = {
+    "algorithm": "dpo_offline",
     "align_tokens": 12,
     "oracle_samples": 64,
     "iterations": 2,
     "rollout_size": 16,
     "minibatch_size": 4,
-    "group_size": 4,
     "offline_pairs": 24,
     "selection_interval": 1,
 }
 PROMPT = "The"
 
 
-def settings_of(algorithm: str, **fields: Any) -> Any:
-    settings = LlmSettings(**{**SMALL, "algorithm": algorithm, **fields})
-    part = ALIGNMENTS[algorithm]
-    return part.model_validate(part_config(settings, part))
+def settings_of(**fields: Any) -> OfflineDpo:
+    settings = LlmSettings(**{**SMALL, **fields})
+    return OfflineDpo.model_validate(part_config(settings, OfflineDpo))
 
 
 @pytest.fixture
@@ -64,19 +62,13 @@ def world(tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_token
 
 
 def trainer_of(
-    algorithm: str,
-    world: World,
-    tokenizer: Any,
-    scratch: Path,
-    group: Group | None = None,
-    **f: Any,
+    world: World, tokenizer: Any, scratch: Path, group: Group | None = None, **fields: Any
 ) -> Any:
-    cls: Any = OfflineDpoTrainer if algorithm == "dpo_offline" else TRAINERS[algorithm]
     policy = Policy(copy.deepcopy(world.reference), world.request.prompt_ids)
-    return cls(
+    return OfflineDpoTrainer(
         policy,
         world,
-        settings_of(algorithm, **f),
+        settings_of(**fields),
         seed=3,
         group=group or Group(),
         scratch=scratch,
@@ -94,73 +86,8 @@ def run(trainer: Any, scratch: Path, group: Group | None = None) -> list[dict[st
     return history(trainer)
 
 
-GROUPS = pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
-ALL = pytest.mark.parametrize("algorithm", ["grpo", "rloo", "dpo_offline"])
-
-
-@GROUPS
-def test_rewards_are_the_oracle_s_and_responses_ppo_s(
-    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, algorithm: str
-) -> None:
-    trainer = trainer_of(algorithm, world, tiny_tokenizer, tmp_path)
-    given: list[list[float]] = []
-    original = trainer.rewards
-
-    def rewards(**inputs: Any) -> list[float]:
-        given.append(original(**inputs))
-        return given[-1]
-
-    trainer.reward_funcs = [rewards]
-    first, second, last = run(trainer, tmp_path)
-    start = Policy(copy.deepcopy(world.reference), world.request.prompt_ids)
-    rollout = roll_out(start, world, size=16, index=0, seed=3, group=Group())
-    assert given[0] == pytest.approx(rollout.reward_N.tolist())
-    assert len(given) == 2
-    assert first["reward"] == pytest.approx(sum(given[0]) / 16)
-    assert first["kl"] == pytest.approx(0, abs=1e-5)
-    assert abs(second["kl"]) > 1e-4
-    assert last["rollout"] == 2
-    assert all(math.isfinite(point["loss"]) for point in (first, second))
-
-
-@GROUPS
-def test_a_first_minibatch_s_gradient_follows_the_advantages(
-    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, algorithm: str
-) -> None:
-    trainer = trainer_of(
-        algorithm, world, tiny_tokenizer, tmp_path, iterations=1, minibatch_size=16, kl_weight=1e-6
-    )
-    caught: dict[str, Tensor] = {}
-    trainer.args.max_grad_norm = 0.0
-    original = trainer.accelerator.backward
-
-    def backward(loss: Tensor, **options: Any) -> None:
-        original(loss, **options)
-        caught.update({n: p.grad.clone() for n, p in trainer.policy.lm.named_parameters()})
-
-    trainer.accelerator.backward = backward
-    start = copy.deepcopy(world.reference)
-    rollout = roll_out(
-        Policy(start, world.request.prompt_ids), world, size=16, index=0, seed=3, group=Group()
-    )
-    train(trainer, stage="align", scratch=tmp_path, group=Group())
-    reward_G4 = rollout.reward_N.view(4, 4)
-    others = (reward_G4.sum(dim=1, keepdim=True) - reward_G4) / 3
-    baseline = reward_G4.mean(dim=1, keepdim=True) if algorithm == "grpo" else others
-    advantage_N = (reward_G4 - baseline).flatten()
-    start.train()
-    with torch.enable_grad():
-        log_probs = Policy(start, world.request.prompt_ids)(rollout.tokens_NT)[0]
-        summed = (log_probs * rollout.mask_NT).sum(dim=1)
-        (-(advantage_N * summed).sum()).backward()
-    for name, parameter in start.named_parameters():
-        assert parameter.grad is not None
-        cosine = torch.cosine_similarity(parameter.grad.flatten(), caught[name].flatten(), dim=0)
-        assert cosine > 0.999, name
-
-
 def test_pairs_are_the_reference_s_and_the_lower_nll_wins(world: World) -> None:
-    pairs = pair_set(world, settings_of("dpo_offline"), 3, Group())
+    pairs = pair_set(world, settings_of(), 3, Group())
     assert len(pairs) == 24
     assert set(pairs["prompt_ids"][0]) == set(world.request.prompt_ids)
 
@@ -180,10 +107,8 @@ def test_pairs_are_the_reference_s_and_the_lower_nll_wins(world: World) -> None:
 
 
 def test_noise_turns_some_pairs_round(world: World) -> None:
-    clean = pair_set(world, settings_of("dpo_offline", offline_pairs=200), 3, Group())
-    noisy = pair_set(
-        world, settings_of("dpo_offline", offline_pairs=200, preference_noise=0.3), 3, Group()
-    )
+    clean = pair_set(world, settings_of(offline_pairs=200), 3, Group())
+    noisy = pair_set(world, settings_of(offline_pairs=200, preference_noise=0.3), 3, Group())
     turned = [
         a == d and b == c
         for a, b, c, d in zip(
@@ -200,7 +125,7 @@ def test_noise_turns_some_pairs_round(world: World) -> None:
 def test_offline_dpo_starts_at_log_2_and_is_ours_on_the_same_tensors(
     world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    trainer = trainer_of("dpo_offline", world, tiny_tokenizer, tmp_path, kl_weight=0.3)
+    trainer = trainer_of(world, tiny_tokenizer, tmp_path, kl_weight=0.3)
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(8)])
     assert float(trainer.pair_loss(dict(batch)).detach()) == pytest.approx(math.log(2), abs=1e-6)
     generator = torch.Generator().manual_seed(0)
@@ -223,9 +148,7 @@ def test_offline_dpo_starts_at_log_2_and_is_ours_on_the_same_tensors(
 def test_offline_dpo_widens_the_margin(
     world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    trainer = trainer_of(
-        "dpo_offline", world, tiny_tokenizer, tmp_path, iterations=20, align_learning_rate=3e-3
-    )
+    trainer = trainer_of(world, tiny_tokenizer, tmp_path, iterations=20, align_learning_rate=3e-3)
     points = run(trainer, tmp_path)
     assert points[0]["kl"] == pytest.approx(0, abs=1e-5)
     assert points[-2]["reward_margin"] > points[0]["reward_margin"] + 0.3
@@ -233,18 +156,15 @@ def test_offline_dpo_widens_the_margin(
     assert points[-1]["target_nll"] < points[0]["target_nll"]
 
 
-@ALL
 def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
-    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, algorithm: str
+    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     fields: dict[str, Any] = {"iterations": 4, "minibatch_size": 8}
 
     def curves(points: list[dict[str, float]]) -> list[dict[str, float]]:
         return [{k: v for k, v in point.items() if k != "seconds"} for point in points]
 
-    once = run(
-        trainer_of(algorithm, world, tiny_tokenizer, tmp_path / "a", **fields), tmp_path / "a"
-    )
+    once = run(trainer_of(world, tiny_tokenizer, tmp_path / "a", **fields), tmp_path / "a")
 
     def stop(progress: Progress) -> None:
         if progress.metrics["rollout"] == 2:
@@ -252,29 +172,27 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
 
     scratch = tmp_path / "b"
     group = Group(resources=Resources(checkpoint_updates=1), report=stop)
-    broken = trainer_of(algorithm, world, tiny_tokenizer, scratch, group, **fields)
+    broken = trainer_of(world, tiny_tokenizer, scratch, group, **fields)
     with pytest.raises(KeyboardInterrupt):
         train(broken, stage="align", scratch=scratch, group=group)
     release(broken)
     group = Group(resources=Resources(checkpoint_updates=1))
-    resumed = trainer_of(algorithm, world, tiny_tokenizer, scratch, group, **fields)
+    resumed = trainer_of(world, tiny_tokenizer, scratch, group, **fields)
     again = run(resumed, scratch, group)
     assert [point["rollout"] for point in again] == [0, 1, 2, 3, 4]
     for a, b in zip(curves(once), curves(again), strict=True):
         assert a == pytest.approx(b, rel=1e-5, abs=1e-6)
 
 
-@ALL
-def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any, algorithm: str) -> None:
+def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any) -> None:
     config = part_config(LlmSettings(**SMALL), OraclePart)
     oracle = Node("oracle", 3, config, (nano_store.p_star,))
     for _ in run_oracle(oracle, nano_store.store, Group()):
         pass
-    settings = LlmSettings(**{**SMALL, "algorithm": algorithm, "model_selection": "paper"})
+    settings = LlmSettings(**{**SMALL, "model_selection": "paper"})
     parents = (nano_store.p_prime, nano_store.p_prime, nano_store.p_star, oracle)
-    node = Node("align", 3, part_config(settings, ALIGNMENTS[algorithm]), parents)
-    runner = run_offline_dpo if algorithm == "dpo_offline" else run_group
-    *_, last = runner(node, nano_store.store, Group())
+    node = Node("align", 3, part_config(settings, OfflineDpo), parents)
+    *_, last = run_offline_dpo(node, nano_store.store, Group())
     assert last.step == last.steps == 2
     models.read_model(nano_store.store, node)
     table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet")))
@@ -286,18 +204,24 @@ def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any, algorit
     assert facts["candidates"] == 2
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "examples"), [("grpo", "16 responses"), ("dpo_offline", "8 pairs")]
-)
-def test_minibatches_that_do_not_divide_a_rollout_are_refused(
-    algorithm: str, examples: str
-) -> None:
-    with pytest.raises(ValueError, match=f"minibatch_size 5 must divide the {examples}"):
-        settings_of(algorithm, minibatch_size=5)
+def test_minibatches_that_do_not_divide_the_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="minibatch_size 5 must divide the 8 pairs"):
+        settings_of(minibatch_size=5)
 
 
-def test_a_rollout_that_the_workers_cannot_share_is_refused(
+def test_an_update_that_the_workers_cannot_share_is_refused(
     world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"settings\.(rollout|minibatch)_size"):
-        trainer_of("grpo", world, tiny_tokenizer, tmp_path, Group(size=3))
+    with pytest.raises(InputError, match=r"settings\.minibatch_size"):
+        trainer_of(world, tiny_tokenizer, tmp_path, Group(size=3))
+
+
+def test_every_epoch_has_all_pairs_in_an_order_of_its_own(
+    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    trainer = trainer_of(world, tiny_tokenizer, tmp_path, iterations=9)  # 72 of 24 pairs
+    epochs = trainer.order.reshape(3, 24).tolist()
+    assert all(sorted(epoch) == list(range(24)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    again = trainer_of(world, tiny_tokenizer, tmp_path, iterations=9)
+    assert again.order.tolist() == trainer.order.tolist()

@@ -1,0 +1,1 @@
+"""Expectations under a mixture of Gaussians, closed or by quadrature to a stated error."""

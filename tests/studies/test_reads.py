@@ -1,0 +1,199 @@
+"""A setting counts where it is read and nowhere else: it changes results, or it is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel, Field
+
+from recalltrap.errors import InputError
+from recalltrap.identity import fingerprint
+from recalltrap.kinds import Cell, StudyKind
+from recalltrap.library import load_study
+from recalltrap.orderings import Ordering
+from recalltrap.parts import all_settings
+from recalltrap.registry import find_kind
+from recalltrap.storage import Storage
+from recalltrap.store import ArtifactStore
+from recalltrap_studies.llm.settings import ALIGNMENTS as LLM_ALIGNMENTS
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.mog.models import MODEL_FILE
+from recalltrap_studies.mog.settings import ALIGNMENTS as MOG_ALIGNMENTS
+from recalltrap_studies.mog.settings import MogSettings
+
+from .mog.conftest import build_missing
+
+ORDERINGS = ["K-A", "A-K"]
+TINY: dict[str, dict[str, Any]] = {
+    "mog": {
+        "sft_iterations": 6, "distill_iterations": 6, "iterations": 6, "batch_size": 8,
+        "offline_pairs": 16, "p_prime_components": 2, "student_components": 2,
+        "learning_rate": 0.03, "clip_range": 0.001,
+    },
+    "llm": {},
+}  # fmt: skip
+OTHER: dict[str, Any] = {
+    "covariance": "full", "kl_estimator": "k3", "batch_size": 16, "targets": [6], "modes": 12,
+    "rollout_size": 128, "minibatch_size": 32, "group_size": 4, "sample_tokens": 33,
+    "p_star": "nano-medium", "p_prime": "nano-small", "student": "nano-medium",
+    "p_target": "nano-medium", "target_topics": ["music"], "prompt": "The old", "engine": "vllm",
+    "reward_shaping": "none", "model_selection": "paper", "preference_noise": 0.25,
+    "offline_pairs": 32, "discount": 0.9, "gae_lambda": 0.9, "weight_decay": 0.1,
+    "adam_beta1": 0.5, "adam_beta2": 0.5, "teacher_sharpness": 4.0, "init_spread": 2.0,
+    "adam_epsilon": 1e-3, "align_tokens": 31, "last_distill_temperature": 0.9,
+}  # fmt: skip
+FILES = ("corpus",)
+"""Settings whose other values are files: told apart by content, tested with the paths."""
+CASES = [
+    *(("mog", algorithm) for algorithm in MOG_ALIGNMENTS),
+    *(("llm", algorithm) for algorithm in LLM_ALIGNMENTS),
+]
+
+
+def other_value(settings: type[BaseModel], name: str, value: Any) -> Any:
+    """A valid value of a field that differs from the one it has."""
+    if name in OTHER and OTHER[name] != value:
+        return OTHER[name]
+    annotation = settings.model_fields[name].annotation
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if value is None:
+        return 0.9 if float in get_args(annotation) else 2
+    return value * 0.9
+
+
+def cell_of(kind: StudyKind, ordering: str, facts: dict[str, Any], seed: int = 0) -> Cell:
+    return kind.cell(Ordering.model_validate(ordering), kind.settings.model_validate(facts), seed)
+
+
+def fields_of(kind: str, algorithm: str) -> list[tuple[str, Any]]:
+    """Every field but the algorithm, with another value."""
+    model = find_kind(kind).settings
+    now = all_settings(model.model_validate({**TINY[kind], "algorithm": algorithm}))
+    names = [name for name in model.model_fields if name not in ("algorithm", *FILES)]
+    return [(name, other_value(model, name, now[name])) for name in names]
+
+
+def loads(tmp_path: Path, kind: str, **content: Any) -> None:
+    path = tmp_path / "study.yaml"
+    study = {"name": "x", "kind": kind, "question": "?", "orderings": ORDERINGS, "seeds": 1}
+    path.write_text(yaml.safe_dump({**study, **content}))
+    load_study(str(path))
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), CASES)
+def test_every_setting_changes_the_cell_and_its_artifacts_or_is_refused(
+    kind: str, algorithm: str, tmp_path: Path
+) -> None:
+    found, facts = find_kind(kind), {**TINY[kind], "algorithm": algorithm}
+    before = {name: cell_of(found, name, facts) for name in ORDERINGS}
+    reads = found.reads(before["K-A"].settings)
+    for name, value in fields_of(kind, algorithm):
+        after = {o: cell_of(found, o, {**facts, name: value}) for o in ORDERINGS}
+        if name in reads.fields:
+            assert all(before[o].id != after[o].id for o in ORDERINGS), name
+            continue
+        with pytest.raises(InputError, match=rf"grid\.{name}: .*{name}"):
+            loads(tmp_path, kind, settings={"algorithm": algorithm}, grid={name: [value]})
+        with pytest.raises(InputError, match=rf"study.yaml:\d+: settings\.{name}: .*{name}"):
+            loads(tmp_path, kind, settings={"algorithm": algorithm, name: value})
+
+
+def content(cell: Cell, store: ArtifactStore) -> list[Any]:
+    """The artifacts and metrics of a cell."""
+    rows = find_kind(cell.kind).evaluate([cell], store).metrics
+    values = rows.drop_columns(["cell_id"]).to_pylist()
+    return [*(store.read(node, MODEL_FILE) for node in cell.models.values()), values]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", sorted(MOG_ALIGNMENTS))
+def test_a_setting_of_the_mixture_changes_numbers_exactly_where_it_is_read(
+    algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECALLTRAP_COMPILE", "0")
+    kind, store = find_kind("mog"), ArtifactStore(Storage(str(tmp_path)))
+    facts = {**TINY["mog"], "algorithm": algorithm}
+    changed = {
+        name: cell_of(kind, "K-A", {**facts, name: value})
+        for name, value in fields_of("mog", algorithm)
+    }
+    before = cell_of(kind, "K-A", facts)
+    assert not build_missing([before, *changed.values()], store)
+    expected, reads = content(before, store), kind.reads(before.settings)
+    for name, cell in changed.items():
+        same = content(cell, store) == expected
+        assert same == (name not in reads.fields), name
+
+
+def test_the_refusal_says_who_does_not_read_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dpo_online doesn't read clip_range"):
+        load_study("mog/quick", ["settings.algorithm=dpo_online", "grid.clip_range=[0.1,0.2]"])
+    with pytest.raises(InputError, match=r"dpo_online doesn't read clip_range"):
+        load_study("llm/nano-dpo-beta", ["grid.clip_range=[0.1,0.2]"])
+    with pytest.raises(InputError, match=r"ppo_epochs = 1 .* ppo doesn't read clip_range"):
+        load_study("mog/quick", ["grid.clip_range=[0.1,0.2]"])
+    assert load_study("mog/quick", ["grid.clip_range=[0.1,0.2]", "settings.ppo_epochs=2"])
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo", "rloo"])
+def test_nothing_is_clipped_in_the_only_update_of_a_rollout(algorithm: str) -> None:
+    clipped = [f"settings.algorithm={algorithm}", "grid.clip_range=[0.1, 0.2]"]
+    assert load_study("llm/nano", clipped)
+    with pytest.raises(InputError, match=rf"{algorithm} doesn't read clip_range"):
+        load_study("llm/nano", [*clipped, "settings.minibatch_size=64"])
+
+
+def test_an_axis_that_some_points_do_not_read_is_refused_with_the_point() -> None:
+    both = ["grid.algorithm=[ppo,dpo_online]", "settings.ppo_epochs=2", "grid.clip_range=[0.1,0.2]"]
+    with pytest.raises(InputError, match=r"dpo_online doesn't read clip_range.*'algorithm': 'dpo"):
+        load_study("mog/quick", both)
+
+
+def test_a_setting_of_alignments_is_refused_where_no_ordering_aligns() -> None:
+    with pytest.raises(InputError, match=r"no ordering of the study aligns: .* iterations"):
+        load_study("mog/figure1", ["settings.iterations=300"])
+    assert load_study("mog/figure1", ["settings.kl_weight=2.0"]), "the exact optimum's"
+
+
+def test_the_last_temperature_is_read_where_something_aligned_is_distilled() -> None:
+    last = ["settings.last_distill_temperature=0.9"]
+    assert load_study("llm/nano", last)
+    for alone in ("[K-A]", "[K-A, A]", "[K]"):
+        with pytest.raises(InputError, match="nothing reads last_distill_temperature"):
+            load_study("llm/nano-ppo-beta", [*last, f"orderings={alone}", "settings={}", *last])
+    with pytest.raises(InputError, match=r"remove one of the equal values"):
+        load_study("llm/nano", ["grid.last_distill_temperature=[null,0.95]"])
+
+
+@pytest.mark.parametrize("base", [MogSettings, LlmSettings])
+def test_a_new_setting_leaves_every_id_as_it_was(base: type[BaseModel]) -> None:
+    class Newer(base):  # type: ignore[misc, valid-type]
+        brand_new: int = Field(default=3, description="read by nothing yet")
+
+    kind = find_kind("mog" if base is MogSettings else "llm")
+    for ordering in ("K-A", "A-K", "K", "K-A-K"):
+        now = cell_of(kind, ordering, {})
+        then = kind.cell(Ordering.model_validate(ordering), Newer(), 0)
+        assert then.id == now.id
+        assert [node.id for node in then.nodes] == [node.id for node in now.nodes]
+
+
+ARTIFACTS = {
+    "mog/quick": "cbb52d0f546f32a5fee8",
+    "mog/dpo-beta": "691b4e2c4e8540798e16",
+    "llm/nano-ppo-beta": "a2ac25b891c7e08ca74f",
+    "llm/nano-dpo-beta": "72bf69e8fe732b3ffd10",
+}
+
+
+@pytest.mark.parametrize("name", sorted(ARTIFACTS))
+def test_artifacts_of_earlier_versions_are_found(name: str) -> None:
+    """Changing one of these ids builds everybody's artifacts again: raise a version instead."""
+    cells = load_study(name, ["seeds=2"]).cells()
+    assert fingerprint(sorted({n.id for cell in cells for n in cell.nodes})) == ARTIFACTS[name]
