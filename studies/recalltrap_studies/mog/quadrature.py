@@ -24,17 +24,17 @@ from recalltrap_studies.mog.world import Oracle
 NEGLIGIBLE = 30.0
 """A cell whose mass is surely below exp(-30) of the total is dropped."""
 
-CELL = 4.0
+CELL = 8.0
 """A cell's side in units of the smallest length scale that matters inside it."""
 
-ORDERS = (6, 9)
+ORDERS = (7, 10)
 """Gauss-Legendre nodes a cell and axis; the second order is the value, the first its check."""
 
 REACH = 9.0
 """Standard deviations around each component that the first square covers."""
 
 MAX_DEPTH = 40
-MAX_ROUNDS, MAX_CELLS = 12, 20_000
+MAX_ROUNDS, MAX_CELLS = 12, 60_000
 """Times cells are divided because two orders differ, and cells at once, at most."""
 
 
@@ -181,7 +181,7 @@ def moments(tilt: Tilt, functions: Sequence[Function], tolerance: float) -> Mome
         error_CF = np.abs(gap[:, 1:] - gap[:, :1] * means) / total[0]
         limit_F = np.maximum(tolerance, 1e-12 * np.abs(means))  # rounding of large values
         done = (error_CF <= limit_F / (2.0 * len(error_CF))).all(axis=1)
-        ended = turn == MAX_ROUNDS - 1 or 4 * len(error_CF) > MAX_CELLS
+        ended = turn == MAX_ROUNDS - 1 or 4 * int((~done).sum()) > MAX_CELLS
         if ended or (left + error_CF.sum(axis=0) <= limit_F).all():
             done[:] = True
         sums += fine[done].sum(axis=0)
@@ -192,13 +192,23 @@ def moments(tilt: Tilt, functions: Sequence[Function], tolerance: float) -> Mome
     return Moments(top + math.log(sums[0]), sums[1:] / sums[0], left, nodes)
 
 
+CHUNK = 256
+"""Cells whose nodes are evaluated at once: what they need fits a core's cache."""
+
+
 def _sums(tilt: Tilt, functions: Sequence[Function], found: Cells, top: float, order: int) -> Array:
     """Integrals of exp(log mass - top) times 1 and each function over every cell, [C, 1 + F]."""
     place, weight = gauss_legendre(order)
     grid = np.stack(np.meshgrid(place, place, indexing="ij"), axis=-1).reshape(-1, 2)
     weights = np.outer(weight, weight).ravel()
-    points = (found.centres[:, None] + found.half[:, None, None] * grid).reshape(-1, 2)
-    mass_CN = np.exp(tilt.log_mass(points) - top).reshape(len(found.half), -1)
-    mass_CN = mass_CN * weights * found.half[:, None] ** 2
-    columns = [(mass_CN * f(points).reshape(mass_CN.shape)).sum(axis=1) for f in functions]
-    return np.stack([mass_CN.sum(axis=1), *columns], axis=1)
+    sums = np.empty((len(found.half), 1 + len(functions)))
+    for begin in range(0, len(sums), CHUNK):
+        centres, half = (part[begin : begin + CHUNK] for part in found)
+        points = (centres[:, None] + half[:, None, None] * grid).reshape(-1, 2)
+        mass_CN = np.exp(tilt.log_mass(points) - top).reshape(len(half), -1)
+        mass_CN *= weights * half[:, None] ** 2
+        rows = sums[begin : begin + CHUNK]
+        rows[:, 0] = mass_CN.sum(axis=1)
+        for column, function in enumerate(functions, 1):
+            rows[:, column] = (mass_CN * function(points).reshape(mass_CN.shape)).sum(axis=1)
+    return sums

@@ -28,7 +28,7 @@ class Optimum(NamedTuple):
 def optimum(reference: Model, oracle: Oracle, target: Model, kl_weight: float) -> Optimum:
     """Expectations under the exact optimum anchored to `reference`."""
     tilt = quadrature.Tilt(reference, oracle, kl_weight)
-    found = quadrature.moments(tilt, (oracle, target.log_prob), TOLERANCE)
+    found = quadrature.moments(tilt, (oracle, target.log_prob), TOLERANCE / 5.0)
     reward, precision = (
         Expectation(float(value), float(error), found.nodes)
         for value, error in zip(found.means, found.errors, strict=True)

@@ -27,7 +27,7 @@ SMALL = {
     "distill_iterations": 20,
     "iterations": 20,
     "batch_size": 64,
-    "offline_pairs": 128,
+    "offline_pairs": 150,
 }
 Build = Callable[[Sequence[Cell], ArtifactStore], list[NodeFailure]]
 Make = Callable[..., Cell]
@@ -48,7 +48,6 @@ def arrays(cell: Cell, store: ArtifactStore) -> list[Any]:
         {"algorithm": "grpo", "kl_estimator": "k3"},
         {"algorithm": "dpo_online", "preference_noise": 0.1},
         {"algorithm": "dpo_offline"},
-        {"algorithm": "dpo_offline", "offline_pairs": 100},
     ],
     ids=lambda fields: "-".join(str(v) for v in fields.values()),
 )

@@ -142,3 +142,26 @@ def test_a_reference_s_numbers_do_not_depend_on_its_scale_being_tiny() -> None:
     best = optimum(tiny, ORACLE, TARGET, 2.0)
     weight = 1 / (1 + math.exp((10 * math.exp(-4) - 10) / 2.0))
     assert abs(best.reward.value - (weight * 10 + (1 - weight) * 10 * math.exp(-4))) < 1e-3
+
+
+@pytest.mark.parametrize("kl_weight", [0.3, 4.0])
+def test_a_component_like_a_line_is_refined_until_two_orders_agree(kl_weight: float) -> None:
+    """Along it lie many cells, and across it the reward's ridge between two targets."""
+    cholesky = np.array([[0.004, 0.0, 1.2], [0.3, 0.0, 0.3]])
+    model = Model(np.log([0.5, 0.5]), np.array([[0.4, -0.8], [-1.0, 1.0]]), cholesky)
+    found = optimum(model, oracle(TWO), p_target(TWO), kl_weight)
+    # an independent nested rule over each component, exp(R / beta) its weight
+    place, weight = np.polynomial.legendre.leggauss(60)
+    edges = np.linspace(-8, 8, 41)
+    middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+    z = (middle[:, None] + half[:, None] * place).ravel()
+    w = (half[:, None] * weight).ravel() * np.exp(-0.5 * z * z)
+    sums = np.zeros(2)
+    for mean, (l11, _, l22) in zip(model.means, model.cholesky, strict=True):
+        for u, mass in zip(z, w, strict=True):
+            points = np.stack([np.full_like(z, mean[0] + l11 * u), mean[1] + l22 * z], axis=1)
+            reward = oracle(TWO)(points)
+            tilted = mass * w * np.exp((reward - 10.0) / kl_weight)
+            sums += [tilted.sum(), (tilted * reward).sum()]
+    assert abs(found.reward.value - sums[1] / sums[0]) < 1e-5
+    assert found.reward.error <= 1e-5
