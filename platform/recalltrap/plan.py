@@ -23,7 +23,7 @@ FEW_PACKS = 24
 """Up to so many settings a trial each, so that Tune's results read naturally."""
 PACK_SECONDS = 6.0
 """A trial costs about 0.1 s and a worker's start some seconds: shorter settings share a trial."""
-EVALUATION_SECONDS = 0.003
+EVALUATION_SECONDS = 0.01
 """What evaluating a cell takes, about."""
 
 T = TypeVar("T")

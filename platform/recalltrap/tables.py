@@ -50,9 +50,17 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         ("model", pa.string(), "p_prime, p_second, p_prime_aligned or final"),
         ("metric", pa.string(), "name of the metric"),
         ("value", pa.float64(), "log-likelihoods in nats; rewards in the oracle's units"),
-        ("standard_error", pa.float64(), "evaluation noise of the value, in its unit"),
-        ("samples", pa.int64(), "samples (or quadrature points) behind the value"),
-        ("scorer", pa.string(), "what judged: p_star, model, p_target, oracle, quadrature"),
+        (
+            "standard_error",
+            pa.float64(),
+            "of the value, in its unit: evaluation noise, or what two orders of a quadrature differ by",
+        ),
+        ("samples", pa.int64(), "samples or quadrature points behind the value; 0: closed form"),
+        (
+            "scorer",
+            pa.string(),
+            "what judged: p_star, model, p_target, oracle; quadrature or closed form where nothing is sampled",
+        ),
     ),
     "curves": (
         ("cell_id", pa.string(), "hash of everything that decides the cell"),
