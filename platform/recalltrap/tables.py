@@ -53,13 +53,13 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         (
             "standard_error",
             pa.float64(),
-            "of the value, in its unit: evaluation noise, or what two orders of a quadrature differ by",
+            "in the value's unit: evaluation noise, or what two orders of a quadrature differ by",
         ),
         ("samples", pa.int64(), "samples or quadrature points behind the value; 0: closed form"),
         (
             "scorer",
             pa.string(),
-            "what judged: p_star, model, p_target, oracle; quadrature or closed form where nothing is sampled",
+            "what judged: p_star, model, p_target, oracle; without samples: quadrature, closed form",
         ),
     ),
     "curves": (
