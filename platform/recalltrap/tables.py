@@ -59,7 +59,7 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         (
             "scorer",
             pa.string(),
-            "what judged: p_star, model, p_target, oracle; of exact values quadrature or closed form",
+            "what judged: p_star, model, p_target, oracle; quadrature or closed form if exact",
         ),
     ),
     "curves": (
