@@ -33,6 +33,8 @@ from recalltrap_analysis.unmeasured import READ
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun
 
+pytestmark = pytest.mark.slow
+
 READ_BY_GRAMMAR = ("grammatical", "topic_")
 KINDS = ("mixture", "grammar", "no grammar")
 HOW = ("drop", "nan", "inf", "null")

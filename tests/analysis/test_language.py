@@ -155,6 +155,8 @@ def test_the_fall_ends_where_the_decay_begins() -> None:
     assert np.isnan(fall(np.array([100.0, 1000.0]), np.array([2.0, 1.0]), 0.2)).all()
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gap", "fell", "updates", "verdict"),
     [

@@ -80,6 +80,7 @@ STEMS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_report_holds_everything_and_needs_no_network(make_run: MakeRun) -> None:
     run = make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=6)
     text, page = read_page(run)

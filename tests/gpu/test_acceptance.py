@@ -42,6 +42,7 @@ def make(folder: Path, *wanted: Part) -> Acceptance:
     return Acceptance(wanted, folder, folder, [], os.environ, (sys.executable, str(script)))
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     names = ("breaks", "cut", "good")
     rows = list(make(tmp_path, *(Part(name, 30) for name in names)).run())
@@ -126,6 +127,7 @@ def test_what_cannot_be_run_is_refused(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiny", [True, False], ids=["tiny", "real"])
 def test_the_studies_are_accepted_as_they_stand(tmp_path: Path, tiny: bool) -> None:
     """Nobody is there to mend a setting that was renamed when a GPU is."""

@@ -17,6 +17,8 @@ from recalltrap.library import load_study
 from recalltrap.source import parse_study_text
 from recalltrap.yaml_text import MAX_BYTES, spell_yaml
 
+pytestmark = pytest.mark.slow
+
 GOOD = """\
 # A study of the toy kind, with everything that a file may hold.
 name: toy/mine

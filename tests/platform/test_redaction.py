@@ -162,6 +162,7 @@ def assert_files_are_clean(folder: Path) -> None:
         assert_clean(data, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["option", "variable"])
 @pytest.mark.parametrize("location", [LOCATIONS[1], LOCATIONS[4], LOCATIONS[9]])
 def test_no_command_tells_or_writes_a_credential(

@@ -21,6 +21,8 @@ from recalltrap.results import Results
 from recalltrap.store import ArtifactStore
 from recalltrap.unseen import unmeasured_notes, view_notes
 
+pytestmark = pytest.mark.slow
+
 StudyFile = Callable[..., str]
 
 

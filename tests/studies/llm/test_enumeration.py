@@ -27,6 +27,8 @@ from recalltrap_studies.llm.settings import Group as GroupPart
 from recalltrap_studies.llm.settings import Ppo
 from tests.studies.llm.test_onpolicy import one_word_world
 
+pytestmark = pytest.mark.slow
+
 KL_WEIGHT = 0.7
 EOS = 0
 

@@ -37,6 +37,8 @@ from recalltrap_studies.llm.rollouts import World, roll_out
 from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings, Oracle
 from tests.studies.llm.conftest import fresh
 
+pytestmark = pytest.mark.slow
+
 ON_POLICY: dict[str, type[OnPolicyTrainer]] = {
     "ppo": PpoTrainer, "grpo": GrpoTrainer, "rloo": RlooTrainer, "dpo_online": OnlineDpoTrainer,
 }  # fmt: skip

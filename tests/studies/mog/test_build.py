@@ -47,6 +47,7 @@ def curve(cell: Cell, store: ArtifactStore) -> dict[str, Any]:
     return unpack(store.read(cell.models["final"], MODEL_FILE))[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_alone_in_a_pack_and_with_more_threads(

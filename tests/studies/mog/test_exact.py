@@ -67,6 +67,7 @@ def lattice_only(monkeypatch: pytest.MonkeyPatch, *, allowed: bool) -> None:
         monkeypatch.setattr(lattice, "LAST_LEVEL", -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wide", "sheared", "near-empty"])
 @pytest.mark.parametrize("allowed", [True, False], ids=["as it comes", "along lines alone"])
 def test_precision_against_a_dense_grid(

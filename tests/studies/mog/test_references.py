@@ -144,6 +144,7 @@ def test_a_reference_s_numbers_do_not_depend_on_its_scale_being_tiny() -> None:
     assert abs(best.reward.value - (weight * 10 + (1 - weight) * 10 * math.exp(-4))) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kl_weight", [0.3, 4.0])
 def test_a_component_like_a_line_is_refined_until_two_orders_agree(kl_weight: float) -> None:
     """Along it lie many cells, and across it the reward's ridge between two targets."""
