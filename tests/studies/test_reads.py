@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import yaml
 from pydantic import BaseModel, Field
 
 from recalltrap.errors import InputError
@@ -82,7 +82,7 @@ def fields_of(kind: str, algorithm: str) -> list[tuple[str, Any]]:
 def loads(tmp_path: Path, kind: str, **content: Any) -> None:
     path = tmp_path / "study.yaml"
     study = {"name": "x", "kind": kind, "question": "?", "orderings": ORDERINGS, "seeds": 1}
-    path.write_text(yaml.safe_dump({**study, **content}))
+    path.write_text(json.dumps({**study, **content}))
     load_study(str(path))
 
 
