@@ -227,6 +227,7 @@ CASES: list[tuple[str, dict[str, Any], World, World]] = [
 IDS = [f"{claim}-{i}" for i, (claim, *_) in enumerate(CASES)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("claim", "grid", "holds", "fails"), CASES, ids=IDS)
 def test_a_claim_is_reproduced_where_it_holds_and_only_there(
     claim: str, grid: dict[str, Any], holds: World, fails: World

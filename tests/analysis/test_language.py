@@ -31,6 +31,8 @@ from recalltrap_analysis.topics import topic_table
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun
 
+pytestmark = pytest.mark.slow
+
 Invent = Callable[..., "FakeRun"]
 
 
@@ -79,7 +81,6 @@ def test_the_decomposition_uses_the_same_supremum(invent: Invent) -> None:
     assert (table["reliability"] == "").all()
 
 
-@pytest.mark.slow
 def test_every_query_gives_the_numbers_shown(invent: Invent) -> None:
     run = invent()
     content = json.loads(Path(write_report(run, form="json")).read_text())
@@ -155,8 +156,6 @@ def test_the_fall_ends_where_the_decay_begins() -> None:
     assert np.isnan(fall(np.array([100.0, 1000.0]), np.array([2.0, 1.0]), 0.2)).all()
 
 
-@pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gap", "fell", "updates", "verdict"),
     [

@@ -25,6 +25,8 @@ from recalltrap_analysis.summary import summarize
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "br", "hr", "img", "link", "input", "wbr"}
 
 
@@ -80,7 +82,6 @@ STEMS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_report_holds_everything_and_needs_no_network(make_run: MakeRun) -> None:
     run = make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=6)
     text, page = read_page(run)
@@ -117,7 +118,6 @@ def test_the_one_script_is_allowed_by_its_hash(make_run: MakeRun) -> None:
     assert "default-src 'none'" in policy
 
 
-@pytest.mark.slow
 def test_every_query_runs_and_gives_the_numbers_shown(make_run: MakeRun) -> None:
     run = make_run(
         severity=lambda p: 0.1 * p["kl_weight"], seeds=4, orderings=("K-A", "A-K", "K-A-K")
@@ -197,7 +197,6 @@ def test_no_name_becomes_a_tag_or_a_picture_in_markdown(attacked_document: Docum
     assert set(re.findall(r"</?(\w+)", outside)) <= {"details", "summary", "sub"}
 
 
-@pytest.mark.slow
 def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     run = make_run(seeds=5, grid={"kl_weight": (0.5, 2.0), "student_components": (3, 4)})
     document = single(ReadRun(run))
@@ -219,7 +218,6 @@ def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     assert table["rows"][0]["trap_rate"]["method"] == "Wilson"
 
 
-@pytest.mark.slow
 def test_a_summary_that_is_known_changes_nothing(make_run: MakeRun) -> None:
     run = make_run(grid={}, seeds=3)
     path = Path(write_report(run))
@@ -229,7 +227,6 @@ def test_a_summary_that_is_known_changes_nothing(make_run: MakeRun) -> None:
     assert path.read_bytes() == page
 
 
-@pytest.mark.slow
 def test_several_runs_make_one_report(make_run: MakeRun) -> None:
     first = make_run(name="mog/one", seeds=6, severity=lambda p: 0.4)
     second = make_run(name="mog/<two>", seeds=4, grid={"kl_weight": (1.0, 2.0)})
@@ -317,7 +314,6 @@ def test_report_of_a_run_that_lacks_something(make_run: MakeRun, case: str) -> N
     assert re.sub(r"\W", "", expected) in re.sub(r"\W", "", writers.markdown(document))
 
 
-@pytest.mark.slow
 def test_five_thousand_cells_are_reported_in_time(make_run: MakeRun) -> None:
     grid = {
         "kl_weight": tuple(0.1 * i for i in range(1, 9)),

@@ -19,6 +19,8 @@ from recalltrap.results import Results
 from recalltrap.run import make_context
 from recalltrap.store import ArtifactStore
 
+pytestmark = pytest.mark.slow
+
 LOST: tuple[FailureClass, str, str] = ("worker_lost", "the worker process died", "")
 StudyFile = Callable[..., str]
 Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]

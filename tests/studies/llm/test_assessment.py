@@ -35,6 +35,8 @@ from recalltrap_studies.llm.oracle import run_oracle
 from recalltrap_studies.llm.sampling import run_sample
 from recalltrap_studies.llm.settings import LlmSettings
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = LlmSettings(
     evaluation_samples=700, oracle_samples=600, sample_tokens=9, align_tokens=6, kl_weight=0.5
 )

@@ -17,6 +17,8 @@ from recalltrap_studies.llm.engines import Request, generate
 from recalltrap_studies.llm.sampling import uniforms
 from recalltrap_studies.llm.scoring import token_log_probs
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": 64,

@@ -29,6 +29,8 @@ from recalltrap_studies.llm.scoring import response_scores
 
 from .conftest import NanoStore
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {
     "samples": 150,
     "heldout_samples": 40,
