@@ -42,7 +42,6 @@ def make(folder: Path, *wanted: Part) -> Acceptance:
     return Acceptance(wanted, folder, folder, [], os.environ, (sys.executable, str(script)))
 
 
-@pytest.mark.slow
 def test_a_part_that_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     names = ("breaks", "cut", "good")
     rows = list(make(tmp_path, *(Part(name, 30) for name in names)).run())
@@ -53,6 +52,7 @@ def test_a_part_that_fails_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> N
     assert "the device is on fire" in (tmp_path / "breaks.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_part_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
     began = time.monotonic()
     rows = list(make(tmp_path, Part("hangs", 3), Part("good", 30)).run())
@@ -127,7 +127,6 @@ def test_what_cannot_be_run_is_refused(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tiny", [True, False], ids=["tiny", "real"])
 def test_the_studies_are_accepted_as_they_stand(tmp_path: Path, tiny: bool) -> None:
     """Nobody is there to mend a setting that was renamed when a GPU is."""
@@ -145,6 +144,7 @@ def test_the_studies_are_accepted_as_they_stand(tmp_path: Path, tiny: bool) -> N
         assert len(cells) == orderings * points * content["seeds"]
 
 
+@pytest.mark.slow
 def test_the_corpus_gives_a_tokenizer_of_smollm2s_size(tmp_path: Path) -> None:
     """Each of its words stands in it, so each can become a token."""
     corpus = tmp_path / "corpus.txt"
