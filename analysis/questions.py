@@ -16,8 +16,8 @@ import pyarrow as pa
 
 import recalltrap as rt
 from recalltrap.streams import stream
-from recalltrap_analysis.severity import severity_query
-from recalltrap_analysis.statistics import mean_interval
+from recalltrap_analysis.estimates.severity import severity_query
+from recalltrap_analysis.statistics.paired import mean_interval
 
 
 def how_deep_is_the_trap(results: rt.Results) -> pa.Table:

@@ -74,10 +74,10 @@ def test_imports_go_one_way(room: str, path: Path) -> None:
     [
         ("recalltrap", "run.py", "import recalltrap_cluster.executor", True),
         ("recalltrap", "run.py", "def f():\n    from ray import tune", True),
-        ("recalltrap", "run.py", "import_module('recalltrap_analysis.report')", True),
+        ("recalltrap", "run.py", "import_module('recalltrap_analysis.report.build')", True),
         ("recalltrap_analysis", "a.py", "import recalltrap_studies", True),
         ("recalltrap_analysis", "a.py", "import torch.nn", True),
-        ("recalltrap_analysis", "a.py", "from recalltrap.results import Results", False),
+        ("recalltrap_analysis", "a.py", "from recalltrap.results.results import Results", False),
         ("recalltrap_cluster", "a.py", "import recalltrap_studies.mog", True),
         ("recalltrap_studies", "mog/a.py", "import recalltrap_cluster.training", True),
         ("recalltrap_studies", "llm/a.py", "import recalltrap_cluster.training", False),
@@ -122,7 +122,7 @@ def test_the_standard_library_keeps_its_platform_module() -> None:
 
 def test_the_command_line_starts_without_the_frameworks() -> None:
     program = (
-        "import sys, recalltrap.cli, recalltrap.commands, recalltrap_cluster.resources\n"
+        "import sys, recalltrap.cli.command_line, recalltrap_cluster.resources\n"
         "print([m for m in ('torch', 'ray', 'transformers', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from recalltrap.cli import main
-from recalltrap.library import named_studies
+from recalltrap.cli.command_line import main
+from recalltrap.study.named_studies import named_studies
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md")]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from recalltrap.display import Display, Silent
+from recalltrap.run.display import Display, Silent
 from recalltrap_cluster.searcher import PackSearcher
 from recalltrap_cluster.trainable import FAILED
 

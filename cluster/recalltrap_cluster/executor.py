@@ -16,16 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recalltrap.context import RunContext
-from recalltrap.display import Display
 from recalltrap.errors import InputError
-from recalltrap.execution import record_failure
-from recalltrap.plan import Plan
-from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.registry import find_kind
-from recalltrap.storage import Storage
+from recalltrap.run.context import RunContext
+from recalltrap.run.display import Display
+from recalltrap.run.execution import record_failure
+from recalltrap.run.plan import Plan
+from recalltrap.store.provenance import ARGV_VARIABLE
+from recalltrap.store.storage import Storage
+from recalltrap_cluster.failure_reasons import failure_reason
 from recalltrap_cluster.filesystem import shared_filesystem
-from recalltrap_cluster.reasons import failure_reason
 from recalltrap_cluster.resources import ResourcePlan, plan_resources
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         )
         run = functools.partial(_run, resources)
         if is_client():
-            from recalltrap_cluster.client import run_on_cluster
+            from recalltrap_cluster.ray_client import run_on_cluster
 
             run = functools.partial(run_on_cluster, run)
         yield run

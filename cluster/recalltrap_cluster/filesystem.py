@@ -15,7 +15,7 @@ from typing import Any
 
 from pyarrow import fs
 
-from recalltrap.storage import Storage
+from recalltrap.store.storage import Storage
 
 
 class Keeper:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from recalltrap.plan import Pack
+from recalltrap.run.plan import Pack
 
 
 class PackSearcher(Searcher):

@@ -10,13 +10,13 @@ from typing import Any
 
 from ray import tune
 
-from recalltrap.context import RunContext
-from recalltrap.execution import PackRun, record_failure
-from recalltrap.failures import classify
-from recalltrap.kinds import Progress
-from recalltrap.plan import Pack
-from recalltrap.provenance import ARGV_VARIABLE
+from recalltrap.kind import Progress
 from recalltrap.registry import find_kind
+from recalltrap.run.context import RunContext
+from recalltrap.run.execution import PackRun, record_failure
+from recalltrap.run.failures import classify
+from recalltrap.run.plan import Pack
+from recalltrap.store.provenance import ARGV_VARIABLE
 
 REPORT_SECONDS = 0.5
 """Tune takes several ms for a result: chunks that end sooner are reported together."""

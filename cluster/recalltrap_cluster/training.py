@@ -1,8 +1,8 @@
 """One pack on a group of workers: a function trainable of Tune that drives one Ray Train run.
 
-Every worker executes the pack (`recalltrap.group`); the first one writes. Tables and artifacts
-go straight to the storage, and word of progress and failure through a mailbox, because reports of
-Ray Train wait for all workers and its results hold no metrics without a checkpoint.
+Every worker executes the pack (`recalltrap.run.worker_group`); the first one writes. Tables and
+artifacts go straight to the storage, and word of progress and failure through a mailbox, because
+reports of Ray Train wait for all workers and its results hold no metrics without a checkpoint.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 import ray
 from ray import train, tune
 
-from recalltrap.context import RunContext
 from recalltrap.errors import FailureClass, StageError
-from recalltrap.execution import PackRun, record_failure
-from recalltrap.failures import classify
-from recalltrap.group import Group, joined
-from recalltrap.kinds import Progress
-from recalltrap.plan import Pack
-from recalltrap.provenance import ARGV_VARIABLE
-from recalltrap.study import Resources
+from recalltrap.kind import Progress
+from recalltrap.run.context import RunContext
+from recalltrap.run.execution import PackRun, record_failure
+from recalltrap.run.failures import classify
+from recalltrap.run.plan import Pack
+from recalltrap.run.worker_group import Group, joined
+from recalltrap.store.provenance import ARGV_VARIABLE
+from recalltrap.study.study import Resources
 from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.trainable import FAILED, REPORT_SECONDS
 

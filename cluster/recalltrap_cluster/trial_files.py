@@ -15,9 +15,9 @@ from typing import Any
 from pyarrow import fs
 
 from recalltrap.errors import InputError
-from recalltrap.storage import Storage
+from recalltrap.store.storage import Storage
+from recalltrap_cluster.failure_reasons import last_attempt
 from recalltrap_cluster.ray_internals import TrialRecord
-from recalltrap_cluster.reasons import last_attempt
 
 CONFIG, ROWS, ERROR = "params.json", "result.json", "error.txt"
 TERMINATED, PENDING, ERRED = "TERMINATED", "PENDING", "ERROR"  # Tune's words

@@ -4,9 +4,9 @@ The four entries below are what a notebook needs; the command line does the same
 """
 
 from recalltrap.errors import InputError, RecalltrapError, StageError
-from recalltrap.library import load_study, named_studies
-from recalltrap.results import Results, open_run
-from recalltrap.run import run
+from recalltrap.results.results import Results, open_run
+from recalltrap.run.run import run
+from recalltrap.study.named_studies import load_study, named_studies
 
 __all__ = [
     "InputError",

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from recalltrap.errors import InputError, nearest
-from recalltrap.kinds import StudyKind
+from recalltrap.kind import StudyKind
 
 KINDS = "recalltrap.studies"
 ROOMS = "recalltrap.rooms"

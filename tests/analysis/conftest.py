@@ -19,7 +19,7 @@ import safetensors.numpy
 from pydantic import BaseModel, ConfigDict
 
 from recalltrap.errors import InputError
-from recalltrap.kinds import Cell, Node
+from recalltrap.graph import Cell, Node
 from recalltrap.orderings import Ordering
 
 REWARD_HEIGHT = 10.0

@@ -20,11 +20,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from recalltrap_analysis import coverage
-from recalltrap_analysis.coverage import Calibration, Coverage, NullRate
-from recalltrap_analysis.outcomes import Plan
-from recalltrap_analysis.severity import COMPLETE
-from recalltrap_analysis.statistics import (
+from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.runs.wide_tables import Plan
+from recalltrap_analysis.statistics import coverage
+from recalltrap_analysis.statistics.coverage import Calibration, Coverage, NullRate
+from recalltrap_analysis.statistics.paired import (
     BOOTSTRAP,
     STUDENT,
     Array,
@@ -33,7 +33,7 @@ from recalltrap_analysis.statistics import (
     sign_flip_p_values,
     student_limits,
 )
-from recalltrap_analysis.summary import judge
+from recalltrap_analysis.verdicts.summary import judge
 
 SIZES = (3, 5, 10, 20)
 TOGETHER = 20  # simulations that share one set of resamples
@@ -203,7 +203,7 @@ def main() -> None:
     text = coverage.markdown(found)
     print(text)
     if options.write:
-        (ANALYSIS / "recalltrap_analysis" / coverage.FILE).write_text(found.as_json())
+        (ANALYSIS / "recalltrap_analysis/statistics" / coverage.FILE).write_text(found.as_json())
         readme = ANALYSIS / "README.md"
         before, _, rest = readme.read_text().partition(BEGIN)
         if END not in rest:

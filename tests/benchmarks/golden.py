@@ -74,7 +74,9 @@ def language_studies(folder: Path) -> list[Path]:
     rewards = LANGUAGE.replace(", dpo_online, dpo_offline", "").replace(
         "  preference_noise: 0.1\n", ""
     )
-    pairs = LANGUAGE.replace("ppo, grpo, rloo, ", "").replace("rollout_size: 32", "rollout_size: 16")
+    pairs = LANGUAGE.replace("ppo, grpo, rloo, ", "").replace(
+        "rollout_size: 32", "rollout_size: 16"
+    )
     files = []
     for name, text in (("rewards", rewards), ("pairs", pairs)):
         file = folder / f"{name}.yaml"

@@ -34,18 +34,22 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 
-from recalltrap.group import Group
-from recalltrap.kinds import Node
-from recalltrap.parts import part_config
+from recalltrap.graph import Node
+from recalltrap.run.worker_group import Group
+from recalltrap.settings_parts import part_config
 from recalltrap.streams import stream
-from recalltrap.study import Resources
-from recalltrap_studies.llm import devices, engines, models, sampling, scoring, students
-from recalltrap_studies.llm.architectures import config_of
-from recalltrap_studies.llm.engines import Request, Responses
-from recalltrap_studies.llm.lessons import Lesson
-from recalltrap_studies.llm.sequences import Sequences
+from recalltrap.study.study import Resources
+from recalltrap_studies.llm.data.datasets import Lesson
+from recalltrap_studies.llm.data.token_sequences import Sequences
+from recalltrap_studies.llm.inference import log_probs, sampling_engines
+from recalltrap_studies.llm.inference.sampling_engines import Request, Responses
+from recalltrap_studies.llm.models import devices
+from recalltrap_studies.llm.models import weights as models
+from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.models.tokenizers import train_tokenizer
 from recalltrap_studies.llm.settings import LlmSettings, Sft
-from recalltrap_studies.llm.vocabulary import train_tokenizer
+from recalltrap_studies.llm.stages import sample as sampling
+from recalltrap_studies.llm.stages import train as students
 
 EOS, PAD, FIRST = 0, 1, 2
 
@@ -253,17 +257,17 @@ def measure(case: Case, turns: int, machine: Machine, *, plain: bool) -> Iterato
     request = case.request
     rows = sampling.rows_at_once(model.config, request, model.device, Group())
     uniforms = sampling.uniforms(0, "benchmark/sample", rows, request.max_new_tokens)
-    drawn = engines.generate(model, request, uniforms)
+    drawn = sampling_engines.generate(model, request, uniforms)
     total = int(drawn.mask_BT.sum())
     runs: dict[str, Callable[[], int]] = {
-        "ours": lambda: int(engines.generate(model, request, uniforms).mask_BT.sum()),
+        "ours": lambda: int(sampling_engines.generate(model, request, uniforms).mask_BT.sum()),
     }
     if plain:
         runs["plain"] = lambda: sample_plain(model, request, rows)
     sample = race(runs, turns)
     needed = sampling_bytes(model, drawn) / machine.bandwidth * sample["ours"] / total
     runs = {
-        "ours": lambda: int(scoring.response_scores(model, drawn, request.prompt_ids)[1].sum()),
+        "ours": lambda: int(log_probs.response_scores(model, drawn, request.prompt_ids)[1].sum()),
     }
     if plain:
         runs["plain"] = lambda: score_plain(model, drawn)
@@ -278,7 +282,7 @@ def measure(case: Case, turns: int, machine: Machine, *, plain: bool) -> Iterato
 
 def sample_vllm(model: Any, request: Request, uniforms: Tensor, turns: int) -> dict[str, float]:
     """vLLM's rate; the model goes to the CPU, for vLLM wants the device."""
-    with engines.opened("vllm", model.to("cpu")) as draw:
+    with sampling_engines.opened("vllm", model.to("cpu")) as draw:
         return race({"vllm": lambda: int(draw(request, uniforms).mask_BT.sum())}, turns)
 
 

@@ -24,10 +24,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import psutil
 import torch
 
-from recalltrap.kinds import Node, ancestry
+from recalltrap.graph import Node, ancestry
 from recalltrap.orderings import Ordering
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm import KIND
 from recalltrap_studies.llm.settings import LlmSettings
 

@@ -88,7 +88,7 @@ def batched(
     import numpy as np
     import torch
 
-    from recalltrap.kinds import Node
+    from recalltrap.graph import Node
     from recalltrap_studies.mog import execution, program
     from recalltrap_studies.mog.compilation import repeated_function, step_function
     from recalltrap_studies.mog.models import Model

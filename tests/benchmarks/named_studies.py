@@ -43,7 +43,7 @@ def tree_memory(process: psutil.Process) -> int:
 RUN = """
 import sys, time
 import recalltrap as rt
-from recalltrap.commands import conclude
+from recalltrap.cli.commands import conclude
 seeds, local = int(sys.argv[3]) or None, bool(int(sys.argv[4]))
 results = rt.run(sys.argv[1], storage=sys.argv[2], seeds=seeds, local=local)
 began = time.perf_counter()

@@ -22,12 +22,12 @@ import pyarrow as pa
 
 import recalltrap as rt
 from recalltrap.registry import find_kind
-from recalltrap.results import run_folder
-from recalltrap.storage import Storage
-from recalltrap.study import Study
-from recalltrap.table_parts import write_part
-from recalltrap.tables import factor_fields, table_schema
-from recalltrap_analysis.severity import severity_query
+from recalltrap.results.results import run_folder
+from recalltrap.results.table_parts import write_part
+from recalltrap.results.tables import factor_fields, table_schema
+from recalltrap.store.storage import Storage
+from recalltrap.study.study import Study
+from recalltrap_analysis.estimates.severity import severity_query
 
 MODELS = ("p_prime", "p_second", "final")
 METRICS = ("overall_precision", "overall_recall", "target_precision", "reward")

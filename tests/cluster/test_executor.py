@@ -13,7 +13,7 @@ from toy_watch import Watcher
 
 import recalltrap as rt
 from recalltrap.errors import InputError
-from recalltrap.results import Results
+from recalltrap.results.results import Results
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from recalltrap.kinds import Progress
-from recalltrap.study import Resources
+from recalltrap.kind import Progress
+from recalltrap.study.study import Resources
 from recalltrap_cluster.training import GroupWork, Mailbox, Reporter, worker_environment
 
 

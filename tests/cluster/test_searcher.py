@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from ray.tune.search import Searcher
 from toy_kind import KIND
 
-from recalltrap.kinds import Node
-from recalltrap.library import load_study
-from recalltrap.plan import Pack, make_plan
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore
+from recalltrap.graph import Node
+from recalltrap.run.plan import Pack, make_plan
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
+from recalltrap.study.named_studies import load_study
 from recalltrap_cluster.searcher import PackSearcher, trial_config
 
 

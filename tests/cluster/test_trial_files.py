@@ -12,9 +12,9 @@ from ray import cloudpickle
 from ray.tune import ResultGrid
 
 from recalltrap.errors import InputError
-from recalltrap.storage import Storage
+from recalltrap.store.storage import Storage
 from recalltrap_cluster.executor import result_grid
-from recalltrap_cluster.reasons import failure_reason
+from recalltrap_cluster.failure_reasons import failure_reason
 
 RUN = "studies/toy/test"
 LOST = """Failure # 1 (occurred at 2026-01-02_03-04-05)

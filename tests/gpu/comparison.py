@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recalltrap.results import Results
+from recalltrap.results.results import Results
 
 MIXTURE: Mapping[str, float] = {
     "reward": 0.002,

@@ -206,7 +206,7 @@ def run_study(
         path.write_text(json.dumps(study))
         study = str(path)
     storage = str(report.scratch / "runs")
-    command = "import sys; from recalltrap.cli import main; sys.argv[0] = 'recalltrap'; main()"
+    command = "import sys; from recalltrap.cli.command_line import main; main()"
     began = time.monotonic()
     done = run(
         sys.executable, "-c", command, "run", study, "--local", "--storage", storage, **variables

@@ -11,17 +11,19 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from recalltrap.group import Group
-from recalltrap.kinds import Cell, ancestry
+from recalltrap.graph import Cell, ancestry
 from recalltrap.orderings import Ordering
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore
+from recalltrap.run.worker_group import Group
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import key
-from recalltrap_studies.llm import engines, models, sampling, scoring
-from recalltrap_studies.llm.architectures import config_of
-from recalltrap_studies.llm.engines import Request
-from recalltrap_studies.llm.policies import Policy
-from recalltrap_studies.llm.rollouts import World, roll_out
+from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.rollouts import World, roll_out
+from recalltrap_studies.llm.inference import log_probs, sampling_engines
+from recalltrap_studies.llm.inference.sampling_engines import Request
+from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.stages import sample
 from recalltrap_studies.mog import KIND
 from recalltrap_studies.mog.compilation import noise_function
 from recalltrap_studies.mog.models import MODEL_FILE, unpack
@@ -43,7 +45,7 @@ def model() -> PreTrainedModel:
     """An untrained nano model on the CPU, far enough from uniform to make a difference."""
     config = config_of("nano-small")
     config.initializer_range = 0.2
-    fresh = models.fresh_model(config, 0)
+    fresh = weights.fresh_model(config, 0)
     fresh.train(False)
     return fresh
 
@@ -74,8 +76,8 @@ def test_the_same_logits_and_uniforms_draw_the_same_tokens() -> None:
     random = torch.Generator().manual_seed(0)
     logits_BV = 4.0 * torch.randn(512, 49_152, generator=random)
     uniforms_B = torch.rand(512, dtype=torch.float64, generator=random)
-    tokens_B, log_probs_B = engines.inverse_cdf(logits_BV, uniforms_B)
-    there_B, theirs_B = engines.inverse_cdf(logits_BV.to(DEVICE), uniforms_B.to(DEVICE))
+    tokens_B, log_probs_B = sampling_engines.inverse_cdf(logits_BV, uniforms_B)
+    there_B, theirs_B = sampling_engines.inverse_cdf(logits_BV.to(DEVICE), uniforms_B.to(DEVICE))
     assert int((tokens_B != there_B.cpu()).sum()) <= 1
     same_B = tokens_B == there_B.cpu()
     torch.testing.assert_close(log_probs_B[same_B], theirs_B.cpu()[same_B], atol=1e-5, rtol=0)
@@ -108,22 +110,22 @@ def built(cell: Cell, store: ArtifactStore) -> list[np.ndarray]:
 
 
 def test_scores_in_float32_are_the_cpus(model: PreTrainedModel) -> None:
-    drawn = engines.generate(model, REQUEST, sampling.uniforms(0, "gpu/score", ROWS, TOKENS))
-    here, count = scoring.response_scores(model, drawn, REQUEST.prompt_ids)
+    drawn = sampling_engines.generate(model, REQUEST, sample.uniforms(0, "gpu/score", ROWS, TOKENS))
+    here, count = log_probs.response_scores(model, drawn, REQUEST.prompt_ids)
     moved = on(DEVICE, model, torch.float32)
-    there, _ = scoring.response_scores(moved, drawn, REQUEST.prompt_ids)
+    there, _ = log_probs.response_scores(moved, drawn, REQUEST.prompt_ids)
     torch.testing.assert_close(here / count, there / count, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
 def test_what_is_drawn_has_the_scorers_log_probabilities(
-    model: PreTrainedModel, cache: engines.Cache
+    model: PreTrainedModel, cache: sampling_engines.Cache
 ) -> None:
     """In bfloat16, as studies draw; the static cache's step is compiled."""
     moved = on(DEVICE, model, torch.bfloat16)
-    uniforms = sampling.uniforms(1, "gpu/draw", ROWS, TOKENS)
-    drawn = engines.generate(moved, REQUEST, uniforms, cache=cache)
-    scored, count = scoring.response_scores(moved, drawn, REQUEST.prompt_ids)
+    uniforms = sample.uniforms(1, "gpu/draw", ROWS, TOKENS)
+    drawn = sampling_engines.generate(moved, REQUEST, uniforms, cache=cache)
+    scored, count = log_probs.response_scores(moved, drawn, REQUEST.prompt_ids)
     own = drawn.log_probs_BT.double().sum(1).cpu()
     assert float((own / count - scored / count).abs().mean()) < 0.03
     assert abs(float((own - scored).sum() / count.sum())) < 0.01
@@ -131,9 +133,11 @@ def test_what_is_drawn_has_the_scorers_log_probabilities(
 
 def test_a_cpu_draws_nearly_the_same_responses(model: PreTrainedModel) -> None:
     """Float32 on both, the same uniforms: a row differs only where rounding moves an edge."""
-    uniforms = sampling.uniforms(2, "gpu/same", 256, TOKENS)
-    here = engines.generate(model, REQUEST, uniforms)
-    there = engines.generate(on(DEVICE, model, torch.float32), REQUEST, uniforms, cache="dynamic")
+    uniforms = sample.uniforms(2, "gpu/same", 256, TOKENS)
+    here = sampling_engines.generate(model, REQUEST, uniforms)
+    there = sampling_engines.generate(
+        on(DEVICE, model, torch.float32), REQUEST, uniforms, cache="dynamic"
+    )
     same = (here.tokens_BT == there.tokens_BT.cpu()).all(dim=1).float().mean()
     assert float(same) > 0.98
 

@@ -15,7 +15,7 @@ import recalltrap as rt
 from recalltrap.defaults import STORAGE_VARIABLE, storage_location
 from recalltrap.errors import InputError
 from recalltrap.paths import expand, resolve
-from recalltrap.storage import Storage
+from recalltrap.store.storage import Storage
 
 StudyFile = Callable[..., str]
 ME = pwd.getpwuid(os.getuid())

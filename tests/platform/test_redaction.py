@@ -17,17 +17,17 @@ from click.testing import CliRunner
 from pyarrow import fs
 
 import recalltrap as rt
-import recalltrap.commands
-import recalltrap.provenance
+import recalltrap.cli.commands
 import recalltrap.redaction
-import recalltrap.storage
-from recalltrap.cli import main
+import recalltrap.store.provenance
+import recalltrap.store.storage
+from recalltrap.cli.command_line import main
 from recalltrap.defaults import STORAGE_VARIABLE
 from recalltrap.errors import InputError, StageError
-from recalltrap.provenance import ARGV_VARIABLE
 from recalltrap.redaction import redact, redact_argv, redact_location
 from recalltrap.registry import find_kind, room
-from recalltrap.storage import Storage
+from recalltrap.store.provenance import ARGV_VARIABLE
+from recalltrap.store.storage import Storage
 from recalltrap_cluster.filesystem import KeptHandler
 
 StudyFile = Callable[..., str]
@@ -131,7 +131,7 @@ def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     names = {name: getattr(fs, name) for name in dir(fs) if not name.startswith("__")}
     patched = {**names, "FileSystem": types.SimpleNamespace(from_uri=from_uri)}
-    monkeypatch.setattr(recalltrap.storage, "fs", types.SimpleNamespace(**patched))
+    monkeypatch.setattr(recalltrap.store.storage, "fs", types.SimpleNamespace(**patched))
     monkeypatch.chdir(tmp_path)
     return root
 
@@ -142,8 +142,8 @@ Say = Callable[..., str]
 @pytest.fixture
 def say(monkeypatch: pytest.MonkeyPatch) -> Say:
     """Runs a command as a shell would, and looks at all that it says."""
-    recalltrap.provenance.collect.cache_clear()
-    recalltrap.provenance._write.cache_clear()
+    recalltrap.store.provenance.collect.cache_clear()
+    recalltrap.store.provenance._write.cache_clear()
 
     def run(*arguments: str, status: int = 0) -> str:
         monkeypatch.setattr("sys.argv", ["recalltrap", *arguments])
@@ -173,7 +173,7 @@ def test_no_command_tells_or_writes_a_credential(
     say: Say,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recalltrap.commands, "room", without_report)
+    monkeypatch.setattr(recalltrap.cli.commands, "room", without_report)
     study = study_file(seeds=2, grid=None)
     given = ["--storage", location] if by == "option" else []
     if by == "variable":
@@ -221,7 +221,7 @@ def test_no_report_tells_a_credential(buckets: Path, study_file: StudyFile, say:
 
 
 def test_a_local_storages_retry_command_names_it(study_file: StudyFile, storage: str) -> None:
-    from recalltrap.run import make_context, plan_study
+    from recalltrap.run.run import make_context, plan_study
 
     root = Storage(storage)
     context = make_context(plan_study(rt.load_study(study_file()), root), root)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from recalltrap.errors import InputError
-from recalltrap.library import load_study
 from recalltrap.registry import find_kind, kind_names, registered, room
+from recalltrap.study.named_studies import load_study
 
 
 def forget_packages() -> None:

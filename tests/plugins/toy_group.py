@@ -14,9 +14,10 @@ import numpy as np
 from toy_kind import CHUNK, WIDTH, Point, ToyKind, _advance, _log, _save, load
 from toy_trouble import meet
 
-from recalltrap.group import Group, current_group
-from recalltrap.kinds import Node, Progress
-from recalltrap.store import ArtifactStore
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group, current_group
+from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import stream
 
 CHECKPOINT = "checkpoint.json"

@@ -18,10 +18,11 @@ import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field
 from toy_trouble import meet
 
-from recalltrap.kinds import Cell, Estimate, Evaluation, Node, NodeFailure, Progress
+from recalltrap.graph import Cell, Node
+from recalltrap.kind import Estimate, Evaluation, NodeFailure, Progress
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
-from recalltrap.parts import Reads
-from recalltrap.store import ArtifactStore, Cost
+from recalltrap.settings_parts import Reads
+from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
 
 Point = npt.NDArray[np.float64]
@@ -78,7 +79,7 @@ def _reward(x: Point, targets: Sequence[int], height: float) -> float:
 
 
 class ToyKind:
-    """See `recalltrap.kinds.StudyKind`."""
+    """See `recalltrap.kind.StudyKind`."""
 
     name = "toy"
     settings: type[BaseModel] = ToySettings

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from recalltrap.kinds import Cell, Node
+from recalltrap.graph import Cell, Node
 from recalltrap.orderings import Ordering
-from recalltrap.tables import factor_columns, factor_fields
+from recalltrap.results.tables import factor_columns, factor_fields
 from recalltrap_studies.llm.settings import LlmSettings
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ def await_nobody(mark: str) -> None:
 def start(mark: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """`recalltrap ...` as a shell starts it: in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "recalltrap.cli", *arguments],
+        [sys.executable, "-m", "recalltrap.cli.command_line", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, MARK: mark, **environment},
     )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from recalltrap.cli import main
+from recalltrap.cli.command_line import main
 from recalltrap.errors import InputError
 from recalltrap.registry import find_kind
 from recalltrap_studies.devices import DEVICE_VARIABLE, check_device, choose_device
@@ -94,7 +94,7 @@ def test_commands_refuse_it_once_and_write_nothing(
 
 
 def test_both_kinds_ask_the_same_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    from recalltrap_studies.llm.devices import device
+    from recalltrap_studies.llm.models.devices import device
 
     assert device is choose_device
     monkeypatch.setenv(DEVICE_VARIABLE, "gpuu")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recalltrap.library import load_study, named_studies
-from recalltrap.study import CLAIMS
+from recalltrap.study.named_studies import load_study, named_studies
+from recalltrap.study.study import CLAIMS
 
 ROOT = Path(__file__).parents[2]
 EXPECTED = {
@@ -109,7 +109,7 @@ def test_the_large_studies_hold_the_papers_table(name: str) -> None:
 def test_the_published_schema_is_the_current_one() -> None:
     """Rewrite it with `recalltrap studies --schema > studies/study.schema.json`."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}  # no test plugins
-    command = [sys.executable, "-m", "recalltrap.cli", "studies", "--schema"]
+    command = [sys.executable, "-m", "recalltrap.cli.command_line", "studies", "--schema"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     published = (ROOT / "studies" / "study.schema.json").read_text()
     assert json.loads(done.stdout) == json.loads(published)

@@ -10,14 +10,15 @@ import pytest
 from pydantic import BaseModel, Field
 
 from recalltrap.errors import InputError
+from recalltrap.graph import Cell
 from recalltrap.identity import fingerprint
-from recalltrap.kinds import Cell, StudyKind
-from recalltrap.library import load_study
+from recalltrap.kind import StudyKind
 from recalltrap.orderings import Ordering
-from recalltrap.parts import all_settings
 from recalltrap.registry import find_kind
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore
+from recalltrap.settings_parts import all_settings
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
+from recalltrap.study.named_studies import load_study
 from recalltrap_studies.llm.settings import ALIGNMENTS as LLM_ALIGNMENTS
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.mog.models import MODEL_FILE

@@ -15,9 +15,9 @@ import numpy as np
 from recalltrap.streams import stream
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding, Verdict
-from recalltrap_analysis.outcomes import show
-from recalltrap_analysis.severity import flips_for
-from recalltrap_analysis.statistics import (
+from recalltrap_analysis.estimates.severity import flips_for
+from recalltrap_analysis.runs.wide_tables import show
+from recalltrap_analysis.statistics.paired import (
     Array,
     Estimate,
     holm,

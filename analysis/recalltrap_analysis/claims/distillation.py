@@ -12,8 +12,8 @@ from recalltrap_analysis.claims.comparisons import Grid, almost_everywhere
 from recalltrap_analysis.claims.judgements import Judged, final, joined, siblings
 from recalltrap_analysis.claims.pool import SWEPT, Arm, Pool, by_stratum
 from recalltrap_analysis.claims.verdict import Finding
-from recalltrap_analysis.effects import ratio_of_means
-from recalltrap_analysis.statistics import Array
+from recalltrap_analysis.statistics.effect_sizes import ratio_of_means
+from recalltrap_analysis.statistics.paired import Array
 
 TWICE = 2.0
 TEMPERATURE, LAST = "distill_temperature", "last_distill_temperature"

@@ -21,8 +21,8 @@ from recalltrap_analysis.claims.comparisons import (
 from recalltrap_analysis.claims.pool import Arm, Pool, Series, by_stratum
 from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding, all_parts
-from recalltrap_analysis.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
-from recalltrap_analysis.statistics import Array
+from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
+from recalltrap_analysis.statistics.paired import Array
 
 STRONG_ANCHOR = 1.0
 

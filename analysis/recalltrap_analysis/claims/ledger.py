@@ -15,7 +15,7 @@ from recalltrap_analysis.claims.judgements import Judge, Judged, higher
 from recalltrap_analysis.claims.pool import Pool, Where
 from recalltrap_analysis.claims.queries import rows_behind
 from recalltrap_analysis.claims.verdict import ClaimVerdict, Finding, over_strata
-from recalltrap_analysis.run import Run
+from recalltrap_analysis.runs.protocol import Run
 
 LANGUAGE = "llm"
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recalltrap.kinds import Cell
-from recalltrap_analysis.outcomes import cell_outcomes, hashable, show
-from recalltrap_analysis.statistics import Array
+from recalltrap.graph import Cell
+from recalltrap_analysis.runs.wide_tables import cell_outcomes, hashable, show
+from recalltrap_analysis.statistics.paired import Array
 
 NOT_SETTINGS = frozenset(
     ("cell_id", "ordering", "seed", "model", "metric", "value", "standard_error", "samples",

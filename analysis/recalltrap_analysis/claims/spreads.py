@@ -13,8 +13,8 @@ import numpy as np
 
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding, Verdict
-from recalltrap_analysis.effects import seeds_needed
-from recalltrap_analysis.statistics import Estimate, spread_ratio
+from recalltrap_analysis.statistics.effect_sizes import seeds_needed
+from recalltrap_analysis.statistics.paired import Estimate, spread_ratio
 
 TELLING = 2.0
 """A ratio that an interval must keep apart from 1 to say anything."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recalltrap_analysis.statistics import Estimate
+from recalltrap_analysis.statistics.paired import Estimate
 
 Verdict = Literal["reproduced", "not reproduced", "mixed", "not enough seeds", "not tested"]
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from recalltrap_analysis.estimates.trajectories import Course
 from recalltrap_analysis.figures.style import FAINT, INK, colour, new_figure, styled
-from recalltrap_analysis.trajectories import Course
 
 Array = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from recalltrap_analysis.figures.style import INK, colour, new_figure, styled
 from recalltrap_analysis.figures.trajectories import MARKERS
 
 if TYPE_CHECKING:
-    from recalltrap_analysis.tempering import Sweep
+    from recalltrap_analysis.language.tempering import Sweep
 
 
 def temperature_sweep(

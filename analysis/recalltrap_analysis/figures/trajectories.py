@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from recalltrap_analysis.estimates.trajectories import Way
 from recalltrap_analysis.figures.style import INK, colour, new_figure, styled
-from recalltrap_analysis.trajectories import Way
 
 SMALLEST, LARGEST = 20.0, 320.0
 MARKERS = {"K-A": "o", "A-K": "s"}

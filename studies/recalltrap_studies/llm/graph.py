@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recalltrap.kinds import Node, ancestry
+from recalltrap.graph import Node, ancestry
 from recalltrap.orderings import Ordering
-from recalltrap.parts import Part, part_config
-from recalltrap_studies.llm.architectures import is_size
+from recalltrap.settings_parts import Part, part_config
+from recalltrap_studies.llm.fingerprints import (
+    architecture_identity,
+    corpus_identity,
+    model_identity,
+)
+from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.settings import (
     ALIGNMENTS,
     Distill,
@@ -23,7 +28,6 @@ from recalltrap_studies.llm.settings import (
     Sft,
     Target,
 )
-from recalltrap_studies.llm.sources import architecture_identity, corpus_identity, model_identity
 
 VERSIONS = {
     "pretrain": 1, "load": 2, "sample": 1, "sft": 1, "target": 1, "oracle": 1, "distill": 1,

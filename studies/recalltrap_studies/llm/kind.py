@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
+from recalltrap.graph import Cell, Node
+from recalltrap.kind import Estimate, Evaluation, Progress
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_aligned
-from recalltrap.parts import Part, Reads
+from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.devices import check_device
-from recalltrap_studies.llm.architectures import is_size
+from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.settings import (
     ALIGNMENTS,
     Distill,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from recalltrap.store import ArtifactStore
+    from recalltrap.store.store import ArtifactStore
 
 EVALUATION_VERSION = 1
 BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus"})
@@ -38,7 +39,7 @@ BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus"})
 
 
 class LlmKind:
-    """The language-model study; implements `recalltrap.kinds.StudyKind`."""
+    """The language-model study; implements `recalltrap.kind.StudyKind`."""
 
     name = "llm"
     settings: type[BaseModel] = LlmSettings
@@ -50,7 +51,7 @@ class LlmKind:
 
         Says which models are given with weights that aren't used.
         """
-        from recalltrap_studies.llm.checks import check_sources
+        from recalltrap_studies.llm.preflight import check_sources
 
         notes: list[str] = []
         for settings in dict.fromkeys(cell.settings for cell in cells):
@@ -72,7 +73,7 @@ class LlmKind:
 
     def check_access(self, cells: Sequence[Cell]) -> None:
         """Refuse models of the hub that can't be had from here."""
-        from recalltrap_studies.llm.checks import check_access
+        from recalltrap_studies.llm.preflight import check_access
 
         for settings in dict.fromkeys(cell.settings for cell in cells):
             assert isinstance(settings, LlmSettings)
@@ -95,29 +96,29 @@ class LlmKind:
 
     def prepare(self) -> None:
         """Import what stages are executed with."""
-        from recalltrap_studies.llm import evaluation, execution  # noqa: F401
+        from recalltrap_studies.llm.stages import execution  # noqa: F401
 
     def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
         """Execute nodes of one stage; see `StudyKind.build`."""
-        from recalltrap_studies.llm.execution import build
+        from recalltrap_studies.llm.stages.execution import build
 
         return build(nodes, store)
 
     def evaluate(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
         """All metrics and curves of finished cells."""
-        from recalltrap_studies.llm.evaluation import evaluate
+        from recalltrap_studies.llm.metrics.evaluation import evaluate
 
         return evaluate(cells, store)
 
     def evaluate_references(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
         """The metrics of p' and p'' alone."""
-        from recalltrap_studies.llm.evaluation import evaluate_references
+        from recalltrap_studies.llm.metrics.evaluation import evaluate_references
 
         return evaluate_references(cells, store)
 
     def estimate(self, node: Node) -> Estimate:
         """Seconds on one core, from the floating point operations and a measured rate; bytes."""
-        from recalltrap_studies.llm.estimates import estimate
+        from recalltrap_studies.llm.cost_estimates import estimate
 
         return estimate(node)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from recalltrap.parts import Part, added_setting
+from recalltrap.settings_parts import Part, added_setting
 
 Algorithm = Literal["ppo", "grpo", "rloo", "dpo_online", "dpo_offline"]
 Shaping = Literal["fold", "clip", "none"]

@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recalltrap.kinds import Cell, Evaluation, Node
-from recalltrap.measures import Value, metric_rows, numbered
-from recalltrap.parts import shared_config
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore
-from recalltrap_studies.mog import references, world
+from recalltrap.graph import Cell, Node
+from recalltrap.kind import Evaluation
+from recalltrap.results.metric_rows import Value, metric_rows, numbered
+from recalltrap.settings_parts import shared_config
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.mog import ground_truth, references
 from recalltrap_studies.mog.exact.expectations import log_density
 from recalltrap_studies.mog.exact.rewards import expected_reward
 from recalltrap_studies.mog.exact.values import Expectation
+from recalltrap_studies.mog.ground_truth import Oracle
 from recalltrap_studies.mog.models import MODEL_FILE, Model, unpack
 from recalltrap_studies.mog.settings import Evaluate, MogSettings
-from recalltrap_studies.mog.world import Oracle
 
 REFERENCES = ("p_prime", "p_second")
 
@@ -45,8 +46,8 @@ class Scene:
     @classmethod
     def make(cls, settings: Evaluate) -> Scene:
         """The same for all seeds."""
-        target = world.p_target(settings)
-        return cls(world.p_star(settings, settings), target, world.oracle(settings))
+        target = ground_truth.p_target(settings)
+        return cls(ground_truth.p_star(settings, settings), target, ground_truth.oracle(settings))
 
     def score(self, model: Model) -> list[Value]:
         """The four metrics of a model."""

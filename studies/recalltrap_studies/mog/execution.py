@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recalltrap.graph import Node
 from recalltrap.identity import canonical_json
-from recalltrap.kinds import Node, NodeFailure, Progress
-from recalltrap.store import ArtifactStore, Cost
+from recalltrap.kind import NodeFailure, Progress
+from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.devices import choose_device
 from recalltrap_studies.mog import program
 from recalltrap_studies.mog.compilation import can_compile, noise_function, step_function
@@ -44,7 +45,7 @@ CHUNK = 100
 
 
 def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
-    """Execute nodes of one stage; see `recalltrap.kinds.StudyKind.build`."""
+    """Execute nodes of one stage; see `recalltrap.kind.StudyKind.build`."""
     device = choose_device()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a block is too small to share: two threads are slower than one

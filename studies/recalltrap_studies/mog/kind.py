@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from recalltrap.kinds import Cell, Estimate, Evaluation, Node, Progress
+from recalltrap.graph import Cell, Node
+from recalltrap.kind import Estimate, Evaluation, Progress
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
-from recalltrap.parts import Part, Reads, shared_config
+from recalltrap.settings_parts import Part, Reads, shared_config
 from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, Evaluate, MogSettings, Sft
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from recalltrap.store import ArtifactStore
+    from recalltrap.store.store import ArtifactStore
 
 VERSIONS = {"sft": 1, "distill": 1, "ppo": 1, "grpo": 1, "dpo_online": 1, "dpo_offline": 2}
 """Bumped when the numbers of a stage, or of one way to align, change their meaning.
@@ -44,7 +45,7 @@ SHAPING = (
 
 
 class MogKind:
-    """The mixture-of-Gaussians study; implements `recalltrap.kinds.StudyKind`."""
+    """The mixture-of-Gaussians study; implements `recalltrap.kind.StudyKind`."""
 
     name = "mog"
     settings: type[BaseModel] = MogSettings
@@ -120,7 +121,7 @@ class MogKind:
 
     def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
         """p* as a mixture's `logits`, `means` and `cholesky`, and the target centres [T, 2]."""
-        from recalltrap_studies.mog.world import oracle, p_star
+        from recalltrap_studies.mog.ground_truth import oracle, p_star
 
         assert isinstance(settings, MogSettings)
         model = p_star(settings, settings)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from recalltrap_studies.mog import quadrature
-from recalltrap_studies.mog.exact import expectations, rewards
+from recalltrap_studies.mog.exact import expectations, quadrature, rewards
 from recalltrap_studies.mog.exact.values import TOLERANCE, Expectation
+from recalltrap_studies.mog.ground_truth import Oracle
 from recalltrap_studies.mog.models import Model
-from recalltrap_studies.mog.world import Oracle
 
 HIT = 0.9
 """A sample hits the target where its reward is at least this share of the supremum."""

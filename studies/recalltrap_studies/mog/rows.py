@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recalltrap.kinds import Node
+from recalltrap.graph import Node
 from recalltrap.streams import key, stream
-from recalltrap_studies.mog import world
+from recalltrap_studies.mog import ground_truth
 from recalltrap_studies.mog.mixture import DIAGONAL, FULL, sharpen
 from recalltrap_studies.mog.models import Array, Model
 from recalltrap_studies.mog.program import MEASURES, Settings, Shape, State
@@ -85,7 +85,7 @@ def make_row(node: Node, config: str, read: ReadModel) -> Row:
     """The row that a node belongs to; `config` is the JSON of the node's config."""
     part = _parse(_part_type(node.stage, node.config.get("algorithm", "")), config)
     if isinstance(part, Sft):
-        data = world.p_star(part, part)
+        data = ground_truth.p_star(part, part)
         start = initial_model(part, part.p_prime_components, node.seed, "sft")
         return Row("sft", node.seed, part, start, data)
     if isinstance(part, Distill):
@@ -180,7 +180,7 @@ class Tensors:
 
 def _targets(part: Part) -> Array:
     if isinstance(part, Alignment):
-        return world.mode_centres(part)[list(part.targets)]
+        return ground_truth.mode_centres(part)[list(part.targets)]
     return np.zeros((1, 2))
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from recalltrap.parts import Part
+from recalltrap.settings_parts import Part
 
 Algorithm = Literal["ppo", "grpo", "dpo_online", "dpo_offline"]
 Covariance = Literal["diagonal", "full"]

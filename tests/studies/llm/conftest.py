@@ -17,12 +17,12 @@ import pytest
 import torch
 from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from recalltrap.group import Group
-from recalltrap.kinds import Node
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore, Cost
+from recalltrap.graph import Node
+from recalltrap.run.worker_group import Group
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import sequence, stream
-from recalltrap_studies.llm import models, vocabulary
+from recalltrap_studies.llm.models import tokenizers, weights
 
 NO_COST = Cost(0.0, 0.0, 0, 0.0, "cpu", 1)
 SUBJECTS = ("The fox", "The old baker", "The river", "The train", "The small child", "The moon")
@@ -64,7 +64,7 @@ def sentences() -> list[str]:
 @pytest.fixture(scope="session")
 def tiny_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
     """A BPE tokenizer of 160 tokens with EOS and a pad token of its own; "The" is one token."""
-    return vocabulary.train_tokenizer(sentences, 160)
+    return tokenizers.train_tokenizer(sentences, 160)
 
 
 def fresh(tokenizer: PreTrainedTokenizerFast, width: int = 32, seed: int = 0) -> PreTrainedModel:
@@ -83,7 +83,7 @@ def fresh(tokenizer: PreTrainedTokenizerFast, width: int = 32, seed: int = 0) ->
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return models.fresh_model(config, sequence(seed, "test/weights"))
+    return weights.fresh_model(config, sequence(seed, "test/weights"))
 
 
 def train(
@@ -129,7 +129,7 @@ def put_model(
     store: ArtifactStore, node: Node, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> Node:
     """Store a model as the artifact of a node."""
-    store.put(node, models.model_files(model, tokenizer), NO_COST)
+    store.put(node, weights.model_files(model, tokenizer), NO_COST)
     return node
 
 

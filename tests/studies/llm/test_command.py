@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from recalltrap.results import open_run
+from recalltrap.results.results import open_run
 
 pytestmark = pytest.mark.timeout(300)
 STUDY = """
@@ -40,7 +40,7 @@ claims: [C11, C13]
 
 def recalltrap(*arguments: str, folder: Path) -> str:
     """What the command says on stdout; it must succeed."""
-    program = "import sys; from recalltrap.cli import main; main()"
+    program = "import sys; from recalltrap.cli.command_line import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=folder, capture_output=True, text=True, check=False,

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from recalltrap.kinds import Cell
-from recalltrap.library import load_study
+from recalltrap.graph import Cell
 from recalltrap.orderings import Ordering
-from recalltrap_studies.llm.estimates import estimate, updates
+from recalltrap.study.named_studies import load_study
+from recalltrap_studies.llm.cost_estimates import estimate, updates
 from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings
 

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from recalltrap.group import Group
-from recalltrap.kinds import Node, Progress
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore
-from recalltrap.study import Resources
-from recalltrap_studies.llm.students import run_train
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
+from recalltrap.study.study import Resources
+from recalltrap_studies.llm.stages.train import run_train
 from tests.studies.llm.training_world import student_node
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from recalltrap.group import Group
-from recalltrap.kinds import Node
-from recalltrap.parts import Part, part_config
-from recalltrap.store import ArtifactStore
-from recalltrap_studies.llm.sampling import run_sample
+from recalltrap.graph import Node
+from recalltrap.run.worker_group import Group
+from recalltrap.settings_parts import Part, part_config
+from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.settings import LlmSettings, Sft, Target
+from recalltrap_studies.llm.stages.sample import run_sample
 
 UPDATES = 24
 BATCH = 16

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from recalltrap.kinds import Cell, Node, NodeFailure
+from recalltrap.graph import Cell, Node
+from recalltrap.kind import NodeFailure
 from recalltrap.orderings import Ordering
-from recalltrap.storage import Storage
-from recalltrap.store import ArtifactStore
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.mog import KIND
 from recalltrap_studies.mog.settings import MogSettings
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from recalltrap.kinds import Cell, NodeFailure
-from recalltrap.store import ArtifactStore
+from recalltrap.graph import Cell
+from recalltrap.kind import NodeFailure
+from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.mog.compilation import can_compile
 from recalltrap_studies.mog.models import MODEL_FILE, unpack
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from recalltrap.streams import stream
-from recalltrap_studies.mog import world
+from recalltrap_studies.mog import ground_truth
 from recalltrap_studies.mog.exact import expectations, lattice, lines
 from recalltrap_studies.mog.exact.expectations import log_density
 from recalltrap_studies.mog.exact.rewards import expected_reward, hit_rate
@@ -22,7 +22,7 @@ from recalltrap_studies.mog.models import Array, Model, isotropic
 from recalltrap_studies.mog.settings import MogSettings
 
 SETTINGS = MogSettings()
-P_STAR = world.p_star(SETTINGS, SETTINGS)
+P_STAR = ground_truth.p_star(SETTINGS, SETTINGS)
 
 
 def mixture(weights: list[float], means: list[list[float]], cholesky: list[list[float]]) -> Model:
@@ -137,7 +137,7 @@ def test_a_ridge_as_steep_as_a_cliff() -> None:
 
 
 def test_closed_forms_need_no_nodes() -> None:
-    target = world.p_target(SETTINGS)
+    target = ground_truth.p_target(SETTINGS)
     for model in MODELS.values():
         found = log_density(model, target)
         l11, l21, l22 = model.cholesky.T
@@ -146,14 +146,14 @@ def test_closed_forms_need_no_nodes() -> None:
         expected = -math.log(2 * math.pi * 0.05) - float((weights * spread).sum()) / 0.1
         assert abs(found.value - expected) < 1e-9 * abs(expected)
         assert found[1:] == (0.0, 0)
-        assert expected_reward(model, world.oracle(SETTINGS)).method == "closed form"
+        assert expected_reward(model, ground_truth.oracle(SETTINGS)).method == "closed form"
 
 
 @pytest.mark.parametrize("name", ["narrow", "wide", "sheared", "near-empty"])
 @pytest.mark.parametrize("targets", [(7,), (6, 7), (2, 4, 7)])
 def test_reward_against_scipy(name: str, targets: tuple[int, ...]) -> None:
     """A nested quadrature of the reward as it is, cut at the bisectors y = -0.5 and y = 0.5."""
-    reward, model = world.oracle(MogSettings(targets=targets)), MODELS[name]
+    reward, model = ground_truth.oracle(MogSettings(targets=targets)), MODELS[name]
     place, weight = np.polynomial.legendre.leggauss(120)
     total = 0.0
     shares = np.exp(model.log_weights)
@@ -181,8 +181,8 @@ def test_a_reward_as_sharp_as_a_needle(sharpness: float) -> None:
     both = MogSettings(targets=(0, 7), reward_sharpness=sharpness, spacing=8.0)
     model = isotropic(np.array([[7.7, -8.1], [-8.2, 7.5]]), 0.3)
     alone = (MogSettings(targets=(t,), reward_sharpness=sharpness, spacing=8.0) for t in (0, 7))
-    expected = sum(expected_reward(model, world.oracle(one)).value for one in alone)
-    assert abs(expected_reward(model, world.oracle(both)).value - expected) < 1e-5
+    expected = sum(expected_reward(model, ground_truth.oracle(one)).value for one in alone)
+    assert abs(expected_reward(model, ground_truth.oracle(both)).value - expected) < 1e-5
 
 
 @settings(max_examples=25, deadline=None)
@@ -194,7 +194,7 @@ def test_bounds_hold_for_any_mixture(seed: int, full: bool) -> None:
     for found in (own, cross):
         assert found.error <= 1e-5 + 1e-12 * abs(found.value)
     assert cross.value <= own.value + 1e-5
-    several = world.oracle(MogSettings(targets=(1, 6, 7)))
+    several = ground_truth.oracle(MogSettings(targets=(1, 6, 7)))
     reward, hits = expected_reward(q, several), hit_rate(q, several, 0.9)
     assert max(reward.error, hits.error) <= 1e-5
     assert 9.0 * hits.value - 1e-5 <= reward.value <= 9.0 + hits.value + 1e-5
@@ -212,7 +212,7 @@ def random_mixture(seed: int, *, full: bool) -> Model:
 @pytest.mark.parametrize("name", list(MODELS))
 def test_samples_agree(name: str) -> None:
     """The averages that used to be stored, over 4,096 draws; heavy tails need more of them."""
-    model, reward = MODELS[name], world.oracle(MogSettings(targets=(6, 7)))
+    model, reward = MODELS[name], ground_truth.oracle(MogSettings(targets=(6, 7)))
     count = 200_000
     truth, own = (sample(m, f"test/{i}", count) for i, m in enumerate((P_STAR, model)))
     for found, values in (

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from recalltrap.kinds import Cell, NodeFailure
-from recalltrap.measures import Value
+from recalltrap.graph import Cell
+from recalltrap.kind import NodeFailure
 from recalltrap.orderings import STANDARD
 from recalltrap.registry import find_kind
-from recalltrap.store import ArtifactStore
+from recalltrap.results.metric_rows import Value
+from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.mog import KIND, evaluation
 from recalltrap_studies.mog.models import Model
 from recalltrap_studies.mog.settings import MogSettings

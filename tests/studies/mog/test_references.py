@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from recalltrap_studies.mog import quadrature
+from recalltrap_studies.mog.exact import quadrature
+from recalltrap_studies.mog.ground_truth import Oracle, oracle, p_target
 from recalltrap_studies.mog.models import Model, isotropic
 from recalltrap_studies.mog.references import hit_rate, kl_from_target, optimum
 from recalltrap_studies.mog.settings import MogSettings
-from recalltrap_studies.mog.world import Oracle, oracle, p_target
 
 SETTINGS = MogSettings()
 ORACLE, TARGET = oracle(SETTINGS), p_target(SETTINGS)

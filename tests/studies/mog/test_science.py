@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import pytest
 
-from recalltrap.kinds import Cell, NodeFailure
-from recalltrap.store import ArtifactStore
+from recalltrap.graph import Cell
+from recalltrap.kind import NodeFailure
+from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.mog import KIND
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

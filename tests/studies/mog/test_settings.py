@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 import recalltrap_studies.mog
-from recalltrap.parts import Part, part_config
+from recalltrap.settings_parts import Part, part_config
 from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, Evaluate, MogSettings, Ppo, Sft
 
 

@@ -22,8 +22,8 @@ from recalltrap_studies.mog.exact.values import (
     weighted,
     weights,
 )
+from recalltrap_studies.mog.ground_truth import Oracle
 from recalltrap_studies.mog.models import Array, Model
-from recalltrap_studies.mog.world import Oracle
 
 
 def expected_reward(model: Model, oracle: Oracle) -> Expectation:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from recalltrap_studies.mog.ground_truth import Oracle
 from recalltrap_studies.mog.models import LOG_2PI, Array, Model
-from recalltrap_studies.mog.world import Oracle
 
 ANGLE = 0.6
 """Of the rotation Q, in radians: ridges between modes of a grid are parallel to no line or row of

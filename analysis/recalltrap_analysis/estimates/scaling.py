@@ -1,0 +1,296 @@
+"""Severity against the recall that distillation lost, over the settings of a grid.
+
+    severity = top * (1 - exp(-deficit * kl_weight^power / scale))
+
+It is 0 where p'' covers what p' covers or nothing anchors, rises with both and levels off, as
+severity must (attainments end at 1). `power` is fitted because the penalty of leaving the anchor
+grows with kl_weight, and severity faster than in proportion: on a grid of 112 settings (PPO) the
+rms error was 0.056 with it, 0.078 at power 1; a logistic or a Hill curve gained nothing. Where
+the fit doesn't converge, isotonic regression on deficit * kl_weight takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import optimize
+
+from recalltrap.streams import stream
+from recalltrap_analysis.estimates.forecast import reference_rows
+from recalltrap_analysis.estimates.severity import (
+    COMPLETE,
+    by_point,
+    estimate_means,
+    planned_points,
+    spread,
+)
+from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, label
+from recalltrap_analysis.statistics.paired import Array
+
+SATURATING, ISOTONIC = "saturating exponential", "isotonic regression"
+LEAST_SETTINGS = 6
+RESAMPLES = 300
+CURVE_POINTS = 100
+INTERVAL = "percentile bootstrap over seeds"
+UPPER_BOUNDS = {"top": 2.0, "scale": 1e4, "power": 5.0}
+
+Curve = Callable[[Array, Array], Array]
+"""Severity predicted from deficit and kl_weight, each of shape [settings]."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Severity against recall deficit.
+
+    `settings` has one row per complete grid point: `point`, `label`, `kl_weight`, `seeds`;
+    `deficit` (nats) and `severity` with `_low` and `_high` and their `method`; `x`, its place on
+    the curve; `predicted` by the curve and `left_out`, by the curve fitted without it; and `side`:
+    `trap` where severity's interval lies above 0, `reversed` where below, else `unclear`.
+
+    `xs`, `ys`, `low`, `high` draw the curve and its 95 % interval over `x`, named by `x_name`.
+    `error` is the rms error of leaving a setting out; `error_of_mean`, that of predicting it by
+    the others' mean. Where `reason` is not empty there is no curve, and it says why.
+    """
+
+    settings: pd.DataFrame
+    form: str = ""
+    parameters: dict[str, float] = field(default_factory=dict)
+    x_name: str = ""
+    xs: Array = field(default_factory=lambda: np.empty(0))
+    ys: Array = field(default_factory=lambda: np.empty(0))
+    low: Array = field(default_factory=lambda: np.empty(0))
+    high: Array = field(default_factory=lambda: np.empty(0))
+    interval: str = ""
+    error: float = np.nan
+    error_of_mean: float = np.nan
+    reason: str = ""
+    left_out: int = 0
+    """Grid points that have a severity in every seed, but no recall deficit."""
+
+
+def seed_points(outcomes: pd.DataFrame, pairs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """What `fit` takes: one row per complete grid point and seed.
+
+    Args:
+        outcomes: Rows of `cell_outcomes`.
+        pairs: Rows of `pair_orderings`.
+        plan: What was planned.
+
+    Returns:
+        Columns `point`, `label`, `seed`, `kl_weight` (1 where it is no axis: it can't vary),
+        `deficit` (overall recall of p' minus that of p'', nats) and `severity`.
+    """
+    references = reference_rows(outcomes, plan.axes)
+    gaps = references["recall_p_prime"] - references["recall_p_second"]
+    keys = zip(references["point"], references["seed"], strict=True)
+    deficits = dict(zip(keys, gaps, strict=True))
+    place = plan.axes.index("kl_weight") if "kl_weight" in plan.axes else None
+    records: list[dict[str, Any]] = []
+    for point, (state, rows) in planned_points(plan, pairs).items():
+        if state != COMPLETE:
+            continue
+        kl_weight = float(point[place]) if place is not None else 1.0
+        shared = {"point": point, "label": label(point, plan.axes), "kl_weight": kl_weight}
+        for seed, severity in zip(rows["seed"], rows["severity"], strict=True):
+            deficit = deficits.get((point, seed), np.nan)
+            records.append(shared | {"seed": seed, "deficit": deficit, "severity": severity})
+    columns = ["point", "label", "kl_weight", "seed", "deficit", "severity"]
+    return pd.DataFrame.from_records(records, columns=columns)
+
+
+def fit(points: pd.DataFrame) -> Scaling:
+    """Fit the curve to rows of `seed_points`.
+
+    Settings with a value that is not finite are left out and counted in `left_out`. With too few
+    settings, or deficits that are all alike, `reason` says so and there is no curve.
+    """
+    groups = _finite_groups(points)
+    settings = _settings(groups)
+    unknown = len(by_point(points)) - len(groups)
+    reason = _why_not(settings)
+    if reason:
+        nothing = settings.assign(x=np.nan, predicted=np.nan, left_out=np.nan)
+        return Scaling(nothing, reason=reason, left_out=unknown)
+    deficit, kl_weight, severity = (
+        settings[name].to_numpy() for name in ("deficit", "kl_weight", "severity")
+    )
+    form, parameters, curve = _fit(deficit, kl_weight, severity)
+    power = parameters.get("power", 1.0)
+    x = np.maximum(deficit, 0) * kl_weight**power
+    xs = np.linspace(0.0, float(x.max()), CURVE_POINTS)
+    low, high, interval = _band(groups, form, parameters, xs)
+    left_out, of_mean = _left_out(deficit, kl_weight, severity, parameters)
+    varies = settings["kl_weight"].nunique() > 1
+    return Scaling(
+        settings=settings.assign(x=x, predicted=curve(deficit, kl_weight), left_out=left_out),
+        form=form,
+        parameters=parameters,
+        x_name=f"recall deficit (nats) × kl_weight^{power:.2g}" if varies else "recall deficit",
+        xs=xs,
+        ys=curve(xs, np.ones(CURVE_POINTS)),
+        low=low,
+        high=high,
+        interval=interval,
+        error=_rms(left_out - severity),
+        error_of_mean=_rms(of_mean - severity),
+        left_out=unknown,
+    )
+
+
+def _finite_groups(points: pd.DataFrame) -> dict[GridPoint, pd.DataFrame]:
+    values = ["deficit", "severity", "kl_weight"]
+    return {
+        point: rows
+        for point, rows in by_point(points).items()
+        if np.isfinite(rows[values].to_numpy(dtype=float)).all()
+    }
+
+
+def _settings(groups: dict[GridPoint, pd.DataFrame]) -> pd.DataFrame:
+    names = ("deficit", "severity")
+    means = {name: (lambda rows, name=name: rows[name]) for name in names}
+    estimates = estimate_means(groups, means, stream(0, "analysis/scaling/settings"))
+    records = []
+    for point, rows in groups.items():
+        record: dict[str, Any] = {"point": point, "label": rows["label"].iloc[0]}
+        record |= {"kl_weight": float(rows["kl_weight"].iloc[0]), "seeds": len(rows)}
+        record |= spread(estimates[point], names)
+        record["method"] = estimates[point]["severity"].method
+        trap, reverse = record["severity_low"] > 0, record["severity_high"] < 0
+        record["side"] = "trap" if trap else "reversed" if reverse else "unclear"
+        records.append(record)
+    columns = ["point", "label", "kl_weight", "seeds"]
+    columns += [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    return pd.DataFrame.from_records(records, columns=[*columns, "method", "side"])
+
+
+def _why_not(settings: pd.DataFrame) -> str:
+    if len(settings) < LEAST_SETTINGS:
+        return (
+            f"{len(settings)} complete settings are too few for a curve: it takes "
+            f"{LEAST_SETTINGS}, at different recall deficits or kl_weights"
+        )
+    x = settings["deficit"].clip(lower=0) * settings["kl_weight"]
+    if len(np.unique(np.round(x, 6))) < LEAST_SETTINGS / 2:
+        return "the settings hardly differ in recall deficit and kl_weight: there is no curve"
+    return ""
+
+
+def saturating(x: tuple[Array, Array], top: float, scale: float, power: float = 0.0) -> Array:
+    """The curve's severity for (deficit, kl_weight); a negative deficit counts as none."""
+    deficit, kl_weight = x
+    strength = np.maximum(deficit, 0) * kl_weight**power / scale
+    return np.asarray(top * -np.expm1(-strength))
+
+
+def _slopes(x: tuple[Array, Array], top: float, scale: float, power: float | None = None) -> Array:
+    """Derivatives of `saturating` in its parameters, shape [settings, parameters]."""
+    deficit, kl_weight = x
+    strength = np.maximum(deficit, 0) * kl_weight ** (power or 0.0) / scale
+    rest = np.exp(-strength)
+    slopes = [1 - rest, -top * rest * strength / scale]
+    if power is not None:
+        slopes.append(top * rest * strength * np.log(kl_weight))
+    return np.stack(slopes, axis=1)
+
+
+def _fit(
+    deficit: Array,
+    kl_weight: Array,
+    severity: Array,
+    near: Mapping[str, float] | None = None,
+) -> tuple[str, dict[str, float], Curve]:
+    """The form, its parameters and the fitted curve; arrays of shape [settings].
+
+    `near`: parameters of a fit to nearly the same data, to start from.
+    """
+    varies = bool(np.ptp(kl_weight) > 0)
+    names = ("top", "scale", "power") if varies else ("top", "scale")
+    start = {"top": max(0.1, float(severity.max())), "scale": max(0.1, float(deficit.mean()))}
+    start = {name: min(value, UPPER_BOUNDS[name]) for name, value in start.items()}
+    guess = [(near or start).get(name, 1.0) for name in names]
+    bounds = ([0.0, 1e-6, 0.0][: len(names)], [UPPER_BOUNDS[name] for name in names])
+    try:
+        found, _ = optimize.curve_fit(
+            saturating, (deficit, kl_weight), severity, guess,
+            bounds=bounds, maxfev=2000, jac=_slopes,
+        )  # fmt: skip
+    except (RuntimeError, ValueError):
+        return ISOTONIC, {}, _isotonic(deficit * kl_weight, severity)
+    values = [float(value) for value in found]
+    parameters = dict(zip(names, values, strict=True))
+    if not varies:
+        parameters["power"] = 0.0
+    return SATURATING, parameters, lambda d, k: saturating((d, k), **parameters)
+
+
+def _isotonic(x: Array, severity: Array) -> Curve:
+    order = np.argsort(x, kind="stable")
+    steps = optimize.isotonic_regression(severity[order]).x
+    knots, first = np.unique(np.maximum(x[order], 0), return_index=True)
+    heights = np.array([part.mean() for part in np.split(steps, first[1:])])
+    return lambda d, k: np.interp(np.maximum(d, 0) * k, knots, heights)
+
+
+def _band(
+    groups: dict[GridPoint, pd.DataFrame], form: str, near: Mapping[str, float], xs: Array
+) -> tuple[Array, Array, str]:
+    """95 % limits of the curve: seeds are drawn anew, the same ones at every setting."""
+    nothing = np.full(xs.size, np.nan)
+    shared = sorted(set.intersection(*(set(rows["seed"]) for rows in groups.values())))
+    if len(shared) < 3:
+        return nothing, nothing, "no interval: fewer than three seeds at every setting"
+    values = _by_seed(groups, shared, ("deficit", "severity"))
+    kl_weight = np.array([float(rows["kl_weight"].iloc[0]) for rows in groups.values()])
+    generator = stream(0, "analysis/scaling/curve")
+    curves = []
+    for _ in range(RESAMPLES):
+        drawn = generator.integers(len(shared), size=len(shared))
+        deficit, severity = values[:, :, drawn].mean(axis=2)
+        found, parameters, curve = _fit(deficit, kl_weight, severity, near)
+        if found == form:
+            # a place on the axis is deficit * kl_weight^power at kl_weight 1: any power draws it
+            curves.append(_on_axis(curve, parameters, xs, kl_weight, near.get("power", 1.0)))
+    if len(curves) < RESAMPLES / 2:
+        return nothing, nothing, "no interval: most resamples of the seeds take another form"
+    low, high = np.quantile(curves, [0.025, 0.975], axis=0)
+    return low, high, INTERVAL
+
+
+def _on_axis(
+    curve: Curve, parameters: dict[str, float], xs: Array, kl_weight: Array, power: float
+) -> Array:
+    """A resample's curve on the fitted curve's axis, at the settings' typical kl_weight."""
+    typical = float(np.exp(np.log(kl_weight).mean()))
+    if not parameters:
+        return curve(xs, np.ones(xs.size))
+    return curve(xs / typical**power, np.full(xs.size, typical))
+
+
+def _by_seed(
+    groups: dict[GridPoint, pd.DataFrame], seeds: Sequence[int], names: Sequence[str]
+) -> Array:
+    """Values of shape [names, settings, seeds]."""
+    tables = [rows.set_index("seed").loc[list(seeds), list(names)] for rows in groups.values()]
+    return np.stack([table.to_numpy(dtype=float).T for table in tables], axis=1)
+
+
+def _left_out(
+    deficit: Array, kl_weight: Array, severity: Array, near: Mapping[str, float]
+) -> tuple[Array, Array]:
+    """Every setting predicted without itself: by the curve and by the others' mean."""
+    by_curve, by_mean = np.empty(severity.size), np.empty(severity.size)
+    for i in range(severity.size):
+        rest = np.arange(severity.size) != i
+        _, _, curve = _fit(deficit[rest], kl_weight[rest], severity[rest], near)
+        by_curve[i] = curve(deficit[i : i + 1], kl_weight[i : i + 1])[0]
+        by_mean[i] = severity[rest].mean()
+    return by_curve, by_mean
+
+
+def _rms(error: Array) -> float:
+    return float(np.sqrt(np.mean(error**2)))

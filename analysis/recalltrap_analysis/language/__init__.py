@@ -1,0 +1,1 @@
+"""What language studies alone have."""

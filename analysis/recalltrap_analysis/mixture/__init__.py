@@ -1,0 +1,1 @@
+"""What mixture studies alone have."""

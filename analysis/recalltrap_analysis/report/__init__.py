@@ -1,0 +1,1 @@
+"""The report: its sections and figures, and the formats that it is written in."""

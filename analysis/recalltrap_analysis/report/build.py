@@ -1,0 +1,96 @@
+"""`write_report`: one run, or several with one claims ledger, as a page that explains itself.
+
+Hands the document to a writer and writes its files; what stands in it is `contents`' matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from recalltrap.errors import InputError
+from recalltrap_analysis.report import writers
+from recalltrap_analysis.report.contents import combined, single
+from recalltrap_analysis.report.document import Document, slug
+from recalltrap_analysis.report.redaction import redacted
+from recalltrap_analysis.runs.loaded_run import QueryableRun, ReadRun, first_line
+from recalltrap_analysis.verdicts.summary import Summary
+
+FORMATS: Mapping[str, tuple[str, Callable[[Document], str]]] = {
+    "html": ("index.html", writers.html),
+    "markdown": ("report.md", writers.markdown),
+    "json": ("report.json", writers.to_json),
+}
+LONGEST_NAME = 80
+
+
+def write_report(
+    *runs: QueryableRun,
+    form: str = "html",
+    summary: Summary | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> str:
+    """Write the report of one run, or of several together; returns the path of its page.
+
+    One run's report goes to `<run>/report/`, that of several to `<storage>/reports/<names>/` in
+    the first one's storage, with the figures as SVG and PDF in `figures/` beside the page.
+
+    Args:
+        runs: The runs, each once. One that can't be read is named in a report of several.
+        form: `html`, `markdown` or `json`: the same content.
+        summary: What `summarize` found in the one run, where that is known already.
+        tell: Called with the page's text, once it is written.
+
+    Raises:
+        InputError: no run can be read, one is named twice, or the format is unknown.
+    """
+    if form not in FORMATS:
+        raise InputError(f"unknown format {form!r}; allowed: {', '.join(FORMATS)}")
+    read, refused = _read(runs)
+    if len(read) == 1 and not refused:
+        folder = f"{read[0].run}/report"
+        document = single(read[0], summary)
+    else:
+        folder = f"reports/{folder_name([run.study.name for run in read])}"
+        document = combined(read, refused)
+    document = redacted(document)
+    storage = read[0].storage
+    for plot in document.plots():
+        if plot.svg:
+            storage.write(f"{folder}/figures/{plot.stem}.svg", plot.svg)
+            storage.write(f"{folder}/figures/{plot.stem}.pdf", plot.pdf)
+    name, write = FORMATS[form]
+    text = write(document)
+    storage.write(f"{folder}/{name}", text.encode())
+    if tell is not None:
+        tell(text)
+    return storage.display(f"{folder}/{name}")
+
+
+def _read(runs: Sequence[QueryableRun]) -> tuple[list[ReadRun], list[str]]:
+    """The runs that can be read, and why the others can't."""
+    folders = [run.folder for run in runs]
+    if twice := sorted({folder for folder in folders if folders.count(folder) > 1}):
+        raise InputError(f"named twice: {', '.join(twice)}; name each run once")
+    read: list[ReadRun] = []
+    refused: list[str] = []
+    for run in runs:
+        try:
+            read.append(ReadRun(run))
+        except InputError as error:
+            if len(runs) == 1:
+                raise
+            refused.append(f"{run.folder}: {first_line(error)}")
+    if not read:
+        raise InputError("; ".join(refused) or "no run to report on")
+    return read, refused
+
+
+def folder_name(names: Sequence[str]) -> str:
+    """A folder's name for a report of several runs, the same for the same runs in any order."""
+    slugs = sorted(slug(name) for name in names)
+    text = "+".join(slugs)
+    if len(text) <= LONGEST_NAME:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{slugs[0][:40]}+{len(slugs) - 1}-more-{digest}"

@@ -1,0 +1,1 @@
+"""Figures of the report: which numbers, with caption, alternative text and query."""

@@ -1,0 +1,260 @@
+"""The sections on what a run cost, what it lacks, and where its numbers come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from recalltrap.streams import stream
+from recalltrap_analysis.estimates.costs import cost_table, known_costs, unshared_seconds
+from recalltrap_analysis.estimates.equal_cost import (
+    Budget,
+    cell_budgets,
+    cost_measure,
+    equal_cost_table,
+    length_axis,
+)
+from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
+from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
+from recalltrap_analysis.number_format import amount, number
+from recalltrap_analysis.report.document import (
+    Block,
+    Code,
+    Fold,
+    Items,
+    Prose,
+    Section,
+    Terms,
+    grid,
+    records,
+)
+from recalltrap_analysis.report.lacks import lacking_costs
+from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import show
+from recalltrap_analysis.verdicts.summary import Summary, interval_text
+
+UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
+LONGEST_VALUE = 600
+
+
+def cost_section(run: ReadRun, summary: Summary) -> Section:
+    """Cost per ordering and stage, what sharing saved, severity at equal updates and cost."""
+    costs = known_costs(run.frame("costs"))
+    title = "What did it cost?"
+    if costs.empty:
+        return Section("cost", title, [Prose("No cost has been recorded.", "absent")])
+    table = cost_table(costs, summary.cells)
+    paid = float(table["wall_seconds"].iloc[-1])
+    saved = unshared_seconds(costs, summary.cells) - paid
+    text = pd.DataFrame(
+        {
+            "ordering": table["ordering"],
+            "stage": table["stage"],
+            "built": table["artifacts"].astype(int),
+            "wall s": [amount(value) for value in table["wall_seconds"]],
+            "device s": [amount(value) for value in table["device_seconds"]],
+            "tokens or samples": [amount(value) for value in table["tokens"]],
+            "FLOPs": [amount(value) for value in table["flops"]],
+        }
+    )
+    blocks: list[Block] = [
+        grid("cost", text, data=records(table), query=sql.cost_query()),
+        Prose(
+            "Each ordering as if run alone, down to p': what two orderings share counts in both. "
+            f"The last row is what the run paid, {amount(paid)} s; building every cell's models "
+            f"anew would have taken {amount(saved)} s more.",
+            "small",
+        ),
+        *(
+            Prose(
+                f"Sums leave out what isn't known. {line[0].upper()}{line[1:]}.",
+                "absent",
+                ours=False,
+            )
+            for line in lacking_costs(costs, summary)
+        ),
+        *_equal(costs, summary),
+    ]
+    return Section("cost", title, blocks)
+
+
+def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
+    """Severity at equal updates and at equal cost, or why it can't be had."""
+    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.plan.orderings):
+        return [Prose("Severity at equal cost needs both K-A and A-K.", "absent")]
+    budgets = cell_budgets(costs, summary.cells)
+    blocks: list[Block] = [Prose(_updates(budgets, summary), ours=False)]
+    measure = cost_measure(costs)
+    blocks.append(Prose(_ratio(budgets, summary, UNITS[measure]), ours=False))
+    axis = length_axis(summary.plan, summary.cells)
+    if axis is None:
+        return [*blocks, Prose(
+            "**Severity at equal cost** can't be had from this study: it needs the attainment of "
+            "K-A at the length of alignment that costs what A-K costs, so the alignment's length "
+            "(for a mixture, `iterations`) must be an axis. The curves don't stand in for it: A-K "
+            "would have to be distilled again from an earlier p'_AK.", "absent")]  # fmt: skip
+    table = equal_cost_table(
+        summary.pairs, summary.plan, summary.cells, budgets, stream(0, "analysis/equal-cost")
+    )
+    if table.empty:
+        return [*blocks, Prose("Severity at equal cost can't be had: no grid point has the costs "
+                               "and attainments of both orderings.", "absent")]  # fmt: skip
+    rows = [row for _, row in table.iterrows()]
+    columns = {name: [show(value) for value in table[name]] for name in summary.axes}
+    columns["severity at equal updates"] = [interval_text(row, "equal_updates") for row in rows]
+    columns["at equal cost"] = [interval_text(row, "equal_cost") for row in rows]
+    columns["cost of A-K / K-A"] = [_times(row["cost_ak"], row["cost_ka"]) for row in rows]
+    columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
+    order = table["equal_cost"].abs().argsort()[::-1].tolist()
+    query = sql.pair_query(summary.axes)
+    found = grid("equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query)
+    blocks.append(Prose(
+        f"**Severity at equal cost**: K-A aligns for as long as it takes to cost what A-K costs "
+        f"({UNITS[measure]} after p'), its attainment interpolated between its lengths, seed by "
+        "seed."))  # fmt: skip
+    return [*blocks, found]
+
+
+_REACH = {
+    "within": "within its lengths",
+    "beyond": "its longest run costs less and stands in",
+    "below": "its shortest run costs more and stands in",
+}
+
+
+def _updates(budgets: Mapping[str, Budget], summary: Summary) -> str:
+    """Whether the study's own pairs are at equal updates."""
+    pairs: dict[tuple[Any, ...], dict[str, Mapping[str, int | None]]] = {}
+    for cell in summary.cells:
+        if cell.id in budgets and cell.ordering.name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
+            key = (cell.settings, cell.seed)
+            pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = budgets[
+                cell.id
+            ].updates
+    both = [found for found in pairs.values() if len(found) == 2]
+    if not both:
+        return "Severity at equal updates: no pair has a recorded cost of both orderings."
+    if any(None in updates.values() for found in both for updates in found.values()):
+        return "Severity at equal updates: the stages don't say how many updates they made."
+    unequal = sum(dict(f[KD_THEN_ALIGN]) != dict(f[ALIGN_THEN_KD]) for f in both)
+    if unequal:
+        return (
+            f"In {unequal} of {len(both)} pairs the orderings made different numbers of updates: "
+            "severity is not at equal updates."
+        )
+    kinds = {stage: sorted({int(f[KD_THEN_ALIGN][stage] or 0) for f in both})
+             for stage in both[0][KD_THEN_ALIGN]}  # fmt: skip
+    words = " and ".join(
+        f"{counts[0]} to {counts[-1]} updates of {stage}" if len(counts) > 1
+        else f"{counts[0]} updates of {stage}"
+        for stage, counts in kinds.items()
+    )  # fmt: skip
+    return (
+        f"Equal updates: in every pair both orderings made the same {words} after p', so the "
+        "severity above is severity at equal updates."
+    )
+
+
+def _ratio(budgets: Mapping[str, Budget], summary: Summary, unit: str) -> str:
+    spent: dict[str, list[float]] = {}
+    for cell in summary.cells:
+        if cell.id in budgets:
+            spent.setdefault(cell.ordering.name, []).append(budgets[cell.id].cost)
+    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(spent):
+        return "The costs of one of the orderings are not recorded."
+    means = {name: sum(values) / len(values) for name, values in spent.items()}
+    cost_ka, cost_ak = means[KD_THEN_ALIGN], means[ALIGN_THEN_KD]
+    times = _times(cost_ak, cost_ka)
+    reason = ", since A-K aligns the larger model" if cost_ak > 1.005 * cost_ka else ""
+    return (
+        f"After p', a cell of A-K costs {amount(cost_ak)} {unit}, one of K-A {amount(cost_ka)}: "
+        f"{times} times as much{reason}."
+    )
+
+
+def _times(above: float, below: float) -> str:
+    """A ratio of costs; a dash where the denominator cost nothing."""
+    return number(above / below) if below > 0 else "–"
+
+
+def gaps_section(run: ReadRun, summary: Summary, lacks: Sequence[str]) -> Section:
+    """Planned cells against finished ones, failures by class with the command to retry.
+
+    `lacks`: what `lacking` says of the run.
+    """
+    counts = count_table(summary.cells, summary.fates)
+    blocks: list[Block] = []
+    if not {"planned", "cells"} & set(run.problems):
+        blocks.append(grid("cells", counts, data=records(counts), query=sql.count_query()))
+    if run.problems:
+        blocks.append(Prose("What can't be used, and so is not shown:", "absent"))
+        blocks.append(Items([f"{name}: {reason}" for name, reason in run.problems.items()]))
+    unread = {"planned", "cells"} & set(run.problems)
+    missing = [c for c in summary.cells if c.id not in summary.fates] if not unread else []
+    if missing:
+        blocks.append(Prose("Not run yet (running the study again does only these, and those that "
+                            "failed):"))  # fmt: skip
+        blocks.append(Items(describe(missing, summary.axes)))
+    groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.fates)
+    if groups:
+        text = pd.DataFrame(
+            {
+                "class": [group.failure for group in groups],
+                "cells": [group.cells for group in groups],
+                "message": [group.message for group in groups],
+                "where": [group.where for group in groups],
+            }
+        )
+        data = [vars(group) for group in groups]
+        blocks.append(grid("failures", text, data=data, query=sql.failure_query()))
+        for group in groups:
+            inside: list[Block] = [Code(group.retry_command)]
+            if group.log_tail:
+                inside.append(Fold("Log of one of them", [Code(group.log_tail)]))
+            blocks.append(
+                Fold(f"To retry: {group.failure}, {group.cells} cells", inside, open=True)
+            )
+    if lacks:
+        blocks.append(Prose("What this run doesn't have, and so is left out above:"))
+        blocks.append(Items(lacks))
+    if not missing and not groups and not run.problems and not lacks:
+        blocks.append(Prose("Nothing: every planned cell has succeeded."))
+    return Section("gaps", "What is missing?", blocks)
+
+
+def provenance_section(run: ReadRun, study_file: str) -> Section:
+    """Commit, versions, machine and command of the last launch; the study; all its cells."""
+    found = run.provenance()
+    blocks: list[Block] = [
+        Prose("Every table and figure above names the SQL that recomputes its numbers from the "
+              "run's Parquet files (`recalltrap query` takes it; leave out what is marked "
+              "incomplete). All tables:"),
+        Code(f"recalltrap query {run.folder} \"select * from metrics limit 5\""),
+        Terms(flat(found)) if found else Prose("No provenance has been recorded.", "absent"),
+    ]  # fmt: skip
+    if study_file:
+        blocks.append(Fold("The study file", [Code(study_file)]))
+    return Section("provenance", "Where the numbers come from", blocks)
+
+
+def flat(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Key and value as text; long values are cut, the full ones stand in the run's folder."""
+    rows = []
+    for key, value in provenance.items():
+        text = _text(value)
+        if key == "dirty_diff" and text:
+            text = f"{len(text.splitlines())} lines of uncommitted changes"
+        rows.append((str(key), text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + " …"))
+    return rows
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,139 @@
+"""Every statistic of every grid point, for the reader who doesn't take the headline's word."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recalltrap_analysis.estimates.severity import COMPLETE, by_point
+from recalltrap_analysis.number_format import number
+from recalltrap_analysis.report.document import Block, Items, Prose, Record, grid, plain
+from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.wide_tables import show
+from recalltrap_analysis.statistics.coverage import covers
+from recalltrap_analysis.statistics.effect_sizes import (
+    brown_forsythe,
+    effect_size,
+    interquartile_mean,
+    seeds_needed,
+)
+from recalltrap_analysis.statistics.paired import Estimate
+from recalltrap_analysis.verdicts.summary import Summary
+
+WIDTH = 0.1
+"""The width of a severity's interval that the seeds needed are told for."""
+
+
+def estimate_text(found: Estimate | None) -> str:
+    """An estimate with its interval; a dash where there is none."""
+    if found is None or not math.isfinite(found.value):
+        return "–"
+    if not math.isfinite(found.low):
+        return f"{number(found.value)} [no interval]"
+    high = "∞" if math.isinf(found.high) else number(found.high)
+    return f"{number(found.value)} [{number(found.low)}, {high}]"
+
+
+def estimate_record(found: Estimate | None) -> Record | None:
+    """An estimate as plain values."""
+    if found is None:
+        return None
+    return {
+        "value": plain(found.value), "low": plain(found.low), "high": plain(found.high),
+        "method": found.method, "n": found.n,
+    }  # fmt: skip
+
+
+def statistics_blocks(summary: Summary) -> list[Block]:
+    """Mean and interquartile mean, effect size, tests of mean and spread, and seeds needed."""
+    table = summary.severity[summary.severity["state"] == COMPLETE]
+    rows: list[dict[str, Any]] = [dict(row) for _, row in table.iterrows()]
+    if not rows:
+        return [Prose("No grid point is complete, so there are no statistics to show.", "absent")]
+    groups = by_point(summary.pairs)
+    found = [_statistics(row, groups[row["point"]]) for row in rows]
+    columns = {axis: [show(row[axis]) for row in rows] for axis in summary.axes}
+    columns |= {name: [_words(one[name]) for one in found] for name in found[0]}
+    data = [
+        {axis: plain(row[axis]) for axis in summary.axes}
+        | {name: _value(value) for name, value in one.items()}
+        for row, one in zip(rows, found, strict=True)
+    ]
+    sizes = np.array([-abs(float(row["severity"])) for row in rows])
+    order = [int(i) for i in np.argsort(sizes, kind="stable")]
+    query = sql.pair_query(summary.axes)
+    return [
+        grid("statistics", pd.DataFrame(columns), data=data, order=order, query=query),
+        Prose(
+            "IQM: mean of the middle half of the seeds. d_z: paired effect size, the mean "
+            "difference in units of its sd. p: paired sign flips, alone and adjusted by Holm. "
+            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. The last column "
+            f"tells how many seeds an interval of the mean no wider than {WIDTH:g} would take, if "
+            "the spread stays as it is.",
+            "small",
+        ),
+        *_coverage(rows),
+    ]
+
+
+def _statistics(row: dict[str, Any], pairs: pd.DataFrame) -> dict[str, Any]:
+    severity = pairs["severity"].to_numpy(dtype=float)
+    low, high, method = row["severity_low"], row["severity_high"], str(row["method"])
+    mean = Estimate(float(row["severity"]), low, high, method, len(severity))
+    return {
+        "mean": mean,
+        "method": method,
+        "IQM": interquartile_mean(severity),
+        "IQM's method": interquartile_mean(severity).method,
+        "d_z": _effect(pairs),
+        "p": float(row["p_value"]),
+        "p (Holm)": float(row["p_holm"]),
+        "Brown–Forsythe p": _equal_spread(pairs),
+        "seeds needed": _needed(mean),
+    }
+
+
+def _effect(pairs: pd.DataFrame) -> Estimate | None:
+    try:
+        return effect_size(pairs["attainment_ak"], pairs["attainment_ka"])
+    except ValueError:  # the differences don't vary: there is no effect size
+        return None
+
+
+def _equal_spread(pairs: pd.DataFrame) -> float:
+    if len(pairs) < 2:
+        return math.nan
+    return brown_forsythe([pairs["reward_ka"], pairs["reward_ak"]])
+
+
+def _needed(mean: Estimate) -> int | None:
+    try:
+        return seeds_needed(mean, WIDTH)
+    except ValueError:  # one seed: nothing says how much seeds differ
+        return None
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, Estimate):
+        return estimate_text(value)
+    if isinstance(value, float):
+        return f"{value:.2g}" if math.isfinite(value) else "–"
+    return str(value)
+
+
+def _value(value: Any) -> Any:
+    return estimate_record(value) if isinstance(value, Estimate) else plain(value)
+
+
+def _coverage(rows: list[dict[str, Any]]) -> list[Block]:
+    """What the intervals were measured to cover at these numbers of seeds."""
+    kinds = dict.fromkeys((str(row["method"]), int(row["pairs"])) for row in rows)
+    said = [text for method, n in kinds if (text := covers(method, n))]
+    if not said:
+        return []
+    return [Prose("How far these intervals can be trusted, by our own calibration:"), Items(said)]

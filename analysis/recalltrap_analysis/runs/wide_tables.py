@@ -1,0 +1,181 @@
+"""The run's long tables turned wide: one row per cell, one column per model and metric.
+
+Everything downstream pairs and groups these rows. Nothing is averaged or estimated here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recalltrap.errors import InputError
+from recalltrap.graph import Cell
+
+GridPoint: TypeAlias = tuple[Any, ...]
+"""The values of the grid's axes, in order: a setting without its ordering."""
+
+MODELS = ("p_prime", "p_second", "p_prime_aligned", "final")
+IDENTITY = ("cell_id", "ordering", "seed")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the study asked for: the planned seeds of every ordering at every grid point."""
+
+    axes: tuple[str, ...]
+    orderings: tuple[str, ...]
+    seeds: Mapping[tuple[GridPoint, str], tuple[int, ...]]
+    points: tuple[GridPoint, ...] = field(default=())
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], axes: Sequence[str]) -> Plan:
+        """Reads the plan off its cells; grid points keep the order of the cells."""
+        seeds: dict[tuple[GridPoint, str], list[int]] = {}
+        points: dict[GridPoint, None] = {}
+        orderings: dict[str, None] = {}
+        for cell in cells:
+            factors = cell.factors
+            point = tuple(hashable(factors[axis]) for axis in axes)
+            points[point] = None
+            orderings[cell.ordering.name] = None
+            seeds.setdefault((point, cell.ordering.name), []).append(cell.seed)
+        return cls(
+            axes=tuple(axes),
+            orderings=tuple(orderings),
+            seeds={key: tuple(sorted(found)) for key, found in seeds.items()},
+            points=tuple(points),
+        )
+
+
+def hashable(value: Any) -> Any:
+    """A setting's value as a key: lists become tuples, whatever library they came from."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(hashable(item) for item in value)
+    return value
+
+
+def cell_outcomes(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
+    """One row per cell of the `metrics` table.
+
+    Returns:
+        Columns `cell_id`, `ordering`, `seed`, every axis (lists as tuples), `reward_height` and
+        `algorithm` where the table has them, `<model>.<metric>` for every pair that occurs, and
+        `reward_supremum`: the metric of that name where a study computes it (a language model's
+        depends on its oracle), else the setting `reward_height`. A value that the table lacks or
+        that is not finite is NaN, and a pair without any finite value has no column: nothing
+        after this tells an infinity or a NaN from a value that was never measured.
+
+    Raises:
+        InputError: the table has two values for the same cell, model and metric, or lacks a
+            column.
+    """
+    if metrics.num_rows == 0:
+        return pd.DataFrame(columns=[*IDENTITY, *axes])
+    needed = [*IDENTITY, "model", "metric", "value", *axes]
+    if lacking := [name for name in needed if name not in metrics.column_names]:
+        raise InputError(f"the metrics table has no column {', '.join(lacking)}")
+    cell_codes, first_rows = _codes(metrics["cell_id"])
+    keys = pc.binary_join_element_wise(
+        metrics["model"].cast(pa.string()), metrics["metric"].cast(pa.string()), "."
+    )
+    key_codes, first_keys = _codes(keys)
+    filled = np.zeros((len(first_rows), len(first_keys)), dtype=np.int64)
+    np.add.at(filled, (cell_codes, key_codes), 1)
+    if filled.max() > 1:
+        row = int(np.argwhere(filled > 1)[0][0])
+        cell_id = metrics["cell_id"][int(first_rows[row])].as_py()
+        raise InputError(f"the metrics table holds a value of the cell {cell_id} twice")
+    values = np.full(filled.shape, np.nan)
+    values[cell_codes, key_codes] = metrics["value"].to_numpy()
+    values[np.isinf(values)] = np.nan
+    known = np.isfinite(values).any(axis=0)
+    columns = keys.take(pa.array(first_keys)).to_pylist()
+    wide = pd.DataFrame(values[:, known], columns=list(itertools.compress(columns, known)))
+    found = pd.concat([_settings(metrics, axes, first_rows), wide], axis=1)
+    return found.assign(reward_supremum=_supremum(found))
+
+
+def _supremum(found: pd.DataFrame) -> pd.Series[Any]:
+    """R_max of every cell, seed by seed where it is measured.
+
+    Where optima are weighed from samples the supremum is measured as well, so that a cell without
+    it has none: the setting is then only a factor of the reward.
+    """
+    second, prime = (column(found, f"{model}.reward_supremum") for model in ("p_second", "p_prime"))
+    measured = second.fillna(prime)
+    weighed = any(f"{model}.optimum_ess" in found.columns for model in ("p_second", "p_prime"))
+    if weighed or measured.notna().any():
+        return measured
+    return column(found, "reward_height")
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Integer codes [rows] in order of first appearance, and each code's first row."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    _, first = np.unique(codes, return_index=True)
+    return codes, first
+
+
+def _settings(
+    metrics: pa.Table, axes: Sequence[str], first_rows: np.ndarray[Any, Any]
+) -> pd.DataFrame:
+    extra = [c for c in ("reward_height", "algorithm") if c in metrics.column_names]
+    names = list(dict.fromkeys([*IDENTITY, *axes, *extra]))
+    rows = metrics.select(names).take(pa.array(first_rows))
+    return pd.DataFrame({name: _plain(rows[name]) for name in names})
+
+
+def _plain(column: pa.ChunkedArray) -> pd.Series[Any]:
+    number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+    if number and not column.null_count:
+        return pd.Series(column.to_pandas())
+    return pd.Series([hashable(item) for item in column.to_pylist()], dtype=object)
+
+
+def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """A metric's column as floats, all NaN where no cell has it."""
+    if name in frame.columns:
+        return frame[name].astype(float)
+    return pd.Series(np.nan, index=frame.index, dtype=float)
+
+
+def point_keys(frame: pd.DataFrame, axes: Sequence[str]) -> list[GridPoint]:
+    """The grid point of every row."""
+    if not axes:
+        return [()] * len(frame)
+    return list(zip(*(frame[axis].tolist() for axis in axes), strict=True))
+
+
+def show(value: Any) -> str:
+    """A setting's value as a reader would write it."""
+    if isinstance(value, bool | str) or value is None:
+        return str(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(show(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def common(points: Sequence[GridPoint], axes: Sequence[str]) -> dict[str, str]:
+    """Per axis the value that all the grid points have, in words; `all` where they differ."""
+    columns = {axis: {point[i] for point in points} for i, axis in enumerate(axes)}
+    return {
+        axis: show(next(iter(values))) if len(values) == 1 else "all"
+        for axis, values in columns.items()
+    }
+
+
+def label(point: GridPoint, axes: Sequence[str]) -> str:
+    """A grid point in words, e.g. ``kl_weight 2, student_components 3``."""
+    if not axes:
+        return "the only grid point"
+    return ", ".join(f"{axis} {show(value)}" for axis, value in zip(axes, point, strict=True))

@@ -1,0 +1,1 @@
+"""Points and intervals for comparisons that are paired over seeds."""

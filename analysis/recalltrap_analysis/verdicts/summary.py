@@ -1,0 +1,288 @@
+"""The run in one sentence: how severe the trap is, where it comes from, what avoiding it costs.
+
+What can't be said is said to be unsayable, with the reason. Nothing is drawn or written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from recalltrap.graph import Cell
+from recalltrap.streams import stream
+from recalltrap_analysis.estimates.decomposition import TITLES, decomposition_table
+from recalltrap_analysis.estimates.missing_metrics import lacking_values
+from recalltrap_analysis.estimates.severity import (
+    COMPLETE,
+    flips_for,
+    pair_orderings,
+    severity_table,
+)
+from recalltrap_analysis.runs.protocol import Run
+from recalltrap_analysis.runs.wide_tables import Plan, cell_outcomes, label, show
+from recalltrap_analysis.statistics.paired import smallest_p
+
+Verdict = Literal["trap", "mixed", "no trap", "reversed", "not enough seeds", "no verdict"]
+SIGNIFICANT = 0.05
+SLIGHT = 0.05
+MOST_LACKS = 3
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run's numbers and its verdict.
+
+    `severity`, `decomposition`: one row per grid point, as `severity_table` and
+    `decomposition_table` return them. `outcomes`: one row per succeeded cell. `pairs`: one row
+    per grid point and seed that has both K-A and A-K. `fates`: `succeeded` or `failed` by cell
+    id; planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
+    verdict from saying more; `lacks` names every metric that a model or a cell doesn't have.
+    """
+
+    study: str
+    axes: tuple[str, ...]
+    verdict: Verdict
+    sentence: str
+    severity: pd.DataFrame
+    decomposition: pd.DataFrame
+    outcomes: pd.DataFrame
+    pairs: pd.DataFrame
+    plan: Plan
+    cells: Sequence[Cell]
+    fates: Mapping[str, str]
+    planned: int
+    succeeded: int
+    failed: int
+    missing: int
+    notes: tuple[str, ...]
+    lacks: tuple[str, ...] = ()
+
+    def table(self) -> pd.DataFrame:
+        """The severity table as text, for a terminal: every estimate with its interval."""
+        return severity_text(self.severity, self.axes)
+
+
+def summarize(results: Run) -> Summary:
+    """The severity of the trap over the grid and the verdict.
+
+    Never fails over what a study lacks (no cells yet, one ordering, one seed, values that are not
+    finite): the verdict and `notes` say what can't be shown, and why.
+    """
+    cells = results.planned()
+    axes = tuple(results.axes)
+    plan = Plan.of(cells, axes)
+    succeeded, failed = _fates(results.table("cells"), cells)
+    metrics = results.table("metrics")
+    outcomes = cell_outcomes(metrics, axes)
+    outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
+    pairs = pair_orderings(outcomes, axes)
+    table = severity_table(pairs, plan, stream(0, "analysis/severity"))
+    parts = decomposition_table(pairs, plan, stream(0, "analysis/decomposition"))
+    verdict, sentence = judge(table, parts, plan)
+    missing = len(cells) - len(succeeded) - len(failed)
+    lacks = lacking_values(metrics, outcomes, cells, succeeded, axes)
+    return Summary(
+        study=results.study.name,
+        axes=axes,
+        verdict=verdict,
+        sentence=sentence,
+        severity=table,
+        decomposition=parts,
+        outcomes=outcomes,
+        pairs=pairs,
+        plan=plan,
+        cells=cells,
+        fates=dict.fromkeys(succeeded, "succeeded") | dict.fromkeys(failed, "failed"),
+        planned=len(cells),
+        succeeded=len(succeeded),
+        failed=len(failed),
+        missing=missing,
+        notes=(*_notes(table, parts, len(failed), missing), *_first(lacks)),
+        lacks=lacks,
+    )
+
+
+def _fates(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], set[str]]:
+    """Ids of the planned cells that succeeded and that failed."""
+    planned = {cell.id for cell in cells}
+    rows = list(zip(table["cell_id"].to_pylist(), table["status"].to_pylist(), strict=True))
+    succeeded = {cell_id for cell_id, status in rows if status == "succeeded"} & planned
+    return succeeded, ({cell_id for cell_id, _ in rows} & planned) - succeeded
+
+
+def judge(table: pd.DataFrame, parts: pd.DataFrame, plan: Plan) -> tuple[Verdict, str]:
+    """The verdict over the grid and its sentence.
+
+    A grid point shows a trap where its mean severity is above 0 and its paired sign-flip p-value,
+    adjusted by Holm over the complete grid points, is below 0.05.
+    """
+    lacking = [name for name in ("K-A", "A-K") if name not in plan.orderings]
+    if lacking:
+        return "no verdict", (
+            f"No verdict: severity compares A-K with K-A, and this study has no "
+            f"{' and no '.join(lacking)}."
+        )
+    complete = table[table["state"] == COMPLETE]
+    if complete.empty:
+        reasons = "; ".join(dict.fromkeys(table["state"].tolist()))
+        return "no verdict", f"No verdict: no grid point can be judged ({reasons or 'no cells'})."
+    left_out = len(table) - len(complete)
+    prefix = (
+        f"Unbalanced: {left_out} of {len(table)} grid points are left out. " if left_out else ""
+    )
+    if not (complete["p_holm"] <= SIGNIFICANT).any():
+        verdict, words = _nothing_significant(complete)
+    else:
+        verdict, words = _significant(complete)
+    return verdict, prefix + words + _worst(complete, parts, plan, verdict)
+
+
+def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
+    pairs, points = int(complete["pairs"].max()), len(complete)
+    least = smallest_adjusted_p(pairs, points)
+    if least > SIGNIFICANT:
+        needed = next(n for n in range(2, 64) if smallest_adjusted_p(n, points) <= SIGNIFICANT)
+        return "not enough seeds", (
+            f"Not enough seeds: with {_count(pairs, 'pair')} at {_count(points, 'grid point')} no "
+            f"outcome could reach significance (the smallest possible p, adjusted by Holm, is "
+            f"{least:.2g}; {needed} pairs would do)."
+        )
+    where = "the grid point" if points == 1 else f"any of {points} grid points"
+    return "no trap", (
+        f"No trap: A-K does not differ from K-A beyond seed noise at {where} (paired sign flips, "
+        f"Holm, 5 %); the data leave room for a severity of at most "
+        f"{complete['severity_high'].max():.2f}."
+    )
+
+
+def smallest_adjusted_p(pairs: int, points: int) -> float:
+    """The smallest p, adjusted by Holm over so many grid points, that so many pairs can give."""
+    if pairs < 2:
+        return 1.0
+    return min(1.0, points * smallest_p(pairs, flips_for(points)))
+
+
+def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
+    significant = complete["p_holm"] <= SIGNIFICANT
+    traps = significant & (complete["severity"] > 0)
+    reversed_ = significant & (complete["severity"] < 0)
+    points = _count(len(complete), "grid point")
+    slight = int((complete["severity"][traps] < SLIGHT).sum())
+    aside = f" (at {slight} of them slightly, below {SLIGHT:g})" if slight else ""
+    if traps.all():
+        where = "the grid point" if len(complete) == 1 else f"all {points}"
+        return "trap", f"Trap: A-K attains more than K-A at {where}{aside}."
+    if not traps.any():
+        return "reversed", (
+            f"Reversed: A-K attains less than K-A at {int(reversed_.sum())} of {points} and more "
+            "at none."
+        )
+    reverse = f", less at {int(reversed_.sum())}" if reversed_.any() else ""
+    return "mixed", (
+        f"Mixed: A-K attains more than K-A at {int(traps.sum())} of {points}{aside}{reverse}; at "
+        "the others the difference is within seed noise."
+    )
+
+
+def _worst(complete: pd.DataFrame, parts: pd.DataFrame, plan: Plan, verdict: Verdict) -> str:
+    row = complete.iloc[int(np.argmax(complete["severity"].to_numpy()))]
+    where = f" at {label(row['point'], plan.axes)}" if plan.axes else ""
+    interval = interval_text(row, "severity")
+    text = f" The deepest severity is {interval}{where}"
+    found = parts[[point == row["point"] for point in parts["point"]]]
+    if verdict in ("trap", "mixed") and len(found) and found.iloc[0]["state"] == COMPLETE:
+        part = found.iloc[0]["largest"]
+        text += f", most of all from the {TITLES[part]} ({found.iloc[0][part]:+.2f})"
+    text += "."
+    if verdict in ("trap", "mixed"):
+        text += _recall_price(row)
+    return text
+
+
+def _recall_price(row: pd.Series[Any]) -> str:
+    cost = row["recall_difference"]
+    if not np.isfinite(cost):
+        return " What avoiding it costs in recall is not known."
+    if cost >= 0:
+        return " There A-K costs no recall."
+    sure = row["recall_difference_high"] < 0
+    hedge = "" if sure else ", a difference within seed noise"
+    return f" Avoiding it there costs {-cost:.2f} nats of overall recall{hedge}."
+
+
+def _notes(table: pd.DataFrame, parts: pd.DataFrame, failed: int, missing: int) -> tuple[str, ...]:
+    notes = []
+    if failed:
+        notes.append(f"{_count(failed, 'cell')} failed")
+    if missing:
+        notes.append(f"{_count(missing, 'cell')} not run yet")
+    for state, rows in table.groupby("state", sort=False):
+        if state != COMPLETE:
+            notes.append(f"{_count(len(rows), 'grid point')}: {state}")
+    if "pairs" in table.columns and (table["pairs"] == 1).any():
+        notes.append("one seed: no interval, no test, no instability ratio")
+    undecomposed = [state for state in parts["state"] if state.startswith("no value")]
+    if undecomposed:
+        where = _count(len(undecomposed), "grid point")
+        notes.append(f"no decomposition at {where}: {undecomposed[0]}")
+    return tuple(notes)
+
+
+def _first(lacks: Sequence[str]) -> list[str]:
+    """The metrics that are lacking, cut where there are many."""
+    if len(lacks) <= MOST_LACKS:
+        return list(lacks)
+    more = len(lacks) - MOST_LACKS
+    return [*lacks[:MOST_LACKS], f"{more} more metrics are lacking: the report names them"]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def interval_text(row: pd.Series[Any], name: str, digits: int = 2) -> str:
+    """An estimate of a table's row, e.g. ``0.63 [0.50, 0.75]``; a dash where there is none."""
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    if not np.isfinite(value):
+        return "–"
+    if not np.isfinite(low):
+        return f"{decimal(value, digits)} [no interval]"
+    return f"{decimal(value, digits)} [{decimal(low, digits)}, {decimal(high, digits)}]"
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """A number with a fixed number of decimals, without a negative zero."""
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
+TEXT_COLUMNS = {
+    "severity": "severity",
+    "target_precision_difference": "target precision, nats",
+    "recall_difference": "recall, nats",
+    "trap_rate": "trap rate",
+    "instability_ratio": "instability",
+}
+
+
+def severity_text(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """The severity table in words: axes, `pairs`, estimates with intervals, `p_holm`, `state`.
+
+    Differences are A-K minus K-A; the interval's method stands in the table that it came from.
+    """
+    columns: dict[str, list[str]] = {axis: [show(v) for v in table[axis]] for axis in axes}
+    if len(table):
+        columns["pairs"] = [
+            f"{found} of {planned}"
+            for found, planned in zip(table["pairs"], table["planned_pairs"], strict=True)
+        ]
+        rows = [row for _, row in table.iterrows()]
+        for name, title in TEXT_COLUMNS.items():
+            columns[title] = [interval_text(row, name) for row in rows]
+        columns["p (Holm)"] = ["–" if np.isnan(p) else f"{p:.2g}" for p in table["p_holm"]]
+    columns["state"] = [str(state) for state in table["state"]]
+    return pd.DataFrame(columns)

@@ -1,0 +1,105 @@
+"""Under Ray's client (`ray://`) Tune runs on the cluster, in a task of its own.
+
+There it would work on copies of what a client gives it: a searcher and a callback that know
+nothing of one another. So all of it is made on the cluster, and word of the progress comes back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from recalltrap.run.context import RunContext
+from recalltrap.run.display import Display
+from recalltrap.run.plan import Pack, Plan
+from recalltrap.store.provenance import ARGV_VARIABLE
+
+Event = tuple[str, str, Any]
+"""Which method of the display, the pack's id, the rest."""
+LOOK_SECONDS = 0.5
+STOP_SECONDS = 20.0
+"""How long a cancelled Tune may take to stop its trials."""
+PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RAY_TRAIN_ENABLE_PRINT_PATCH",
+             "RAY_AIR_NEW_OUTPUT")  # fmt: skip
+HEAD = {"node:__internal_head__": 0.001}  # nodes come and go, the head stays
+
+
+class Events:
+    """What happened and wasn't fetched yet; a Ray actor."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def post(self, event: Event) -> None:
+        self.events.append(event)
+
+    def take(self) -> list[Event]:
+        taken, self.events = self.events, []
+        return taken
+
+
+class RemoteDisplay:
+    """A display whose watcher sits at the client."""
+
+    def __init__(self, events: Any) -> None:
+        self.events = events
+
+    def begin(self, plan: Plan) -> None:
+        """The client's display knows."""
+
+    def progress(self, pack: Pack, row: dict[str, Any]) -> None:
+        plain = {name: value for name, value in row.items() if isinstance(value, int | float | str)}
+        self.events.post.remote(("progress", pack.id, plain))
+
+    def finished(self, pack: Pack) -> None:
+        self.events.post.remote(("finished", pack.id, None))
+
+    def failed(self, pack: Pack, message: str) -> None:
+        self.events.post.remote(("failed", pack.id, message))
+
+    def end(self) -> None:
+        """The client's display knows."""
+
+
+Run = Callable[[Plan, RunContext, Display], None]
+
+
+def run_on_cluster(run: Run, plan: Plan, context: RunContext, display: Display) -> None:
+    """Call `run` on the cluster's head, and show here what it shows there."""
+    events: Any = ray.remote(num_cpus=0)(Events).remote()
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    drive = ray.remote(
+        num_cpus=0, max_retries=0, resources=HEAD, runtime_env={"env_vars": environment}
+    )(_drive)
+    task = drive.remote(run, plan, context, events)
+    packs = {pack.id: pack for pack in plan.packs}
+    try:
+        while not ray.wait([task], timeout=LOOK_SECONDS)[0]:
+            _show(display, packs, ray.get(events.take.remote()))
+        ray.get(task)
+    except KeyboardInterrupt:
+        ray.cancel(task)
+        ray.wait([task], timeout=STOP_SECONDS)
+        raise
+    except ray.exceptions.TaskCancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        _show(display, packs, ray.get(events.take.remote()))
+
+
+def _drive(run: Run, plan: Plan, context: RunContext, events: Any) -> None:
+    run(plan, context, RemoteDisplay(events))
+    ray.get(events.post.remote(("end", "", None)))  # and so everything before it
+
+
+def _show(display: Display, packs: dict[str, Pack], events: list[Event]) -> None:
+    for what, pack, rest in events:
+        if what == "progress":
+            display.progress(packs[pack], rest)
+        elif what == "finished":
+            display.finished(packs[pack])
+        elif what == "failed":
+            display.failed(packs[pack], rest)

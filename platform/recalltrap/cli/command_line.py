@@ -1,0 +1,181 @@
+"""The command line. Each command parses, calls one function of the platform, and prints.
+
+Exit status: 0 all cells succeeded, 1 some failed, 2 the input was refused, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from recalltrap.cli.output import listening, print_exactly, print_table, say
+from recalltrap.cli.render import FORMATS
+from recalltrap.errors import InputError, RecalltrapError
+
+Command = Callable[..., int | None]
+REPORTS = ("html", "markdown", "json")
+
+
+def _guarded(command: Command) -> Command:
+    """Turn what a user can cause into a message and an exit status, never a traceback."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        with listening():
+            status = _status(command, *args, **kwargs)
+        sys.exit(status)
+
+    return guarded
+
+
+def _status(command: Command, *args: Any, **kwargs: Any) -> int:
+    """Run a command; its exit status, with the reason on stderr where it isn't the command's."""
+    try:
+        return command(*args, **kwargs) or 0
+    except InputError as error:
+        say(f"recalltrap: {error}", error=True)
+        return 2
+    except RecalltrapError as error:
+        say(f"recalltrap: {error}", error=True)
+        return 1
+    except KeyboardInterrupt:
+        say(
+            "recalltrap: interrupted; what was finished is kept, and running the same "
+            "command again does the rest",
+            error=True,
+        )
+        return 130
+
+
+STORAGE = click.option(
+    "--storage", metavar="DIR", help="Folder or URI of results [RECALLTRAP_STORAGE, else runs]."
+)
+OVERRIDES = click.option(
+    "-o", "overrides", multiple=True, metavar="K=V", help="Set a field, e.g. settings.iterations=9."
+)
+FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="table")
+ADDRESS = click.option(
+    "--address", default="local", help="Ray: local (start it here), auto, or ray://host:port."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="recalltrap")
+def main() -> None:
+    """Controlled studies of when to align: before or after distilling."""
+
+
+@main.command()
+@FORMAT
+@click.option("--schema", is_flag=True, help="Print the JSON schema of study files instead.")
+@_guarded
+def studies(form: str, schema: bool) -> None:
+    """The named studies, one line each."""
+    from recalltrap.cli.commands import study_rows, study_schema_text
+
+    if schema:
+        print_exactly(study_schema_text())
+        return
+    print_table(study_rows(), form)
+
+
+@main.command()
+@click.argument("study")
+@OVERRIDES
+@STORAGE
+@FORMAT
+@_guarded
+def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
+    """What running STUDY would do: cells, shared and cached stages, time, disk. Writes nothing."""
+    from recalltrap.cli.commands import plan_rows
+
+    print_table(plan_rows(study, overrides, storage), form)
+
+
+@main.command()
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
+@OVERRIDES
+@STORAGE
+@ADDRESS
+@click.option("--local", is_flag=True, help="Everything in this process, without Ray.")
+@_guarded
+def run(
+    studies: tuple[str, ...],
+    overrides: tuple[str, ...],
+    storage: str | None,
+    address: str,
+    local: bool,
+) -> int:
+    """Run what each STUDY (a name, or a file) misses; print its severity, write its report.
+
+    Several studies run one after another in one Ray session; all are checked before any starts.
+    """
+    from recalltrap.cli.commands import run_studies
+
+    return run_studies(studies, overrides, storage, address, local)
+
+
+@main.command()
+@click.argument("run")
+@STORAGE
+@FORMAT
+@_guarded
+def status(run: str, storage: str | None, form: str) -> None:
+    """How far RUN (a study's name, or a run's folder) is: planned, succeeded, failed cells."""
+    from recalltrap.cli.commands import status_notes, status_rows
+
+    print_table(status_rows(run, storage), form)
+    for note in status_notes(run, storage):
+        say(f"note: {note}", error=True)
+
+
+@main.command()
+@click.argument("run")
+@click.argument("sql")
+@STORAGE
+@FORMAT
+@_guarded
+def query(run: str, sql: str, storage: str | None, form: str) -> None:
+    """Ask RUN's tables (cells, metrics, curves, costs, failures, planned) in SQL.
+
+    JSON has no NaN and no infinity: both are null there. CSV says nan and inf.
+    """
+    from recalltrap.results.results import open_run
+
+    print_table(open_run(run, storage).sql(sql), form)
+
+
+@main.command()
+@click.argument("runs", metavar="RUN [RUN ...]", nargs=-1, required=True)
+@STORAGE
+@click.option("--format", "form", type=click.Choice(REPORTS), default="html")
+@_guarded
+def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
+    """Write the report of RUN, or of several runs together.
+
+    As html it prints the page's path; markdown and json go to stdout alone, so that they pipe.
+    """
+    from recalltrap.cli.commands import report_text
+
+    print_exactly(report_text(runs, storage, form))
+
+
+@main.command()
+@click.argument("study")
+@OVERRIDES
+@STORAGE
+@FORMAT
+@_guarded
+def forecast(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
+    """The severity to expect of STUDY, from its references alone, before any alignment."""
+    from recalltrap.cli.commands import forecast_rows
+
+    print_table(forecast_rows(study, overrides, storage), form)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What a command says, to whoever listens: a full terminal, one that knows ASCII alone, nobody.
+
+While `listening`, writing to stdout and stderr never fails over a character that the terminal can't
+encode, nor over a pipe whose reader has gone (`recalltrap run ... | head -1`): a run goes on, its
+exit status is its own, and nothing is left to fail at the interpreter's end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+from recalltrap.cli import render
+from recalltrap.cli.render import Rows
+
+PLAIN = str.maketrans(
+    {
+        "–": "-", "—": "-", "−": "-", "\N{NO-BREAK SPACE}": " ", "\u200b": "", "…": "...",
+        "±": "+-", "×": "x", "·": "-", "≥": ">=", "≤": "<=", "∞": "inf", "→": "->", "≈": "~",
+        "′": "'", "″": "''", "τ": "tau", "β": "beta", "π": "pi", "‖": "||",
+    }
+)  # fmt: skip
+"""How people are shown our own typography where it can't be encoded."""
+
+
+class Listener:
+    """A text stream that writes what its terminal can show, and nothing once nobody reads.
+
+    Everything else is the stream's own, so that whoever asks for its encoding, its descriptor or
+    its size is answered. `exact`: characters are never replaced by others, only escaped.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.exact = False
+        self.gone = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if self.gone:
+            return len(text)
+        try:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                shown = text if self.exact else text.translate(PLAIN)
+                self._stream.write(escaped(shown, self._stream.encoding or "ascii"))
+        except BrokenPipeError:
+            self._leave()
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if self.gone:
+            return
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Nobody reads any more: what the stream still holds goes nowhere, quietly."""
+        self.gone = True
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError):  # not a file, so nothing is flushed at the end
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+def escaped(text: str, encoding: str) -> str:
+    r"""The text with what the encoding lacks as ``\uXXXX``, which JSON reads as that character."""
+    shown = []
+    for character in text:
+        try:
+            character.encode(encoding)
+            shown.append(character)
+        except UnicodeEncodeError:
+            units = character.encode("utf-16-be", "surrogatepass")
+            shown += [f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)]
+    return "".join(shown)
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Let stdout and stderr be `Listener`s, and leave nothing unsaid behind."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (
+        cast(TextIO, Listener(stream)) if stream is not None else stream for stream in streams
+    )
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        sys.stdout, sys.stderr = streams
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """One line or several, on stdout or on stderr."""
+    stream = sys.stderr if error else sys.stdout
+    if stream is not None:
+        stream.write(f"{text}\n")
+        stream.flush()
+
+
+def print_exactly(text: str) -> None:
+    """A document on stdout as it is, for a pipe: no character is replaced by another."""
+    with _exact():
+        say(text.removesuffix("\n"))
+
+
+def print_table(rows: Rows, form: str = "table") -> None:
+    """`render.print_table`; what is for programs keeps its characters."""
+    if form == "table":
+        render.print_table(rows, form)
+        return
+    with _exact():
+        render.print_table(rows, form)
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    stream = sys.stdout
+    if not isinstance(stream, Listener):
+        yield
+        return
+    stream.exact = True
+    try:
+        yield
+    finally:
+        stream.exact = False

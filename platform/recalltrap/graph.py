@@ -1,0 +1,176 @@
+"""The graph of stages that a cell is made of.
+
+A `Node` is one execution of a stage for one seed; its identity follows from what decides its
+output, so equal nodes are built once whoever asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from recalltrap.identity import Config, canonical_json, digest, fingerprint
+from recalltrap.orderings import Ordering
+from recalltrap.settings_parts import all_settings, deciding_settings
+
+
+@dataclass(frozen=True)
+class Node:
+    """One execution of a stage for one seed.
+
+    `config` holds the settings that the stage reads and no others. `parents[0]` is the model the
+    stage starts from or learns from; an alignment's `parents[1]` is its reference. Where
+    `length_field` names a field of `config`, a longer execution passes through the shorter ones,
+    so nodes that differ in it alone are built by one execution.
+    """
+
+    stage: str
+    seed: int
+    config: Mapping[str, Any]
+    parents: tuple[Node, ...] = ()
+    version: int = 1
+    length_field: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.config, Config):
+            object.__setattr__(self, "config", Config(self.config))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is long and made again at once."""
+        return {name: value for name, value in self.__dict__.items() if name != "hashed"}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the artifact."""
+        return {
+            "stage": self.stage,
+            "seed": self.seed,
+            "config": self.config,
+            "parents": [parent.id for parent in self.parents],
+            "version": self.version,
+        }
+
+    @cached_property
+    def hashed(self) -> bytes:
+        """What is hashed; kept as text in the artifact's record."""
+        return canonical_json(self.identity)
+
+    @cached_property
+    def id(self) -> str:
+        return digest(self.hashed)
+
+    @cached_property
+    def family(self) -> str:
+        """The same for all seeds and lengths of one setting: what is built together."""
+        parents = [parent.family for parent in self.parents]
+        return fingerprint([self.stage, self._unending, parents, self.version])
+
+    @cached_property
+    def execution(self) -> str:
+        """The same for all lengths that one execution passes through."""
+        return fingerprint({**self.identity, "config": self._unending})
+
+    @property
+    def _unending(self) -> Config:
+        assert isinstance(self.config, Config)
+        return self.config.without(self.length_field)
+
+    @property
+    def length(self) -> int:
+        return int(self.config[self.length_field]) if self.length_field else 0
+
+
+def ancestry(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes and all they need, each once, parents before children."""
+    seen: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        if node.id not in seen:
+            for parent in node.parents:
+                visit(parent)
+            seen[node.id] = node
+
+    for node in nodes:
+        visit(node)
+    return list(seen.values())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a study's grid with one ordering and one seed.
+
+    `models` maps the names of the `metrics` table (`p_prime`, `p_second`, `p_prime_aligned`,
+    `final`) to the nodes whose outputs they are. Where judging a model is work of its own,
+    `assessments` maps the same names to the nodes that do it, once for all cells. `decides` names
+    the settings that are part of the cell's identity: those that its kind reads and that aren't
+    known by content. `stored_id` is what the tables of an earlier version call the cell.
+    """
+
+    kind: str
+    ordering: Ordering
+    seed: int
+    settings: BaseModel
+    models: Mapping[str, Node]
+    evaluation_version: int = 1
+    assessments: Mapping[str, Node] = field(default_factory=dict)
+    decides: frozenset[str] | None = None
+    stored_id: str | None = None
+
+    @cached_property
+    def outputs(self) -> list[Node]:
+        """What must stand before the cell can be evaluated."""
+        return [*self.models.values(), *self.assessments.values()]
+
+    @cached_property
+    def references(self) -> list[Node]:
+        """What a forecast needs: p' and p'', and what judges them."""
+        names = ("p_prime", "p_second")
+        return [found[n] for found in (self.models, self.assessments) for n in names if n in found]
+
+    @cached_property
+    def factors(self) -> Config:
+        """Every setting of the cell, by name: the typed columns of the tables."""
+        return all_settings(self.settings)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the cell's rows."""
+        return {
+            "kind": self.kind,
+            "ordering": [self.ordering.name, list(self.ordering.stages)],
+            "seed": self.seed,
+            "settings": self._deciding,
+            "models": {name: node.id for name, node in self.models.items()},
+            "evaluation_version": self.evaluation_version,
+            **self._judges,
+        }
+
+    @cached_property
+    def _deciding(self) -> Config:
+        return deciding_settings(self.settings, self.decides)
+
+    @cached_property
+    def _judges(self) -> dict[str, Any]:
+        if not self.assessments:
+            return {}
+        return {"assessments": {name: node.id for name, node in self.assessments.items()}}
+
+    @cached_property
+    def id(self) -> str:
+        return self.stored_id or fingerprint(self.identity)
+
+    @cached_property
+    def setting(self) -> str:
+        """The same for all seeds of one grid point and ordering."""
+        seeded = ("seed", "models", "assessments")
+        identity = {k: v for k, v in self.identity.items() if k not in seeded}
+        families = {name: node.family for name, node in self.models.items()}
+        return fingerprint([identity, families])
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        return ancestry(self.outputs)

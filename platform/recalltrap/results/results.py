@@ -1,0 +1,207 @@
+"""Reading a run: tables, SQL, frames, Tune's own results. Nothing here writes.
+
+Every view shows the cells of the study as it was last run, each once. What earlier settings of
+the same study left in the folder stays there and is shown again when the study asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from recalltrap.defaults import storage_location
+from recalltrap.errors import InputError, nearest
+from recalltrap.graph import Cell
+from recalltrap.paths import Pathish, expand
+from recalltrap.registry import find_kind, room
+from recalltrap.results.sql import answer
+from recalltrap.results.tables import COLUMNS
+from recalltrap.results.views import open_views
+from recalltrap.store.contents import remembering
+from recalltrap.store.provenance import read_provenance
+from recalltrap.store.storage import MARKER, Storage
+from recalltrap.store.store import ArtifactStore
+from recalltrap.study.checks import parse_study
+from recalltrap.study.study import Study
+from recalltrap.study.study_file import parse_study_text
+
+STUDIES = "studies"
+CONTENTS = "contents.json"
+"""What the folders held that the study names, when it was last started."""
+
+
+class Results:
+    """A run's results. The first query reads the folder; later ones see the same state."""
+
+    def __init__(self, storage: Storage, run: str) -> None:
+        self.storage = storage
+        self.run = run
+        self.store = ArtifactStore(storage)
+
+    @property
+    def folder(self) -> str:
+        """The run's folder."""
+        return self.storage.display(self.run)
+
+    @cached_property
+    def study(self) -> Study:
+        """The study as it was last run."""
+        path = f"{self.run}/study.yaml"
+        try:
+            data = self.storage.read(path)
+        except FileNotFoundError:
+            raise InputError(f"{self.folder} holds no study.yaml: it is not a run") from None
+        try:
+            study = parse_study(*parse_study_text(data, "study.yaml"))
+        except InputError as error:
+            raise InputError(f"{self.storage.display(path)} is damaged: {error}") from None
+        # A setting that an earlier version had decides nothing any more.
+        fields = find_kind(study.kind).settings.model_fields
+        settings = {name: value for name, value in study.settings.items() if name in fields}
+        return study.model_copy(update={"settings": settings})
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The grid's axes, in the study file's order."""
+        return self.study.axes
+
+    def planned(self) -> list[Cell]:
+        """The cells of the study as it was last run, with their graphs of stages.
+
+        Where an earlier version ran it, they have the ids that its tables know them by.
+        """
+        path = f"{self.run}/{CONTENTS}"
+        found = json.loads(self.storage.read(path)) if self.storage.exists(path) else {}
+        with remembering(found):
+            cells = self.study.cells_as_written()
+        columns = ", ".join(f'"{name}"' for name in ("cell_id", "ordering", "seed", *self.axes))
+        stored = self.sql(f"select {columns} from planned").to_pylist()
+        if {cell.id for cell in cells} == {row["cell_id"] for row in stored}:
+            return cells
+
+        def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
+            return json.dumps([ordering, seed, [values[axis] for axis in self.axes]])
+
+        ids = {place(row["ordering"], row["seed"], row): row["cell_id"] for row in stored}
+        return [
+            replace(cell, stored_id=ids.get(place(cell.ordering.name, cell.seed, cell.factors)))
+            for cell in cells
+        ]
+
+    def ground_truth(self) -> dict[str, npt.NDArray[np.float64]] | None:
+        """p* as arrays, for kinds that can draw it, at the study's first grid point."""
+        kind = find_kind(self.study.kind)
+        point = next(self.study.points())
+        return kind.ground_truth(kind.settings.model_validate({**self.study.settings, **point}))
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        return open_views(self.storage, self.run, find_kind(self.study.kind).settings)
+
+    def sql(self, query: str) -> pa.Table:
+        """Ask the tables in DuckDB's SQL; the views are called as the tables are.
+
+        A name that several columns have is numbered from the second on: value, value_1. What
+        Arrow has no values for (times with an offset, bit strings, unsigned 128-bit integers) is
+        text.
+
+        Raises:
+            InputError: the query doesn't parse or doesn't fit the tables.
+        """
+        try:
+            return answer(self._connection, query)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"the query was refused: {error}\n(tables: {', '.join(COLUMNS)}; "
+                "`describe metrics` lists a table's columns)"
+            ) from None
+
+    def table(self, name: str) -> pa.Table:
+        """A whole table as Arrow, its rows in one order however often it is read.
+
+        Raises:
+            InputError: there is no such table.
+        """
+        if name not in COLUMNS:
+            raise InputError(f"unknown table {name!r}; {nearest(name, COLUMNS)}")
+        return self.sql(f"select * from {name} order by all")
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """A whole table as a pandas frame."""
+        frame: pd.DataFrame = self.table(name).to_pandas()
+        return frame
+
+    def result_grid(self) -> Any:
+        """`ray.tune.ResultGrid` of the run's trials, those of the last launch that ran any.
+
+        Raises:
+            InputError: the run never went through Tune.
+        """
+        return room("result_grid")(self.storage, self.run)
+
+    def launches(self) -> list[dict[str, Any]]:
+        """One record per `run` of this study, oldest first."""
+        folder = f"{self.run}/launches"
+        records = [
+            json.loads(self.storage.read(f"{folder}/{n}")) for n in self.storage.list(folder)
+        ]
+        return sorted(records, key=lambda record: str(record["started_at"]))
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the last launch came from: commit, versions, command line, host."""
+        launches = self.launches()
+        return read_provenance(self.storage, launches[-1]["provenance"]) if launches else {}
+
+
+def run_folder(study_name: str) -> str:
+    """A study's run folder, relative to its storage."""
+    return f"{STUDIES}/{study_name}"
+
+
+def open_run(run: Pathish, storage: Pathish | None = None) -> Results:
+    """Open a run by its folder, or by its study's name under a storage.
+
+    Raises:
+        InputError: nothing there, or not a run.
+    """
+    root = Storage(storage_location(storage))
+    place = expand(run, "the run")
+    if root.check_exists() and root.exists(f"{run_folder(place)}/study.yaml"):
+        return Results(root, run_folder(place))
+    folder = Storage(place or ".")
+    if folder.exists("study.yaml"):
+        names: list[str] = []
+        around: Storage | None = folder
+        while around is not None and not around.exists(MARKER):
+            names.insert(0, around.name)
+            around = around.parent
+        if around is not None:
+            return Results(around, "/".join(names))
+        raise InputError(f"{folder.shown} is not inside a recalltrap storage: no {MARKER} is there")
+    studies = known_runs(root)
+    hint = nearest(place, studies) if studies else "nothing was run there yet"
+    raise InputError(f"no run {place!r} under {root.shown}, and no such folder; {hint}")
+
+
+def known_runs(storage: Storage) -> list[str]:
+    """Names of the studies that were run under a storage."""
+    found: list[str] = []
+
+    def visit(folder: str, name: str) -> None:
+        if storage.exists(f"{folder}/study.yaml"):
+            found.append(name)
+            return
+        for part in storage.list(folder) if name.count("/") < 4 else ():
+            visit(f"{folder}/{part}", f"{name}/{part}" if name else part)
+
+    visit(STUDIES, "")
+    return found

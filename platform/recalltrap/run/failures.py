@@ -1,0 +1,77 @@
+"""Failures are data: rows for the cells that failed, and word for the packs that wait."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from recalltrap.errors import FailureClass, StageError
+from recalltrap.graph import Cell, Node
+from recalltrap.identity import fingerprint
+from recalltrap.kind import NodeFailure
+from recalltrap.redaction import redact
+from recalltrap.results.table_parts import write_part
+from recalltrap.results.tables import conform, table_schema
+from recalltrap.run.context import RunContext
+
+LOG_TAIL_LINES = 30
+
+
+def classify(error: BaseException) -> tuple[FailureClass, str, str]:
+    """A failed pack's class, message and log tail."""
+    tail = "\n".join("".join(traceback.format_exception(error)).splitlines()[-LOG_TAIL_LINES:])
+    if isinstance(error, StageError):
+        return error.failure, error.message, tail
+    allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or allocator:
+        return "oom", f"out of memory: {error}", tail
+    if isinstance(error, TimeoutError):
+        return "timeout", str(error) or "timed out", tail
+    return "user_code", f"{type(error).__name__}: {error}", tail
+
+
+def write_failures(
+    context: RunContext,
+    cells: Sequence[Cell],
+    reasons: Sequence[tuple[FailureClass, str, str]],
+    trial_id: str,
+) -> None:
+    """Add rows to `failures`: (class, message, log tail) for each cell. Attempts are all kept."""
+    count = len(cells)
+    data = {
+        "cell_id": [cell.id for cell in cells],
+        "study": [context.study] * count,
+        "ordering": [cell.ordering.name for cell in cells],
+        "seed": [cell.seed for cell in cells],
+        "attempt": [context.attempts.get(cell.id, 0) + 1 for cell in cells],
+        "failure": [failure for failure, _, _ in reasons],
+        "message": [redact(message) for _, message, _ in reasons],
+        "log_tail": [redact(tail) for _, _, tail in reasons],
+        "retry_command": [context.retry_command] * count,
+        "failed_at": pa.array([datetime.now(UTC)] * count, pa.timestamp("us", tz="UTC")),
+        "trial_id": [trial_id] * count,
+    }
+    table = conform("failures", data, table_schema("failures"))
+    part = fingerprint([data["cell_id"], data["attempt"], trial_id])
+    write_part(context.storage, context.run, "failures", part, table)
+
+
+def write_stage_failure(context: RunContext, failure: NodeFailure) -> None:
+    """Leave word of a failed stage for the packs that wait for it."""
+    note = {"failure": failure.failure, "message": redact(failure.message)}
+    path = f"{context.run}/failed_stages/{failure.node.id}.json"
+    context.storage.write(path, json.dumps(note).encode())
+
+
+def read_stage_failure(context: RunContext, node: Node) -> NodeFailure:
+    """Why a stage that another pack should have built is not there."""
+    try:
+        note = json.loads(context.storage.read(f"{context.run}/failed_stages/{node.id}.json"))
+    except FileNotFoundError:
+        note = {"failure": "worker_lost", "message": "it was never built"}
+    text = f"stage {node.stage}, seed {node.seed}: {note['message']}"
+    return NodeFailure(node, note["failure"], text)

@@ -1,0 +1,234 @@
+"""Running a study: load, plan, check, record, execute. The one entry that writes a run's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from recalltrap.defaults import STORAGE_VARIABLE, storage_location
+from recalltrap.graph import Cell
+from recalltrap.identity import fingerprint
+from recalltrap.paths import Pathish
+from recalltrap.redaction import redact_argv
+from recalltrap.registry import find_kind, room
+from recalltrap.results.results import CONTENTS, Results, run_folder
+from recalltrap.results.table_parts import write_part
+from recalltrap.results.tables import conform, factor_columns, factor_fields, table_schema
+from recalltrap.run.context import RunContext
+from recalltrap.run.display import Display, Silent
+from recalltrap.run.execution import PackRun, record_failure, stage_costs
+from recalltrap.run.failures import classify
+from recalltrap.run.plan import Plan, make_plan
+from recalltrap.run.worker_group import Group, joined
+from recalltrap.store.contents import to_remember
+from recalltrap.store.provenance import ARGV_VARIABLE, current_provenance
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
+from recalltrap.study.named_studies import load_study
+from recalltrap.study.study import Study
+from recalltrap.study.study_file import Overrides, listed
+
+Executor = Callable[[Plan, RunContext, Display], None]
+
+
+def run(
+    study: Pathish | Study,
+    *,
+    seeds: Any = None,
+    overrides: Overrides = (),
+    storage: Pathish | None = None,
+    address: str = "local",
+    local: bool = False,
+    display: Display | None = None,
+) -> Results:
+    """Run what a study misses and return its results.
+
+    Args:
+        study: a named study, a path, or a `Study`.
+        seeds: replaces the study's seeds: a number n for 0..n-1, or whatever lists whole numbers
+            (a range, an array, a Series).
+        overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`,
+            or a mapping from fields to values.
+        storage: folder or URI for the results, see `recalltrap.paths`; default RECALLTRAP_STORAGE,
+            else `runs`.
+        address: Ray's address: `local` starts Ray here, `auto` or `ray://...` joins a cluster.
+        local: everything in this process, without Ray.
+        display: who is told of the progress; nobody by default.
+
+    Raises:
+        InputError: anything wrong with the study, the storage or the resources; nothing ran.
+    """
+    argv = redact_argv([os.path.basename(sys.argv[0]), *sys.argv[1:]])
+    os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))  # before Ray's workers start
+    if seeds is not None:
+        overrides = [*listed(overrides), ("seeds", seeds)]
+    study = load_study(study, overrides)
+    root = Storage(storage_location(storage))
+    root.check_usable()
+    plan = plan_study(study, root)
+    here = local or address == "local"
+    check_device(plan, here=here)
+    if here:
+        check_access(plan)
+    for node in plan.cached:
+        ArtifactStore(root).verify(node)
+    with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
+        root.prepare()
+        context = make_context(plan, root)
+        _record_launch(plan, context)
+        _execute(executor, plan, context, display or Silent())
+    return Results(root, context.run)
+
+
+def _execute(executor: Executor, plan: Plan, context: RunContext, display: Display) -> None:
+    display.begin(plan)
+    try:
+        if plan.packs:
+            executor(plan, context, display)
+    finally:
+        display.end()
+
+
+def plan_study(study: Study, storage: Storage) -> Plan:
+    """The plan of a study against what the storage holds; nothing is written.
+
+    Raises:
+        InputError: a part of the run's tables is damaged: that is for the user to move, never to
+            be overwritten.
+    """
+    folder = run_folder(study.name)
+    done: list[str] = []
+    results = Results(storage, folder)
+    stored = storage.exists(f"{folder}/study.yaml")
+    if stored:
+        query = "select cell_id from cells_parts where status = 'succeeded'"
+        done = results.sql(query)["cell_id"].to_pylist()
+    kind = find_kind(study.kind)
+    plan = make_plan(study, kind, ArtifactStore(storage), done)
+    plan = replace(plan, notes=tuple(kind.check(plan.todo)))
+    if stored and plan.todo and set(done) - plan.done:
+        plan = replace(plan, anew=_known_otherwise(plan.todo, results))
+    return plan
+
+
+def _known_otherwise(cells: Sequence[Cell], results: Results) -> frozenset[str]:
+    """Cells whose rows stand under another id: an earlier version's, that decided it otherwise."""
+    names = [field.name for field in factor_fields(type(cells[0].settings))]
+    columns = ", ".join(f'"{name}"' for name in ("ordering", "seed", *names))
+    rows = results.sql(f"select {columns} from cells_parts where status = 'succeeded'").to_pylist()
+
+    def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
+        return json.dumps([ordering, seed, [values[name] for name in names]])
+
+    known = {place(row["ordering"], row["seed"], row) for row in rows}
+    return frozenset(
+        cell.id for cell in cells if place(cell.ordering.name, cell.seed, cell.factors) in known
+    )
+
+
+def check_device(plan: Plan, *, here: bool) -> None:
+    """Refuse a device that isn't there, before anything starts; `here`: on this machine.
+
+    Raises:
+        InputError: see `StudyKind`. Kinds that choose no device have no such check.
+    """
+    check = getattr(find_kind(plan.study.kind), "check_device", None)
+    if plan.packs and check is not None:
+        check(here=here)
+
+
+def check_access(plan: Plan) -> None:
+    """Refuse what can't be had from this machine, where it is what builds.
+
+    Raises:
+        InputError: see `StudyKind`. Kinds that fetch nothing have no such check.
+    """
+    check = getattr(find_kind(plan.study.kind), "check_access", None)
+    if plan.packs and check is not None:
+        check(plan.todo)
+
+
+def make_context(plan: Plan, storage: Storage) -> RunContext:
+    """What the packs share, from the plan and the failures so far."""
+    study = plan.study
+    folder = run_folder(study.name)
+    attempts: dict[str, int] = {}
+    if storage.exists(f"{folder}/study.yaml"):
+        counts = "select cell_id, count(*) as n from failures_parts group by cell_id"
+        rows = Results(storage, folder).sql(counts).to_pylist()
+        attempts = {row["cell_id"]: row["n"] for row in rows}
+    retry = shlex.join(["recalltrap", "run", storage.display(f"{folder}/study.yaml")])
+    retry = f"{retry} --storage {_storage_argument(storage)}"
+    users = {node.id: plan.users[node.id] for pack in plan.packs for node in pack.nodes}
+    return RunContext(storage, folder, study.name, study.kind, users, attempts, retry)
+
+
+def _storage_argument(storage: Storage) -> str:
+    """How to give the storage again. One with credentials stands in the environment, not in a
+    shell's history."""
+    hidden = storage.shown != storage.location
+    return f'"${STORAGE_VARIABLE}"' if hidden else shlex.quote(storage.location)
+
+
+def _record_launch(plan: Plan, context: RunContext) -> None:
+    """Write study.yaml, the planned cells and this launch's record."""
+    storage, started = context.storage, datetime.now(UTC)
+    write_planned(storage, context.run, plan.cells)
+    if plan.cached:
+        reused = stage_costs(plan.cached, ArtifactStore(storage), plan.users, {}, "store")
+        part = f"from-store-{fingerprint([node.id for node in plan.cached])}"
+        write_part(storage, context.run, "costs", part, reused)
+    contents = to_remember(plan.cells)
+    if contents or storage.exists(f"{context.run}/{CONTENTS}"):
+        storage.write(f"{context.run}/{CONTENTS}", json.dumps(contents, indent=1).encode())
+    storage.write(f"{context.run}/study.yaml", plan.study.to_yaml().encode())
+    record: dict[str, Any] = {
+        "started_at": started.isoformat(),
+        "provenance": current_provenance(storage),
+        "cells": len(plan.cells),
+        "done_before": len(plan.done),
+        "stages_built": len(plan.builds()),
+        "stages_from_store": len(plan.cached),
+    }
+    name = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    storage.write(f"{context.run}/launches/{name}.json", json.dumps(record, indent=1).encode())
+
+
+def write_planned(storage: Storage, folder: str, cells: Sequence[Cell]) -> None:
+    """Write the table of planned cells: what the run's views show."""
+    fields = factor_fields(type(cells[0].settings))
+    data = {
+        "cell_id": [cell.id for cell in cells],
+        "ordering": [cell.ordering.name for cell in cells],
+        "seed": [cell.seed for cell in cells],
+        **factor_columns(cells, fields),
+        "config_hash": [cell.setting for cell in cells],
+    }
+    table = conform("planned", data, table_schema("planned", fields))
+    write_part(storage, folder, "planned", "study", table)
+
+
+def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
+    """Run the packs one after another in this process."""
+    alone = Group(resources=plan.study.resources)
+    for pack in plan.packs:
+        work = PackRun(pack, context)
+        try:
+            with joined(alone):
+                for step in work.steps():
+                    row = {"stage": step.stage, "step": step.step, "steps": step.steps}
+                    display.progress(pack, {**step.metrics, **row})
+        except Exception as error:  # a failed pack is data, whatever failed in it
+            reason = classify(error)
+            record_failure(context, pack, reason, "local")
+            display.failed(pack, reason[1])
+        else:
+            display.finished(pack)

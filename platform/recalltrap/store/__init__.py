@@ -1,0 +1,1 @@
+"""Artifacts: where they lie, and where they came from."""

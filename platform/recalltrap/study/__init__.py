@@ -1,0 +1,1 @@
+"""A study: its file, its grid, and the studies that come by name."""

@@ -1,0 +1,54 @@
+"""The JSON schema of study files, for editors: the study's fields and every kind's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recalltrap.orderings import STANDARD, STEPS
+from recalltrap.registry import find_kind, kind_names
+from recalltrap.study.study import END_OF_SEEDS, MAX_CELLS, Study
+
+
+def study_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) with the installed kinds' settings, chosen by `kind`."""
+    schema = Study.model_json_schema()
+    properties = schema["properties"]
+    properties["kind"]["enum"] = kind_names()
+    seed = {"type": "integer", "minimum": 0, "exclusiveMaximum": END_OF_SEEDS}
+    properties["seeds"] = {
+        "description": properties["seeds"].get("description", ""),
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": MAX_CELLS},
+            {"type": "array", "items": seed, "minItems": 1},
+        ],
+    }
+    steps = {"type": "array", "items": {"enum": list(STEPS)}, "minItems": 1, "maxItems": 20}
+    own = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "stages": steps},
+        "required": ["name", "stages"],
+        "additionalProperties": False,
+    }
+    properties["orderings"]["items"] = {"anyOf": [{"enum": list(STANDARD)}, own]}
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "recalltrap study"
+    schema["allOf"] = [_for_kind(name) for name in kind_names()]
+    schema.get("$defs", {}).pop("Ordering", None)
+    return schema
+
+
+def _for_kind(name: str) -> dict[str, Any]:
+    settings = find_kind(name).settings.model_json_schema()
+    fields = settings["properties"]
+    axes = {
+        field: {"type": "array", "items": rule, "minItems": 1} for field, rule in fields.items()
+    }
+    return {
+        "if": {"properties": {"kind": {"const": name}}},
+        "then": {
+            "properties": {
+                "settings": {"properties": fields, "additionalProperties": False},
+                "grid": {"properties": axes, "additionalProperties": False},
+            }
+        },
+    }

@@ -1,0 +1,35 @@
+"""Equal nodes as one object, however many cells are made of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from recalltrap.graph import Cell, Node
+
+
+class Sharing:
+    """Makes cells share the nodes that they have in common, which are then hashed once.
+
+    Equal nodes are found by their configurations being one object (`recalltrap.settings_parts`).
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[Any, ...], Node] = {}
+
+    def cell(self, cell: Cell) -> Cell:
+        """The same cell, of shared nodes."""
+        met: dict[int, Node] = {}  # a node is the parent of several
+        models = {name: self._node(node, met) for name, node in cell.models.items()}
+        judges = {name: self._node(node, met) for name, node in cell.assessments.items()}
+        return replace(cell, models=models, assessments=judges)
+
+    def _node(self, node: Node, met: dict[int, Node]) -> Node:
+        if id(node) not in met:
+            parents = tuple(self._node(parent, met) for parent in node.parents)
+            facts = (node.stage, node.seed, node.version, node.length_field)
+            key = (*facts, id(node.config), *map(id, parents))
+            if key not in self._nodes:
+                self._nodes[key] = replace(node, parents=parents)
+            met[id(node)] = self._nodes[key]
+        return met[id(node)]

@@ -1,0 +1,297 @@
+"""A study: one question as a YAML file, checked in full before anything starts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from recalltrap.errors import InputError, nearest, shown
+from recalltrap.graph import Cell
+from recalltrap.orderings import Ordering
+from recalltrap.registry import find_kind, kind_names
+from recalltrap.study.python_values import plain_value
+from recalltrap.study.shared_nodes import Sharing
+from recalltrap.study.study_file import Source
+from recalltrap.study.yaml_text import spell_yaml
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+MAX_PARTS, MAX_PART = 5, 100
+"""Of a study's name, whose parts are folders: file systems take 255 letters each."""
+CLAIMS = tuple(f"C{number}" for number in range(1, 15))
+MAX_CELLS = 250_000
+"""A cell takes about 5 kB and 0.4 ms to plan."""
+END_OF_SEEDS = 2**63
+"""The tables' seeds are 64-bit integers."""
+
+
+def _axis(value: Any) -> Any:
+    """A list as the tuple that pydantic's strict mode wants of Python's values."""
+    value = plain_value(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _seed_list(value: Any) -> Any:
+    value = plain_value(value)
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(
+            f"{shown(value)} is refused: give a number n for the seeds 0 to n-1, or a list"
+        )
+    if value < 1:
+        raise ValueError(f"a study needs at least one seed, not {value}")
+    if value > MAX_CELLS:
+        raise ValueError(f"{shown(value)} seeds: a study has at most {MAX_CELLS:,} cells")
+    return tuple(range(value))
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    seen: set[Any] = set()
+    for value in values:
+        if (frozen := _frozen(value)) in seen:
+            raise ValueError(f"{shown(value)} stands there twice: remove one")
+        seen.add(frozen)
+    return values
+
+
+def _frozen(value: Any) -> Any:
+    """A value that hashes, equal for equal values."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _frozen(item)) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    return (bool, value) if isinstance(value, bool) else value  # True is no 1
+
+
+def _axis_values(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("the axis has no values: give some, or remove it")
+    return _distinct(values)
+
+
+class Resources(BaseModel):
+    """What one trial asks of Ray, and how its processes share the work; never an identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    cpus_per_trial: int = Field(default=1, ge=1, le=4096, description="CPU cores of each worker")
+    gpus_per_trial: float = Field(
+        default=0, ge=0, le=1024, description="GPUs of each worker, fractions allowed"
+    )
+    workers: int = Field(
+        default=1, ge=1, le=4096, description="processes that train together (language models)"
+    )
+    zero_stage: Literal[1, 2, 3] | None = Field(
+        default=None, description="ZeRO stage of DeepSpeed; without one, plain data parallelism"
+    )
+    gradient_accumulation: int = Field(
+        default=1,
+        ge=1,
+        le=1_000_000,
+        description="parts that a worker computes an update's gradient in",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations twice, to hold fewer of them"
+    )
+    checkpoint_updates: int = Field(
+        default=500,
+        ge=0,
+        le=1_000_000_000,
+        description="updates between checkpoints inside a stage; 0: none",
+    )
+    max_retries: int = Field(
+        default=1, ge=0, le=1000, description="how often a pack whose worker died is retried"
+    )
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _share_that_ray_gives(cls, value: float) -> float:
+        if 0 < value < 0.01 or (value > 1 and value != int(value)):
+            raise ValueError(
+                f"{value} GPUs: give a share from 0.01 to 1, a whole number of them, or 0"
+            )
+        return value
+
+
+GROUP_FIELDS = (
+    "workers", "zero_stage", "gradient_accumulation", "gradient_checkpointing",
+    "checkpoint_updates",
+)  # fmt: skip
+"""Fields of `Resources` that only kinds read whose packs a group of workers executes."""
+
+
+class Study(BaseModel):
+    """One question: orderings × grid × seeds, the settings they share, the claims they test."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="names the results' folder under the storage, e.g. mog/ppo-beta")
+    kind: str = Field(description="the kind of study, an installed entry point, e.g. mog")
+    question: str = Field(
+        min_length=1, max_length=2000, description="shown at the top of the report"
+    )
+    orderings: tuple[Ordering, ...] = Field(min_length=1)
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=END_OF_SEEDS, strict=True)], ...],
+        BeforeValidator(_seed_list),
+        AfterValidator(_distinct),
+    ] = Field(min_length=1, description="a number n for 0..n-1, or a list")
+    grid: dict[
+        str,
+        Annotated[
+            tuple[Any, ...],
+            BeforeValidator(_axis),
+            AfterValidator(_axis_values),
+        ],
+    ] = Field(
+        default_factory=dict, description="axis → values; every axis is a field of the settings"
+    )
+    settings: Annotated[dict[str, Any], BeforeValidator(plain_value)] = Field(
+        default_factory=dict, description="the kind's settings, where they differ from its defaults"
+    )
+    claims: tuple[str, ...] = Field(default=(), description="ids of the claims that it tests")
+    resources: Resources = Resources()
+
+    @field_validator("name")
+    @classmethod
+    def _name_stays_inside_the_storage(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError(
+                f"{shown(value)} can't name a folder of results: use letters, digits, '.', '_', "
+                "'-' and '/' between parts, each part beginning with a letter or digit"
+            )
+        parts = value.split("/")
+        if len(parts) > MAX_PARTS or max(map(len, parts)) > MAX_PART:
+            raise ValueError(
+                f"{shown(value)} can't name a folder of results: at most {MAX_PARTS} parts with "
+                f"'/' between them, of at most {MAX_PART} letters each"
+            )
+        return value
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_installed(cls, value: str) -> str:
+        if value not in kind_names():
+            raise ValueError(f"unknown kind {shown(value)}; {nearest(value, kind_names())}")
+        return value
+
+    @field_validator("claims")
+    @classmethod
+    def _claims_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for claim in value:
+            if claim not in CLAIMS:
+                raise ValueError(f"unknown claim {shown(claim)}; the ledger has C1 to {CLAIMS[-1]}")
+        return value
+
+    @field_validator("orderings")
+    @classmethod
+    def _names_differ(cls, value: tuple[Ordering, ...]) -> tuple[Ordering, ...]:
+        _distinct(tuple(ordering.name for ordering in value))
+        return value
+
+    @model_validator(mode="after")
+    def _no_axis_is_a_setting_too(self) -> Study:
+        for axis in self.grid:
+            if axis in self.settings:
+                raise ValueError(f"{shown(axis)} stands both in grid and in settings: keep one")
+        return self
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The grid's axes, in the file's order."""
+        return tuple(self.grid)
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """The grid's points, the last axis fastest."""
+        for values in itertools.product(*self.grid.values()):
+            yield dict(zip(self.grid, values, strict=True))
+
+    @property
+    def size(self) -> int:
+        """How many cells the study has."""
+        points = math.prod(len(values) for values in self.grid.values())
+        return points * len(self.orderings) * len(self.seeds)
+
+    def content(self) -> dict[str, Any]:
+        """The study as plain values, from which the same study can be made."""
+        content = self.model_dump(mode="json")
+        if self.seeds == tuple(range(len(self.seeds))):
+            content["seeds"] = len(self.seeds)
+        return content
+
+    def to_yaml(self) -> str:
+        """The study as a file."""
+        return spell_yaml(self.content())
+
+    def cells(self) -> list[Cell]:
+        """Every cell of the study, seeds fastest.
+
+        Raises:
+            InputError: too many cells, settings that the kind refuses, or two cells that are the
+                same (two spellings of one value, say).
+        """
+        known: dict[str, Cell] = {}
+        for cell in self._cells:
+            if (other := known.setdefault(cell.id, cell)) is not cell:
+                raise InputError(f"study {self.name}: {_alike(cell, other, self.axes)}")
+        return list(self._cells)
+
+    def cells_as_written(self) -> list[Cell]:
+        """Every cell, also where an earlier version took two for different that are the same."""
+        return list(self._cells)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, perhaps with other fields: it makes its own cells."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_cells", None)
+        return copied
+
+    @cached_property
+    def _cells(self) -> tuple[Cell, ...]:
+        if self.size > MAX_CELLS:
+            raise InputError(
+                f"study {self.name}: {self.size:,} cells, and a study has at most {MAX_CELLS:,}: "
+                "give fewer seeds, orderings or values"
+            )
+        kind = find_kind(self.kind)
+        cells: list[Cell] = []
+        sharing = Sharing()
+        for point in self.points():
+            try:
+                settings = kind.settings.model_validate({**self.settings, **point})
+            except ValidationError as error:
+                source, where = Source(f"study {self.name}"), f"at the grid point {shown(point)}"
+                raise source.refuse(error, kind.settings, ("settings",), where) from None
+            for ordering in self.orderings:
+                cells += [sharing.cell(kind.cell(ordering, settings, n)) for n in self.seeds]
+        return tuple(cells)
+
+
+def _alike(cell: Cell, other: Cell, axes: Sequence[str]) -> str:
+    """Why two cells are one, and the way out."""
+    reads = find_kind(cell.kind).reads(cell.settings)
+    differing = [axis for axis in axes if cell.factors[axis] != other.factors[axis]]
+    what = f"{cell.ordering.name}, seed {cell.seed}"
+    point = shown({axis: cell.factors[axis] for axis in axes})
+    for axis in differing:
+        if axis in reads.unread:
+            return (
+                f"{reads.unread[axis]}, so that {what} would run several times at {point}: keep "
+                f"one value of {axis}, or give what reads it a study of its own"
+            )
+    return f"the cell {what}, {point} stands in the grid twice: remove one of the equal values"

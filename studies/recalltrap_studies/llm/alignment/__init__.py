@@ -1,0 +1,1 @@
+"""How models are aligned: the trainer, the losses, and one module for each algorithm."""

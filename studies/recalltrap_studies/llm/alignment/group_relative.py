@@ -1,0 +1,114 @@
+"""GRPO and RLOO: groups of responses to the one prompt, whose own rewards are the baseline.
+
+Both maximise E[R] - kl_weight * KL(policy || reference), as PPO does, without a critic. The KL of
+a whole response is taken off its reward, for a penalty on each token in the loss isn't that
+objective's gradient: a token changes the KL of those that follow it. Rollouts, minibatches and
+checkpoints are `onpolicy`'s; each response is learned from once, and minibatches after the first
+of a rollout are held near the policy that drew it by the clipped ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm import settings as parts
+from recalltrap_studies.llm.alignment import advantages, losses
+from recalltrap_studies.llm.alignment.losses import masked_sum
+from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
+from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.rollouts import Rollout
+from recalltrap_studies.llm.stages.align import run_on_policy
+
+
+class GroupTrainer(OnPolicyTrainer):
+    """Learns from each response once; every response counts alike, however long it is."""
+
+    settings: parts.Group
+
+    @classmethod
+    def updates_in_rollout(cls, settings: Any) -> int:
+        return int(settings.rollout_size // settings.minibatch_size)
+
+    def advantage(self, reward_CG: Tensor) -> Tensor:
+        """How much better than its group each response is, [C, G]: C groups of G responses."""
+        raise NotImplementedError
+
+    def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
+        mask_NT = rollout.mask_NT
+        reward_N = advantages.penalised_rewards(
+            rollout.reward_N,
+            rollout.log_probs_NT,
+            rollout.reference_NT,
+            mask_NT,
+            self.settings.kl_weight,
+        )
+        examples = {
+            "tokens": rollout.tokens_NT,
+            "mask": mask_NT,
+            "old": rollout.log_probs_NT,
+            "advantage": self.advantage(reward_N.view(-1, self.settings.group_size)).flatten(),
+            "weight": torch.ones_like(reward_N),
+        }
+        return examples, {}
+
+    def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"old": policy(rows["tokens"])[0]}
+
+
+class GrpoTrainer(GroupTrainer):
+    """GRPO (Shao et al. 2024): the group's mean as baseline, a ratio for each token.
+
+    Neither the group's deviation nor a response's length divides (Dr. GRPO, Liu et al. 2025), for
+    both would change the objective. The mean holds the response itself: in expectation the
+    gradient is (G - 1) / G times the objective's.
+    """
+
+    def advantage(self, reward_CG: Tensor) -> Tensor:
+        return advantages.above_mean(reward_CG)
+
+    def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        mask_BT = rows["mask"]
+        log_probs_BT, _ = model(rows["tokens"])
+        surprise = (log_probs_BT, rows["old"], rows["advantage"][:, None])
+        clip_range = self.settings.clip_range
+        clipped_BT = losses.ppo_clipped(*surprise, clip_range).to(log_probs_BT.dtype)
+        return {
+            "loss": masked_sum(losses.ppo_loss(*surprise, clip_range), mask_BT),
+            "clip_fraction": masked_sum(clipped_BT, mask_BT) / mask_BT.sum(dim=1),
+        }
+
+
+class RlooTrainer(GroupTrainer):
+    """RLOO (Ahmadian et al. 2024): the others' mean as baseline, one ratio for a whole response.
+
+    The baseline doesn't depend on the response: the expected gradient is the objective's.
+    """
+
+    def advantage(self, reward_CG: Tensor) -> Tensor:
+        return advantages.above_others(reward_CG)
+
+    def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        log_probs_BT, _ = model(rows["tokens"])
+        log_prob_B, old_B = (masked_sum(x, rows["mask"]) for x in (log_probs_BT, rows["old"]))
+        surprise = (log_prob_B, old_B, rows["advantage"], self.settings.clip_range)
+        return {
+            "loss": losses.ppo_loss(*surprise),
+            "clip_fraction": losses.ppo_clipped(*surprise).to(log_prob_B.dtype),
+        }
+
+
+TRAINERS: dict[str, type[GroupTrainer]] = {"grpo": GrpoTrainer, "rloo": RlooTrainer}
+
+
+def run_group(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+    """Align the node's first parent by GRPO or RLOO; see `alignment.run_on_policy`."""
+    trainer = TRAINERS[str(node.config["algorithm"])]
+    yield from run_on_policy(node, store, group, parts.Group, trainer)

@@ -1,0 +1,92 @@
+"""PPO: per-token KL shaping, GAE, clipped ratio and value, a value head on the shared trunk.
+
+Section 3.1 and appendix C.3 of arXiv 2509.23667; what the paper leaves open follows Schulman et
+al. 2017. Rollouts, minibatches and checkpoints are `onpolicy`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.alignment import advantages, losses
+from recalltrap_studies.llm.alignment.losses import masked_sum
+from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
+from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.rollouts import Rollout
+from recalltrap_studies.llm.settings import Ppo
+from recalltrap_studies.llm.stages.align import run_on_policy
+
+
+class PpoTrainer(OnPolicyTrainer):
+    """Learns from each rollout in `ppo_epochs` passes; every token counts alike."""
+
+    settings: Ppo
+
+    @classmethod
+    def updates_in_rollout(cls, settings: Any) -> int:
+        return int(settings.ppo_epochs * (settings.rollout_size // settings.minibatch_size))
+
+    def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
+        settings, mask_NT = self.settings, rollout.mask_NT
+        rewards_NT = advantages.shaped_rewards(
+            rollout.reward_N - self._centre(rollout),
+            rollout.log_probs_NT,
+            rollout.reference_NT,
+            mask_NT,
+            settings.kl_weight,
+        )
+        advantage_NT, target_NT = advantages.gae(
+            rewards_NT, rollout.values_NT, mask_NT, settings.discount, settings.gae_lambda
+        )
+        if settings.whiten:
+            advantage_NT = advantages.whiten(advantage_NT, mask_NT)
+        examples = {
+            "tokens": rollout.tokens_NT,
+            "mask": mask_NT,
+            "old": rollout.log_probs_NT,
+            "values": rollout.values_NT,
+            "advantage": advantage_NT,
+            "target": target_NT,
+            "weight": mask_NT.sum(dim=1),
+        }
+        return examples, {}
+
+    def _centre(self, rollout: Rollout) -> float:
+        """The mean reward of the first rollout.
+
+        R without it has the same optimum, since every response gets R once, and a value head that
+        starts at 0 is right from the start: learning R's mean through the shared trunk took the
+        first 50 rollouts, with a gradient larger than the policy's.
+        """
+        first = (point["reward"] for point in self.state.log_history if "reward" in point)
+        return float(next(first, rollout.reward_N.mean()))
+
+    def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"old": policy(rows["tokens"])[0]}
+
+    def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        settings, mask_BT = self.settings, rows["mask"]
+        log_probs_BT, values_BT = model(rows["tokens"])
+        surprise = (log_probs_BT, rows["old"], rows["advantage"], settings.clip_range)
+        policy_B = masked_sum(losses.ppo_loss(*surprise), mask_BT)
+        value_BT = losses.value_loss(
+            values_BT, rows["values"], rows["target"], settings.value_clip_range
+        )
+        value_B = masked_sum(value_BT, mask_BT)
+        return {
+            "loss": policy_B + settings.value_weight * value_B,
+            "value_loss": value_B,
+            "clip_fraction": masked_sum(losses.ppo_clipped(*surprise).float(), mask_BT),
+        }
+
+
+def run_ppo(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+    """Align the node's first parent by PPO; see `alignment.run_on_policy`."""
+    yield from run_on_policy(node, store, group, Ppo, PpoTrainer, value_head=True)

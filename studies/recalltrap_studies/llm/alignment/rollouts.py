@@ -1,0 +1,132 @@
+"""Rollouts: responses drawn from the current policy, judged by the oracle and the reference.
+
+A rollout is drawn and judged by all workers together, each its share of the rows, and then held
+whole by every one of them: minibatches, whitening and curves don't depend on their number.
+Legend: N responses of a rollout, T new tokens at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from recalltrap.run.worker_group import Group
+from recalltrap_studies.llm.alignment.losses import masked_sum
+from recalltrap_studies.llm.alignment.policy import Policy, as_policy, computes_in_float32, score
+from recalltrap_studies.llm.inference import sampling_engines
+from recalltrap_studies.llm.stages import sample
+
+
+class Judge(Protocol):
+    """What an alignment asks of `oracle.Oracle`."""
+
+    def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor: ...
+
+    def reward(self, nll_B: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class World:
+    """What an alignment doesn't change: the anchor, the judge and what is asked for."""
+
+    reference: torch.nn.Module
+    judge: Judge
+    request: sampling_engines.Request
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Responses with what is known of them before anything is learned from them.
+
+    `log_probs_NT` are the policy's that drew them, `reference_NT` the reference's, computed alike,
+    `values_NT` of the value head (0 without one); `nll_N` is the mean per token under p_target,
+    `reward_N` R.
+    """
+
+    tokens_NT: Tensor
+    mask_NT: Tensor
+    log_probs_NT: Tensor
+    reference_NT: Tensor
+    values_NT: Tensor
+    nll_N: Tensor
+    reward_N: Tensor
+
+    def measures(self) -> dict[str, float]:
+        """The curves' values: means over responses, the KL summed over a response's tokens."""
+        kl_N = masked_sum(self.log_probs_NT - self.reference_NT, self.mask_NT)
+        return {
+            "reward": float(self.reward_N.mean()),
+            "reward_sd": float(self.reward_N.std(correction=0)),
+            "kl": float(kl_N.mean()),
+            "target_nll": float(self.nll_N.mean()),
+            "length": float(self.mask_NT.sum(dim=1).float().mean()),
+        }
+
+
+def roll_out(
+    policy: Policy,
+    world: World,
+    *,
+    size: int,
+    index: int,
+    seed: int,
+    group: Group,
+    scored: bool = False,
+) -> Rollout:
+    """Draw and judge rollout `index` of a seed; called on every worker together.
+
+    Its log-probabilities are those that sampling met, or where `scored`, or where precision or a
+    value head ask for it, those of a forward pass over the whole response, as in training.
+
+    Raises:
+        StageError: of the class `nan`, where policy or oracle give no finite numbers.
+    """
+    uniforms_NT = sample.uniforms(
+        seed, f"align/rollout/{index}", size, world.request.max_new_tokens
+    )
+    mine = torch.from_numpy(np.array_split(np.arange(size), group.size)[group.rank])
+    responses = sampling_engines.generate(policy.lm, world.request, uniforms_NT[mine])
+    width = int(responses.mask_BT.sum(dim=1).max())
+    tokens_BT, mask_BT = responses.tokens_BT[:, :width], responses.mask_BT[:, :width]
+    log_probs_BT, values_BT = responses.log_probs_BT[:, :width], torch.zeros_like(mask_BT).float()
+    if scored or policy.value_head is not None or not computes_in_float32(policy.lm):
+        log_probs_BT, values_BT = score(policy, tokens_BT)
+    reference_BT, _ = score(as_policy(world.reference, policy), tokens_BT)
+    nll_B = world.judge.nll(tokens_BT, mask_BT)
+    judged = (log_probs_BT, reference_BT, values_BT, nll_B, world.judge.reward(nll_B))
+    return _joined((tokens_BT, mask_BT, *judged), world.request, group)
+
+
+def _joined(mine: tuple[Tensor, ...], request: sampling_engines.Request, group: Group) -> Rollout:
+    """All workers' rows in the order of the ranks, as wide as the request allows."""
+    full = [
+        pad(part, (0, request.max_new_tokens - part.shape[1])) if part.ndim == 2 else part
+        for part in mine
+    ]
+    where = full[0].device
+    everyone = group.gather([part.cpu() for part in full])
+    whole = [torch.cat(parts).to(where) for parts in zip(*everyone, strict=True)]
+    tokens_NT, mask_NT, *judged = whole
+    tokens_NT = torch.where(mask_NT, tokens_NT, request.pad_id)
+    numbers = [torch.where(mask_NT, x, 0.0) if x.ndim == 2 else x for x in judged]
+    return Rollout(tokens_NT, mask_NT, *numbers)
+
+
+def rows_of(examples: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """Some rows of tensors that share their first dimension, cut to their longest response.
+
+    What has a dimension T (its last, beside `mask`'s) is cut; padding is neither computed nor
+    learned from.
+    """
+    mask = examples["mask"][rows]
+    width = int(mask.flatten(0, -2).any(dim=0).sum())
+    return {
+        name: whole[rows][..., :width] if whole.shape[1:] == mask.shape[1:] else whole[rows]
+        for name, whole in examples.items()
+    }

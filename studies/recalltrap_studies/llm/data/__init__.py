@@ -1,0 +1,1 @@
+"""What models learn from: token sequences, samples, the corpus."""

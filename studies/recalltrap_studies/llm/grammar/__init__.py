@@ -1,0 +1,1 @@
+"""The embedded corpus: a probabilistic grammar of English sentences."""

@@ -1,0 +1,1 @@
+"""Models that are not trained: drawing responses, and log-probabilities of them."""

@@ -1,0 +1,166 @@
+"""Drawing a model's responses for a judgement of it, in batches that the group's workers share.
+
+A batch's random numbers come from a stream of its own, so neither the number of workers nor the
+other batches change it. Large sample sets for students are `sampling`'s business.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from recalltrap.run.worker_group import Group
+from recalltrap.store.store import Cost
+from recalltrap_studies.llm.inference import sampling_engines
+from recalltrap_studies.llm.models import devices, tokenizers
+from recalltrap_studies.llm.stages import sample
+
+BATCH = 512
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows start..stop of a sample, its `index`-th part."""
+
+    index: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Responses of a model, padded to one width; `mask_BT` up to and including the first EOS."""
+
+    tokens_BT: npt.NDArray[np.int64]
+    mask_BT: npt.NDArray[np.bool_]
+    log_probs_BT: npt.NDArray[np.float64]  # nats, 0 where there is no token
+    finished_B: npt.NDArray[np.bool_]
+
+
+def shares(count: int, group: Group) -> list[Batch]:
+    """This worker's batches of a sample of `count` rows."""
+    starts = range(0, count, BATCH)
+    batches = [Batch(i, start, min(start + BATCH, count)) for i, start in enumerate(starts)]
+    return batches[group.rank :: group.size]
+
+
+def collect(parts: Sequence[tuple[int, Item]], group: Group) -> list[Item]:
+    """All workers' parts in the order of the batches, on every worker."""
+    everyone = [part for parts in group.gather(list(parts)) for part in parts]
+    return [item for _, item in sorted(everyone, key=lambda part: part[0])]
+
+
+def request(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, max_new_tokens: int, temperature: float = 1.0
+) -> sample.Request:
+    """What to draw: responses to the prompt from the model's own distribution, uncut."""
+    prompt_ids = tuple(tokenizers.encode_prompt(tokenizer, prompt))
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    return sample.Request(prompt_ids, max_new_tokens, temperature, eos, eos if pad is None else pad)
+
+
+def draw(
+    model: torch.nn.Module, request: sample.Request, batch: Batch, seed: int, name: str
+) -> Drawn:
+    """One batch of responses; the same seed and name give every model the same uniforms."""
+    rows = batch.stop - batch.start
+    uniforms = sample.uniforms(seed, f"{name}/{batch.index}", rows, request.max_new_tokens)
+    responses = sampling_engines.generate(model, request, uniforms)
+    mask_BT = responses.mask_BT.cpu().numpy().astype(bool)
+    log_probs_BT = responses.log_probs_BT.double().cpu().numpy()
+    return Drawn(
+        responses.tokens_BT.cpu().numpy(),
+        mask_BT,
+        np.where(mask_BT, log_probs_BT, 0.0),
+        responses.finished_B.cpu().numpy().astype(bool),
+    )
+
+
+def joined(parts: Sequence[Drawn]) -> Drawn:
+    """The batches one below the other, as wide as the widest."""
+    width = max(part.mask_BT.shape[1] for part in parts)
+
+    def stack(name: str) -> npt.NDArray[Any]:
+        arrays = [getattr(part, name) for part in parts]
+        return np.concatenate([np.pad(a, ((0, 0), (0, width - a.shape[1]))) for a in arrays])
+
+    finished_B = np.concatenate([part.finished_B for part in parts])
+    return Drawn(stack("tokens_BT"), stack("mask_BT"), stack("log_probs_BT"), finished_B)
+
+
+def packed(drawn: Drawn) -> bytes:
+    """A Parquet file: `tokens` and `log_probs` as lists (responses alone), `finished`."""
+    lengths = drawn.mask_BT.sum(axis=1)
+    offsets = pa.array(np.concatenate([[0], lengths.cumsum()]).astype(np.int32))
+    tokens = pa.array(drawn.tokens_BT[drawn.mask_BT].astype(np.int32))
+    log_probs = pa.array(drawn.log_probs_BT[drawn.mask_BT].astype(np.float32))
+    table = pa.table(
+        {
+            "tokens": pa.ListArray.from_arrays(offsets, tokens),
+            "log_probs": pa.ListArray.from_arrays(offsets, log_probs),
+            "finished": pa.array(drawn.finished_B),
+        }
+    )
+    return parquet(table)
+
+
+def parquet(table: pa.Table) -> bytes:
+    """The table as a file's bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def unpacked(data: bytes) -> pa.Table:
+    """The table of a file's bytes."""
+    return pq.read_table(io.BytesIO(data))
+
+
+def padded(lists: Sequence[npt.NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token lists as a padded tensor and its mask, both [B, T]."""
+    width = max(len(tokens) for tokens in lists)
+    tokens_BT = torch.zeros(len(lists), width, dtype=torch.int64)
+    mask_BT = torch.zeros(len(lists), width, dtype=torch.bool)
+    for row, tokens in enumerate(lists):
+        tokens_BT[row, : len(tokens)] = torch.from_numpy(np.array(tokens, dtype=np.int64))
+        mask_BT[row, : len(tokens)] = True
+    return tokens_BT, mask_BT
+
+
+@dataclass
+class Meter:
+    """What a judgement takes: time, tokens, and 2 FLOPs per parameter and token of a forward."""
+
+    group: Group
+    tokens: int = 0
+    flops: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def forward(self, model: torch.nn.Module, tokens: int) -> None:
+        """Count a forward pass."""
+        self.tokens += int(tokens)
+        self.flops += 2.0 * sum(p.numel() for p in model.parameters()) * int(tokens)
+
+    def cost(self) -> Cost:
+        """All workers' together; called on every worker."""
+        seconds = time.perf_counter() - self.started
+        parts = self.group.gather((seconds, self.tokens, self.flops))
+        wall, used, tokens, flops = (
+            max(part[0] for part in parts),
+            math.fsum(part[0] for part in parts),
+            sum(part[1] for part in parts),
+            math.fsum(part[2] for part in parts),
+        )
+        return Cost(wall, used, tokens, flops, devices.name(), self.group.size)

@@ -1,0 +1,1 @@
+"""Metrics and curves of finished cells."""

@@ -1,0 +1,256 @@
+"""The metrics and curves of finished cells, from what their models' assessments hold.
+
+No model is loaded here: an assessment scored each one once. What depends on a cell's `kl_weight`
+(the optimum anchored to a reference, the penalty of moving to the target) is weighed here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recalltrap.graph import Cell, Node
+from recalltrap.kind import Evaluation
+from recalltrap.results.metric_rows import Value, metric_rows, numbered
+from recalltrap.results.tables import table_schema
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.grammar import sentences
+from recalltrap_studies.llm.inference.response_batches import unpacked
+from recalltrap_studies.llm.metrics import importance_weights
+from recalltrap_studies.llm.metrics.importance_weights import Estimate
+from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stages.assess import OWN_FILE, TARGET_FILE, TRUTH_FILE
+from recalltrap_studies.llm.stages.oracle import ORACLE_FILE
+
+Array = npt.NDArray[np.float64]
+
+REFERENCES = ("p_prime", "p_second")
+TRAININGS = ("pretrain", "sft", "target", "distill", "align")
+
+
+def _value(metric: str, found: Estimate, samples: int, scorer: str) -> Value:
+    return Value(metric, found.value, found.standard_error, samples, scorer)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What one model's assessment holds, as arrays over N responses."""
+
+    own: dict[str, Array]  # [N]: of the model's own samples
+    truth: dict[str, Array]  # [M]: of p*'s samples
+    target: dict[str, Array]  # [K]: of p_target's samples
+    topic_N: npt.NDArray[np.object_] | None
+    """Each own sample's topic, None where it has none; None where the language has no topics."""
+    target_topic_K: npt.NDArray[np.object_] | None
+    grammatical_N: Array | None
+    supremum: float
+    oracle_samples: int
+
+    @classmethod
+    def read(cls, store: ArtifactStore, node: Node) -> Assessment:
+        """The assessment that a node built."""
+        own, target = (unpacked(store.read(node, name)) for name in (OWN_FILE, TARGET_FILE))
+        read = own["grammatical"].null_count == 0
+        oracle = node.parents[4]
+        facts = json.loads(store.read(oracle, ORACLE_FILE))
+        return cls(
+            own=_numbers(own.drop_columns(["topic", "grammatical"])),
+            truth=_numbers(unpacked(store.read(node, TRUTH_FILE))),
+            target=_numbers(target.drop_columns(["topic"])),
+            topic_N=np.array(own["topic"].to_pylist(), dtype=object) if read else None,
+            target_topic_K=np.array(target["topic"].to_pylist(), dtype=object) if read else None,
+            grammatical_N=np.array(own["grammatical"].to_pylist(), dtype=float) if read else None,
+            supremum=float(facts["supremum"]),
+            oracle_samples=int(oracle.config["oracle_samples"]),
+        )
+
+    def scores(self) -> list[Value]:
+        """The four metrics, per token: means over responses of each one's mean over its tokens."""
+        own, truth = self.own, self.truth
+        rows = [
+            ("overall_precision", own["log_p_star"] / own["length"], "p_star"),
+            ("overall_recall", truth["log_q"] / truth["length"], "model"),
+            ("target_precision", own["log_p_target"] / own["length"], "p_target"),
+            ("reward", own["reward"], "oracle"),
+            ("length", own["length"], "model"),
+            ("eos_rate", own["finished"], "model"),
+        ]
+        values = [
+            _value(name, importance_weights.mean(x), len(x), scorer) for name, x, scorer in rows
+        ]
+        hits = importance_weights.hit_rate(own["reward"], self.supremum)
+        return [*values, _value("hit_rate", hits, len(own["reward"]), "oracle"), *self.reading()]
+
+    def reading(self) -> list[Value]:
+        """What a reader sees: the share of each topic, their coverage, and the grammar kept."""
+        if self.topic_N is None or self.grammatical_N is None:
+            return []
+        count = len(self.topic_N)
+        values = [
+            _value("grammatical", importance_weights.mean(self.grammatical_N), count, "grammar")
+        ]
+        values.append(_value("topic_coverage", topic_coverage(self.topic_N), count, "grammar"))
+        for topic, is_N in self.topics():
+            values.append(
+                _value(f"topic_share/{topic}", importance_weights.mean(is_N), count, "grammar")
+            )
+        return values
+
+    def topics(self) -> list[tuple[str, Array]]:
+        """For each topic, 1 where a sample is of it."""
+        if self.topic_N is None:
+            return []
+        return [(topic, (self.topic_N == topic).astype(float)) for topic in sentences.TOPICS]
+
+    def anchor(self, kl_weight: float) -> list[Value]:
+        """What the model decides as a reference, before any alignment."""
+        own, target, count = self.own, self.target, len(self.own["reward"])
+        best = importance_weights.optimum(own["reward"], kl_weight)
+        precision_N = own["log_p_target"] / own["length"]
+        weighed = [
+            ("optimum_reward", own["reward"]),
+            ("optimum_target_precision", precision_N),
+            *((f"optimum_topic_share/{topic}", is_N) for topic, is_N in self.topics()),
+        ]
+        # Forward KL(p_target || reference) of whole responses, by p_target's own samples.
+        penalty_K = kl_weight * (target["log_p_target"] - target["log_q"])
+        return [
+            *(_value(name, best.mean(values_N), count, "importance") for name, values_N in weighed),
+            Value("optimum_ess", best.effective_samples, 0.0, count, "importance"),
+            _value(
+                "kl_penalty_at_target",
+                importance_weights.mean(penalty_K),
+                len(penalty_K),
+                "p_target",
+            ),
+            Value("reward_supremum", self.supremum, 0.0, self.oracle_samples, "oracle"),
+            *self.wanted(),
+        ]
+
+    def wanted(self) -> list[Value]:
+        """Each topic's weight in the language, and its share of what the target says."""
+        if self.target_topic_K is None:
+            return []
+        count = len(self.target_topic_K)
+        values = [
+            Value(f"topic_weight/{t}", w, 0.0, 1, "grammar") for t, w in sentences.TOPICS.items()
+        ]
+        for topic in sentences.TOPICS:
+            is_K = (self.target_topic_K == topic).astype(float)
+            share = importance_weights.mean(is_K)
+            values.append(_value(f"target_topic_share/{topic}", share, count, "grammar"))
+        return values
+
+
+def topic_coverage(topic_N: npt.NDArray[np.object_]) -> Estimate:
+    """The share of its weight in the language that a topic keeps, 1 at most, mean over topics.
+
+    Rare topics count as much as common ones. 1 where every topic has the weight that it has in
+    the grammar; the standard error is the delta method's.
+    """
+    gain_N = np.zeros(len(topic_N))
+    total = 0.0
+    for topic, weight in sentences.TOPICS.items():
+        is_N = topic_N == topic
+        kept = float(is_N.mean()) / weight
+        total += min(kept, 1.0)
+        if kept < 1.0:
+            gain_N += is_N / weight
+    spread = importance_weights.mean(gain_N / len(sentences.TOPICS))
+    return Estimate(total / len(sentences.TOPICS), spread.standard_error)
+
+
+def _numbers(table: pa.Table) -> dict[str, Array]:
+    return {name: table[name].to_numpy().astype(float) for name in table.column_names}
+
+
+class Evaluator:
+    """Evaluates each model once, however many of the cells name it."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self.store = store
+        self._read: dict[str, tuple[Assessment, list[Value]]] = {}
+
+    def values(self, cell: Cell, names: Sequence[str]) -> list[tuple[str, Value]]:
+        """(model, value) for the cell's models among `names`."""
+        settings = cell.settings
+        assert isinstance(settings, LlmSettings)
+        rows = []
+        for name in names:
+            if name not in cell.models:
+                continue
+            assessment, scores = self._assessment(cell.assessments[name])
+            values = [*scores, *self._training(cell.models[name])]
+            if name in REFERENCES:
+                values += assessment.anchor(settings.kl_weight)
+            rows += [(name, value) for value in values]
+        return rows
+
+    def _assessment(self, node: Node) -> tuple[Assessment, list[Value]]:
+        if node.id not in self._read:
+            assessment = Assessment.read(self.store, node)
+            self._read[node.id] = assessment, assessment.scores()
+        return self._read[node.id]
+
+    def _training(self, node: Node) -> list[Value]:
+        """How far a student is from its teacher: held-out loss against the teacher's entropy; of
+        an alignment, the update whose weights it ended with."""
+        if FACTS_FILE not in self.store.record(node)["files"]:
+            return []
+        facts = json.loads(self.store.read(node, FACTS_FILE))
+        if "selected_step" in facts:
+            return [Value("selected_step", float(facts["selected_step"]), 0.0, 1, "selection")]
+        if "heldout_loss" not in facts or "teacher_entropy" not in facts:
+            return []
+        loss, entropy = float(facts["heldout_loss"]), float(facts["teacher_entropy"])
+        count = int(node.parents[0].config.get("heldout_samples", 0)) if node.parents else 0
+        return [
+            Value("heldout_loss", loss, 0.0, count, "model"),
+            Value("teacher_entropy", entropy, 0.0, count, "teacher"),
+            Value("distillation_gap", loss - entropy, 0.0, count, "model"),
+        ]
+
+
+def _metrics(cells: Sequence[Cell], names: Sequence[str], evaluator: Evaluator) -> pa.Table:
+    return metric_rows(
+        (cell.id, model, value) for cell in cells for model, value in evaluator.values(cell, names)
+    )
+
+
+def _curves(cells: Sequence[Cell], store: ArtifactStore) -> pa.Table:
+    """Curves of all trainings that led to each cell's models; a repeated stage has its number."""
+    schema = table_schema("curves")
+    parts = [schema.empty_table()]
+    for cell in cells:
+        trained = [node for node in cell.nodes if _has_curves(node, store)]
+        for stage, node in numbered(trained):
+            curve = unpacked(store.read(node, CURVES_FILE))
+            size = curve.num_rows
+            data = {
+                "cell_id": [cell.id] * size,
+                "stage": [stage] * size,
+                **{name: curve[name] for name in ("step", "metric", "value")},
+            }
+            parts.append(pa.table(data).cast(schema))
+    return pa.concat_tables(parts)
+
+
+def _has_curves(node: Node, store: ArtifactStore) -> bool:
+    return node.stage in TRAININGS and CURVES_FILE in store.record(node)["files"]
+
+
+def evaluate(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+    """All metrics and curves of finished cells."""
+    names = (*REFERENCES, "p_prime_aligned", "final")
+    return Evaluation(_metrics(cells, names, Evaluator(store)), _curves(cells, store))
+
+
+def evaluate_references(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
+    """The metrics of p' and p'' alone."""
+    return Evaluation(_metrics(cells, REFERENCES, Evaluator(store)))

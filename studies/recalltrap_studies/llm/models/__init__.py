@@ -1,0 +1,1 @@
+"""Models and tokenizers: shapes, weights, where they come from, where they run."""

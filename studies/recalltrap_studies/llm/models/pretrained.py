@@ -1,0 +1,126 @@
+"""Models that were trained elsewhere: a folder in the hub's format, or a hub id.
+
+What they are made of is read here, with an error that names the setting and the way out.
+"""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from recalltrap.errors import InputError
+from recalltrap.store.contents import Content
+from recalltrap_studies.llm.fingerprints import Identity, opened
+from recalltrap_studies.llm.models import architectures, devices
+from recalltrap_studies.llm.models.tokenizers import load_tokenizer, tokenizer_files
+
+SOURCE_FILE = "source.json"
+
+
+def load_pretrained(
+    spec: str, field: str = "p_star", revision: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A trained model and its tokenizer, from a folder or the hub; the process's device and dtype.
+
+    Raises:
+        InputError: no such model, no weights, no tokenizer, or one with other tokens.
+    """
+    tokenizer = load_tokenizer(spec, field)
+    model = load_weights(spec, field, revision)
+    check_fit(tokenizer, model.config, spec, field)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.config.eos_token_id = tokenizer.eos_token_id
+    set_generation(model)
+    return model, tokenizer
+
+
+def load_weights(spec: str, field: str, revision: str | None = None) -> PreTrainedModel:
+    name, asked = architectures.location(spec, field)
+    architectures.load_config(spec, field)  # transformers would make a model of a classifier's too
+    where = devices.device()
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision or asked,
+            dtype=devices.dtype(where),
+            local_files_only=architectures.must_be_here(spec),
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise architectures.unreachable(spec, field, "model", error) from None
+    return placed(model, where)
+
+
+def placed(model: PreTrainedModel, where: torch.device) -> PreTrainedModel:
+    """The model itself, moved and in eval mode."""
+    torch.nn.Module.to(model, device=where, dtype=devices.dtype(where))
+    torch.nn.Module.eval(model)
+    return model
+
+
+def set_generation(model: PreTrainedModel) -> None:
+    """What `generate` reads follows the configuration and holds no sampling defaults."""
+    config = model.config
+    generation = model.generation_config
+    assert generation is not None
+    generation.bos_token_id = config.bos_token_id
+    generation.eos_token_id = config.eos_token_id
+    generation.pad_token_id = config.pad_token_id
+
+
+def check_fit(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, spec: str, field: str
+) -> None:
+    """Refuse a tokenizer with tokens that the model has no embedding for.
+
+    Raises:
+        InputError: naming the setting and both sizes. A model may have spare embeddings.
+    """
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"settings.{field} = {spec!r}: its tokenizer has {len(tokenizer)} tokens and the model "
+            f"only {config.vocab_size}: they don't belong together. Save the model's own tokenizer "
+            "beside it"
+        )
+
+
+def source_files(identity: Identity, field: str = "p_star") -> dict[str, bytes]:
+    """The files of a `load` artifact: the tokenizer, and what the weights are.
+
+    A folder is known by its content, for it may be moved; a hub id by its commit at this time.
+
+    Raises:
+        InputError: see `load_pretrained`.
+    """
+    spec = opened(identity, field)
+    tokenizer, config = look(spec, field)
+    hub = {"spec": spec, "revision": getattr(config, "_commit_hash", None)}
+    source = dict(identity) if isinstance(identity, Content) else hub
+    text = json.dumps(source, indent=1) + "\n"
+    return {SOURCE_FILE: text.encode(), **tokenizer_files(tokenizer)}
+
+
+def look(
+    spec: str, field: str, *, local_only: bool = False
+) -> tuple[PreTrainedTokenizerFast, PreTrainedConfig]:
+    """Tokenizer and configuration of a folder or hub id, without its weights."""
+    config = architectures.load_config(spec, field, local_only=local_only)
+    tokenizer = load_tokenizer(spec, field, local_only=local_only)
+    check_fit(tokenizer, config, spec, field)
+    return tokenizer, config
+
+
+def read_source(identity: Identity, source: dict[str, str | None]) -> PreTrainedModel:
+    """The weights of a `load` artifact, from where its node's identity says they are now.
+
+    Raises:
+        InputError: they are gone, or changed after the study was planned.
+    """
+    return load_pretrained(opened(identity, "p_star"), revision=source.get("revision"))[0]

@@ -1,0 +1,1 @@
+"""What a node does, one module for each stage."""

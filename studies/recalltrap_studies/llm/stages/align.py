@@ -1,0 +1,156 @@
+"""An on-policy alignment as a stage: models from the store, the training, the chosen checkpoint.
+
+What is learned and how is `ppo`'s, `groups`' and `online_dpo`'s. The artifact is the language model
+alone, without a value head, with its curves and facts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import AutoModelForCausalLM
+
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap.store.store import ArtifactStore, Cost
+from recalltrap_studies.llm.alignment.checkpoint_selection import select
+from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
+from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.rollouts import World
+from recalltrap_studies.llm.inference import response_batches, sampling_engines
+from recalltrap_studies.llm.models import devices, tokenizers, weights
+from recalltrap_studies.llm.settings import Alignment
+from recalltrap_studies.llm.stages.oracle import read_oracle
+from recalltrap_studies.llm.training import checkpoints, resumable
+
+NOT_CURVES = frozenset({"rollout", "epoch", "step", "tokens", "seconds"})
+FIELDS = resumable.Fields(learning_rate="align_learning_rate", batch_size="minibatch_size")
+
+
+def run_on_policy(
+    node: Node,
+    store: ArtifactStore,
+    group: Group,
+    part: type[Alignment],
+    trainer_class: type[OnPolicyTrainer],
+    value_head: bool = False,
+) -> Iterator[Progress]:
+    """Align the node's first parent, anchored to its second, and store what is chosen.
+
+    The third and fourth parents are p_target and the oracle. Steps of the curves are rollouts
+    learned from; the last one was measured after the last update. Every worker calls it.
+
+    Raises:
+        InputError: prompt and response don't fit the context, or a minibatch the workers.
+        StageError: `nan` or `oom`; finished checkpoints stay.
+    """
+    began = time.perf_counter()
+    settings = part.model_validate(node.config)
+    scratch = checkpoints.scratch_folder(store, node, group)
+    policy, world = _players(node, store, settings, value_head)
+    trainer = trainer_class(policy, world, settings, seed=node.seed, group=group, scratch=scratch)
+    began_training = time.perf_counter()
+    resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, fields=FIELDS)
+    trainer.finish()
+    history = [point for point in trainer.state.log_history if "rollout" in point]
+    spent = began_training - began + sum(point["seconds"] for point in history)
+    cost = _cost(history, spent, trainer, group)
+    resumable.release(trainer)
+    if group.leads:
+        store.put(node, _files(node, store, settings, trainer, history), cost)
+        checkpoints.clear(scratch)
+    group.broadcast(None)
+    last = {name: float(value) for name, value in history[-1].items() if name not in NOT_CURVES}
+    yield Progress(node.stage, settings.iterations, settings.iterations, last)
+
+
+def _players(
+    node: Node, store: ArtifactStore, settings: Alignment, value_head: bool
+) -> tuple[Policy, World]:
+    start, reference, p_target, oracle = node.parents
+    tokenizer = tokenizers.read_tokenizer(store, start)
+    request = response_batches.request(tokenizer, settings.prompt, settings.align_tokens)
+    # Weights that are trained are float32, and what they are compared with is too, or equal weights
+    # would differ by bfloat16's rounding: so they are read for the CPU and moved.
+    lm, anchor = (
+        weights.read_model(store, node, torch.device("cpu")) for node in (start, reference)
+    )
+    sampling_engines.check_context(lm.config, request, "align_tokens")
+    policy = Policy(lm, request.prompt_ids, value_head)
+    torch.nn.Module.to(anchor, devices.device())
+    return policy, World(anchor, read_oracle(store, oracle, p_target), request)
+
+
+def _files(
+    node: Node,
+    store: ArtifactStore,
+    settings: Alignment,
+    trainer: OnPolicyTrainer,
+    history: Sequence[Mapping[str, Any]],
+) -> dict[str, bytes]:
+    """The chosen checkpoint as an artifact."""
+    kept = [int(point["rollout"]) for point in history]
+    kept = [step for step in kept if trainer.candidate(step).is_dir()]
+    names = sorted({name for point in history for name in point} - NOT_CURVES)
+    columns = {name: [point.get(name, np.nan) for point in history] for name in names}
+    columns["step"] = [point["rollout"] for point in history]
+    chosen = select(columns, settings.algorithm, settings.model_selection, kept)
+    model = AutoModelForCausalLM.from_pretrained(trainer.candidate(chosen), dtype="auto")
+    at_chosen = next(point for point in history if point["rollout"] == chosen)
+    facts = {
+        "algorithm": settings.algorithm,
+        "model_selection": settings.model_selection,
+        "rollouts": settings.iterations,
+        "updates": settings.iterations * trainer.per_rollout,
+        "selected_step": chosen,
+        "candidates": len(kept),
+        **{f"selected_{name}": float(at_chosen[name]) for name in ("reward", "kl", "target_nll")},
+        "final_reward": float(history[-1]["reward"]),
+    }
+    tokenizer = tokenizers.read_tokenizer(store, node.parents[0])
+    table = training_curves(history, chosen)
+    return weights.model_files(model, tokenizer) | resumable.result_files(table, facts)
+
+
+def training_curves(history: Sequence[Mapping[str, Any]], chosen: int) -> pa.Table:
+    """One row per rollout and metric, and `selected` at the chosen step."""
+    rows = [
+        {"step": int(point["rollout"]), "metric": name, "value": float(value)}
+        for point in history
+        for name, value in point.items()
+        if name not in NOT_CURVES
+    ]
+    rows.append({"step": chosen, "metric": "selected", "value": 1.0})
+    return pa.Table.from_pylist(rows, resumable.CURVES_SCHEMA)
+
+
+def _cost(
+    history: Sequence[Mapping[str, Any]], seconds: float, trainer: OnPolicyTrainer, group: Group
+) -> Cost:
+    """What all rollouts took, those before an interruption too.
+
+    2 FLOPs per parameter and token of a forward pass, 4 of a backward one: each token is drawn,
+    scored by reference and p_target, and learned from.
+    """
+    settings = trainer.settings
+    policy = sum(parameter.numel() for parameter in trainer.policy.parameters())
+    others = [trainer.world.reference, getattr(trainer.world.judge, "model", None)]
+    scored = sum(p.numel() for model in others if model is not None for p in model.parameters())
+    rows = settings.rollout_size // (2 if settings.algorithm == "dpo_online" else 1)
+    passes = trainer.per_rollout * settings.minibatch_size / rows
+    forward = 2.0 * (policy + scored + (policy if trainer.scored else 0))
+    tokens = sum(int(point["tokens"]) for point in history)
+    return Cost(
+        wall_seconds=seconds,
+        device_seconds=seconds * group.size,
+        tokens=tokens,
+        flops=tokens * (forward + 6.0 * policy * passes),
+        device=devices.name(),
+        workers=group.size,
+    )

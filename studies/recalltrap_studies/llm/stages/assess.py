@@ -1,0 +1,224 @@
+"""One model judged once: its own samples under every scorer, and others' samples under it.
+
+All metrics of a cell are computed from these files, whatever the cell's `kl_weight`, so a model
+that several cells name is sampled and scored once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from recalltrap.errors import StageError
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.grammar import sentences
+from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.inference.response_batches import Batch, Meter
+from recalltrap_studies.llm.models import tokenizers, weights
+from recalltrap_studies.llm.stages import sample
+from recalltrap_studies.llm.stages.oracle import (
+    SAMPLES_FILE,
+    Oracle,
+    mean_per_token,
+    read_oracle,
+    response_log_probs,
+)
+
+OWN_FILE, TRUTH_FILE, TARGET_FILE = "own.parquet", "truth.parquet", "target.parquet"
+
+Rows = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model q and all that it is held against."""
+
+    model: torch.nn.Module
+    p_star: torch.nn.Module
+    oracle: Oracle
+    tokenizer: PreTrainedTokenizerBase
+    request: sample.Request
+    align_tokens: int
+    topics: bool
+    seed: int
+    meter: Meter
+
+    def own(self, batch: Batch) -> Rows:
+        """Samples of q. The reward sees as many tokens of each as an alignment would."""
+        drawn = response_batches.draw(self.model, self.request, batch, self.seed, "assess/own")
+        self.meter.forward(self.model, drawn.mask_BT.sum())
+        tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
+        star_BT = self._score(self.p_star, tokens_BT, mask_BT)
+        target_BT = self._score(self.oracle.model, tokens_BT, mask_BT)
+        judged_BT = mask_BT[:, : self.align_tokens]
+        nll_B = -mean_per_token(target_BT[:, : self.align_tokens], judged_BT)
+        return {
+            "length": drawn.mask_BT.sum(axis=1),
+            "finished": drawn.finished_B,
+            "log_q": drawn.log_probs_BT.sum(axis=1),
+            "log_p_star": _sum(star_BT),
+            "log_p_target": _sum(target_BT),
+            "reward": self.oracle.reward(nll_B).double().numpy(),
+            "nll": nll_B.double().numpy(),
+            **self.read([r[kept] for r, kept in zip(drawn.tokens_BT, drawn.mask_BT, strict=True)]),
+        }
+
+    def read(self, responses: Sequence[npt.NDArray[np.int64]]) -> Rows:
+        """What a reader sees in responses; nothing where p* doesn't speak the grammar."""
+        if self.topics:
+            return reading(self.tokenizer, self.request.prompt_ids, responses)
+        nothing = [None] * len(responses)
+        return {"topic": nothing, "grammatical": nothing}
+
+    def others(self, batch: list[npt.NDArray[np.int64]]) -> Rows:
+        """Others' responses under q: their lengths and log-likelihoods."""
+        tokens_BT, mask_BT = response_batches.padded(batch)
+        log_probs_BT = self._score(self.model, tokens_BT, mask_BT)
+        return {"length": mask_BT.sum(dim=1).numpy(), "log_q": _sum(log_probs_BT)}
+
+    def _score(
+        self, scorer: torch.nn.Module, tokens_BT: torch.Tensor, mask_BT: torch.Tensor
+    ) -> torch.Tensor:
+        place = next(scorer.parameters()).device
+        prompt_ids = self.request.prompt_ids
+        with torch.no_grad():
+            log_probs_BT = response_log_probs(
+                scorer, tokens_BT.to(place), mask_BT.to(place), tuple(prompt_ids)
+            )
+        self.meter.forward(scorer, int(mask_BT.sum()))
+        return log_probs_BT.cpu()
+
+
+def reading(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt_ids: Sequence[int],
+    responses: Sequence[npt.NDArray[np.int64]],
+) -> Rows:
+    """What a reader of the grammar's language sees: each response's topic, and its grammar."""
+    ids = [[*prompt_ids, *response] for response in responses]
+    texts = [str(text) for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    return {
+        "topic": [sentences.topic_of(text) for text in texts],
+        "grammatical": [sentences.is_grammatical(text) for text in texts],
+    }
+
+
+def _sum(log_probs_BT: torch.Tensor) -> npt.NDArray[np.float64]:
+    return np.asarray(log_probs_BT.double().sum(dim=1).numpy())
+
+
+OWN_SCHEMA = pa.schema(
+    [
+        ("length", pa.int64()),
+        ("finished", pa.bool_()),
+        ("log_q", pa.float64()),
+        ("log_p_star", pa.float64()),
+        ("log_p_target", pa.float64()),
+        ("reward", pa.float64()),
+        ("nll", pa.float64()),
+        ("topic", pa.string()),
+        ("grammatical", pa.bool_()),
+    ]
+)
+OTHERS_SCHEMA = pa.schema([("length", pa.int64()), ("log_q", pa.float64())])
+
+
+def run_assess(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+    """Sample and score the model of the node's first parent; see `Bench` for the columns.
+
+    The parents are (model, sample set of p*, p*, p_target, oracle). Log-likelihoods are sums over
+    a response's tokens, in nats.
+
+    Raises:
+        StageError: of the class `nan`, where a likelihood isn't finite.
+    """
+    _, truth, _, _, oracle_node = node.parents
+    bench = _bench(node, store, group)
+    count = int(node.config["evaluation_samples"])
+    own: list[tuple[int, pa.Table]] = []
+    for batch in response_batches.shares(count, group):
+        own.append((batch.index, _checked(bench.own(batch), OWN_SCHEMA)))
+        yield Progress(node.stage, batch.stop, 2 * count)
+    prompt = len(bench.request.prompt_ids)
+    truths = _responses(sample.read_samples(store, truth, "train"), prompt)
+    targets = response_batches.unpacked(store.read(oracle_node, SAMPLES_FILE))
+    answers = [row.astype(np.int64) for row in _lists(targets["tokens"])]
+    tables = {
+        OWN_FILE: pa.concat_tables(response_batches.collect(own, group)),
+        TRUTH_FILE: _others(bench, truths[:count], group),
+        TARGET_FILE: _with_target(_others(bench, answers, group), targets, bench.read(answers)),
+    }
+    cost = bench.meter.cost()
+    if group.leads:
+        store.put(
+            node, {name: response_batches.parquet(table) for name, table in tables.items()}, cost
+        )
+    group.broadcast(None)
+    reward = float(np.mean(tables[OWN_FILE]["reward"].to_numpy()))
+    yield Progress(node.stage, 2 * count, 2 * count, {"reward": reward})
+
+
+def _bench(node: Node, store: ArtifactStore, group: Group) -> Bench:
+    config, (model, _, p_star, p_target, oracle_node) = node.config, node.parents
+    tokenizer = tokenizers.read_tokenizer(store, model)
+    return Bench(
+        meter=Meter(group),
+        model=weights.read_model(store, model),
+        p_star=weights.read_model(store, p_star),
+        oracle=read_oracle(store, oracle_node, p_target),
+        tokenizer=tokenizer,
+        request=response_batches.request(tokenizer, config["prompt"], int(config["sample_tokens"])),
+        align_tokens=int(oracle_node.config["align_tokens"]),
+        topics=p_star.config.get("corpus") == "grammar",
+        seed=node.seed,
+    )
+
+
+def _others(bench: Bench, responses: list[npt.NDArray[np.int64]], group: Group) -> pa.Table:
+    """Others' responses under q, the batches shared by the workers."""
+    parts = [
+        (batch.index, _checked(bench.others(responses[batch.start : batch.stop]), OTHERS_SCHEMA))
+        for batch in response_batches.shares(len(responses), group)
+    ]
+    return pa.concat_tables(response_batches.collect(parts, group))
+
+
+def _with_target(table: pa.Table, targets: pa.Table, read: Rows) -> pa.Table:
+    """p_target's own log-likelihoods of its samples, and their topics, beside q's."""
+    sums = pa.array([float(row.astype(np.float64).sum()) for row in _lists(targets["log_probs"])])
+    table = table.append_column("log_p_target", sums)
+    return table.append_column("topic", pa.array(read["topic"], pa.string()))
+
+
+def _responses(samples: pa.Table, prompt: int) -> list[npt.NDArray[np.int64]]:
+    """The responses of a sample set, without their prompt."""
+    return [row[prompt:].astype(np.int64) for row in _lists(samples["input_ids"])]
+
+
+def _lists(column: pa.ChunkedArray) -> list[npt.NDArray[Any]]:
+    """The rows of a column of lists, as arrays."""
+    values = column.combine_chunks()
+    offsets = values.offsets.to_numpy()
+    flat = values.values.to_numpy()
+    return [flat[a:b] for a, b in itertools.pairwise(offsets)]
+
+
+def _checked(rows: Rows, schema: pa.Schema) -> pa.Table:
+    table = pa.table({name: pa.array(rows[name]) for name in schema.names}).cast(schema)
+    for name in ("log_q", "log_p_star", "log_p_target"):
+        if name in schema.names and not np.isfinite(table[name].to_numpy()).all():
+            raise StageError(
+                "nan", f"{name} of a response isn't finite: a model's training diverged"
+            )
+    return table

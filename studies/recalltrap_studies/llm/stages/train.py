@@ -1,0 +1,239 @@
+"""Causal-LM training as a stage: p* on a corpus, and every student on samples of its teacher.
+
+By TRL's SFTTrainer over token ids: nothing is decoded and encoded again. What it learns from is
+prepared in `lessons`; how a training runs, resumes and fails is in `training`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from datasets import Dataset  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap.store.store import ArtifactStore, Cost
+from recalltrap.streams import sequence, stream
+from recalltrap_studies.llm.data import datasets
+from recalltrap_studies.llm.data.datasets import Lesson
+from recalltrap_studies.llm.data.token_sequences import (
+    IGNORED,
+    Array,
+    Collator,
+    InOrder,
+    shuffled,
+    tokens_seen,
+)
+from recalltrap_studies.llm.fingerprints import opened
+from recalltrap_studies.llm.models import devices, weights
+from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.settings import Optimiser
+from recalltrap_studies.llm.training import arguments, checkpoints, resumable
+from recalltrap_studies.llm.training.held_out_loss import HeldoutPoints, heldout_loss
+
+FIELDS = {
+    "pretrain": ("p_star", "p_star_epochs"),
+    "sft": ("p_prime", "p_prime_epochs"),
+    "target": ("p_target", "target_epochs"),
+    "distill": ("student", "distill_epochs"),
+}
+"""Settings of a stage: its architecture and its epochs."""
+FULL_LOGITS = 4096
+"""Vocabularies up to here get all logits at once: TRL's chunked loss saves memory beyond, and
+takes twice the time below."""
+MAX_GRADIENT_NORM = float(Optimiser.model_fields["max_gradient_norm"].default)
+"""Of stages from before it was a setting, and of those at its default."""
+CURVES = {"loss": "loss", "learning_rate": "learning_rate", "heldout_loss": "heldout_loss"}
+
+
+def run_train(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+    """Train one model of the stages pretrain, sft, target and distill, and store it.
+
+    The artifact holds the model in the hub's format, `curves.parquet` (loss, learning_rate,
+    heldout_loss) and `facts.json`. Every rank of the group calls it; rank 0 writes.
+
+    Raises:
+        InputError: a batch that the workers can't share, an unknown architecture or corpus.
+        StageError: `nan`, `oom`, or no sample of the wanted topics (`user_code`).
+    """
+    clock = time.perf_counter()
+    lesson = datasets.prepare(node, store)
+    plan = make_plan(node, lesson)
+    model = fresh_student(node, store, lesson.tokenizer)
+    parameters = sum(p.numel() for p in model.parameters())
+    scratch = checkpoints.scratch_folder(store, node, group)
+    trainer = make_trainer(node, model, lesson, plan, group, str(scratch))
+    resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5)
+    loss = heldout_loss(trainer, lesson.heldout, lesson.tokenizer.pad_token_id, group)
+    trained = resumable.whole_model(trainer, group)
+    table = _with_last(resumable.curves(trainer, CURVES), plan.updates, loss)
+    facts = {**plan.facts, **_gap(loss, lesson.teacher_entropy), "parameters": parameters}
+    resumable.release(trainer)
+    if trained is not None:
+        seconds = time.perf_counter() - clock
+        files = weights.model_files(trained, lesson.tokenizer) | resumable.result_files(
+            table, facts
+        )
+        flops = 6.0 * parameters * plan.tokens
+        cost = Cost(seconds, seconds * group.size, plan.tokens, flops, devices.name(), group.size)
+        store.put(node, files, cost)
+    group.broadcast(None)  # no rank goes on before the artifact stands
+    if group.leads:
+        checkpoints.clear(scratch)
+    metrics = {name: float(v) for name, v in facts.items() if name in ("heldout_loss", "gap")}
+    yield Progress(node.stage, plan.updates, plan.updates, metrics)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a training takes, and in which order it meets its rows."""
+
+    updates: int
+    warmup: int
+    decay: int
+    epochs: float
+    order: Array  # [updates * batch]
+    tokens: int
+
+    @property
+    def facts(self) -> dict[str, float | int]:
+        return {"updates": self.updates, "epochs": self.epochs, "tokens": self.tokens}
+
+
+def make_plan(node: Node, lesson: Lesson) -> Plan:
+    """Updates from epochs; the schedule's corners; the order, from the node's own stream.
+
+    Students of one seed share the order, whoever their teacher is.
+    """
+    config, batch = node.config, int(node.config["batch_size"])
+    epochs = float(config[FIELDS[node.stage][1]])
+    updates = max(round(epochs * len(lesson.train) / batch), 1)
+    warmup = min(math.ceil(config["warmup_share"] * updates), updates)
+    decay = min(round(config["decay_share"] * updates), updates - warmup)
+    generator = stream(node.seed, f"{node.stage}/order")
+    order = shuffled(len(lesson.train), updates * batch, generator)
+    return Plan(updates, warmup, decay, epochs, order, tokens_seen(lesson.train, order))
+
+
+def fresh_student(
+    node: Node, store: ArtifactStore, tokenizer: PreTrainedTokenizerFast
+) -> PreTrainedModel:
+    """The stage's architecture with its teacher's vocabulary, every parameter drawn anew."""
+    field = FIELDS[node.stage][0]
+    spec = opened(node.config.get("architecture", node.config.get(field)), field)
+    size = datasets.vocabulary_size(node, store, tokenizer)
+    config = config_of(spec, size, tokenizer, field)
+    return weights.fresh_model(config, sequence(node.seed, f"{node.stage}/init"))
+
+
+def make_trainer(
+    node: Node,
+    model: PreTrainedModel,
+    lesson: Lesson,
+    plan: Plan,
+    group: Group,
+    scratch: str,
+) -> StudentTrainer:
+    """The trainer of one stage, ready to train."""
+    config = node.config
+    args = arguments.training_arguments(
+        SFTConfig,
+        scratch=scratch,
+        updates=plan.updates,
+        learning_rate=config["learning_rate"],
+        global_batch=config["batch_size"],
+        seed=int(sequence(node.seed, f"{node.stage}/trainer").generate_state(1)[0]),
+        group=group,
+        warmup_updates=plan.warmup,
+        decay_updates=plan.decay,
+        adam_beta1=config["adam_beta1"],
+        adam_beta2=config["adam_beta2"],
+        weight_decay=config["weight_decay"],
+        max_grad_norm=config.get("max_gradient_norm", MAX_GRADIENT_NORM),
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    pad = lesson.tokenizer.pad_token_id
+    # A row as long as the longest sequence is nearly full, and attention's mask stays small.
+    width = int(np.diff(lesson.train.offsets).max()) if config["packing"] else None
+    trainer = StudentTrainer(
+        model=model,
+        args=args,
+        data_collator=Collator(lesson.train, pad, width),
+        train_dataset=rows_dataset(len(lesson.train)),
+        processing_class=lesson.tokenizer,
+    )
+    trainer.order = plan.order
+    trainer.chunked = model.config.vocab_size > FULL_LOGITS
+    trainer.add_callback(HeldoutPoints(trainer, lesson.heldout, pad, group, plan.updates))
+    return trainer
+
+
+def rows_dataset(count: int) -> Dataset:
+    """What TRL takes for a dataset: row numbers, which the collator turns into sequences."""
+    table = pa.table({"row": np.arange(count)})
+    return Dataset(pa.Table.from_batches(table.to_batches()), fingerprint=f"rows-{count}")
+
+
+class StudentTrainer(SFTTrainer):
+    """TRL's trainer in a given order, without the metrics that cost a small model half its time."""
+
+    order: Array
+    chunked: bool
+    """Whether the loss goes by TRL's chunks of the vocabulary."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> InOrder:
+        return InOrder(self.order)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Mean negative log-likelihood per learned token of the global batch, as TRL's."""
+        if return_outputs or self.chunked:
+            chunked: Any = super().compute_loss  # untyped
+            return chunked(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs["labels"][:, 1:]
+        features = {k: v for k, v in inputs.items() if k != "labels"}
+        logits = model(**features, use_cache=False).logits[:, :-1].float()
+        total = nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        count = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        loss = total / torch.as_tensor(count).clamp(min=1)
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes  # gradients are averaged over workers
+        return loss
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0  # counted once for all, not by walking the model at every update
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        Trainer._save_checkpoint(self, model, trial)  # no model card beside it
+
+
+def _with_last(table: pa.Table, step: int, loss: float) -> pa.Table:
+    row = {"step": [step], "metric": ["heldout_loss"], "value": [loss]}
+    return pa.concat_tables([table, pa.table(row, resumable.CURVES_SCHEMA)])
+
+
+def _gap(loss: float, entropy: float | None) -> dict[str, float]:
+    """Held-out loss, and how far it is above the teacher's entropy: nats per token, at least 0."""
+    if entropy is None:
+        return {"heldout_loss": loss}
+    return {"heldout_loss": loss, "teacher_entropy": entropy, "gap": loss - entropy}

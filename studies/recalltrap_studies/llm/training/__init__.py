@@ -1,0 +1,1 @@
+"""Trainings, whoever's trainer does them: arguments, checkpoints, held-out loss."""

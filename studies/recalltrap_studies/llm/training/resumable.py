@@ -1,0 +1,203 @@
+"""One training from its start or its last checkpoint to its end, whoever's trainer does it.
+
+Turns NaN losses and exhausted memory into failures that name the setting behind them, reports
+progress, and collects curves and whole weights. What is trained, and on what, is not decided here.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+)
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+from recalltrap.errors import StageError
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
+from recalltrap_studies.llm.training import checkpoints
+
+CURVES_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
+MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@dataclass
+class Fields:
+    """Names of the settings behind a training, for messages."""
+
+    learning_rate: str = "learning_rate"
+    batch_size: str = "batch_size"
+
+
+def train(
+    trainer: Trainer,
+    *,
+    stage: str,
+    scratch: Path,
+    group: Group,
+    fields: Fields | None = None,
+    resume_tolerance: float | None = None,
+) -> None:
+    """Train to the end, from the last complete checkpoint where there is one.
+
+    Every rank calls it. With a `resume_tolerance` (nats) the first loss logged after resuming may
+    exceed the last one before by that much.
+
+    Raises:
+        StageError: `nan` (the loss is no number), `oom`, or a resumption that lost its place.
+    """
+    fields = fields or Fields()
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Watch(stage, group, fields, resume_tolerance))
+    try:
+        with memory_guard(fields):
+            trainer.train(resume_from_checkpoint=checkpoints.last(scratch, group))
+    finally:
+        # While it stands, every model that is loaded is cut into ZeRO-3's shards.
+        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def memory_guard(fields: Fields) -> Iterator[None]:
+    """Turn exhausted memory into a `StageError` that names the way out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not full and not any(text in str(error).lower() for text in MEMORY_MESSAGES):
+            raise
+        raise StageError(
+            "oom",
+            f"out of memory while training: split each update with resources.gradient_accumulation "
+            f"(the global batch settings.{fields.batch_size} stays), set "
+            f"resources.gradient_checkpointing or resources.zero_stage, or lower "
+            f"settings.{fields.batch_size}. ({str(error).splitlines()[0][:200]})",
+        ) from error
+
+
+@dataclass
+class Watch(TrainerCallback):
+    """Looks at every point that is logged: a number? where we left off? And tells the group."""
+
+    stage: str
+    group: Group
+    fields: Fields
+    resume_tolerance: float | None = None
+    before: float | None = field(default=None, init=False)
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        losses = [point["loss"] for point in state.log_history if "loss" in point]
+        self.before = losses[-1] if losses else None
+
+    def on_log(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        metrics = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, int | float)}
+        loss = metrics.get("loss")
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise StageError(
+                "nan",
+                f"the loss of {self.stage} is {loss} at update {state.global_step}: lower "
+                f"settings.{self.fields.learning_rate}",
+            )
+        if self.before is not None and self.resume_tolerance is not None:
+            self._compare(loss, state.global_step)
+        self.before = None
+        self.group.report(Progress(self.stage, state.global_step, state.max_steps, metrics))
+
+    def _compare(self, loss: float, step: int) -> None:
+        assert self.before is not None
+        assert self.resume_tolerance is not None
+        if loss > self.before + self.resume_tolerance:
+            raise StageError(
+                "user_code",
+                f"{self.stage} went on from a checkpoint at a loss of {loss:.4f} (update {step}), "
+                f"but had left at {self.before:.4f}: remove its folder under scratch/ in the "
+                "storage, and it starts anew",
+            )
+
+
+def curves(trainer: Trainer, names: Mapping[str, str]) -> pa.Table:
+    """The logged points of `names` (the trainer's name -> ours): step, metric, value.
+
+    Points of an interrupted training are part of it.
+    """
+    rows = [
+        {"step": point["step"], "metric": ours, "value": float(point[theirs])}
+        for point in trainer.state.log_history
+        for theirs, ours in names.items()
+        if theirs in point
+    ]
+    return pa.Table.from_pylist(rows, CURVES_SCHEMA)
+
+
+def result_files(table: pa.Table, facts: Mapping[str, float | int | str]) -> dict[str, bytes]:
+    """`curves.parquet` and `facts.json` of a model's artifact."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    text = json.dumps(dict(facts), indent=1, sort_keys=True, allow_nan=False)
+    return {CURVES_FILE: buffer.getvalue(), FACTS_FILE: text.encode() + b"\n"}
+
+
+def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """The trained weights, gathered from ZeRO's shards, on the CPU; every rank calls it.
+
+    Only rank 0 gets them under ZeRO-3.
+    """
+    if trainer.is_deepspeed_enabled:
+        state = trainer.accelerator.get_state_dict(trainer.deepspeed) or {}
+    else:
+        state = trainer.accelerator.unwrap_model(trainer.model).state_dict()
+    return {name: tensor.detach().cpu() for name, tensor in state.items()}
+
+
+def whole_model(trainer: Trainer, group: Group) -> PreTrainedModel | None:
+    """The trained model with whole weights, on the CPU of rank 0; every rank calls it."""
+    weights = whole_weights(trainer)
+    if not group.leads:
+        return None
+    unwrapped = trainer.accelerator.unwrap_model(trainer.model)
+    model: PreTrainedModel = type(unwrapped)(unwrapped.config)
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert not unexpected, unexpected
+    assert set(missing) <= set(model.all_tied_weights_keys), missing
+    model.tie_weights()
+    model.train(False)
+    return model
+
+
+def release(trainer: Trainer) -> None:
+    """Free what a finished trainer holds, so that the next stage has the memory."""
+    trainer.accelerator.free_memory()
+    for name in ("model", "model_wrapped", "optimizer", "lr_scheduler"):
+        setattr(trainer, name, None)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

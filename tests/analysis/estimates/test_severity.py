@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recalltrap.errors import InputError
+from recalltrap_analysis.estimates import severity as module
+from recalltrap_analysis.estimates.decomposition import PARTS, decompose, decompose_pairs
+from recalltrap_analysis.estimates.severity import pair_orderings, severity_query
+from recalltrap_analysis.runs.wide_tables import cell_outcomes
+from recalltrap_analysis.statistics.paired import holm, sign_flip_p_values
+from recalltrap_analysis.verdicts.summary import summarize
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import MakeRun
+
+attained = st.floats(-3, 3)
+
+
+@given(attained, attained, attained, attained, attained)
+def test_parts_add_up_to_the_severity(a: float, b: float, c: float, d: float, e: float) -> None:
+    parts = decompose(*(np.array([x]) for x in (a, b, c, d, e)))
+    assert sum(part[0] for part in parts.values()) == pytest.approx(a - e, abs=1e-9)
+    assert tuple(parts) == PARTS
+
+
+def test_attainment_is_zero_at_the_start_and_one_at_the_supremum() -> None:
+    found = module.attainment(np.array([2.0, 10.0, 6.0]), np.full(3, 2.0), np.full(3, 10.0))
+    assert found.tolist() == [0.0, 1.0, 0.5]
+    at_top = module.attainment(np.array([10.0]), np.array([10.0]), np.array([10.0]))
+    assert np.isnan(at_top).all()
+
+
+def test_trapped_needs_both_sides_of_a_half() -> None:
+    ka, ak = np.array([0.49, 0.5, 0.2, 0.1]), np.array([0.5, 0.9, 0.4, 0.9])
+    assert module.trapped(ka, ak).tolist() == [True, False, False, True]
+
+
+def test_known_effect_is_recovered(make_run: MakeRun) -> None:
+    run = make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01)
+    summary = summarize(run)
+    assert summary.verdict == "trap"
+    for _, row in summary.severity.iterrows():
+        truth = 0.1 * row["kl_weight"]
+        assert row["severity"] == pytest.approx(truth, abs=0.01)
+        assert row["severity_low"] <= truth <= row["severity_high"]
+        assert row["target_precision_difference"] == pytest.approx(5 * truth, abs=0.05)
+        assert row["recall_difference"] == pytest.approx(-0.5)
+    parts = summary.decomposition
+    total = parts[list(PARTS)].sum(axis=1)
+    assert total.to_numpy() == pytest.approx(parts["severity"].to_numpy(), abs=1e-9)
+    assert parts["reference"].to_numpy() == pytest.approx(0.06 * parts["kl_weight"], abs=0.01)
+    assert "kl_weight 2" in summary.sentence
+    assert "reference (structural trap)" in summary.sentence
+    assert "costs 0.50 nats of overall recall" in summary.sentence
+
+
+def test_parts_add_up_per_seed_in_a_run(make_run: MakeRun) -> None:
+    run = make_run()
+    pairs = decompose_pairs(pair_orderings(cell_outcomes(run.table("metrics"), run.axes), run.axes))
+    gap = pairs[list(PARTS)].sum(axis=1) - pairs["severity"]
+    assert len(pairs) == 30
+    assert gap.abs().max() < 1e-9
+
+
+def test_trap_rate_counts_pairs(make_run: MakeRun) -> None:
+    run = make_run(severity=lambda p: 0.5, noise=0.0, seeds=20, grid={"kl_weight": (1.0,)})
+    row = summarize(run).severity.iloc[0]
+    share = np.mean(
+        [0.45 + 0.05 * np.random.default_rng(s).normal(size=8)[1] < 0.5 for s in range(20)]
+    )
+    assert row["trap_rate"] == pytest.approx(share)
+    assert 0 < row["trap_rate_low"] < share < row["trap_rate_high"] < 1
+
+
+def test_no_effect_gives_no_trap(make_run: MakeRun) -> None:
+    summary = summarize(make_run(severity=lambda p: 0.0, seeds=20))
+    assert summary.verdict == "no trap"
+    assert summary.sentence.startswith("No trap")
+
+
+def test_false_alarms_stay_under_the_level() -> None:
+    """Over many invented grids without an effect, Holm lets few through."""
+    generator = np.random.default_rng(12)
+    p_GS = sign_flip_p_values(generator.standard_t(4, size=(9, 2000)), generator).reshape(400, 5)
+    alarms_G = 5 * p_GS.min(axis=1) <= 0.05  # Holm rejects anything only if Bonferroni does
+    for p_S, alarm in zip(p_GS[:5], alarms_G[:5], strict=True):
+        assert (holm(p_S) <= 0.05).any() == alarm
+    assert 0 < alarms_G.mean() <= 0.07
+
+
+def test_mixed_and_reversed(make_run: MakeRun) -> None:
+    mixed = summarize(make_run(severity=lambda p: 0.4 * (p["kl_weight"] > 1), seeds=12))
+    assert mixed.verdict == "mixed"
+    assert "at 1 of 3 grid points" in mixed.sentence
+    assert summarize(make_run(severity=lambda p: -0.3, seeds=12)).verdict == "reversed"
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+def test_few_seeds_are_not_enough(make_run: MakeRun, seeds: int) -> None:
+    summary = summarize(make_run(seeds=seeds))
+    assert summary.verdict == "not enough seeds"
+    assert "7 pairs would do" in summary.sentence
+    assert summary.severity["severity"].to_numpy() == pytest.approx(0.3, abs=0.1)
+    assert summary.severity["severity_low"].isna().all() == (seeds == 1)
+
+
+def test_incomplete_grid_points_are_labelled_and_not_averaged(make_run: MakeRun) -> None:
+    run = make_run(
+        missing=lambda o, s, p: o == "K-A" and s < 3 and p["kl_weight"] == 2.0,
+        failing=lambda o, s, p: o == "A-K" and s == 5 and p["kl_weight"] == 1.0,
+    )
+    summary = summarize(run)
+    states = dict(zip(summary.severity["kl_weight"], summary.severity["state"], strict=True))
+    assert states == {
+        0.5: "complete",
+        1.0: "incomplete: 1 of 10 pairs missing",
+        2.0: "incomplete: 3 of 10 pairs missing",
+    }
+    left_out = summary.severity[summary.severity["state"] != "complete"]
+    numbers = left_out.drop(columns=["kl_weight", "point", "state", "pairs", "planned_pairs"])
+    assert numbers.drop(columns="method").isna().all(axis=None)
+    assert summary.sentence.startswith("Unbalanced: 2 of 3 grid points are left out.")
+    assert (summary.planned, summary.succeeded, summary.failed, summary.missing) == (60, 56, 1, 3)
+    assert summary.decomposition["reference"].isna().sum() == 2
+
+
+def test_values_that_are_not_finite_are_labelled(make_run: MakeRun) -> None:
+    spoilt = make_run(spoilt=lambda o, s, p: o == "A-K" and s in (1, 2) and p["kl_weight"] == 0.5)
+    row = summarize(spoilt).severity.iloc[0]
+    assert row["state"] == "not finite in 2 of 10 pairs: severity"
+    assert np.isnan(row["severity"])
+
+
+@pytest.mark.parametrize("orderings", [("K-A",), ("A-K", "A"), ("K",)])
+def test_one_ordering_alone_has_no_severity(make_run: MakeRun, orderings: tuple[str, ...]) -> None:
+    summary = summarize(make_run(orderings=orderings))
+    assert summary.verdict == "no verdict"
+    assert "has no " in summary.sentence
+
+
+def test_nothing_run_yet(make_run: MakeRun) -> None:
+    summary = summarize(make_run(missing=lambda o, s, p: True))
+    assert summary.verdict == "no verdict"
+    assert "incomplete: 10 of 10 pairs missing" in summary.sentence
+    assert summary.missing == 60
+    assert len(summary.table()) == 3
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {},
+        {"targets": ([7], [7, 6])},
+        {"algorithm": ("ppo", "dpo_online"), "kl_weight": (1.0, 2.0)},
+    ],
+)
+def test_any_axes(make_run: MakeRun, grid: dict[str, tuple[object, ...]]) -> None:
+    summary = summarize(make_run(grid=grid, orderings=("K-A", "A-K", "A", "K", "K-A-K")))
+    assert summary.verdict == "trap"
+    assert (summary.severity["pairs"] == 10).all()
+    if "algorithm" in grid:
+        notes = summary.decomposition.set_index("algorithm")["note"]
+        assert (notes["ppo"] == "").all()
+        assert notes["dpo_online"].str.contains("yardstick").all()
+    if "targets" in grid:
+        assert summary.table()["targets"].tolist() == ["[7]", "[7, 6]"]
+
+
+def test_query_gives_the_same_severity(make_run: MakeRun) -> None:
+    run = make_run(
+        grid={"targets": ([7], [7, 6]), "kl_weight": (1.0, 2.0)},
+        severity=lambda p: 0.1 * p["kl_weight"] * len(p["targets"]),
+    )
+    table = summarize(run).severity
+    found = run.sql(severity_query(run.axes)).to_pylist()
+    by_point = {(tuple(row["targets"]), row["kl_weight"]): row for row in found}
+    for _, row in table.iterrows():
+        assert by_point[row["point"]]["severity"] == pytest.approx(row["severity"], abs=1e-12)
+        assert by_point[row["point"]]["pairs"] == 10
+
+
+def test_axes_that_do_not_tell_cells_apart_are_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    with pytest.raises(InputError, match="don't tell the cells apart"):
+        pair_orderings(cell_outcomes(run.table("metrics"), ()), ())
+
+
+def test_a_value_twice_is_refused(make_run: MakeRun) -> None:
+    metrics = make_run().table("metrics")
+    with pytest.raises(InputError, match="twice"):
+        cell_outcomes(metrics.take([0, 1, 1]), ("kl_weight",))

@@ -1,0 +1,206 @@
+"""Nodes and cells, and what every installed kind must keep to."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import itertools
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, Field
+from toy_kind import KIND, ToySettings
+
+from recalltrap.graph import Cell, Node, ancestry
+from recalltrap.orderings import STANDARD, Ordering
+from recalltrap.registry import find_kind, kind_names
+from recalltrap.results.tables import COLUMNS, factor_fields
+
+NODE = Node("align", 1, {"kl_weight": 1.0, "iterations": 10}, length_field="iterations")
+
+
+def cell(ordering: str, seed: int = 0, kind: str = "toy", **settings: object) -> Cell:
+    found = find_kind(kind)
+    return found.cell(Ordering.model_validate(ordering), found.settings(**settings), seed)
+
+
+def test_what_decides_a_node_is_its_identity() -> None:
+    changed = [
+        replace(NODE, stage="distill"),
+        replace(NODE, seed=2),
+        replace(NODE, config={"kl_weight": 2.0, "iterations": 10}),
+        replace(NODE, config={"kl_weight": 1.0, "iterations": 11}),
+        replace(NODE, parents=(Node("sft", 1, {}),)),
+        replace(NODE, parents=(Node("sft", 2, {}),)),
+        replace(NODE, version=2),
+    ]
+    assert len({node.id for node in [NODE, *changed]}) == len(changed) + 1
+    assert replace(NODE, config={"iterations": 10, "kl_weight": 1.0}).id == NODE.id
+    assert replace(NODE, length_field=None).id == NODE.id
+
+
+def test_the_order_of_parents_counts() -> None:
+    start, reference = Node("sft", 0, {}), Node("distill", 0, {})
+    assert (
+        replace(NODE, parents=(start, reference)).id != replace(NODE, parents=(reference, start)).id
+    )
+
+
+def test_a_family_is_all_seeds_and_lengths_of_one_setting() -> None:
+    longer = replace(NODE, config={"kl_weight": 1.0, "iterations": 99})
+    stronger = replace(NODE, config={"kl_weight": 2.0, "iterations": 10})
+    assert NODE.family == longer.family == replace(NODE, seed=7).family != stronger.family
+    assert (NODE.length, longer.length) == (10, 99)
+    child, other = (Node("distill", 0, {}, (parent,)) for parent in (NODE, stronger))
+    assert child.family != other.family
+
+
+def test_ancestry_has_parents_first_and_everything_once() -> None:
+    cells = [cell(ordering) for ordering in STANDARD]
+    nodes = ancestry([node for one in cells for node in one.models.values()])
+    position = {node.id: index for index, node in enumerate(nodes)}
+    assert len(position) == len(nodes)
+    assert all(position[p.id] < position[node.id] for node in nodes for p in node.parents)
+
+
+def test_the_record_of_a_node_is_its_hashed_bytes() -> None:
+    assert NODE.hashed.decode() == (
+        '{"config":{"iterations":10,"kl_weight":1.0},"parents":[],"seed":1,"stage":"align",'
+        '"version":1}'
+    )
+
+
+def test_a_node_is_as_it_was_after_its_journey_to_a_worker() -> None:
+    node = Node("distill", 0, {"rate": 0.1}, (NODE,))
+    names = (node.id, node.family, node.execution, node.hashed)
+    arrived = pickle.loads(pickle.dumps(node))
+    assert arrived == node
+    assert (arrived.id, arrived.family, arrived.execution, arrived.hashed) == names
+
+
+# Every kind
+
+
+@pytest.mark.parametrize("kind", kind_names())
+class TestEveryKind:
+    def test_every_ordering_has_the_models_of_the_metrics_table(self, kind: str) -> None:
+        for name, stages in STANDARD.items():
+            models = cell(name, kind=kind).models
+            expected = {"p_prime", "p_second", "final"}
+            if stages[0] == "align":
+                expected.add("p_prime_aligned")
+            assert set(models) == expected, name
+
+    def test_orderings_of_a_seed_share_what_they_have_in_common(self, kind: str) -> None:
+        k_a, a_k = cell("K-A", kind=kind), cell("A-K", kind=kind)
+        alone, compressed = cell("A", kind=kind), cell("K", kind=kind)
+        assert k_a.models["p_prime"].id == a_k.models["p_prime"].id
+        assert k_a.models["p_second"].id == a_k.models["p_second"].id
+        assert compressed.models["final"].id == k_a.models["p_second"].id
+        assert alone.models["final"].id == a_k.models["p_prime_aligned"].id
+        assert k_a.models["final"].id != cell("K-A@p'", kind=kind).models["final"].id
+
+    def test_an_alignment_knows_its_start_and_its_reference(self, kind: str) -> None:
+        plain, anchored = cell("K-A", kind=kind), cell("K-A@p'", kind=kind)
+        start, second = plain.models["p_prime"], plain.models["p_second"]
+        assert [p.id for p in plain.models["final"].parents[:2]] == [second.id, second.id]
+        assert [p.id for p in anchored.models["final"].parents[:2]] == [second.id, start.id]
+
+    def test_seeds_are_apart_and_settings_are_alike(self, kind: str) -> None:
+        one, other = cell("K-A", 1, kind), cell("K-A", 2, kind)
+        shared = {n.id for n in one.nodes} & {n.id for n in other.nodes}
+        # what is made once for all seeds belongs to none of them
+        assert {n.seed for n in one.nodes if n.id in shared} <= {0}
+        assert not shared & {n.id for n in one.models.values()}
+        assert one.setting == other.setting
+        assert one.setting != cell("A-K", 1, kind).setting
+
+    def test_settings_are_frozen_strict_and_have_defaults(self, kind: str) -> None:
+        settings = find_kind(kind).settings
+        assert settings.model_config.get("frozen") is True
+        assert settings.model_config.get("extra") == "forbid"
+        assert settings() == settings.model_validate({})
+        assert all(info.description for info in settings.model_fields.values())
+
+    def test_settings_become_columns_beside_those_of_the_tables(self, kind: str) -> None:
+        names = {field.name for field in factor_fields(find_kind(kind).settings)}
+        for table in ("cells", "metrics"):
+            assert not names & {column[0] for column in COLUMNS[table] if column != "factors"}
+
+    def test_every_setting_is_read_by_the_kinds_code(self, kind: str) -> None:
+        found = find_kind(kind)
+        unread = set(found.settings.model_fields) - settings_read(
+            found.settings, cell("K-A", 0, kind)
+        )
+        assert not unread
+
+
+# A dead knob is a false experiment: which settings does the code of a kind read?
+
+
+def settings_read(settings: type[BaseModel], example: Cell) -> set[str]:
+    """Fields read as `.name`, `["name"]` or by a call's argument, beside the settings.
+
+    The settings' own classes don't count: a validator is no use. A stage's `length_field` is read
+    by the platform; `f"{stage}_iterations"` reads a field of every stage.
+    """
+    names = {node.length_field for node in example.nodes if node.length_field}
+    for path in _sources_beside(settings):
+        names.update(_reads(_outside_models(ast.parse(path.read_text()))))
+    stages = {node.stage for node in example.nodes}
+    return names | {stage + name for name in names if name.startswith("_") for stage in stages}
+
+
+def _sources_beside(settings: type[BaseModel]) -> list[Path]:
+    module = importlib.import_module(settings.__module__)
+    path = Path(inspect.getfile(module))
+    return sorted(path.parent.rglob("*.py")) if "." in module.__name__ else [path]
+
+
+def _outside_models(tree: ast.Module) -> Iterator[ast.AST]:
+    """The statements of a module, but for classes that only declare annotated fields."""
+    for statement in tree.body:
+        declares = isinstance(statement, ast.ClassDef) and any(
+            isinstance(line, ast.AnnAssign)
+            and isinstance(line.value, ast.Call)
+            and getattr(line.value.func, "id", "") == "Field"
+            for line in statement.body
+        )
+        if not declares:
+            yield statement
+
+
+def _reads(statements: Iterable[ast.AST]) -> Iterator[str]:
+    for node in itertools.chain.from_iterable(ast.walk(each) for each in statements):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            yield node.attr
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            yield str(node.slice.value)
+        elif isinstance(node, ast.JoinedStr) and isinstance(node.values[-1], ast.Constant):
+            yield str(node.values[-1].value)
+        elif isinstance(node, ast.Call):
+            for argument in node.args[:2]:
+                if isinstance(argument, ast.Constant):
+                    yield str(argument.value)
+        elif isinstance(node, ast.Dict):  # which field a stage reads, as data
+            for part in itertools.chain.from_iterable(ast.walk(value) for value in node.values):
+                if isinstance(part, ast.Constant):
+                    yield str(part.value)
+
+
+class DeadKnob(ToySettings):
+    """As the toy's, with a field that nobody reads."""
+
+    dead_knob: float = Field(default=1.0, description="does nothing")
+
+
+DeadKnob.__module__ = "toy_kind"
+
+
+def test_a_dead_knob_is_found() -> None:
+    example = KIND.cell(Ordering.model_validate("K-A"), ToySettings(), 0)
+    assert set(DeadKnob.model_fields) - settings_read(DeadKnob, example) == {"dead_knob"}

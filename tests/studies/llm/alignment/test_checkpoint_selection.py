@@ -1,0 +1,102 @@
+"""The paper's rules for choosing a checkpoint, and the corners of the curves they read."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from recalltrap_studies.llm.alignment.checkpoint_selection import Curve, fall_onset, select, smooth
+
+STEPS = np.arange(101)
+RISING: Curve = np.linspace(5.0, 9.0, 101)
+STEADY: Curve = np.full(101, 1.0)
+
+
+def curves(**named: npt.ArrayLike) -> dict[str, npt.ArrayLike]:
+    return {"step": STEPS, "reward": RISING, "reward_sd": STEADY, **named}
+
+
+def test_last_is_the_last_candidate() -> None:
+    assert select(curves(), "ppo", "last") == 100
+    assert select(curves(), "ppo", "last", [10, 70, 40]) == 70
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo", "rloo"])
+def test_without_a_fall_the_highest_reward_wins(algorithm: str) -> None:
+    falling_late = np.where(STEPS < 60, RISING, RISING[60] - 0.05 * (STEPS - 60))
+    assert select(curves(reward=falling_late), algorithm, "paper") == pytest.approx(60, abs=2)
+
+
+def test_a_collapse_is_left_out_though_its_reward_is_the_highest() -> None:
+    deviation = np.where(STEPS <= 50, 1.0 + 0.01 * STEPS, 0.1)
+    chosen = select(curves(reward_sd=deviation), "ppo", "paper", list(range(10, 101, 10)))
+    assert chosen in (40, 50)
+    assert select(curves(reward_sd=deviation), "ppo", "paper") <= 52
+
+
+def test_a_slow_decline_is_no_collapse() -> None:
+    deviation = np.linspace(2.0, 0.9, 101)
+    assert select(curves(reward_sd=deviation), "ppo", "paper") == 100
+
+
+def test_a_collapse_before_every_candidate_leaves_the_first() -> None:
+    deviation = np.where(STEPS < 5, 1.0, 0.1)
+    assert select(curves(reward_sd=deviation), "ppo", "paper", [20, 40]) == 20
+
+
+@pytest.mark.parametrize("algorithm", ["dpo_online", "dpo_offline"])
+def test_dpo_takes_the_largest_margin(algorithm: str) -> None:
+    margin = -((STEPS - 37.0) ** 2)
+    only: dict[str, npt.ArrayLike] = {"step": STEPS, "reward_margin": margin}
+    assert select(only, algorithm, "paper") == 37
+    assert select(only, algorithm, "paper", [10, 30, 50]) == 30
+
+
+def test_noise_of_single_rollouts_is_smoothed() -> None:
+    margin = 1.0 - 0.0002 * (STEPS - 60.0) ** 2
+    margin[20] += 0.7  # one lucky rollout
+    assert 50 <= select({"step": STEPS, "reward_margin": margin}, "dpo_online", "paper") <= 70
+
+
+def test_missing_values_do_not_count() -> None:
+    margin = np.where(STEPS < 80, 0.01 * STEPS, np.nan)
+    assert select({"step": STEPS, "reward_margin": margin}, "dpo_online", "paper") <= 82
+    deviation = np.where(STEPS % 7 == 0, np.nan, 1.0)
+    assert select(curves(reward_sd=deviation), "ppo", "paper") == 100
+
+
+def test_equal_scores_give_the_earliest() -> None:
+    flat = {"step": STEPS, "reward_margin": np.zeros(101)}
+    assert select(flat, "dpo_online", "paper", [30, 20, 90]) == 20
+
+
+@pytest.mark.parametrize("how", ["last", "paper"])
+def test_a_run_of_one_rollout_has_one_candidate(how: str) -> None:
+    short: dict[str, npt.ArrayLike] = {
+        "step": [0, 1],
+        "reward": [5.0, 6.0],
+        "reward_sd": [1.0, 0.1],
+    }
+    assert select(short, "ppo", how) == 1
+
+
+def test_nothing_to_choose_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="no candidates"):
+        select({"step": [0], "reward": [5.0], "reward_sd": [1.0]}, "ppo", "paper")
+    nothing = {"step": STEPS, "reward_margin": np.full(101, np.nan)}
+    with pytest.raises(ValueError, match="no candidate has a finite reward_margin"):
+        select(nothing, "dpo_online", "paper")
+
+
+def test_the_fall_begins_where_the_deviation_was_last_near_its_peak() -> None:
+    deviation = np.concatenate([np.linspace(1, 2, 50), np.linspace(2, 0.2, 10), np.full(40, 0.2)])
+    assert fall_onset(deviation) == pytest.approx(50, abs=1)
+    assert fall_onset(np.full(30, 0.0)) == 29
+
+
+def test_smoothing_keeps_constants_lines_and_short_curves() -> None:
+    np.testing.assert_allclose(smooth(STEADY), STEADY)
+    np.testing.assert_allclose(smooth(RISING)[5:-5], RISING[5:-5])
+    np.testing.assert_array_equal(smooth(np.array([1.0, 5.0])), [1.0, 5.0])
+    assert np.isnan(smooth(np.full(3, np.nan))).all()

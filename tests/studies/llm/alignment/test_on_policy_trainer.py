@@ -1,0 +1,318 @@
+"""The on-policy trainers: a language with a known optimum, determinism, resuming, padding."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from recalltrap.errors import InputError, StageError
+from recalltrap.run.worker_group import Group
+from recalltrap.streams import sequence
+from recalltrap.study.study import Resources
+from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
+from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
+from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer
+from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.ppo import PpoTrainer
+from recalltrap_studies.llm.alignment.rollouts import World, roll_out
+from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.inference.sampling_engines import Request
+from recalltrap_studies.llm.models import weights as models
+from recalltrap_studies.llm.settings import Group as GroupPart
+from recalltrap_studies.llm.settings import OnlineDpo, Ppo
+from recalltrap_studies.llm.stages.oracle import Oracle
+from recalltrap_studies.llm.training import checkpoints, resumable
+
+pytestmark = pytest.mark.slow  # they train
+
+
+WORDS = 6
+REWARDS = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, -1.0])
+PPO = Ppo(iterations=3, rollout_size=8, minibatch_size=4, align_tokens=12, align_learning_rate=3e-3)
+DPO = OnlineDpo(
+    algorithm="dpo_online",
+    iterations=3,
+    rollout_size=8,
+    minibatch_size=2,
+    dpo_updates=3,
+    align_tokens=12,
+    align_learning_rate=3e-3,
+)
+GRPO = GroupPart(
+    algorithm="grpo",
+    iterations=3,
+    rollout_size=8,
+    minibatch_size=4,
+    group_size=4,
+    align_tokens=12,
+    align_learning_rate=3e-3,
+)
+ALGORITHMS = pytest.mark.parametrize(
+    ("trainer_class", "settings"),
+    [(PpoTrainer, PPO), (GrpoTrainer, GRPO), (RlooTrainer, GRPO), (OnlineDpoTrainer, DPO)],
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A judge of a language whose sentences are single words: R by the word."""
+
+    def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        return -REWARDS[tokens_BT[:, 0]]
+
+    def reward(self, nll_B: Tensor) -> Tensor:
+        return -nll_B
+
+
+def one_word_world() -> World:
+    """Words 0 to 5, and a reference that prefers some of them."""
+    config = LlamaConfig(
+        vocab_size=WORDS,
+        hidden_size=8,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        max_position_embeddings=8,
+        initializer_range=0.3,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    reference: Any = models.fresh_model(config, sequence(0, "test/one-word"))
+    return World(reference.eval(), Table(), Request((0,), 1, 1.0, -1, 0))
+
+
+def words(model: Any) -> Tensor:
+    """The probabilities of all words."""
+    with torch.no_grad():
+        return torch.softmax(model(input_ids=torch.tensor([[0]])).logits[0, -1].double(), 0)
+
+
+@pytest.mark.parametrize("kl_weight", [0.5, 2.0])
+def test_ppo_approaches_the_closed_form_of_a_one_word_language(
+    kl_weight: float, tmp_path: Path
+) -> None:
+    world = one_word_world()
+    settings = Ppo(
+        iterations=60,
+        rollout_size=512,
+        minibatch_size=512,
+        align_learning_rate=1e-2,
+        kl_weight=kl_weight,
+        value_clip_range=1.0,
+    )
+    policy = Policy(copy.deepcopy(world.reference), (0,), value_head=True)
+    trainer = PpoTrainer(policy, world, settings, seed=0, group=Group(), scratch=tmp_path)
+    trainer.train()
+    reference = words(world.reference)
+    optimum = reference * torch.exp(REWARDS.double() / kl_weight)
+    optimum /= optimum.sum()  # eq. 1's maximum: pi proportional to pi_ref exp(R / beta)
+    before = float((reference - optimum).abs().sum() / 2)
+    after = float((words(policy.lm) - optimum).abs().sum() / 2)
+    assert before > 0.15
+    assert after < 0.03
+
+
+def test_dpo_moves_mass_to_the_words_that_win(tmp_path: Path) -> None:
+    world = one_word_world()
+    settings = replace_settings(DPO, iterations=10, rollout_size=128, minibatch_size=64)
+    policy = Policy(copy.deepcopy(world.reference), (0,))
+    OnlineDpoTrainer(policy, world, settings, seed=0, group=Group(), scratch=tmp_path).train()
+    change = words(policy.lm) - words(world.reference)
+    assert change[4] > 0.02
+    assert change[5] < 0
+    assert float((words(policy.lm) * REWARDS).sum()) > float(
+        (words(world.reference) * REWARDS).sum()
+    )
+
+
+def replace_settings(settings: Any, **fields: Any) -> Any:
+    return settings.model_copy(update=fields)
+
+
+@pytest.fixture(scope="module")
+def world(
+    tiny_model: PreTrainedModel,
+    narrow_model: PreTrainedModel,
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> World:
+    """Start and anchor: the narrow model. Judge: the better one."""
+    request = response_batches.request(tiny_tokenizer, "The", 12)
+    judge = Oracle(tiny_model, 8.0, 10.0, 0.5, "fold", request.prompt_ids)
+    return World(narrow_model, judge, request)
+
+
+def make(
+    world: World, trainer_class: type[OnPolicyTrainer], settings: Any, scratch: Path, **more: Any
+) -> OnPolicyTrainer:
+    policy = Policy(
+        copy.deepcopy(world.reference), world.request.prompt_ids, trainer_class is PpoTrainer
+    )
+    group = more.pop("group", Group())
+    return trainer_class(policy, world, settings, seed=3, group=group, scratch=scratch)
+
+
+def points(trainer: OnPolicyTrainer) -> list[dict[str, float]]:
+    """The curves, without the clock."""
+    points = [point for point in trainer.state.log_history if "rollout" in point]
+    return [{name: x for name, x in point.items() if name != "seconds"} for point in points]
+
+
+def run(trainer: OnPolicyTrainer, scratch: Path, group: Group | None = None) -> Any:
+    resumable.train(trainer, stage="align", scratch=scratch, group=group or Group())
+    trainer.finish()
+    return points(trainer)
+
+
+@ALGORITHMS
+def test_the_same_seed_twice_gives_identical_curves_and_weights(
+    world: World, trainer_class: Any, settings: Any, tmp_path: Path
+) -> None:
+    trainers = [make(world, trainer_class, settings, tmp_path / name) for name in "ab"]
+    first, second = (run(t, tmp_path / n) for t, n in zip(trainers, "ab", strict=True))
+    assert first == second
+    assert [point["rollout"] for point in first] == [0, 1, 2, 3]
+    assert all(
+        torch.equal(a, b) for a, b in zip(*(t.policy.parameters() for t in trainers), strict=True)
+    )
+
+
+@ALGORITHMS
+def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
+    world: World, trainer_class: Any, settings: Any, tmp_path: Path
+) -> None:
+    whole = make(world, trainer_class, settings, tmp_path / "whole")
+    expected = run(whole, tmp_path / "whole")
+    group = Group(resources=Resources(checkpoint_updates=1))
+    scratch = tmp_path / "cut"
+    cut = make(world, trainer_class, settings, scratch, group=group)
+
+    def stop(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    refill = cut._refill
+    cut._refill = lambda index: stop() if index == 2 else refill(index)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        cut.train()
+    found = checkpoints.last(scratch)
+    assert found is not None
+    assert found.endswith(f"checkpoint-{2 * cut.per_rollout}")
+    resumed = make(world, trainer_class, settings, scratch, group=group)
+    assert run(resumed, scratch, group) == expected
+    for a, b in zip(whole.policy.parameters(), resumed.policy.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_ppo_s_first_gradient_is_the_policy_gradient(world: World, tmp_path: Path) -> None:
+    trainer = make(world, PpoTrainer, PPO, tmp_path)
+    rollout = roll_out(trainer.policy, world, size=8, index=0, seed=3, group=Group())
+    examples, _ = trainer.examples(rollout)
+    weights = list(trainer.policy.lm.parameters())
+    losses = trainer.row_losses(trainer.policy, examples)
+    assert losses["clip_fraction"].sum() == 0
+    surrogate = (losses["loss"] - PPO.value_weight * losses["value_loss"]).sum()
+    log_probs, _ = trainer.policy(rollout.tokens_NT)
+    gain = torch.where(rollout.mask_NT, examples["advantage"] * log_probs, 0.0).sum()
+    for ppo, policy_gradient in zip(
+        torch.autograd.grad(surrogate, weights), torch.autograd.grad(-gain, weights), strict=True
+    ):
+        torch.testing.assert_close(ppo, policy_gradient, atol=1e-4, rtol=1e-4)
+
+
+def test_the_kl_starts_at_zero_and_moves(world: World, tmp_path: Path) -> None:
+    first, *_, last = run(make(world, PpoTrainer, PPO, tmp_path), tmp_path)
+    assert first["kl"] == pytest.approx(0.0, abs=1e-5)
+    assert abs(last["kl"]) > 1e-3
+
+
+@ALGORITHMS
+def test_a_minibatch_s_loss_is_the_same_in_parts(
+    world: World, trainer_class: Any, settings: Any, tmp_path: Path
+) -> None:
+    whole = run(make(world, trainer_class, settings, tmp_path / "1"), tmp_path / "1")
+    group = Group(resources=Resources(gradient_accumulation=2))
+    trainer = make(world, trainer_class, settings, tmp_path / "2", group=group)
+    parts = run(trainer, tmp_path / "2", group)
+    for one, two in zip(whole, parts, strict=True):
+        for name in ("reward", "loss", "kl"):
+            assert two.get(name, 0.0) == pytest.approx(one.get(name, 0.0), abs=2e-3), name
+
+
+def test_the_rollout_does_not_depend_on_the_number_of_workers(world: World) -> None:
+    policy = Policy(world.reference, world.request.prompt_ids)
+    alone = roll_out(policy, world, size=6, index=1, seed=3, group=Group())
+    heard: list[Any] = []
+
+    def gather(value: Any) -> list[Any]:
+        heard.append(value)
+        return heard
+
+    for rank in range(2):
+        shared = roll_out(
+            policy, world, size=6, index=1, seed=3, group=Group(rank, 2, gather=gather)
+        )
+    assert torch.equal(alone.tokens_NT, shared.tokens_NT)
+    torch.testing.assert_close(alone.reward_N, shared.reward_N)
+    torch.testing.assert_close(alone.log_probs_NT, shared.log_probs_NT)
+
+
+@ALGORITHMS
+def test_padding_never_enters_a_loss_or_a_gradient(
+    world: World, trainer_class: Any, settings: Any, tmp_path: Path
+) -> None:
+    trainer = make(world, trainer_class, settings, tmp_path)
+    rollout = roll_out(trainer.policy, world, size=8, index=0, seed=3, group=Group())
+    assert not rollout.mask_NT.all()
+    other = torch.where(rollout.mask_NT, rollout.tokens_NT, 7)
+    results = []
+    for tokens in (rollout.tokens_NT, other):
+        trainer.policy.zero_grad()
+        examples, _ = trainer.examples(replace(rollout, tokens_NT=tokens))
+        loss = trainer.row_losses(trainer.policy, examples)["loss"].sum()
+        torch.autograd.backward(loss)
+        gradients = [p.grad.clone() for p in trainer.policy.parameters() if p.grad is not None]
+        results.append([loss.detach(), *gradients])
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-5)
+
+
+def test_an_oracle_without_numbers_is_a_failure(world: World, tmp_path: Path) -> None:
+    broken = copy.deepcopy(world.judge)
+    assert isinstance(broken, Oracle)
+    with torch.no_grad():
+        next(broken.model.parameters()).fill_(float("nan"))
+    trainer = make(replace(world, judge=broken), PpoTrainer, PPO, tmp_path)
+    with pytest.raises(StageError, match="p_target's weights are broken"):
+        trainer.train()
+
+
+def test_a_diverging_loss_is_a_failure_that_names_the_rate(world: World, tmp_path: Path) -> None:
+    trainer = make(world, PpoTrainer, PPO, tmp_path)
+    assert trainer.policy.value_head is not None
+    torch.nn.init.constant_(trainer.policy.value_head.bias, float("nan"))
+    fields = resumable.Fields(learning_rate="align_learning_rate")
+    with pytest.raises(StageError, match=r"settings\.align_learning_rate"):
+        resumable.train(trainer, stage="align", scratch=tmp_path, group=Group(), fields=fields)
+
+
+def test_a_minibatch_that_the_workers_cannot_share_is_refused(world: World, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"settings\.minibatch_size = 4"):
+        make(world, PpoTrainer, PPO, tmp_path, group=Group(0, 3))
+
+
+def test_value_head_starts_at_zero_and_learns(world: World, tmp_path: Path) -> None:
+    trainer = make(world, PpoTrainer, PPO, tmp_path)
+    _, values = trainer.policy(torch.tensor([[5, 6]]))
+    assert (values == 0).all()
+    run(trainer, tmp_path)
+    _, values = trainer.policy(torch.tensor([[5, 6]]))
+    assert (values != 0).all()

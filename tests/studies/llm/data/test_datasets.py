@@ -1,0 +1,106 @@
+"""What students learn from: the redrawn topics of a target, and the entropy of what was redrawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from recalltrap.errors import StageError
+from recalltrap.graph import Node
+from recalltrap.streams import stream
+from recalltrap_studies.llm.data import datasets
+from recalltrap_studies.llm.data.datasets import redrawn
+from recalltrap_studies.llm.grammar import sentences
+from recalltrap_studies.llm.models import tokenizers
+
+
+def test_a_share_of_the_places_is_redrawn_from_the_wanted() -> None:
+    wanted = np.arange(1000) % 10 == 0
+    rows = redrawn(wanted, 0.5, ("sea",), stream(0, "test/topics"))
+    changed = rows != np.arange(1000)
+    assert wanted[rows[changed]].all()
+    assert 490 <= changed.sum() <= 500  # 500 places, some redrawn as they were
+    assert wanted[rows].mean() == pytest.approx(0.5 + 0.5 * 0.1, abs=0.02)
+    assert np.unique(rows[changed]).size < changed.sum()  # with replacement
+
+
+@pytest.mark.parametrize(("share", "mean"), [(0.0, 0.1), (1.0, 1.0)])
+def test_redrawing_none_and_all(share: float, mean: float) -> None:
+    wanted = np.arange(1000) % 10 == 0
+    assert wanted[redrawn(wanted, share, ("sea",), stream(0, "test/topics"))].mean() == mean
+
+
+def test_no_sample_of_the_topics_is_a_clear_failure() -> None:
+    with pytest.raises(StageError, match=r"settings\.target_topics = \['sea'\]") as caught:
+        redrawn(np.zeros(10, bool), 0.5, ("sea",), stream(0, "test/topics"))
+    assert caught.value.failure == "user_code"
+
+
+def table(count: int) -> pa.Table:
+    """`count` responses of two tokens: kind 0 with probability 1/4, kind 1 with 3/4."""
+    kinds = [0, 1, 1, 1] * (count // 4)
+    log_probs = [[np.log([0.25, 0.75][kind]), 0.0] for kind in kinds]
+    return pa.table(
+        {
+            "input_ids": pa.chunked_array([[[9, kind, 5] for kind in kinds]], pa.list_(pa.int32())),
+            "log_probs": pa.chunked_array([log_probs], pa.list_(pa.float32())),
+        }
+    )
+
+
+def test_the_entropy_of_a_redrawn_set_is_that_of_its_mixture(
+    monkeypatch: pytest.MonkeyPatch, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    def kind_0(samples: pa.Table, *_: object) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return np.array([row[1] == 0 for row in samples["input_ids"].to_pylist()])
+
+    monkeypatch.setattr(datasets, "is_of_topics", kind_0)
+    node = Node("target", 0, {"target_topic_share": 0.5})
+    many = table(40_000)
+    lesson = datasets._concentrated(node, many, many, ("sea",), tiny_tokenizer)
+    q = 0.5 + 0.5 * 0.25
+    expected = -(q * np.log(q) + (1 - q) * np.log(1 - q)) / 2  # per token
+    assert lesson.teacher_entropy == pytest.approx(expected, rel=5e-3)
+    assert len(lesson.train) == len(many)
+
+
+def test_log_probabilities_are_summed_by_response() -> None:
+    lists = [[-1.0, -2.0], [], [-0.5]]
+    samples = pa.table(
+        {"log_probs": pa.chunked_array([lists[:2], lists[2:]], pa.list_(pa.float32()))}
+    )
+    assert datasets.sequence_log_probs(samples).tolist() == [-3.0, 0.0, -0.5]
+    assert datasets.response_tokens(samples).tolist() == [2, 0, 1]
+
+
+def test_topics_are_told_from_the_text() -> None:
+    texts = sentences.sentences(50, stream(0, "test/grammar"))
+    tokenizer = tokenizers.train_tokenizer(texts, 256)
+    ids = [[*tokenizer.encode(text), tokenizer.eos_token_id] for text in texts]
+    samples = pa.table({"input_ids": pa.array(ids, pa.list_(pa.int32()))})
+    topics = tuple(sentences.TOPICS)[:2]
+    expected = [sentences.topic_of(text) in topics for text in texts]
+    assert datasets.is_of_topics(samples, topics, tokenizer).tolist() == expected
+    assert any(expected)
+
+
+def test_the_grammar_s_entropy_per_token_counts_eos() -> None:
+    texts = sentences.sentences(400, stream(1, "test/grammar"))
+    tokenizer = tokenizers.train_tokenizer(texts, 256)
+    encoded = datasets.encode(tokenizer, texts, 128)
+    tokens = sum(len(tokenizer.encode(text)) for text in texts)  # minus "The", plus EOS
+    found = datasets.grammar_entropy(texts, encoded)
+    assert found == pytest.approx(-sum(map(sentences.log_prob, texts)) / tokens)
+    assert found * tokens / len(texts) == pytest.approx(sentences.entropy(), rel=0.05)
+
+
+def test_long_texts_are_cut_into_pieces(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    text = "The fox sees the hill. " * 10
+    whole = [*tiny_tokenizer.encode(text), tiny_tokenizer.eos_token_id]
+    encoded = datasets.encode(tiny_tokenizer, [text], 16)
+    assert np.diff(encoded.offsets).max() == 16
+    assert (
+        encoded.tokens.tolist()[: len(whole) - 1] == whole[: len(encoded.tokens)][: len(whole) - 1]
+    )

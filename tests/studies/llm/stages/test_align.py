@@ -1,0 +1,119 @@
+"""On-policy alignments as stages: from artifacts to an artifact, and what is recorded of them."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from recalltrap.errors import InputError
+from recalltrap.graph import Node
+from recalltrap.run.worker_group import Group as Workers
+from recalltrap.settings_parts import part_config
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.alignment.group_relative import run_group
+from recalltrap_studies.llm.alignment.online_dpo import run_online_dpo
+from recalltrap_studies.llm.alignment.ppo import run_ppo
+from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.settings import Group, LlmSettings, OnlineDpo, Oracle, Ppo
+from recalltrap_studies.llm.stages.oracle import run_oracle
+
+pytestmark = pytest.mark.slow  # they train
+
+
+SMALL: dict[str, Any] = {
+    "align_tokens": 12,
+    "oracle_samples": 64,
+    "iterations": 4,
+    "rollout_size": 8,
+    "minibatch_size": 4,
+    "dpo_updates": 2,
+    "selection_interval": 2,
+    "model_selection": "paper",
+}
+EACH = pytest.mark.parametrize(
+    ("algorithm", "runner", "part", "own"),
+    [
+        ("ppo", run_ppo, Ppo, ("clip_fraction", "value_loss")),
+        ("grpo", run_group, Group, ("clip_fraction",)),
+        ("rloo", run_group, Group, ("clip_fraction",)),
+        ("dpo_online", run_online_dpo, OnlineDpo, ("reward_margin", "gradient_weight")),
+    ],
+)
+
+
+@pytest.fixture
+def parents(nano_store: Any) -> tuple[Node, Node, Node, Node]:
+    """p' starts and anchors; the better model is p_target, with its oracle."""
+    config = part_config(LlmSettings(**SMALL), Oracle)
+    oracle = Node("oracle", 3, config, (nano_store.p_star,))
+    for _ in run_oracle(oracle, nano_store.store, Workers()):
+        pass
+    return nano_store.p_prime, nano_store.p_prime, nano_store.p_star, oracle
+
+
+def align(
+    nano_store: Any, parents: Any, algorithm: str, runner: Any, part: Any, **fields: Any
+) -> Node:
+    settings = LlmSettings(**{**SMALL, "algorithm": algorithm, **fields})
+    node = Node("align", 3, part_config(settings, part), parents)
+    *_, last = runner(node, nano_store.store, Workers())
+    assert last.step == last.steps == settings.iterations
+    return node
+
+
+def curve(store: ArtifactStore, node: Node, metric: str) -> dict[int, float]:
+    table: pa.Table = pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+    return {r["step"]: r["value"] for r in table.to_pylist() if r["metric"] == metric}
+
+
+@EACH
+def test_the_artifact_is_a_language_model_with_curves_and_facts(
+    nano_store: Any,
+    parents: Any,
+    tiny_tokenizer: PreTrainedTokenizerFast,
+    narrow_model: PreTrainedModel,
+    algorithm: str,
+    runner: Any,
+    part: Any,
+    own: tuple[str, ...],
+) -> None:
+    node = align(nano_store, parents, algorithm, runner, part)
+    store: ArtifactStore = nano_store.store
+    model = weights.read_model(store, node)
+    names = {name for name, _ in narrow_model.named_parameters()}
+    assert {name for name, _ in model.named_parameters()} == names
+    before, after = (next(m.parameters()) for m in (narrow_model, model))
+    assert not torch.equal(before, after)
+    assert store.read(node, "tokenizer.json") == store.read(parents[0], "tokenizer.json")
+    facts = json.loads(store.read(node, "facts.json"))
+    assert facts["selected_step"] in (2, 4)
+    assert facts["candidates"] == 2
+    assert curve(store, node, "selected") == {facts["selected_step"]: 1.0}
+    for metric in ("reward", "reward_sd", "kl", "target_nll", "length"):
+        assert list(curve(store, node, metric)) == [0, 1, 2, 3, 4], metric
+    for metric in ("loss", *own):
+        assert set(curve(store, node, metric)) >= {0, 1, 2, 3}, metric
+    assert not store.storage.exists(f"scratch/{node.id}")
+    cost = store.record(node)["cost"]
+    assert cost["tokens"] > 5 * 8
+    assert cost["flops"] > 0
+
+
+def test_without_selection_the_last_weights_are_kept(nano_store: Any, parents: Any) -> None:
+    node = align(nano_store, parents, "ppo", run_ppo, Ppo, model_selection="last")
+    facts = json.loads(nano_store.store.read(node, "facts.json"))
+    assert facts["selected_step"] == 4
+    assert facts["candidates"] == 1
+    assert facts["selected_reward"] == facts["final_reward"]
+
+
+def test_a_response_that_does_not_fit_the_context_is_refused(nano_store: Any, parents: Any) -> None:
+    with pytest.raises(InputError, match=r"settings\.align_tokens = 100"):
+        align(nano_store, parents, "ppo", run_ppo, Ppo, align_tokens=100, sample_tokens=100)

@@ -1,0 +1,291 @@
+"""A whole small cell judged: samplers and scorers agree, workers change nothing, metrics add up."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from recalltrap.errors import StageError
+from recalltrap.graph import Cell, Node
+from recalltrap.orderings import Ordering
+from recalltrap.run.worker_group import Group
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore, Cost
+from recalltrap_studies.llm.graph import Graph
+from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.metrics import importance_weights
+from recalltrap_studies.llm.metrics.evaluation import Assessment, evaluate, evaluate_references
+from recalltrap_studies.llm.models import weights as models
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stages.assess import OWN_FILE, TARGET_FILE, TRUTH_FILE, run_assess
+from recalltrap_studies.llm.stages.oracle import run_oracle
+from recalltrap_studies.llm.stages.sample import run_sample
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = LlmSettings(
+    evaluation_samples=700, oracle_samples=600, sample_tokens=9, align_tokens=6, kl_weight=0.5
+)
+COST = Cost(1.0, 1.0, 1, 1.0, "cpu", 1)
+
+
+@dataclass
+class World:
+    """A store in which everything before the assessments stands."""
+
+    store: ArtifactStore
+    graph: Graph
+
+    def cell(self, name: str, settings: LlmSettings = SETTINGS) -> Cell:
+        graph = Graph(settings, 1)
+        ordering = Ordering.model_validate(name)
+        made = graph.models(ordering)
+        judges = {key: graph.assess(node) for key, node in made.items()}
+        return Cell("llm", ordering, 1, settings, made, 1, judges)
+
+    def own(self, node: Node) -> pd.DataFrame:
+        frame: pd.DataFrame = response_batches.unpacked(self.store.read(node, OWN_FILE)).to_pandas()
+        return frame
+
+
+def put(store: ArtifactStore, node: Node, files: dict[str, bytes]) -> None:
+    facts = {"heldout_loss": 1.5, "teacher_entropy": 1.2}
+    if node.stage == "align":
+        facts = {"selected_step": 30}
+    curve = pa.table({"step": [1, 2], "metric": ["loss", "loss"], "value": [2.0, 1.5]})
+    extra = {
+        "facts.json": json.dumps(facts).encode(),
+        "curves.parquet": response_batches.parquet(curve),
+    }
+    if node.stage == "pretrain":
+        extra = {}
+    store.put(node, files | extra, COST)
+
+
+def done(run: Any) -> None:
+    for _ in run:
+        pass
+
+
+@pytest.fixture(scope="module")
+def world(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_model: PreTrainedModel,
+    narrow_model: PreTrainedModel,
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> World:
+    """p*, p' and all finals are one model; p'', p_target and the alignment of p' a narrower one."""
+    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("world"))))
+    built = World(store, Graph(SETTINGS, 1))
+    broad = models.model_files(tiny_model, tiny_tokenizer)
+    narrow = models.model_files(narrow_model, tiny_tokenizer)
+    put(store, built.graph.p_star, broad)
+    put(store, built.graph.p_prime, broad)
+    put(store, built.graph.p_target, narrow)
+    cells = [built.cell(name) for name in ("K-A", "A-K")]
+    for cell in cells:
+        for name, node in cell.models.items():
+            if not store.has(node):
+                put(store, node, broad if name == "final" else narrow)
+    done(run_sample(built.graph.truth, store, Group()))
+    done(run_oracle(built.graph.oracle, store, Group()))
+    for cell in cells:
+        for node in cell.assessments.values():
+            if not store.has(node):
+                done(run_assess(node, store, Group()))
+    return built
+
+
+def test_the_threshold_is_the_quantile_of_the_oracle_s_own_samples(world: World) -> None:
+    node = world.graph.oracle
+    facts = json.loads(world.store.read(node, "oracle.json"))
+    samples = response_batches.unpacked(world.store.read(node, "samples.parquet"))
+    nll = np.array([-np.mean(row) for row in samples["log_probs"].to_pylist()])
+    reward = 10.0 * np.exp(-0.5 * nll)
+    assert len(reward) == SETTINGS.oracle_samples
+    assert facts["threshold"] == facts["supremum"] == pytest.approx(np.quantile(reward, 0.9), 1e-6)
+
+
+def test_a_model_s_sample_has_the_scorer_s_likelihood(world: World) -> None:
+    """p' is p* here, so its own log-likelihood and p*'s score are the same number, twice made."""
+    own = world.own(world.cell("K-A").assessments["p_prime"])
+    per_token = (own["log_q"] - own["log_p_star"]) / own["length"]
+    assert len(own) == SETTINGS.evaluation_samples
+    assert per_token.abs().max() < 1e-4
+    assert own["finished"].any()
+    assert not own["finished"].all()
+    assert (own["length"] <= SETTINGS.sample_tokens).all()
+
+
+def test_the_recall_of_p_star_s_own_copy_is_minus_its_entropy(world: World) -> None:
+    node = world.cell("K-A").assessments["p_prime"]
+    truth = response_batches.unpacked(world.store.read(node, TRUTH_FILE)).to_pandas()
+    path = world.store.folder(world.graph.truth)
+    drawn = pq.read_table(world.store.storage.path(f"{path}/train-00000.parquet")).to_pandas()
+    expected = drawn["log_probs"].map(sum)
+    assert np.abs((truth["log_q"] - expected) / truth["length"]).max() < 1e-4
+
+
+def test_the_reward_sees_as_many_tokens_as_an_alignment(world: World) -> None:
+    own = world.own(world.cell("K-A").assessments["p_second"])
+    facts = json.loads(world.store.read(world.graph.oracle, "oracle.json"))
+    whole = -own["log_p_target"] / own["length"]
+    short = own["length"] <= SETTINGS.align_tokens
+    assert np.allclose(own["nll"][short], whole[short], atol=1e-5)
+    assert (own["nll"][~short] - whole[~short]).abs().max() > 1e-3
+    base = 10.0 * np.exp(-0.5 * own["nll"])
+    folded = np.where(base > facts["threshold"], 2 * facts["threshold"] - base, base)
+    assert np.allclose(own["reward"], folded, atol=1e-5)
+
+
+def test_all_models_of_a_seed_draw_the_same_uniforms(world: World) -> None:
+    """Equal models give equal samples: evaluation noise cancels in the pairs."""
+    ka, ak = (world.cell(name).assessments for name in ("K-A", "A-K"))
+    assert world.own(ka["final"]).equals(world.own(ak["final"]))
+    assert not world.own(ka["final"]).equals(world.own(ka["p_second"]))
+
+
+def together(size: int, work: Callable[[Group], None]) -> None:
+    """`work` on every rank of a group of threads."""
+    barrier = threading.Barrier(size)
+    said: dict[int, Any] = {}
+    errors: list[BaseException] = []
+
+    def of(rank: int) -> Group:
+        def gather(value: Any) -> list[Any]:
+            said[rank] = value
+            barrier.wait(30)
+            everyone = [said[r] for r in range(size)]
+            barrier.wait(30)
+            return everyone
+
+        return Group(rank, size, lambda value: gather(value)[0], gather)
+
+    def run(rank: int) -> None:
+        try:
+            work(of(rank))
+        except BaseException as error:
+            errors.append(error)
+            barrier.abort()
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
+
+
+def test_the_number_of_workers_changes_no_byte(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, read_model = threading.Lock(), models.read_model
+
+    def one_at_a_time(store: ArtifactStore, node: Node) -> PreTrainedModel:
+        with lock:  # transformers loads weights under a global switch
+            return read_model(store, node)
+
+    monkeypatch.setattr(models, "read_model", one_at_a_time)
+    node = world.cell("K-A").assessments["p_second"]
+    other = ArtifactStore(Storage(str(tmp_path)))
+    for parent in (*node.parents, *world.graph.oracle.parents):
+        if not other.has(parent):
+            names = world.store.record(parent)["files"]
+            other.put(parent, {name: world.store.read(parent, name) for name in names}, COST)
+    together(2, lambda group: done(run_assess(node, other, group)))
+    for name in (OWN_FILE, TRUTH_FILE, TARGET_FILE):
+        assert other.read(node, name) == world.store.read(node, name), name
+    assert other.record(node)["cost"]["workers"] == 2
+
+
+def test_a_model_with_broken_weights_fails_as_nan(
+    world: World, own_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with torch.no_grad():
+        next(own_model.parameters()).fill_(float("nan"))
+    broken = Node("distill", 1, {"test": "broken"})
+    put(world.store, broken, models.model_files(own_model, tiny_tokenizer))
+    with pytest.raises(StageError) as caught:
+        done(run_assess(world.graph.assess(broken), world.store, Group()))
+    assert caught.value.failure == "nan"
+
+
+def test_the_metrics_of_a_cell(world: World) -> None:
+    cells = [world.cell("K-A"), world.cell("A-K")]
+    found = evaluate(cells, world.store)
+    metrics = found.metrics.to_pandas()
+    wide = metrics.set_index(["cell_id", "model", "metric"])["value"]
+    assert not wide.index.duplicated().any()
+    assert np.isfinite(metrics[["value", "standard_error"]]).all(axis=None)
+    ka, ak = wide[cells[0].id], wide[cells[1].id]
+    own = world.own(cells[0].assessments["p_second"])
+    per_token = own["log_p_target"] / own["length"]
+    assert ka["p_second", "target_precision"] == pytest.approx(per_token.mean())
+    weights = np.exp((own["reward"] - own["reward"].max()) / SETTINGS.kl_weight)
+    expected = (weights * own["reward"]).sum() / weights.sum()
+    assert ka["p_second", "optimum_reward"] == pytest.approx(expected)
+    assert ka["p_second", "optimum_reward"] > ka["p_second", "reward"]
+    assert ka["p_second", "reward_supremum"] == ak["p_prime", "reward_supremum"]
+    assert ka["p_second", "distillation_gap"] == pytest.approx(0.3)
+    assert ak["p_prime_aligned", "selected_step"] == 30
+    assert ("final", "distillation_gap") not in ka.index  # K-A ends with an alignment
+    assert ("final", "distillation_gap") in ak.index
+    assert ("final", "optimum_reward") not in ka.index
+    assert ka["p_prime", "overall_recall"] > ka["p_second", "overall_recall"]
+
+
+def test_moving_to_the_target_costs_a_reference_its_forward_kl(world: World) -> None:
+    """p'' holds p_target's weights here: no penalty. p' is another model: the KL is positive."""
+    metrics = evaluate([world.cell("K-A")], world.store).metrics.to_pandas()
+    rows = metrics[metrics["metric"] == "kl_penalty_at_target"].set_index("model")
+    assert rows.loc["p_second", "value"] == pytest.approx(0.0, abs=1e-3)
+    assert rows.loc["p_prime", "value"] > 4.0 * rows.loc["p_prime", "standard_error"] > 0.0
+    double = world.cell("K-A", SETTINGS.model_copy(update={"kl_weight": 1.0}))
+    again = evaluate_references([double], world.store).metrics.to_pandas()
+    again = again[again["metric"] == "kl_penalty_at_target"].set_index("model")
+    assert again.loc["p_prime", "value"] == pytest.approx(2.0 * rows.loc["p_prime", "value"])
+
+
+def test_references_are_evaluated_alone(world: World) -> None:
+    found = evaluate_references([world.cell("A-K")], world.store)
+    assert found.curves is None
+    assert set(found.metrics["model"].to_pylist()) == {"p_prime", "p_second"}
+
+
+def test_curves_number_a_repeated_stage(world: World) -> None:
+    found = evaluate([world.cell("A-K")], world.store)
+    assert found.curves is not None
+    stages = set(found.curves["stage"].to_pylist())
+    assert stages == {"sft", "target", "distill", "align", "distill-2"}
+
+
+def test_the_world_s_language_has_topics_and_others_have_none(world: World) -> None:
+    """The tiny language isn't the grammar's, so nothing here is grammatical."""
+    read = Assessment.read(world.store, world.cell("K-A").assessments["p_prime"])
+    assert read.topic_N is not None
+    assert {value.metric: value.value for value in read.reading()}["grammatical"] < 0.5
+    weights = [value for value in read.wanted() if value.metric.startswith("topic_weight/")]
+    assert sum(value.value for value in weights) == pytest.approx(1.0)
+
+
+def test_hits_are_counted_against_the_computed_supremum(world: World) -> None:
+    read = Assessment.read(world.store, world.cell("K-A").assessments["p_second"])
+    values = {value.metric: value for value in read.scores()}
+    own = world.own(world.cell("K-A").assessments["p_second"])
+    assert values["hit_rate"].value == (own["reward"] >= 0.9 * read.supremum).mean()
+    assert (
+        values["hit_rate"].value
+        == importance_weights.hit_rate(own["reward"].to_numpy(), read.supremum).value
+    )

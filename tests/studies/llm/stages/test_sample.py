@@ -1,0 +1,281 @@
+"""Sampling as a stage: shards, workers, resuming, and what stands in the files."""
+
+from __future__ import annotations
+
+import copy
+import io
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from recalltrap.errors import InputError
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap.store.store import ArtifactStore, FileDigest
+from recalltrap.study.study import Resources
+from recalltrap_studies.llm.data import sample_shards
+from recalltrap_studies.llm.inference.log_probs import response_scores
+from recalltrap_studies.llm.inference.sampling_engines import Request
+from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.stages import sample
+from recalltrap_studies.llm.stages.sample import read_samples, run_sample
+from tests.studies.llm.conftest import NanoStore
+
+pytestmark = pytest.mark.slow
+
+CONFIG = {
+    "samples": 150,
+    "heldout_samples": 40,
+    "temperature": 1.0,
+    "sample_tokens": 20,
+    "prompt": "The",
+    "engine": "transformers",
+}
+Together = Callable[[int, Callable[[Group], object]], None]
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_shards, "SHARD", 32)
+    monkeypatch.setattr(sample, "ROWS", 16)
+
+
+def sample_node(model: Node, **changes: Any) -> Node:
+    return Node("sample", 7, {**CONFIG, **changes}, (model,))
+
+
+def files(store: ArtifactStore, node: Node) -> dict[str, bytes]:
+    names = store.storage.list(store.folder(node))
+    return {
+        name: store.storage.read(f"{store.folder(node)}/{name}")
+        for name in names
+        if name != "record.json"
+    }
+
+
+def test_the_files_hold_what_was_drawn(
+    nano_store: NanoStore, tiny_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    node = sample_node(nano_store.p_star)
+    progress = list(run_sample(node, nano_store.store, Group()))
+    assert [step.step for step in progress] == [1, 2, 3, 4, 5, 6, 7]
+    assert all(step.steps == 7 for step in progress)
+    train = read_samples(nano_store.store, node, "train")
+    heldout = read_samples(nano_store.store, node, "heldout")
+    assert train["sequence"].to_pylist() == list(range(150))
+    assert heldout["sequence"].to_pylist() == list(range(150, 190))
+    assert train.schema == sample_shards.SCHEMA
+    eos, pad = tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id
+    prompt = tiny_tokenizer.encode("The")
+    for row in train.to_pylist() + heldout.to_pylist():
+        response = row["input_ids"][len(prompt) :]
+        assert row["input_ids"][: len(prompt)] == prompt
+        assert len(response) == len(row["log_probs"]) <= 20
+        assert pad not in response
+        assert row["finished"] == (response[-1] == eos)
+        assert eos not in response[:-1]
+    responses = [row[len(prompt) :] for row in train["input_ids"].to_pylist()]
+    scored, count = response_scores(tiny_model, responses, prompt)
+    stored = np.concatenate(train["log_probs"].to_numpy())
+    assert abs(float(stored.mean()) - float(scored.sum() / count.sum())) < 1e-4
+    cost = nano_store.store.record(node)["cost"]
+    assert cost["tokens"] == sum(map(len, train["log_probs"])) + sum(map(len, heldout["log_probs"]))
+    assert cost["flops"] == 2.0 * cost["tokens"] * sum(p.numel() for p in tiny_model.parameters())
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_number_of_workers_changes_nothing(
+    nano_store: NanoStore,
+    tiny_model: PreTrainedModel,
+    together: Together,
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The workers are threads here, and `from_pretrained` isn't made for those.
+    monkeypatch.setattr(weights, "read_model", lambda *_: copy.deepcopy(tiny_model))
+    store, node = nano_store.store, sample_node(nano_store.p_star)
+    list(run_sample(node, store, Group()))
+    alone = files(store, node)
+    store.storage.filesystem.delete_dir(store.storage.path(store.folder(node)))
+    fresh, yields = ArtifactStore(store.storage), []
+
+    def work(group: Group) -> None:
+        yields.append(len(list(run_sample(node, fresh, group))))
+
+    together(size, work)
+    assert files(store, node) == alone
+    assert yields == [-(-7 // size)] * size  # the ranks of a group meet at every step
+    assert fresh.record(node)["cost"]["workers"] == size
+    fresh.verify(node)
+
+
+def test_only_a_missing_shard_is_drawn_again(
+    nano_store: NanoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, node = nano_store.store, sample_node(nano_store.p_star)
+    list(run_sample(node, store, Group()))
+    before = files(store, node)
+    folder = store.folder(node)
+    for lost in ("train-00003.parquet", "record.json"):
+        store.storage.filesystem.delete_file(store.storage.path(f"{folder}/{lost}"))
+    written: list[str] = []
+    resumed = ArtifactStore(store.storage)
+    write = resumed.write_file
+
+    def watch(node: Node, name: str, data: bytes) -> FileDigest:
+        written.append(name)
+        return write(node, name, data)
+
+    monkeypatch.setattr(resumed, "write_file", watch)
+    steps: list[Progress] = list(run_sample(node, resumed, Group()))
+    assert written == ["train-00003.parquet"]
+    assert [(step.step, step.steps) for step in steps] == [(7, 7)]
+    assert files(store, node) == before
+    resumed.verify(node)
+
+
+def test_an_interruption_leaves_whole_shards_and_no_record(nano_store: NanoStore) -> None:
+    store, node = nano_store.store, sample_node(nano_store.p_star)
+    run = run_sample(node, store, Group())
+    next(run)
+    next(run)
+    del run
+    assert not store.has(node)
+    assert [len(pq.read_table(io.BytesIO(data))) for data in files(store, node).values()] == [
+        32,
+        32,
+    ]
+    list(run_sample(node, store, Group()))
+    assert len(read_samples(store, node, "train")) == 150
+
+
+def test_streams_are_shared_where_comparisons_are_paired_and_nowhere_else(
+    nano_store: NanoStore,
+) -> None:
+    p_star, p_prime = nano_store.p_star, nano_store.p_prime
+    name = sample.stream_name
+    first = sample_node(p_star)
+    student = Node("sft", 7, {}, (first, p_star))
+    aligned = Node("align", 7, {}, (student, student))
+    second = Node("distill", 7, {}, (sample_node(student), student))
+    assert name(sample_node(student)) == name(sample_node(aligned))  # K and A-K: paired
+    assert name(sample_node(second)) != name(sample_node(student))  # its own training numbers
+    assert name(sample_node(student)) != name(sample_node(student, temperature=0.8))
+    assert name(first) != name(sample_node(p_star, samples=40, heldout_samples=0))  # evaluation
+    assert name(sample_node(p_prime)) == name(sample_node(p_star))
+
+
+def test_temperature_is_that_of_the_draw_and_of_the_log_probs(
+    nano_store: NanoStore, tiny_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    node = sample_node(nano_store.p_star, temperature=0.5)
+    list(run_sample(node, nano_store.store, Group()))
+    table, prompt = read_samples(nano_store.store, node), tiny_tokenizer.encode("The")
+    responses = [row[len(prompt) :] for row in table["input_ids"].to_pylist()]
+    stored = np.array([sum(row) for row in table["log_probs"].to_pylist()])
+    cold, count = response_scores(tiny_model, responses, prompt, temperature=0.5)
+    warm, _ = response_scores(tiny_model, responses, prompt)
+    np.testing.assert_allclose(stored / count.numpy(), (cold / count).numpy(), atol=1e-4)
+    assert float(((cold - warm) / count).abs().mean()) > 0.02
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_written(
+    nano_store: NanoStore,
+) -> None:
+    node = sample_node(nano_store.p_star, sample_tokens=64)
+    with pytest.raises(InputError, match=r"settings\.prompt .* settings\.sample_tokens = 64"):
+        list(run_sample(node, nano_store.store, Group()))
+    assert files(nano_store.store, node) == {}
+
+
+def test_shards_cover_the_set_once() -> None:
+    for samples, heldout in ((1, 1), (32, 33), (150, 0), (64, 64)):
+        found = sample_shards.shards_of(samples, heldout)
+        rows = [i for shard in found for i in range(shard.start, shard.start + shard.rows)]
+        assert rows == list(range(samples + heldout))
+        assert len({shard.name for shard in found}) == len(found)
+
+
+def test_large_models_are_drawn_in_batches_that_memory_holds() -> None:
+    def rows(size: str, tokens: int) -> int:
+        request = Request((1,), tokens, 1.0, 0, 0)
+        group = Group(resources=Resources())
+        return sample.rows_at_once(config_of(size), request, torch.device("cpu"), group)
+
+    assert rows("nano-medium", 32) == 16  # ROWS, small in this file
+    assert rows("smollm2-135m", 512) == 16
+    assert rows("smollm2-1.7b", 512) == 2
+
+
+class StandIn:
+    """vLLM as far as it is asked here; every model says END after two tokens."""
+
+    LLM: type[StandIn]
+    made: ClassVar[list[StandIn]] = []
+
+    def __init__(self, **options: Any) -> None:
+        self.options, self.asked, self.shut = options, list[int](), 0
+        self.llm_engine = self.engine_core = self
+        StandIn.made.append(self)
+
+    @staticmethod
+    def SamplingParams(**options: Any) -> dict[str, Any]:
+        return options
+
+    def generate(self, prompts: list[Any], parameters: list[Any], use_tqdm: bool) -> list[Any]:
+        assert not self.shut
+        self.asked.append(len(prompts))
+        end = parameters[0]["stop_token_ids"][0]
+        token = SimpleNamespace(logprob=-0.5)
+        steps = [{5: token}, {6: token}, {end: token}]
+        drawn = SimpleNamespace(token_ids=[5, 6, end], logprobs=steps)
+        return [SimpleNamespace(outputs=[drawn]) for _ in prompts]
+
+    def shutdown(self) -> None:
+        self.shut += 1
+
+
+StandIn.LLM = StandIn
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
+    monkeypatch.setitem(sys.modules, "vllm", cast(ModuleType, StandIn))
+    monkeypatch.setattr(sample, "SHARD", sample_shards.SHARD)
+    StandIn.made.clear()
+    return StandIn
+
+
+def test_vllm_gets_whole_shards_and_is_shut_down(
+    nano_store: NanoStore, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "CPU_BYTES", 1)  # what the CPU could hold says nothing here
+    node = sample_node(nano_store.p_star, engine="vllm")
+    list(run_sample(node, nano_store.store, Group()))
+    (engine,) = vllm.made
+    assert engine.asked == [32, 32, 32, 32, 22, 32, 8]
+    assert engine.shut == 1
+    assert set(map(len, read_samples(nano_store.store, node)["log_probs"].to_pylist())) == {3}
+
+
+@pytest.mark.parametrize("ending", ["a failure", "an interruption"])
+def test_vllm_is_shut_down_whatever_ends_the_sampling(
+    nano_store: NanoStore, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    if ending == "a failure":
+        monkeypatch.setattr(sample, "write_shard", lambda *_: 1 / 0)
+    run = run_sample(sample_node(nano_store.p_star, engine="vllm"), nano_store.store, Group())
+    with pytest.raises(ZeroDivisionError) if ending == "a failure" else nullcontext():
+        next(run)
+    del run
+    assert [engine.shut for engine in vllm.made] == [1]

@@ -1,0 +1,302 @@
+"""Students: what they learn, what is recorded, and that neither interruptions, nor seeds run twice,
+nor the way a batch is shared change a curve."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from trl.trainer.sft_trainer import SFTTrainer
+
+from recalltrap.errors import StageError
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import Group
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
+from recalltrap.study.study import Resources
+from recalltrap_studies.llm.data import datasets
+from recalltrap_studies.llm.fingerprints import corpus_identity
+from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.stages import train
+from recalltrap_studies.llm.stages.sample import read_samples
+from recalltrap_studies.llm.stages.train import StudentTrainer, run_train
+from recalltrap_studies.llm.training import checkpoints, resumable
+from tests.studies.llm.conftest import put_model
+from tests.studies.llm.training_world import UPDATES, draw_samples, sample_node, student_node
+
+pytestmark = pytest.mark.slow  # they train
+
+
+TEACHER = Node("pretrain", 0, {"test": "teacher"})
+
+
+@pytest.fixture(scope="module")
+def taught(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_model: PreTrainedModel,
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> ArtifactStore:
+    """A store with a teacher and its samples."""
+    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("taught"))))
+    put_model(store, TEACHER, tiny_model, tiny_tokenizer)
+    draw_samples(store, sample_node(TEACHER))
+    return store
+
+
+def run(node: Node, store: ArtifactStore, group: Group | None = None) -> list[Progress]:
+    return list(run_train(node, store, group or Group()))
+
+
+def curves(store: ArtifactStore, node: Node) -> pa.Table:
+    return pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+
+
+def curve(store: ArtifactStore, node: Node, metric: str = "loss") -> list[float]:
+    rows = curves(store, node).to_pylist()
+    return [row["value"] for row in rows if row["metric"] == metric]
+
+
+def facts(store: ArtifactStore, node: Node) -> dict[str, float]:
+    return dict(json.loads(store.read(node, "facts.json")))
+
+
+@pytest.fixture(scope="module")
+def student(taught: ArtifactStore) -> Node:
+    """The student that the others are compared with."""
+    node = student_node(TEACHER)
+    run(node, taught)
+    return node
+
+
+def test_a_student_learns_and_is_stored_in_the_hub_s_format(
+    taught: ArtifactStore, student: Node
+) -> None:
+    losses = curve(taught, student)
+    assert len(losses) == UPDATES
+    assert losses[-1] < losses[0] - 1
+    with weights.unpacked(taught, student) as folder:
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert len(tokenizer) == model.config.vocab_size
+    assert model.config.tie_word_embeddings
+    assert not checkpoints.scratch_folder(taught, student, Group()).parent.exists()
+
+
+def test_the_gap_is_the_held_out_loss_above_the_teacher_s_entropy(
+    taught: ArtifactStore, student: Node
+) -> None:
+    found = facts(taught, student)
+    heldout = read_samples(taught, student.parents[0], "heldout")
+    log_probs = np.concatenate([np.array(row) for row in heldout["log_probs"].to_pylist()])
+    assert found["teacher_entropy"] == pytest.approx(-log_probs.mean())
+    assert found["gap"] == pytest.approx(found["heldout_loss"] - found["teacher_entropy"])
+    assert found["gap"] > 0  # a student is never better than its teacher on the teacher's samples
+    assert found["updates"] == UPDATES
+    last = curve(taught, student, "heldout_loss")
+    assert last[-1] == found["heldout_loss"]
+    assert last[0] > last[-1]
+
+
+def test_the_rate_warms_up_and_decays_to_nothing(taught: ArtifactStore, student: Node) -> None:
+    rates = curve(taught, student, "learning_rate")
+    decay = round(0.2 * UPDATES)
+    assert rates[0] == 0
+    assert rates[1] == rates[UPDATES - decay] == pytest.approx(1e-2)
+    assert rates[-1] == pytest.approx(1e-2 / decay)
+
+
+def test_the_same_seed_twice_gives_the_same_curves_and_weights(
+    taught: ArtifactStore, student: Node
+) -> None:
+    again = replace(student, version=2)  # the same work under another identity
+    run(again, taught)
+    assert curves(taught, again).equals(curves(taught, student))
+    first, second = (taught.read(node, "model.safetensors") for node in (student, again))
+    assert first == second
+
+
+def test_another_seed_gives_another_student(taught: ArtifactStore, student: Node) -> None:
+    other = replace(student, seed=4)
+    run(other, taught)
+    assert curve(taught, other) != curve(taught, student)
+
+
+@pytest.mark.parametrize(
+    ("version", "fields"),
+    [(3, {"gradient_accumulation": 4}), (4, {"gradient_checkpointing": True})],
+)
+def test_sharing_a_batch_out_changes_no_curve(
+    taught: ArtifactStore, student: Node, version: int, fields: dict[str, Any]
+) -> None:
+    shared = replace(student, version=version)
+    run(shared, taught, Group(resources=Resources(**fields)))
+    np.testing.assert_allclose(curve(taught, shared), curve(taught, student), rtol=1e-4)
+    assert facts(taught, shared)["heldout_loss"] == pytest.approx(
+        facts(taught, student)["heldout_loss"], rel=1e-4
+    )
+
+
+def test_packing_changes_no_curve(taught: ArtifactStore, student: Node) -> None:
+    packed = student_node(TEACHER, packing=True)
+    run(packed, taught)
+    np.testing.assert_allclose(curve(taught, packed), curve(taught, student), rtol=1e-4)
+
+
+class Interrupted(Exception):
+    """What a test breaks a training with."""
+
+
+def breaking_at(step: int) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        if progress.step >= step:
+            raise Interrupted
+
+    return report
+
+
+def test_an_interrupted_training_ends_where_it_would_have(
+    taught: ArtifactStore, student: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = replace(student, version=7)
+    resources = Resources(checkpoint_updates=8)
+    with pytest.raises(Interrupted):
+        run(node, taught, Group(resources=resources, report=breaking_at(19)))
+    scratch = checkpoints.scratch_folder(taught, node, Group())
+    assert str(checkpoints.last(scratch)).endswith("checkpoint-16")
+    steps: list[int] = []
+    run(node, taught, Group(resources=resources, report=lambda p: steps.append(p.step)))
+    assert steps[0] == 17  # and not from the beginning
+    assert curves(taught, node).equals(curves(taught, student))
+    assert taught.read(node, "model.safetensors") == taught.read(student, "model.safetensors")
+    assert not scratch.parent.exists()
+
+
+def test_a_resumption_that_lost_its_place_is_refused() -> None:
+    watch = resumable.Watch("sft", Group(), resumable.Fields(), resume_tolerance=0.5)
+    state: Any = type(
+        "State", (), {"log_history": [{"loss": 1.0}], "global_step": 9, "max_steps": 9}
+    )
+    watch.on_train_begin(None, state, None)  # type: ignore[arg-type]
+    with pytest.raises(StageError, match=r"had left at 1\.0000.*scratch"):
+        watch.on_log(None, state, None, {"loss": 1.6})  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_no_number_names_the_rate(
+    taught: ArtifactStore, student: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: StudentTrainer, model: Any, *_: Any, **__: Any) -> torch.Tensor:
+        parameter: torch.Tensor = next(model.parameters())
+        return parameter.sum() * math.nan
+
+    monkeypatch.setattr(StudentTrainer, "compute_loss", broken)
+    with pytest.raises(StageError, match=r"lower settings\.learning_rate") as caught:
+        run(replace(student, version=8), taught)
+    assert caught.value.failure == "nan"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"
+        ),
+    ],
+)
+def test_exhausted_memory_names_the_batch_and_the_way_out(
+    taught: ArtifactStore, student: Node, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: Any, **__: Any) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(StudentTrainer, "compute_loss", broken)
+    with pytest.raises(StageError, match=r"resources\.gradient_accumulation.*batch_size") as caught:
+        run(replace(student, version=9), taught)
+    assert caught.value.failure == "oom"
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), resumable.memory_guard(resumable.Fields()):
+        raise RuntimeError("shapes don't match")
+
+
+def test_the_loss_is_trl_s(taught: ArtifactStore, student: Node, tmp_path: Path) -> None:
+    lesson = datasets.prepare(student, taught)
+    plan = train.make_plan(student, lesson)
+    model = train.fresh_student(student, taught, lesson.tokenizer)
+    trainer = train.make_trainer(student, model, lesson, plan, Group(), str(tmp_path))
+    batch = lesson.train.padded(plan.order[:16], lesson.tokenizer.pad_token_id)
+    ours = trainer.compute_loss(model, dict(batch))
+    theirs = SFTTrainer.compute_loss(trainer, model, dict(batch))  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(ours, theirs)
+    trainer.chunked = True
+    torch.testing.assert_close(trainer.compute_loss(model, dict(batch)), theirs)
+
+
+@pytest.mark.parametrize(("fields", "norm"), [({}, 1.0), ({"max_gradient_norm": 0.1}, 0.1)])
+def test_gradients_are_clipped_as_the_settings_say(
+    taught: ArtifactStore, tmp_path: Path, fields: dict[str, Any], norm: float
+) -> None:
+    node = student_node(TEACHER, **fields)
+    lesson = datasets.prepare(node, taught)
+    plan = train.make_plan(node, lesson)
+    model = train.fresh_student(node, taught, lesson.tokenizer)
+    trainer = train.make_trainer(node, model, lesson, plan, Group(), str(tmp_path))
+    assert trainer.args.max_grad_norm == norm
+
+
+def test_eos_is_learned(taught: ArtifactStore) -> None:
+    node = student_node(TEACHER, p_prime_epochs=6.0)
+    run(node, taught)
+    model = weights.read_model(taught, node)
+    heldout = read_samples(taught, node.parents[0], "heldout").filter(pa.compute.field("finished"))
+    rows = [torch.tensor(row) for row in heldout["input_ids"].to_pylist()[:50]]
+    with torch.no_grad():
+        logits = [model(input_ids=row[None, :-1]).logits[0, -1] for row in rows]
+    rate = torch.stack(logits).softmax(-1)[:, model.config.eos_token_id].mean()
+    assert rate > 0.8
+
+
+def test_p_star_is_trained_on_a_corpus_with_a_tokenizer_of_its_own(
+    store: ArtifactStore, tmp_path: Path, sentences: list[str]
+) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(sentences))
+    optimiser = {k: v for k, v in student_node(TEACHER).config.items() if k in OPTIMISER}
+    config = {
+        **optimiser,
+        "p_star": "nano-small",
+        "corpus": corpus_identity(str(path)),
+        "corpus_sentences": 1,
+        "vocabulary_size": 160,
+        "p_star_epochs": 0.5,
+    }
+    node = Node("pretrain", 0, config)
+    run(node, store)
+    found = facts(store, node)
+    assert "teacher_entropy" not in found  # nobody knows it
+    assert found["updates"] == round(0.5 * 950 / 16)
+    assert found["heldout_loss"] < math.log(160) - 1
+
+
+OPTIMISER = (
+    "learning_rate", "batch_size", "warmup_share", "decay_share", "adam_beta1", "adam_beta2",
+    "weight_decay", "packing",
+)  # fmt: skip

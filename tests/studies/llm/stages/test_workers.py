@@ -1,0 +1,125 @@
+"""Two gloo workers, plain and under ZeRO: the curves of one, also after both were killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from recalltrap.graph import Node
+from recalltrap.run.worker_group import Group
+from recalltrap.store.storage import Storage
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.stages.train import run_train
+from recalltrap_studies.llm.training import checkpoints
+from tests.studies.llm.conftest import put_model
+from tests.studies.llm.training_world import draw_samples, sample_node, student_node
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+TEACHER = Node("pretrain", 0, {"test": "teacher"})
+ROOT = Path(__file__).parents[4]
+ALONE = 1
+"""Version of the node that one worker trains; the others have versions of their own."""
+
+
+@pytest.fixture(scope="module")
+def taught(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_model: PreTrainedModel,
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> ArtifactStore:
+    """A store with a teacher, its samples, and the student of one worker."""
+    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("taught"))))
+    put_model(store, TEACHER, tiny_model, tiny_tokenizer)
+    draw_samples(store, sample_node(TEACHER))
+    for _ in run_train(version(ALONE), store, Group()):
+        pass
+    return store
+
+
+def version(number: int) -> Node:
+    return replace(student_node(TEACHER), version=number)
+
+
+def start(
+    store: ArtifactStore, versions: list[int], kill_at: int = -1, **resources: object
+) -> list[int]:
+    """Two workers train nodes one after the other; their exit statuses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1",
+        "RECALLTRAP_DEVICE": "cpu",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+    }
+    fields = json.dumps({"workers": 2, **resources})
+    arguments = [store.storage.location, fields, json.dumps(versions), str(kill_at)]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.studies.llm.training_worker", *arguments],
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            cwd=ROOT,
+        )
+        for rank in range(2)
+    ]
+    return [worker.wait(timeout=500) for worker in workers]
+
+
+def values(store: ArtifactStore, node: Node) -> list[float]:
+    """All points of a node's curves, in their order."""
+    table = pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+    assert table["step"].to_pylist()
+    return [float(value) for value in table["value"].to_pylist()]
+
+
+def check(store: ArtifactStore, number: int) -> None:
+    """The node's curves and held-out loss are the lone worker's, and its weights are whole."""
+    alone, node = version(ALONE), version(number)
+    np.testing.assert_allclose(values(store, node), values(store, alone), rtol=1e-3)
+    model = weights.read_model(store, node)
+    expected = dict(weights.read_model(store, alone).named_parameters())
+    for name, parameter in model.named_parameters():
+        assert parameter.shape == expected[name].shape
+        assert float((parameter - expected[name]).detach().abs().max()) < 2e-2, name
+
+
+@pytest.mark.parametrize(("zero_stage", "first"), [(2, 20), (3, 30)])
+def test_two_workers_give_the_curve_of_one(
+    taught: ArtifactStore, zero_stage: int | None, first: int
+) -> None:
+    """Two trainings in the same processes, as the stages of a cell are."""
+    assert start(taught, [first, first + 1], zero_stage=zero_stage) == [0, 0]
+    check(taught, first)
+    check(taught, first + 1)
+
+
+@pytest.mark.parametrize("zero_stage", [2])
+def test_killed_workers_go_on_and_end_at_the_same_losses(
+    taught: ArtifactStore, zero_stage: int
+) -> None:
+    number = 40 + zero_stage
+    fields = {"zero_stage": zero_stage, "checkpoint_updates": 8}
+    assert start(taught, [number], kill_at=19, **fields) != [0, 0]
+    assert not taught.has(version(number))
+    scratch = checkpoints.scratch_folder(taught, version(number), Group()).parent
+    (layout,) = scratch.iterdir()
+    assert (layout / "checkpoint-16").is_dir()
+    assert start(taught, [number], **fields) == [0, 0]
+    check(taught, number)
+    assert not scratch.exists()
