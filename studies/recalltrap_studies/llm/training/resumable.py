@@ -29,14 +29,13 @@ from transformers import (
 )
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from recalltrap.errors import StageError
+from recalltrap.errors import StageError, is_out_of_memory
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import Group
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.training import checkpoints
 
 CURVES_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
-MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclass
@@ -81,8 +80,7 @@ def memory_guard(fields: Fields) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not full and not any(text in str(error).lower() for text in MEMORY_MESSAGES):
+        if not is_out_of_memory(error):
             raise
         raise StageError(
             "oom",
