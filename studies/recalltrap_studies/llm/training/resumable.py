@@ -31,7 +31,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from recalltrap.errors import StageError, is_out_of_memory
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.training import checkpoints
 
@@ -51,7 +51,7 @@ def train(
     *,
     stage: str,
     scratch: Path,
-    group: Group,
+    group: WorkerGroup,
     fields: Fields | None = None,
     resume_tolerance: float | None = None,
 ) -> None:
@@ -96,7 +96,7 @@ class Watch(TrainerCallback):
     """Looks at every point that is logged: a number? where we left off? And tells the group."""
 
     stage: str
-    group: Group
+    group: WorkerGroup
     fields: Fields
     resume_tolerance: float | None = None
     before: float | None = field(default=None, init=False)
@@ -176,7 +176,7 @@ def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in state.items()}
 
 
-def whole_model(trainer: Trainer, group: Group) -> PreTrainedModel | None:
+def whole_model(trainer: Trainer, group: WorkerGroup) -> PreTrainedModel | None:
     """The trained model with whole weights, on the CPU of rank 0; every rank calls it."""
     weights = whole_weights(trainer)
     if not group.leads:
