@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from recalltrap.errors import FailureClass
+from recalltrap.errors import FailureClass, is_out_of_memory
 
-_OUT_OF_MEMORY = re.compile("OutOfMemoryError|running low on memory")
 _WORKER_LOST = re.compile(
     "ActorDiedError|ActorUnavailableError|The actor is dead|The actor died unexpectedly|"
     "The actor \\w+ is unavailable|The worker died unexpectedly"
@@ -29,7 +28,7 @@ def failure_reason(text: str) -> tuple[FailureClass, str, str]:
     text = last_attempt(text)
     lines = text.splitlines() or ["the trial ended without a word"]
     tail = "\n".join(lines[-30:])
-    if _OUT_OF_MEMORY.search(text):
+    if is_out_of_memory(text):
         return "oom", lines[-1], tail
     if _WORKER_LOST.search(text):
         return "worker_lost", "the worker process died (killed, or its node was lost)", tail

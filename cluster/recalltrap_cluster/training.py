@@ -25,7 +25,7 @@ from recalltrap.run.context import RunContext
 from recalltrap.run.execution import PackRun, record_failure
 from recalltrap.run.failures import classify
 from recalltrap.run.plan import Pack
-from recalltrap.run.worker_group import Group, joined
+from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.study.study import Resources
 from recalltrap_cluster.filesystem import shared_filesystem
@@ -231,7 +231,9 @@ def execute_pack(config: dict[str, Any]) -> dict[str, Any]:
         work.mailbox.occupy.remote(work.trial_id, here)
     reporter = Reporter(work, rank)
     broadcast, gather = _talk(size)
-    group = Group(rank, size, broadcast, gather, reporter.report, work.resources, distributed=True)
+    group = WorkerGroup(
+        rank, size, broadcast, gather, reporter.report, work.resources, distributed=True
+    )
     colleagues = gather(ray.get_runtime_context().current_actor)
     with joined(group):
         try:

@@ -7,6 +7,8 @@ failed while running and becomes a row of the `failures` table.
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -14,6 +16,17 @@ from typing import Any, Literal
 from recalltrap.redaction import redact
 
 FailureClass = Literal["nan", "oom", "worker_lost", "timeout", "user_code", "scheduling"]
+
+_OUT_OF_MEMORY = re.compile(
+    # torch on a GPU, CUDA, NCCL, XLA; Ray's NODE_OUT_OF_MEMORY. Not Ray's "killed by the OS (e.g.,
+    # out of memory)": it says so of any process that is gone.
+    r"(?<!e\.g\., )out[ _]of[ _]memory"
+    r"|can't allocate memory|not enough memory"  # torch on a CPU
+    r"|_STATUS_ALLOC_FAILED"  # cuBLAS, cuDNN, cuSOLVER
+    r"|MemoryError|Unable to allocate|std::bad_alloc|Cannot allocate memory"  # Python, NumPy, C++
+    r"|running low on memory",  # Ray's memory monitor
+    re.IGNORECASE,
+)
 
 
 class RecalltrapError(Exception):
@@ -41,6 +54,23 @@ class StageError(RecalltrapError):
 
     def __str__(self) -> str:
         return self.message
+
+
+def is_out_of_memory(error: BaseException | str) -> bool:
+    """Whether an error, or the text of one, says that memory was exhausted: a machine's or a GPU's.
+
+    The one place that knows how Python, NumPy, Arrow, torch, CUDA and Ray say it. No framework is
+    imported: torch's and Ray's `OutOfMemoryError` are known by name. Of other errors the text
+    counts only where frameworks raise them for lack of memory: a message of ours that mentions
+    memory is no such failure.
+    """
+    if isinstance(error, str):
+        return bool(_OUT_OF_MEMORY.search(error))
+    if any(base.__name__.endswith("MemoryError") for base in type(error).__mro__):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and is_out_of_memory(str(error))
 
 
 def shown(value: object, length: int = 80) -> str:

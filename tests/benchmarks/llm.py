@@ -35,7 +35,7 @@ from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
 from recalltrap.streams import stream
 from recalltrap.study.study import Resources
@@ -137,7 +137,7 @@ def train_ours(case: Case, lesson: Lesson) -> tuple[float, Any]:
     """Tokens a second of a stage's trainer, and the trained model."""
     config = part_config(LlmSettings(batch_size=case.batch, p_prime_epochs=1.0), Sft)
     node = Node("sft", 0, {**config, "learning_rate": 3e-3 if case.batch == 64 else 5e-4})
-    group = Group(resources=Resources(checkpoint_updates=0))
+    group = WorkerGroup(resources=Resources(checkpoint_updates=0))
     model, plan = models.fresh_model(config_of(case.size), 0), students.make_plan(node, lesson)
     clock = Clock(plan.updates)
     with tempfile.TemporaryDirectory() as scratch:
@@ -255,7 +255,7 @@ def measure(case: Case, turns: int, machine: Machine, *, plain: bool) -> Iterato
     mfu = 3 * forward_flops(model, case.longest) * train["ours"] / machine.matmul
     yield Rate("train", case.size, f"{case.batch} x {case.longest}", train, "MFU", mfu)
     request = case.request
-    rows = sampling.rows_at_once(model.config, request, model.device, Group())
+    rows = sampling.rows_at_once(model.config, request, model.device, WorkerGroup())
     uniforms = sampling.uniforms(0, "benchmark/sample", rows, request.max_new_tokens)
     drawn = sampling_engines.generate(model, request, uniforms)
     total = int(drawn.mask_BT.sum())

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from recalltrap.graph import Cell, ancestry
 from recalltrap.orderings import Ordering
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import key
@@ -157,7 +157,7 @@ def test_a_rollout_of_a_policy_in_training(model: PreTrainedModel) -> None:
     policy = Policy(on(DEVICE, model, torch.float32), REQUEST.prompt_ids, True).to(DEVICE)
     world = World(on(DEVICE, model, torch.bfloat16), Judge(), REQUEST)
     with torch.autocast(DEVICE.type, torch.bfloat16):
-        rollout = roll_out(policy, world, size=ROWS, index=0, seed=0, group=Group())
+        rollout = roll_out(policy, world, size=ROWS, index=0, seed=0, group=WorkerGroup())
         again_BT, _ = policy(rollout.tokens_NT[:8])
     mask_BT = rollout.mask_NT[:8]
     ratio = (again_BT - rollout.log_probs_NT[:8])[mask_BT].exp()

@@ -16,7 +16,7 @@ from toy_trouble import meet
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group, current_group
+from recalltrap.run.worker_group import WorkerGroup, current_group
 from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import stream
 
@@ -36,7 +36,7 @@ class ToyGroupKind(ToyKind):
             yield from _build(node, store, group)
 
 
-def _build(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def _build(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     done, x, curve = group.broadcast(_begin(node, store) if group.leads else None)
     parents = {name: load(store, parent) for name, parent in node.parents.items()}
     for step in range(done + 1, node.length + 1):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from recalltrap.errors import FailureClass, StageError
+from recalltrap.errors import FailureClass, StageError, is_out_of_memory
 from recalltrap.graph import Cell, Node
 from recalltrap.identity import fingerprint
 from recalltrap.kind import NodeFailure
@@ -26,8 +26,7 @@ def classify(error: BaseException) -> tuple[FailureClass, str, str]:
     tail = "\n".join("".join(traceback.format_exception(error)).splitlines()[-LOG_TAIL_LINES:])
     if isinstance(error, StageError):
         return error.failure, error.message, tail
-    allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or allocator:
+    if is_out_of_memory(error):
         return "oom", f"out of memory: {error}", tail
     if isinstance(error, TimeoutError):
         return "timeout", str(error) or "timed out", tail

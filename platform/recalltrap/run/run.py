@@ -27,7 +27,7 @@ from recalltrap.run.display import Display, Silent
 from recalltrap.run.execution import PackRun, record_failure, stage_costs
 from recalltrap.run.failures import classify
 from recalltrap.run.plan import Plan, make_plan
-from recalltrap.run.worker_group import Group, joined
+from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.contents import to_remember
 from recalltrap.store.provenance import ARGV_VARIABLE, current_provenance
 from recalltrap.store.storage import Storage
@@ -218,7 +218,7 @@ def write_planned(storage: Storage, folder: str, cells: Sequence[Cell]) -> None:
 
 def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
     """Run the packs one after another in this process."""
-    alone = Group(resources=plan.study.resources)
+    alone = WorkerGroup(resources=plan.study.resources)
     for pack in plan.packs:
         work = PackRun(pack, context)
         try:

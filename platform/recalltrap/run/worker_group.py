@@ -28,7 +28,7 @@ def _silent(progress: Progress) -> None:
 
 
 @dataclass(frozen=True)
-class Group:
+class WorkerGroup:
     """Rank and size, and what the processes say to one another; all of them call it together."""
 
     rank: int = 0
@@ -49,17 +49,17 @@ class Group:
         return self.rank == 0
 
 
-ALONE = Group()
-_CURRENT: ContextVar[Group] = ContextVar("group", default=ALONE)
+ALONE = WorkerGroup()
+_CURRENT: ContextVar[WorkerGroup] = ContextVar("group", default=ALONE)
 
 
-def current_group() -> Group:
+def current_group() -> WorkerGroup:
     """The group that this process belongs to."""
     return _CURRENT.get()
 
 
 @contextlib.contextmanager
-def joined(group: Group) -> Iterator[None]:
+def joined(group: WorkerGroup) -> Iterator[None]:
     """Be part of a group for the duration."""
     token = _CURRENT.set(group)
     try:

@@ -203,7 +203,7 @@ class Ppo(Alignment):
         return idle
 
 
-class Group(Alignment):
+class GroupRelative(Alignment):
     """GRPO and RLOO: groups of responses to one prompt, the KL in their rewards."""
 
     clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
@@ -254,7 +254,7 @@ class Evaluate(Prompt):
     sample_tokens: Tokens = Field(32, description="New tokens at most. Paper: 512.")
 
 
-class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, Group, OnlineDpo,
+class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, GroupRelative, OnlineDpo,
                   OfflineDpo, Evaluate):  # fmt: skip
     """Every setting of the language-model study. All have defaults; grid axes are these fields."""
 
@@ -303,8 +303,8 @@ class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, Group, On
 
 ALIGNMENTS: dict[str, type[Alignment]] = {
     "ppo": Ppo,
-    "grpo": Group,
-    "rloo": Group,
+    "grpo": GroupRelative,
+    "rloo": GroupRelative,
     "dpo_online": OnlineDpo,
     "dpo_offline": OfflineDpo,
 }

@@ -13,7 +13,7 @@ from toy_kind import KIND
 from recalltrap.results.results import Results
 from recalltrap.run.plan import Pack, make_plan
 from recalltrap.run.run import execute_here, make_context, run, write_planned
-from recalltrap.run.worker_group import Group, current_group, joined
+from recalltrap.run.worker_group import WorkerGroup, current_group, joined
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.named_studies import load_study
@@ -28,7 +28,7 @@ class Telephone:
         self.barrier = threading.Barrier(size, timeout=20)
         self.said: list[Any] = [None] * size
 
-    def group(self, rank: int) -> Group:
+    def group(self, rank: int) -> WorkerGroup:
         def gather(value: Any) -> list[Any]:
             self.said[rank] = value
             self.barrier.wait()
@@ -39,7 +39,7 @@ class Telephone:
         def broadcast(value: Any) -> Any:
             return gather(value)[0]
 
-        return Group(rank, len(self.said), broadcast, gather)
+        return WorkerGroup(rank, len(self.said), broadcast, gather)
 
 
 def test_a_process_alone_is_its_own_group() -> None:
@@ -47,7 +47,7 @@ def test_a_process_alone_is_its_own_group() -> None:
     assert (group.rank, group.size, group.leads) == (0, 1, True)
     assert group.broadcast("x") == "x"
     assert group.gather(3) == [3]
-    other = Group(1, 2)
+    other = WorkerGroup(1, 2)
     with joined(other):
         assert current_group() is other
         assert not other.leads

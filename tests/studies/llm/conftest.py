@@ -18,7 +18,7 @@ import torch
 from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import sequence, stream
@@ -170,11 +170,11 @@ def narrow_model(tiny_tokenizer: PreTrainedTokenizerFast, sentences: list[str]) 
     return model
 
 
-def run_together(size: int, run: Callable[[Group], object]) -> None:
+def run_together(size: int, run: Callable[[WorkerGroup], object]) -> None:
     """`run(group)` on every rank of a group of threads, which meet where a group's workers do."""
     barrier, slots = threading.Barrier(size, timeout=30), [None] * size
 
-    def join(rank: int) -> Group:
+    def join(rank: int) -> WorkerGroup:
         def gather(value: Any) -> list[Any]:
             slots[rank] = value
             barrier.wait()
@@ -182,7 +182,7 @@ def run_together(size: int, run: Callable[[Group], object]) -> None:
             barrier.wait()
             return everyone
 
-        return Group(rank, size, lambda value: gather(value)[0], gather)
+        return WorkerGroup(rank, size, lambda value: gather(value)[0], gather)
 
     with ThreadPoolExecutor(size) as pool:
         for future in [pool.submit(run, join(rank)) for rank in range(size)]:
@@ -190,6 +190,6 @@ def run_together(size: int, run: Callable[[Group], object]) -> None:
 
 
 @pytest.fixture
-def together() -> Callable[[int, Callable[[Group], object]], None]:
+def together() -> Callable[[int, Callable[[WorkerGroup], object]], None]:
     """Runs something on the ranks of a simulated group; see `run_together`."""
     return run_together

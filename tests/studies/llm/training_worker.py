@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.study import Resources
@@ -21,7 +21,7 @@ from recalltrap_studies.llm.stages.train import run_train
 from tests.studies.llm.training_world import student_node
 
 
-def make_group(resources: Resources, kill_at: int) -> Group:
+def make_group(resources: Resources, kill_at: int) -> WorkerGroup:
     rank, size = dist.get_rank(), dist.get_world_size()
 
     def broadcast(value: Any) -> Any:
@@ -38,7 +38,7 @@ def make_group(resources: Resources, kill_at: int) -> Group:
         if progress.step == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return Group(rank, size, broadcast, gather, report, resources, distributed=True)
+    return WorkerGroup(rank, size, broadcast, gather, report, resources, distributed=True)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import Part, part_config
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.settings import LlmSettings, Sft, Target
@@ -29,7 +29,7 @@ def sample_node(teacher: Node, samples: int = SAMPLES, heldout: int = 128) -> No
 
 
 def draw_samples(store: ArtifactStore, node: Node) -> None:
-    for _ in run_sample(node, store, Group()):
+    for _ in run_sample(node, store, WorkerGroup()):
         pass
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers import Trainer
 from trl.models.utils import unwrap_model_for_generation
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.policy import Policy
 
 
@@ -24,7 +24,7 @@ class CandidateTrainer(Trainer):
 
     policy: Policy
     settings: Any
-    group: Group
+    group: WorkerGroup
     scratch: Path
     scored: ClassVar[bool] = False
     """Whether a rollout's log-probabilities are computed anew: see `rollouts.roll_out`."""

@@ -17,21 +17,21 @@ from torch import Tensor
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm import settings as parts
 from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import Rollout
+from recalltrap_studies.llm.settings import GroupRelative
 from recalltrap_studies.llm.stages.align import run_on_policy
 
 
 class GroupTrainer(OnPolicyTrainer):
     """Learns from each response once; every response counts alike, however long it is."""
 
-    settings: parts.Group
+    settings: GroupRelative
 
     @classmethod
     def updates_in_rollout(cls, settings: Any) -> int:
@@ -108,7 +108,7 @@ class RlooTrainer(GroupTrainer):
 TRAINERS: dict[str, type[GroupTrainer]] = {"grpo": GrpoTrainer, "rloo": RlooTrainer}
 
 
-def run_group(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_group(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Align the node's first parent by GRPO or RLOO; see `alignment.run_on_policy`."""
     trainer = TRAINERS[str(node.config["algorithm"])]
-    yield from run_on_policy(node, store, group, parts.Group, trainer)
+    yield from run_on_policy(node, store, group, GroupRelative, trainer)

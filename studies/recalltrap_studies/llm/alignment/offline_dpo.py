@@ -21,7 +21,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.llm.alignment.online_dpo import pair_order
@@ -36,14 +36,14 @@ from recalltrap_studies.llm.settings import OfflineDpo
 from recalltrap_studies.llm.stages.align import run_on_policy
 
 
-def run_offline_dpo(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_offline_dpo(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Align the node's first parent by offline DPO; see `alignment.run_on_policy`."""
     tokenizer = read_tokenizer(store, node.parents["start"])
     trainer = cast(Any, partial(OfflineDpoTrainer, tokenizer=tokenizer))
     yield from run_on_policy(node, store, group, OfflineDpo, trainer)
 
 
-def pair_set(world: World, settings: OfflineDpo, seed: int, group: Group) -> Dataset:
+def pair_set(world: World, settings: OfflineDpo, seed: int, group: WorkerGroup) -> Dataset:
     """The pairs: `prompt_ids`, `chosen_ids` and `rejected_ids`; the same on every worker.
 
     EOS stands at the end of a response where it was drawn and nowhere else.
@@ -86,7 +86,7 @@ class OfflineDpoTrainer(Iterated, DPOTrainer):
         settings: OfflineDpo,
         *,
         seed: int,
-        group: Group,
+        group: WorkerGroup,
         scratch: Path,
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:

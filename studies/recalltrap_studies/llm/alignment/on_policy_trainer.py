@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import stream
 from recalltrap_studies.llm.alignment.candidates import CandidateTrainer
 from recalltrap_studies.llm.alignment.policy import Policy, computes_in_float32
@@ -59,7 +59,7 @@ class OnPolicyTrainer(CandidateTrainer):
         settings: Any,
         *,
         seed: int,
-        group: Group,
+        group: WorkerGroup,
         scratch: Path,
     ) -> None:
         self.policy, self.world, self.settings = policy, world, settings

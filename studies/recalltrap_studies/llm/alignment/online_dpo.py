@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.llm.alignment import losses
@@ -93,6 +93,6 @@ class OnlineDpoTrainer(OnPolicyTrainer):
         return torch.from_numpy(draws < self.settings.preference_noise).to(self.args.device)
 
 
-def run_online_dpo(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_online_dpo(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Align the node's first parent by on-policy DPO; see `alignment.run_on_policy`."""
     yield from run_on_policy(node, store, group, OnlineDpo, OnlineDpoTrainer)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
@@ -87,6 +87,6 @@ class PpoTrainer(OnPolicyTrainer):
         }
 
 
-def run_ppo(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_ppo(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Align the node's first parent by PPO; see `alignment.run_on_policy`."""
     yield from run_on_policy(node, store, group, Ppo, PpoTrainer, value_head=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, computes_in_float32, score
 from recalltrap_studies.llm.inference import sampling_engines
@@ -76,7 +76,7 @@ def roll_out(
     size: int,
     index: int,
     seed: int,
-    group: Group,
+    group: WorkerGroup,
     scored: bool = False,
 ) -> Rollout:
     """Draw and judge rollout `index` of a seed; called on every worker together.
@@ -103,7 +103,9 @@ def roll_out(
     return _joined((tokens_BT, mask_BT, *judged), world.request, group)
 
 
-def _joined(mine: tuple[Tensor, ...], request: sampling_engines.Request, group: Group) -> Rollout:
+def _joined(
+    mine: tuple[Tensor, ...], request: sampling_engines.Request, group: WorkerGroup
+) -> Rollout:
     """All workers' rows in the order of the ranks, as wide as the request allows."""
     full = [
         pad(part, (0, request.max_new_tokens - part.shape[1])) if part.ndim == 2 else part

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 from transformers import Trainer
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.candidates import CandidateTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import Rollout, World, roll_out
@@ -48,7 +48,7 @@ class Iterated(CandidateTrainer):
         world: World,
         settings: Alignment,
         seed: int,
-        group: Group,
+        group: WorkerGroup,
         scratch: Path,
     ) -> None:
         """Set what the iterations read; call it before TRL's `__init__`."""

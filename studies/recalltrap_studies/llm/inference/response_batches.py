@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import Cost
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.models import devices, tokenizers
@@ -49,14 +49,14 @@ class Drawn:
     finished_B: npt.NDArray[np.bool_]
 
 
-def shares(count: int, group: Group) -> list[Batch]:
+def shares(count: int, group: WorkerGroup) -> list[Batch]:
     """This worker's batches of a sample of `count` rows."""
     starts = range(0, count, BATCH)
     batches = [Batch(i, start, min(start + BATCH, count)) for i, start in enumerate(starts)]
     return batches[group.rank :: group.size]
 
 
-def collect(parts: Sequence[tuple[int, Item]], group: Group) -> list[Item]:
+def collect(parts: Sequence[tuple[int, Item]], group: WorkerGroup) -> list[Item]:
     """All workers' parts in the order of the batches, on every worker."""
     everyone = [part for parts in group.gather(list(parts)) for part in parts]
     return [item for _, item in sorted(everyone, key=lambda part: part[0])]
@@ -143,7 +143,7 @@ def padded(lists: Sequence[npt.NDArray[np.int64]]) -> tuple[torch.Tensor, torch.
 class Meter:
     """What a judgement takes: time, tokens, and 2 FLOPs per parameter and token of a forward."""
 
-    group: Group
+    group: WorkerGroup
     tokens: int = 0
     flops: float = 0.0
     started: float = field(default_factory=time.perf_counter)

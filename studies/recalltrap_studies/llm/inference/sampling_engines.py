@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from recalltrap.errors import InputError, StageError
+from recalltrap.errors import InputError, StageError, is_out_of_memory
 
 Cache = Literal["dynamic", "static"]
 DROP = 0.9
@@ -117,7 +117,9 @@ def generate(
     try:
         with torch.no_grad():
             (_decode_static if static else _decode_dynamic)(model, request, drawn)
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise StageError("oom", f"sampling {len(uniforms_BT)} responses at once: {error}") from None
     finally:
         model.train(training)

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.llm.alignment.checkpoint_selection import select
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
@@ -36,7 +36,7 @@ FIELDS = resumable.Fields(learning_rate="align_learning_rate", batch_size="minib
 def run_on_policy(
     node: Node,
     store: ArtifactStore,
-    group: Group,
+    group: WorkerGroup,
     part: type[Alignment],
     trainer_class: type[OnPolicyTrainer],
     value_head: bool = False,
@@ -133,7 +133,10 @@ def training_curves(history: Sequence[Mapping[str, Any]], chosen: int) -> pa.Tab
 
 
 def _cost(
-    history: Sequence[Mapping[str, Any]], seconds: float, trainer: OnPolicyTrainer, group: Group
+    history: Sequence[Mapping[str, Any]],
+    seconds: float,
+    trainer: OnPolicyTrainer,
+    group: WorkerGroup,
 ) -> Cost:
     """What all rollouts took, those before an interruption too.
 

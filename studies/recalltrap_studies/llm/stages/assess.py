@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference import response_batches
@@ -134,7 +134,7 @@ OWN_SCHEMA = pa.schema(
 OTHERS_SCHEMA = pa.schema([("length", pa.int64()), ("log_q", pa.float64())])
 
 
-def run_assess(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Sample and score the model of the node's first parent; see `Bench` for the columns.
 
     The parents are (model, sample set of p*, p*, p_target, oracle). Log-likelihoods are sums over
@@ -169,9 +169,14 @@ def run_assess(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progr
     yield Progress(node.stage, 2 * count, 2 * count, {"reward": reward})
 
 
+<<<<<<< HEAD
 def _bench(node: Node, store: ArtifactStore, group: Group) -> Bench:
     config, parents = node.config, node.parents
     model, p_star, oracle_node = parents["model"], parents["p_star"], parents["oracle"]
+=======
+def _bench(node: Node, store: ArtifactStore, group: WorkerGroup) -> Bench:
+    config, (model, _, p_star, p_target, oracle_node) = node.config, node.parents
+>>>>>>> main
     tokenizer = tokenizers.read_tokenizer(store, model)
     return Bench(
         meter=Meter(group),
@@ -186,7 +191,7 @@ def _bench(node: Node, store: ArtifactStore, group: Group) -> Bench:
     )
 
 
-def _others(bench: Bench, responses: list[npt.NDArray[np.int64]], group: Group) -> pa.Table:
+def _others(bench: Bench, responses: list[npt.NDArray[np.int64]], group: WorkerGroup) -> pa.Table:
     """Others' responses under q, the batches shared by the workers."""
     parts = [
         (batch.index, _checked(bench.others(responses[batch.start : batch.stop]), OTHERS_SCHEMA))

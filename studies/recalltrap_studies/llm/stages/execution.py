@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.kind import NodeFailure, Progress
-from recalltrap.run.worker_group import Group, current_group
+from recalltrap.run.worker_group import WorkerGroup, current_group
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.models.devices import device
 
-Runner = Callable[[Node, ArtifactStore, Group], Iterator[Progress]]
+Runner = Callable[[Node, ArtifactStore, WorkerGroup], Iterator[Progress]]
 
 
 def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.llm.models.pretrained import source_files
 
 
-def run_load(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_load(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Note what p* is; its weights stay where they are.
 
     Raises:

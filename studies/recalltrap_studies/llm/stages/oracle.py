@@ -18,7 +18,7 @@ from torch import Tensor
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.inference import log_probs, response_batches
 from recalltrap_studies.llm.models import tokenizers, weights
@@ -115,7 +115,7 @@ def response_log_probs(
     return torch.where(mask_BT.bool(), log_probs_BT.float(), 0.0)
 
 
-def run_oracle(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_oracle(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Sample p_target (the node's first parent) and compute the threshold from the sample.
 
     The artifact holds the reward's numbers and the sample with its log-probabilities, which the

@@ -16,7 +16,7 @@ from torch import Tensor
 from recalltrap.graph import Node
 from recalltrap.identity import fingerprint
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
 from recalltrap_studies.llm.data.sample_shards import (
@@ -53,7 +53,7 @@ def read_samples(store: ArtifactStore, node: Node, split: Split = "train") -> pa
     return read_shards(store, node, split)
 
 
-def run_sample(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_sample(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Draw the sequences of a node and store them; shards that stand already are kept.
 
     Called on every worker of the group together; each draws every size-th missing shard, and all
@@ -135,7 +135,7 @@ def stream_name(node: Node) -> str:
     return f"sample/{fingerprint(dict(node.config))}/{place}"
 
 
-def rows_of_a_draw(engine: str, model: Any, request: Request, group: Group) -> int:
+def rows_of_a_draw(engine: str, model: Any, request: Request, group: WorkerGroup) -> int:
     """How many sequences an engine is asked for at once.
 
     vLLM plans its own memory and keeps its device busy only with many: it gets the whole shard,
@@ -146,7 +146,7 @@ def rows_of_a_draw(engine: str, model: Any, request: Request, group: Group) -> i
     return rows_at_once(model.config, request, model.device, group)
 
 
-def rows_at_once(config: Any, request: Request, where: torch.device, group: Group) -> int:
+def rows_at_once(config: Any, request: Request, where: torch.device, group: WorkerGroup) -> int:
     """How many sequences are drawn at once: a power of two up to `ROWS` that memory holds.
 
     Counted are the cache, twice where it grows by copying, and the logits in float32 with their

@@ -23,7 +23,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import sequence, stream
 from recalltrap_studies.llm.data import datasets
@@ -58,7 +58,7 @@ MAX_GRADIENT_NORM = float(Optimiser.model_fields["max_gradient_norm"].default)
 CURVES = {"loss": "loss", "learning_rate": "learning_rate", "heldout_loss": "heldout_loss"}
 
 
-def run_train(node: Node, store: ArtifactStore, group: Group) -> Iterator[Progress]:
+def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Train one model of the stages pretrain, sft, target and distill, and store it.
 
     The artifact holds the model in the hub's format, `curves.parquet` (loss, learning_rate,
@@ -143,7 +143,7 @@ def make_trainer(
     model: PreTrainedModel,
     lesson: Lesson,
     plan: Plan,
-    group: Group,
+    group: WorkerGroup,
     scratch: str,
 ) -> StudentTrainer:
     """The trainer of one stage, ready to train."""

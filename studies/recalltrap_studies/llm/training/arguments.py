@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from transformers import TrainingArguments
 
 from recalltrap.errors import InputError
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.study.study import Resources
 from recalltrap_studies.llm.models.devices import device, mixed_precision
 from recalltrap_studies.llm.settings import Alignment
@@ -45,7 +45,7 @@ def training_arguments(
     learning_rate: float,
     global_batch: int,
     seed: int,
-    group: Group,
+    group: WorkerGroup,
     warmup_updates: int = 0,
     decay_updates: int = 0,
     batch_field: str = "batch_size",
@@ -114,7 +114,7 @@ def alignment_arguments(
     per_rollout: int,
     batch: int,
     seed: int,
-    group: Group,
+    group: WorkerGroup,
     scratch: Path | str,
     **extra: Any,
 ) -> Arguments:
@@ -152,7 +152,7 @@ def reduce_over_gloo() -> None:
         compatible[SHARED_MEMORY_OP] = False
 
 
-def rows_per_pass(global_batch: int, group: Group, batch_field: str = "batch_size") -> int:
+def rows_per_pass(global_batch: int, group: WorkerGroup, batch_field: str = "batch_size") -> int:
     """Rows that one worker takes through the model at once.
 
     Raises:

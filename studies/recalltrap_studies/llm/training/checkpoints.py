@@ -12,14 +12,14 @@ import tempfile
 from pathlib import Path
 
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 
 STATE = "trainer_state.json"
 NAME = re.compile(r"checkpoint-(\d+)")
 
 
-def scratch_folder(store: ArtifactStore, node: Node, group: Group) -> Path:
+def scratch_folder(store: ArtifactStore, node: Node, group: WorkerGroup) -> Path:
     """Where a stage keeps its checkpoints: `<storage>/scratch/<node.id>/<layout>`.
 
     The layout names workers and ZeRO stage, since shards written by one layout fit no other. Where
@@ -32,13 +32,13 @@ def scratch_folder(store: ArtifactStore, node: Node, group: Group) -> Path:
     return root / (node.id if storage.is_local else f"recalltrap-{node.id}") / layout
 
 
-def last(scratch: Path, group: Group | None = None) -> str | None:
+def last(scratch: Path, group: WorkerGroup | None = None) -> str | None:
     """The newest complete checkpoint, the same on every rank of the group; None without one.
 
     A checkpoint is complete when the trainer's state, which is written last, and the random state
     of every rank stand in it.
     """
-    group = group or Group()
+    group = group or WorkerGroup()
     found: str | None = None
     if group.leads and scratch.is_dir():
         folders = [folder for folder in scratch.iterdir() if NAME.fullmatch(folder.name)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.data.token_sequences import IGNORED, Sequences
 
 POINTS = 10
@@ -26,7 +26,7 @@ LEAST_ROWS, MOST_LOGITS = 16, 2**26
 room for their logits."""
 
 
-def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: Group) -> float:
+def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: WorkerGroup) -> float:
     """Mean negative log-likelihood per learned token, in nats; every rank calls it."""
     whole = trainer.is_deepspeed_enabled
     model = trainer.model_wrapped if whole else trainer.accelerator.unwrap_model(trainer.model)
@@ -74,7 +74,7 @@ class HeldoutPoints(TrainerCallback):
     """Logs the held-out loss at a few updates."""
 
     def __init__(
-        self, trainer: Trainer, sequences: Sequences, pad: int, group: Group, updates: int
+        self, trainer: Trainer, sequences: Sequences, pad: int, group: WorkerGroup, updates: int
     ) -> None:
         self.trainer = trainer
         self.sequences = sequences.take(np.arange(min(SEEN, len(sequences))))

@@ -29,14 +29,13 @@ from transformers import (
 )
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from recalltrap.errors import StageError
+from recalltrap.errors import StageError, is_out_of_memory
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.training import checkpoints
 
 CURVES_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
-MEMORY_MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclass
@@ -52,7 +51,7 @@ def train(
     *,
     stage: str,
     scratch: Path,
-    group: Group,
+    group: WorkerGroup,
     fields: Fields | None = None,
     resume_tolerance: float | None = None,
 ) -> None:
@@ -81,8 +80,7 @@ def memory_guard(fields: Fields) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not full and not any(text in str(error).lower() for text in MEMORY_MESSAGES):
+        if not is_out_of_memory(error):
             raise
         raise StageError(
             "oom",
@@ -98,7 +96,7 @@ class Watch(TrainerCallback):
     """Looks at every point that is logged: a number? where we left off? And tells the group."""
 
     stage: str
-    group: Group
+    group: WorkerGroup
     fields: Fields
     resume_tolerance: float | None = None
     before: float | None = field(default=None, init=False)
@@ -178,7 +176,7 @@ def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in state.items()}
 
 
-def whole_model(trainer: Trainer, group: Group) -> PreTrainedModel | None:
+def whole_model(trainer: Trainer, group: WorkerGroup) -> PreTrainedModel | None:
     """The trained model with whole weights, on the CPU of rank 0; every rank calls it."""
     weights = whole_weights(trainer)
     if not group.leads:

@@ -16,14 +16,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.settings import Group as GroupPart
+from recalltrap_studies.llm.settings import GroupRelative as GroupPart
 from recalltrap_studies.llm.settings import Ppo
 from tests.studies.llm.alignment.test_on_policy_trainer import one_word_world
 
@@ -111,7 +111,7 @@ def trainer_of(cls: type[OnPolicyTrainer], size: int, scratch: Path) -> OnPolicy
     )
     world = one_word_world()
     policy = Policy(world.reference, (0,))
-    return cls(policy, world, settings, seed=0, group=Group(), scratch=scratch)
+    return cls(policy, world, settings, seed=0, group=WorkerGroup(), scratch=scratch)
 
 
 def estimated(

@@ -19,14 +19,14 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.rloo_config import RLOOConfig
 from trl.trainer.rloo_trainer import RLOOTrainer
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.advantages import above_mean, above_others
 from recalltrap_studies.llm.alignment.group_relative import TRAINERS, GroupTrainer
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import Rollout, World, roll_out
 from recalltrap_studies.llm.inference import response_batches
-from recalltrap_studies.llm.settings import Group as GroupPart
+from recalltrap_studies.llm.settings import GroupRelative as GroupPart
 from recalltrap_studies.llm.stages.oracle import Oracle
 
 LENGTH = 12
@@ -55,7 +55,7 @@ def trainer_of(algorithm: str, world: World, scratch: Path) -> GroupTrainer:
     lm = moved(copy.deepcopy(world.reference), 0.05, 1)
     policy = Policy(lm, world.request.prompt_ids)
     cls = TRAINERS[algorithm]
-    return cls(policy, world, settings, seed=3, group=Group(), scratch=scratch / "ours")
+    return cls(policy, world, settings, seed=3, group=WorkerGroup(), scratch=scratch / "ours")
 
 
 def moved(model: Any, by: float, seed: int) -> Any:
@@ -68,7 +68,7 @@ def moved(model: Any, by: float, seed: int) -> Any:
 
 def drawn(trainer: GroupTrainer) -> Rollout:
     return roll_out(
-        trainer.policy, trainer.world, size=16, index=0, seed=3, group=Group(), scored=True
+        trainer.policy, trainer.world, size=16, index=0, seed=3, group=WorkerGroup(), scored=True
     )
 
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
 from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment import losses
@@ -69,7 +69,7 @@ def world(tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_token
 
 
 def trainer_of(
-    world: World, tokenizer: Any, scratch: Path, group: Group | None = None, **fields: Any
+    world: World, tokenizer: Any, scratch: Path, group: WorkerGroup | None = None, **fields: Any
 ) -> Any:
     policy = Policy(copy.deepcopy(world.reference), world.request.prompt_ids)
     return OfflineDpoTrainer(
@@ -77,7 +77,7 @@ def trainer_of(
         world,
         settings_of(**fields),
         seed=3,
-        group=group or Group(),
+        group=group or WorkerGroup(),
         scratch=scratch,
         tokenizer=tokenizer,
     )
@@ -87,14 +87,14 @@ def history(trainer: Any) -> list[dict[str, float]]:
     return [point for point in trainer.state.log_history if "rollout" in point]
 
 
-def run(trainer: Any, scratch: Path, group: Group | None = None) -> list[dict[str, float]]:
-    train(trainer, stage="align", scratch=scratch, group=group or Group())
+def run(trainer: Any, scratch: Path, group: WorkerGroup | None = None) -> list[dict[str, float]]:
+    train(trainer, stage="align", scratch=scratch, group=group or WorkerGroup())
     trainer.finish()
     return history(trainer)
 
 
 def test_pairs_are_the_reference_s_and_the_lower_nll_wins(world: World) -> None:
-    pairs = pair_set(world, settings_of(), 3, Group())
+    pairs = pair_set(world, settings_of(), 3, WorkerGroup())
     assert len(pairs) == 24
     assert set(pairs["prompt_ids"][0]) == set(world.request.prompt_ids)
 
@@ -114,8 +114,8 @@ def test_pairs_are_the_reference_s_and_the_lower_nll_wins(world: World) -> None:
 
 
 def test_noise_turns_some_pairs_round(world: World) -> None:
-    clean = pair_set(world, settings_of(offline_pairs=200), 3, Group())
-    noisy = pair_set(world, settings_of(offline_pairs=200, preference_noise=0.3), 3, Group())
+    clean = pair_set(world, settings_of(offline_pairs=200), 3, WorkerGroup())
+    noisy = pair_set(world, settings_of(offline_pairs=200, preference_noise=0.3), 3, WorkerGroup())
     turned = [
         a == d and b == c
         for a, b, c, d in zip(
@@ -178,12 +178,12 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
             raise KeyboardInterrupt
 
     scratch = tmp_path / "b"
-    group = Group(resources=Resources(checkpoint_updates=1), report=stop)
+    group = WorkerGroup(resources=Resources(checkpoint_updates=1), report=stop)
     broken = trainer_of(world, tiny_tokenizer, scratch, group, **fields)
     with pytest.raises(KeyboardInterrupt):
         train(broken, stage="align", scratch=scratch, group=group)
     release(broken)
-    group = Group(resources=Resources(checkpoint_updates=1))
+    group = WorkerGroup(resources=Resources(checkpoint_updates=1))
     resumed = trainer_of(world, tiny_tokenizer, scratch, group, **fields)
     again = run(resumed, scratch, group)
     assert [point["rollout"] for point in again] == [0, 1, 2, 3, 4]
@@ -193,14 +193,19 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
 
 def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any) -> None:
     config = part_config(LlmSettings(**SMALL), OraclePart)
+<<<<<<< HEAD
     oracle = Node("oracle", 3, config, {"p_target": nano_store.p_star})
     for _ in run_oracle(oracle, nano_store.store, Group()):
+=======
+    oracle = Node("oracle", 3, config, (nano_store.p_star,))
+    for _ in run_oracle(oracle, nano_store.store, WorkerGroup()):
+>>>>>>> main
         pass
     settings = LlmSettings(**{**SMALL, "model_selection": "paper"})
     parents = {"start": nano_store.p_prime, "reference": nano_store.p_prime,
                "p_target": nano_store.p_star, "oracle": oracle}  # fmt: skip
     node = Node("align", 3, part_config(settings, OfflineDpo), parents)
-    *_, last = run_offline_dpo(node, nano_store.store, Group())
+    *_, last = run_offline_dpo(node, nano_store.store, WorkerGroup())
     assert last.step == last.steps == 2
     weights.read_model(nano_store.store, node)
     table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet")))
@@ -221,7 +226,7 @@ def test_an_update_that_the_workers_cannot_share_is_refused(
     world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"settings\.minibatch_size"):
-        trainer_of(world, tiny_tokenizer, tmp_path, Group(size=3))
+        trainer_of(world, tiny_tokenizer, tmp_path, WorkerGroup(size=3))
 
 
 def test_every_epoch_has_all_pairs_in_an_order_of_its_own(

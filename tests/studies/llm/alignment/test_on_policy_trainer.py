@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError, StageError
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import sequence
 from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
@@ -25,7 +25,7 @@ from recalltrap_studies.llm.alignment.rollouts import World, roll_out
 from recalltrap_studies.llm.inference import response_batches
 from recalltrap_studies.llm.inference.sampling_engines import Request
 from recalltrap_studies.llm.models import weights as models
-from recalltrap_studies.llm.settings import Group as GroupPart
+from recalltrap_studies.llm.settings import GroupRelative as GroupPart
 from recalltrap_studies.llm.settings import OnlineDpo, Ppo
 from recalltrap_studies.llm.stages.oracle import Oracle
 from recalltrap_studies.llm.training import checkpoints, resumable
@@ -111,7 +111,7 @@ def test_ppo_approaches_the_closed_form_of_a_one_word_language(
         value_clip_range=1.0,
     )
     policy = Policy(copy.deepcopy(world.reference), (0,), value_head=True)
-    trainer = PpoTrainer(policy, world, settings, seed=0, group=Group(), scratch=tmp_path)
+    trainer = PpoTrainer(policy, world, settings, seed=0, group=WorkerGroup(), scratch=tmp_path)
     trainer.train()
     reference = words(world.reference)
     optimum = reference * torch.exp(REWARDS.double() / kl_weight)
@@ -126,7 +126,7 @@ def test_dpo_moves_mass_to_the_words_that_win(tmp_path: Path) -> None:
     world = one_word_world()
     settings = replace_settings(DPO, iterations=10, rollout_size=128, minibatch_size=64)
     policy = Policy(copy.deepcopy(world.reference), (0,))
-    OnlineDpoTrainer(policy, world, settings, seed=0, group=Group(), scratch=tmp_path).train()
+    OnlineDpoTrainer(policy, world, settings, seed=0, group=WorkerGroup(), scratch=tmp_path).train()
     change = words(policy.lm) - words(world.reference)
     assert change[4] > 0.02
     assert change[5] < 0
@@ -157,7 +157,7 @@ def make(
     policy = Policy(
         copy.deepcopy(world.reference), world.request.prompt_ids, trainer_class is PpoTrainer
     )
-    group = more.pop("group", Group())
+    group = more.pop("group", WorkerGroup())
     return trainer_class(policy, world, settings, seed=3, group=group, scratch=scratch)
 
 
@@ -167,8 +167,8 @@ def points(trainer: OnPolicyTrainer) -> list[dict[str, float]]:
     return [{name: x for name, x in point.items() if name != "seconds"} for point in points]
 
 
-def run(trainer: OnPolicyTrainer, scratch: Path, group: Group | None = None) -> Any:
-    resumable.train(trainer, stage="align", scratch=scratch, group=group or Group())
+def run(trainer: OnPolicyTrainer, scratch: Path, group: WorkerGroup | None = None) -> Any:
+    resumable.train(trainer, stage="align", scratch=scratch, group=group or WorkerGroup())
     trainer.finish()
     return points(trainer)
 
@@ -192,7 +192,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
 ) -> None:
     whole = make(world, trainer_class, settings, tmp_path / "whole")
     expected = run(whole, tmp_path / "whole")
-    group = Group(resources=Resources(checkpoint_updates=1))
+    group = WorkerGroup(resources=Resources(checkpoint_updates=1))
     scratch = tmp_path / "cut"
     cut = make(world, trainer_class, settings, scratch, group=group)
 
@@ -214,7 +214,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
 
 def test_ppo_s_first_gradient_is_the_policy_gradient(world: World, tmp_path: Path) -> None:
     trainer = make(world, PpoTrainer, PPO, tmp_path)
-    rollout = roll_out(trainer.policy, world, size=8, index=0, seed=3, group=Group())
+    rollout = roll_out(trainer.policy, world, size=8, index=0, seed=3, group=WorkerGroup())
     examples, _ = trainer.examples(rollout)
     weights = list(trainer.policy.lm.parameters())
     losses = trainer.row_losses(trainer.policy, examples)
@@ -239,7 +239,7 @@ def test_a_minibatch_s_loss_is_the_same_in_parts(
     world: World, trainer_class: Any, settings: Any, tmp_path: Path
 ) -> None:
     whole = run(make(world, trainer_class, settings, tmp_path / "1"), tmp_path / "1")
-    group = Group(resources=Resources(gradient_accumulation=2))
+    group = WorkerGroup(resources=Resources(gradient_accumulation=2))
     trainer = make(world, trainer_class, settings, tmp_path / "2", group=group)
     parts = run(trainer, tmp_path / "2", group)
     for one, two in zip(whole, parts, strict=True):
@@ -249,7 +249,7 @@ def test_a_minibatch_s_loss_is_the_same_in_parts(
 
 def test_the_rollout_does_not_depend_on_the_number_of_workers(world: World) -> None:
     policy = Policy(world.reference, world.request.prompt_ids)
-    alone = roll_out(policy, world, size=6, index=1, seed=3, group=Group())
+    alone = roll_out(policy, world, size=6, index=1, seed=3, group=WorkerGroup())
     heard: list[Any] = []
 
     def gather(value: Any) -> list[Any]:
@@ -258,7 +258,7 @@ def test_the_rollout_does_not_depend_on_the_number_of_workers(world: World) -> N
 
     for rank in range(2):
         shared = roll_out(
-            policy, world, size=6, index=1, seed=3, group=Group(rank, 2, gather=gather)
+            policy, world, size=6, index=1, seed=3, group=WorkerGroup(rank, 2, gather=gather)
         )
     assert torch.equal(alone.tokens_NT, shared.tokens_NT)
     torch.testing.assert_close(alone.reward_N, shared.reward_N)
@@ -270,7 +270,7 @@ def test_padding_never_enters_a_loss_or_a_gradient(
     world: World, trainer_class: Any, settings: Any, tmp_path: Path
 ) -> None:
     trainer = make(world, trainer_class, settings, tmp_path)
-    rollout = roll_out(trainer.policy, world, size=8, index=0, seed=3, group=Group())
+    rollout = roll_out(trainer.policy, world, size=8, index=0, seed=3, group=WorkerGroup())
     assert not rollout.mask_NT.all()
     other = torch.where(rollout.mask_NT, rollout.tokens_NT, 7)
     results = []
@@ -301,12 +301,14 @@ def test_a_diverging_loss_is_a_failure_that_names_the_rate(world: World, tmp_pat
     torch.nn.init.constant_(trainer.policy.value_head.bias, float("nan"))
     fields = resumable.Fields(learning_rate="align_learning_rate")
     with pytest.raises(StageError, match=r"settings\.align_learning_rate"):
-        resumable.train(trainer, stage="align", scratch=tmp_path, group=Group(), fields=fields)
+        resumable.train(
+            trainer, stage="align", scratch=tmp_path, group=WorkerGroup(), fields=fields
+        )
 
 
 def test_a_minibatch_that_the_workers_cannot_share_is_refused(world: World, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"settings\.minibatch_size = 4"):
-        make(world, PpoTrainer, PPO, tmp_path, group=Group(0, 3))
+        make(world, PpoTrainer, PPO, tmp_path, group=WorkerGroup(0, 3))
 
 
 def test_value_head_starts_at_zero_and_learns(world: World, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
 from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
@@ -102,7 +102,7 @@ def world_of(reference: Any, tokenizer: Any) -> World:
 
 
 def trainer_of(
-    algorithm: str, world: World, tokenizer: Any, scratch: Path, group: Group | None = None
+    algorithm: str, world: World, tokenizer: Any, scratch: Path, group: WorkerGroup | None = None
 ) -> Any:
     """A trainer whose policy has the reference's weights."""
     part = ALIGNMENTS[algorithm]
@@ -116,7 +116,7 @@ def trainer_of(
         cls, more = OfflineDpoTrainer, {"tokenizer": tokenizer}
     else:
         more = {}
-    group = group or Group()
+    group = group or WorkerGroup()
     return cls(policy, world, settings, seed=3, group=group, scratch=scratch, **more)
 
 
@@ -157,7 +157,7 @@ def test_bfloat16_starts_at_a_log_ratio_of_0(
     algorithm: str,
     accumulation: int,
 ) -> None:
-    group = Group(resources=Resources(gradient_accumulation=accumulation))
+    group = WorkerGroup(resources=Resources(gradient_accumulation=accumulation))
     world = world_of(wordy_model, tiny_tokenizer)
     trainer = trainer_of(algorithm, world, tiny_tokenizer, tmp_path, group)
     parts = parts_of(trainer)
@@ -193,7 +193,7 @@ def test_the_drawn_and_the_scored_differ_in_bfloat16(
     """Why a rollout is scored once more there."""
     world = world_of(tiny_model, tiny_tokenizer)
     policy = Policy(copy.deepcopy(tiny_model), world.request.prompt_ids)
-    fields: dict[str, Any] = {"size": 32, "index": 0, "seed": 3, "group": Group()}
+    fields: dict[str, Any] = {"size": 32, "index": 0, "seed": 3, "group": WorkerGroup()}
     plain = roll_out(policy, world, **fields)
     torch.testing.assert_close(plain.log_probs_NT, plain.reference_NT, atol=1e-5, rtol=1e-5)
     with torch.autocast("cpu", torch.bfloat16):
@@ -210,7 +210,7 @@ def test_a_reference_takes_the_precision_of_the_policy_s_weights(
     policy = Policy(copy.deepcopy(tiny_model), world.request.prompt_ids)
     for parameter in policy.parameters():
         parameter.data = parameter.data.bfloat16()
-    rollout = roll_out(policy, world, size=32, index=0, seed=3, group=Group())
+    rollout = roll_out(policy, world, size=32, index=0, seed=3, group=WorkerGroup())
     assert torch.equal(rollout.log_probs_NT, rollout.reference_NT)
     assert {p.dtype for p in world.reference.parameters()} == {torch.bfloat16}
     assert as_policy(world.reference, policy).lm is world.reference
@@ -294,7 +294,7 @@ def test_the_stage_starts_at_the_reference_in_bfloat16(nano_store: Any, algorith
                "p_target": nano_store.p_star, "oracle": oracle}  # fmt: skip
     node = Node("align", 3, config, parents)
     for one in (oracle, node):
-        for _ in runner_of(one)(one, nano_store.store, Group()):
+        for _ in runner_of(one)(one, nano_store.store, WorkerGroup()):
             pass
     table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet"))).to_pylist()
     kl = {row["step"]: row["value"] for row in table if row["metric"] == "kl"}

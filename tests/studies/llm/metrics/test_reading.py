@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import stream
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference import response_batches
@@ -48,9 +48,9 @@ def test_topic_coverage_counts_rare_topics_as_much_as_common_ones() -> None:
 
 
 def test_two_shares_of_a_sample_meet_again_in_order() -> None:
-    group = [Group(rank, 3) for rank in range(3)]
+    group = [WorkerGroup(rank, 3) for rank in range(3)]
     parts = [(batch.index, batch) for one in group for batch in response_batches.shares(3000, one)]
-    gathered = Group(gather=lambda value: [parts[4:], parts[:4]])
+    gathered = WorkerGroup(gather=lambda value: [parts[4:], parts[:4]])
     batches = response_batches.collect(parts[:0], gathered)
     assert [batch.index for batch in batches] == list(range(6))
     assert batches[-1].stop == 3000

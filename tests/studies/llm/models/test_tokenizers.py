@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
 from recalltrap_studies.llm.data.token_sequences import Sequences
@@ -197,8 +197,13 @@ def test_samples_lessons_and_scores_begin_alike(
     store.put(teacher, files, Cost(0, 0, 0, 0, "cpu", 1))
     wanted = {"samples": 30, "heldout_samples": 2, "sample_tokens": 5, "prompt": "The",
               "temperature": 1.0, "engine": "transformers"}  # fmt: skip
+<<<<<<< HEAD
     node = Node("sample", 0, wanted, {"model": teacher})
     list(sample.run_sample(node, store, Group()))
+=======
+    node = Node("sample", 0, wanted, (teacher,))
+    list(sample.run_sample(node, store, WorkerGroup()))
+>>>>>>> main
     table = sample.read_samples(store, node)
     rows = table["input_ids"].to_pylist()
     assert all(row[: len(begun)] == begun for row in rows)

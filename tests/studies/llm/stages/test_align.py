@@ -14,14 +14,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group as Workers
+from recalltrap.run.worker_group import WorkerGroup as Workers
 from recalltrap.settings_parts import part_config
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.alignment.group_relative import run_group
 from recalltrap_studies.llm.alignment.online_dpo import run_online_dpo
 from recalltrap_studies.llm.alignment.ppo import run_ppo
 from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.settings import Group, LlmSettings, OnlineDpo, Oracle, Ppo
+from recalltrap_studies.llm.settings import GroupRelative, LlmSettings, OnlineDpo, Oracle, Ppo
 from recalltrap_studies.llm.stages.oracle import run_oracle
 
 pytestmark = pytest.mark.slow  # they train
@@ -41,8 +41,8 @@ EACH = pytest.mark.parametrize(
     ("algorithm", "runner", "part", "own"),
     [
         ("ppo", run_ppo, Ppo, ("clip_fraction", "value_loss")),
-        ("grpo", run_group, Group, ("clip_fraction",)),
-        ("rloo", run_group, Group, ("clip_fraction",)),
+        ("grpo", run_group, GroupRelative, ("clip_fraction",)),
+        ("rloo", run_group, GroupRelative, ("clip_fraction",)),
         ("dpo_online", run_online_dpo, OnlineDpo, ("reward_margin", "gradient_weight")),
     ],
 )

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import StageError
 from recalltrap.graph import Cell, Node
 from recalltrap.orderings import Ordering
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.llm.graph import Graph
@@ -99,12 +99,12 @@ def world(
         for name, node in cell.models.items():
             if not store.has(node):
                 put(store, node, broad if name == "final" else narrow)
-    done(run_sample(built.graph.truth, store, Group()))
-    done(run_oracle(built.graph.oracle, store, Group()))
+    done(run_sample(built.graph.truth, store, WorkerGroup()))
+    done(run_oracle(built.graph.oracle, store, WorkerGroup()))
     for cell in cells:
         for node in cell.assessments.values():
             if not store.has(node):
-                done(run_assess(node, store, Group()))
+                done(run_assess(node, store, WorkerGroup()))
     return built
 
 
@@ -157,13 +157,13 @@ def test_all_models_of_a_seed_draw_the_same_uniforms(world: World) -> None:
     assert not world.own(ka["final"]).equals(world.own(ka["p_second"]))
 
 
-def together(size: int, work: Callable[[Group], None]) -> None:
+def together(size: int, work: Callable[[WorkerGroup], None]) -> None:
     """`work` on every rank of a group of threads."""
     barrier = threading.Barrier(size)
     said: dict[int, Any] = {}
     errors: list[BaseException] = []
 
-    def of(rank: int) -> Group:
+    def of(rank: int) -> WorkerGroup:
         def gather(value: Any) -> list[Any]:
             said[rank] = value
             barrier.wait(30)
@@ -171,7 +171,7 @@ def together(size: int, work: Callable[[Group], None]) -> None:
             barrier.wait(30)
             return everyone
 
-        return Group(rank, size, lambda value: gather(value)[0], gather)
+        return WorkerGroup(rank, size, lambda value: gather(value)[0], gather)
 
     def run(rank: int) -> None:
         try:
@@ -218,7 +218,7 @@ def test_a_model_with_broken_weights_fails_as_nan(
     broken = Node("distill", 1, {"test": "broken"})
     put(world.store, broken, models.model_files(own_model, tiny_tokenizer))
     with pytest.raises(StageError) as caught:
-        done(run_assess(world.graph.assess(broken), world.store, Group()))
+        done(run_assess(world.graph.assess(broken), world.store, WorkerGroup()))
     assert caught.value.failure == "nan"
 
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, FileDigest
 from recalltrap.study.study import Resources
 from recalltrap_studies.llm.data import sample_shards
@@ -41,7 +41,7 @@ CONFIG = {
     "prompt": "The",
     "engine": "transformers",
 }
-Together = Callable[[int, Callable[[Group], object]], None]
+Together = Callable[[int, Callable[[WorkerGroup], object]], None]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_the_files_hold_what_was_drawn(
     nano_store: NanoStore, tiny_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     node = sample_node(nano_store.p_star)
-    progress = list(run_sample(node, nano_store.store, Group()))
+    progress = list(run_sample(node, nano_store.store, WorkerGroup()))
     assert [step.step for step in progress] == [1, 2, 3, 4, 5, 6, 7]
     assert all(step.steps == 7 for step in progress)
     train = read_samples(nano_store.store, node, "train")
@@ -104,12 +104,12 @@ def test_the_number_of_workers_changes_nothing(
     # The workers are threads here, and `from_pretrained` isn't made for those.
     monkeypatch.setattr(weights, "read_model", lambda *_: copy.deepcopy(tiny_model))
     store, node = nano_store.store, sample_node(nano_store.p_star)
-    list(run_sample(node, store, Group()))
+    list(run_sample(node, store, WorkerGroup()))
     alone = files(store, node)
     store.storage.filesystem.delete_dir(store.storage.path(store.folder(node)))
     fresh, yields = ArtifactStore(store.storage), []
 
-    def work(group: Group) -> None:
+    def work(group: WorkerGroup) -> None:
         yields.append(len(list(run_sample(node, fresh, group))))
 
     together(size, work)
@@ -123,7 +123,7 @@ def test_only_a_missing_shard_is_drawn_again(
     nano_store: NanoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, node = nano_store.store, sample_node(nano_store.p_star)
-    list(run_sample(node, store, Group()))
+    list(run_sample(node, store, WorkerGroup()))
     before = files(store, node)
     folder = store.folder(node)
     for lost in ("train-00003.parquet", "record.json"):
@@ -137,7 +137,7 @@ def test_only_a_missing_shard_is_drawn_again(
         return write(node, name, data)
 
     monkeypatch.setattr(resumed, "write_file", watch)
-    steps: list[Progress] = list(run_sample(node, resumed, Group()))
+    steps: list[Progress] = list(run_sample(node, resumed, WorkerGroup()))
     assert written == ["train-00003.parquet"]
     assert [(step.step, step.steps) for step in steps] == [(7, 7)]
     assert files(store, node) == before
@@ -146,7 +146,7 @@ def test_only_a_missing_shard_is_drawn_again(
 
 def test_an_interruption_leaves_whole_shards_and_no_record(nano_store: NanoStore) -> None:
     store, node = nano_store.store, sample_node(nano_store.p_star)
-    run = run_sample(node, store, Group())
+    run = run_sample(node, store, WorkerGroup())
     next(run)
     next(run)
     del run
@@ -155,7 +155,7 @@ def test_an_interruption_leaves_whole_shards_and_no_record(nano_store: NanoStore
         32,
         32,
     ]
-    list(run_sample(node, store, Group()))
+    list(run_sample(node, store, WorkerGroup()))
     assert len(read_samples(store, node, "train")) == 150
 
 
@@ -179,7 +179,7 @@ def test_temperature_is_that_of_the_draw_and_of_the_log_probs(
     nano_store: NanoStore, tiny_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     node = sample_node(nano_store.p_star, temperature=0.5)
-    list(run_sample(node, nano_store.store, Group()))
+    list(run_sample(node, nano_store.store, WorkerGroup()))
     table, prompt = read_samples(nano_store.store, node), tiny_tokenizer.encode("The")
     responses = [row[len(prompt) :] for row in table["input_ids"].to_pylist()]
     stored = np.array([sum(row) for row in table["log_probs"].to_pylist()])
@@ -194,7 +194,7 @@ def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_written(
 ) -> None:
     node = sample_node(nano_store.p_star, sample_tokens=64)
     with pytest.raises(InputError, match=r"settings\.prompt .* settings\.sample_tokens = 64"):
-        list(run_sample(node, nano_store.store, Group()))
+        list(run_sample(node, nano_store.store, WorkerGroup()))
     assert files(nano_store.store, node) == {}
 
 
@@ -209,7 +209,7 @@ def test_shards_cover_the_set_once() -> None:
 def test_large_models_are_drawn_in_batches_that_memory_holds() -> None:
     def rows(size: str, tokens: int) -> int:
         request = Request((1,), tokens, 1.0, 0, 0)
-        group = Group(resources=Resources())
+        group = WorkerGroup(resources=Resources())
         return sample.rows_at_once(config_of(size), request, torch.device("cpu"), group)
 
     assert rows("nano-medium", 32) == 16  # ROWS, small in this file
@@ -261,7 +261,7 @@ def test_vllm_gets_whole_shards_and_is_shut_down(
 ) -> None:
     monkeypatch.setattr(sample, "CPU_BYTES", 1)  # what the CPU could hold says nothing here
     node = sample_node(nano_store.p_star, engine="vllm")
-    list(run_sample(node, nano_store.store, Group()))
+    list(run_sample(node, nano_store.store, WorkerGroup()))
     (engine,) = vllm.made
     assert engine.asked == [32, 32, 32, 32, 22, 32, 8]
     assert engine.shut == 1
@@ -274,7 +274,7 @@ def test_vllm_is_shut_down_whatever_ends_the_sampling(
 ) -> None:
     if ending == "a failure":
         monkeypatch.setattr(sample, "write_shard", lambda *_: 1 / 0)
-    run = run_sample(sample_node(nano_store.p_star, engine="vllm"), nano_store.store, Group())
+    run = run_sample(sample_node(nano_store.p_star, engine="vllm"), nano_store.store, WorkerGroup())
     with pytest.raises(ZeroDivisionError) if ending == "a failure" else nullcontext():
         next(run)
     del run

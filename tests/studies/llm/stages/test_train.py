@@ -27,7 +27,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.study import Resources
@@ -60,8 +60,8 @@ def taught(
     return store
 
 
-def run(node: Node, store: ArtifactStore, group: Group | None = None) -> list[Progress]:
-    return list(run_train(node, store, group or Group()))
+def run(node: Node, store: ArtifactStore, group: WorkerGroup | None = None) -> list[Progress]:
+    return list(run_train(node, store, group or WorkerGroup()))
 
 
 def curves(store: ArtifactStore, node: Node) -> pa.Table:
@@ -96,7 +96,7 @@ def test_a_student_learns_and_is_stored_in_the_hub_s_format(
         tokenizer = AutoTokenizer.from_pretrained(folder)
     assert len(tokenizer) == model.config.vocab_size
     assert model.config.tie_word_embeddings
-    assert not checkpoints.scratch_folder(taught, student, Group()).parent.exists()
+    assert not checkpoints.scratch_folder(taught, student, WorkerGroup()).parent.exists()
 
 
 def test_the_gap_is_the_held_out_loss_above_the_teacher_s_entropy(
@@ -146,7 +146,7 @@ def test_sharing_a_batch_out_changes_no_curve(
     taught: ArtifactStore, student: Node, version: int, fields: dict[str, Any]
 ) -> None:
     shared = replace(student, version=version)
-    run(shared, taught, Group(resources=Resources(**fields)))
+    run(shared, taught, WorkerGroup(resources=Resources(**fields)))
     np.testing.assert_allclose(curve(taught, shared), curve(taught, student), rtol=1e-4)
     assert facts(taught, shared)["heldout_loss"] == pytest.approx(
         facts(taught, student)["heldout_loss"], rel=1e-4
@@ -177,11 +177,11 @@ def test_an_interrupted_training_ends_where_it_would_have(
     node = replace(student, version=7)
     resources = Resources(checkpoint_updates=8)
     with pytest.raises(Interrupted):
-        run(node, taught, Group(resources=resources, report=breaking_at(19)))
-    scratch = checkpoints.scratch_folder(taught, node, Group())
+        run(node, taught, WorkerGroup(resources=resources, report=breaking_at(19)))
+    scratch = checkpoints.scratch_folder(taught, node, WorkerGroup())
     assert str(checkpoints.last(scratch)).endswith("checkpoint-16")
     steps: list[int] = []
-    run(node, taught, Group(resources=resources, report=lambda p: steps.append(p.step)))
+    run(node, taught, WorkerGroup(resources=resources, report=lambda p: steps.append(p.step)))
     assert steps[0] == 17  # and not from the beginning
     assert curves(taught, node).equals(curves(taught, student))
     assert taught.read(node, "model.safetensors") == taught.read(student, "model.safetensors")
@@ -189,7 +189,7 @@ def test_an_interrupted_training_ends_where_it_would_have(
 
 
 def test_a_resumption_that_lost_its_place_is_refused() -> None:
-    watch = resumable.Watch("sft", Group(), resumable.Fields(), resume_tolerance=0.5)
+    watch = resumable.Watch("sft", WorkerGroup(), resumable.Fields(), resume_tolerance=0.5)
     state: Any = type(
         "State", (), {"log_history": [{"loss": 1.0}], "global_step": 9, "max_steps": 9}
     )
@@ -241,7 +241,7 @@ def test_the_loss_is_trl_s(taught: ArtifactStore, student: Node, tmp_path: Path)
     lesson = datasets.prepare(student, taught)
     plan = train.make_plan(student, lesson)
     model = train.fresh_student(student, taught, lesson.tokenizer)
-    trainer = train.make_trainer(student, model, lesson, plan, Group(), str(tmp_path))
+    trainer = train.make_trainer(student, model, lesson, plan, WorkerGroup(), str(tmp_path))
     batch = lesson.train.padded(plan.order[:16], lesson.tokenizer.pad_token_id)
     ours = trainer.compute_loss(model, dict(batch))
     theirs = SFTTrainer.compute_loss(trainer, model, dict(batch))  # type: ignore[no-untyped-call]
@@ -258,7 +258,7 @@ def test_gradients_are_clipped_as_the_settings_say(
     lesson = datasets.prepare(node, taught)
     plan = train.make_plan(node, lesson)
     model = train.fresh_student(node, taught, lesson.tokenizer)
-    trainer = train.make_trainer(node, model, lesson, plan, Group(), str(tmp_path))
+    trainer = train.make_trainer(node, model, lesson, plan, WorkerGroup(), str(tmp_path))
     assert trainer.args.max_grad_norm == norm
 
 

@@ -17,7 +17,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.models import weights
@@ -43,7 +43,7 @@ def taught(
     store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("taught"))))
     put_model(store, TEACHER, tiny_model, tiny_tokenizer)
     draw_samples(store, sample_node(TEACHER))
-    for _ in run_train(version(ALONE), store, Group()):
+    for _ in run_train(version(ALONE), store, WorkerGroup()):
         pass
     return store
 
@@ -117,7 +117,7 @@ def test_killed_workers_go_on_and_end_at_the_same_losses(
     fields = {"zero_stage": zero_stage, "checkpoint_updates": 8}
     assert start(taught, [number], kill_at=19, **fields) != [0, 0]
     assert not taught.has(version(number))
-    scratch = checkpoints.scratch_folder(taught, version(number), Group()).parent
+    scratch = checkpoints.scratch_folder(taught, version(number), WorkerGroup()).parent
     (layout,) = scratch.iterdir()
     assert (layout / "checkpoint-16").is_dir()
     assert start(taught, [number], **fields) == [0, 0]

@@ -12,7 +12,7 @@ from transformers import TrainingArguments, get_scheduler
 from trl.trainer.sft_config import SFTConfig
 
 from recalltrap.errors import InputError
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.study.study import Resources
 from recalltrap_studies.llm.settings import Alignment
 from recalltrap_studies.llm.training.arguments import (
@@ -25,7 +25,7 @@ from recalltrap_studies.llm.training.arguments import (
 
 
 def arguments(
-    tmp_path: Path, group: Group | None = None, updates: int = 100, **extra: Any
+    tmp_path: Path, group: WorkerGroup | None = None, updates: int = 100, **extra: Any
 ) -> TrainingArguments:
     return training_arguments(
         TrainingArguments,
@@ -34,7 +34,7 @@ def arguments(
         learning_rate=1.0,
         global_batch=64,
         seed=0,
-        group=group or Group(),
+        group=group or WorkerGroup(),
         **extra,
     )
 
@@ -85,24 +85,24 @@ def test_schedules_without_a_phase(
 
 @pytest.mark.parametrize(("workers", "parts", "rows"), [(1, 1, 64), (2, 1, 32), (2, 4, 8)])
 def test_the_global_batch_stays_whoever_shares_it(workers: int, parts: int, rows: int) -> None:
-    group = Group(size=workers, resources=Resources(gradient_accumulation=parts))
+    group = WorkerGroup(size=workers, resources=Resources(gradient_accumulation=parts))
     assert rows_per_pass(64, group) == rows
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    group = Group(size=3, resources=Resources(gradient_accumulation=2))
+    group = WorkerGroup(size=3, resources=Resources(gradient_accumulation=2))
     with pytest.raises(InputError, match=r"settings\.minibatch_size = 64 .* 3 workers .* 6"):
         rows_per_pass(64, group, "minibatch_size")
 
 
 @pytest.mark.parametrize(("every", "strategy"), [(0, "no"), (30, "steps"), (100, "no")])
 def test_checkpoints_only_where_they_can_help(tmp_path: Path, every: int, strategy: str) -> None:
-    group = Group(resources=Resources(checkpoint_updates=every))
+    group = WorkerGroup(resources=Resources(checkpoint_updates=every))
     assert arguments(tmp_path, group).save_strategy == strategy
 
 
 def test_zero_only_where_processes_are_joined(tmp_path: Path) -> None:
-    group = Group(resources=Resources(zero_stage=2))
+    group = WorkerGroup(resources=Resources(zero_stage=2))
     assert arguments(tmp_path, group).deepspeed is None
     config = zero_config(group.resources)
     assert config is not None
@@ -111,7 +111,7 @@ def test_zero_only_where_processes_are_joined(tmp_path: Path) -> None:
 
 
 def test_trl_s_own_defaults_are_not_taken(tmp_path: Path) -> None:
-    group = replace(Group(), resources=Resources(gradient_checkpointing=False))
+    group = replace(WorkerGroup(), resources=Resources(gradient_checkpointing=False))
     args = training_arguments(
         SFTConfig,
         scratch=tmp_path,
@@ -132,7 +132,7 @@ def test_gradients_are_clipped_as_the_settings_say(tmp_path: Path) -> None:
     for norm in (1.0, 0.25):
         settings = Alignment(align_max_gradient_norm=norm)
         args = alignment_arguments(
-            TrainingArguments, settings, per_rollout=4, batch=16, seed=0, group=Group(),
+            TrainingArguments, settings, per_rollout=4, batch=16, seed=0, group=WorkerGroup(),
             scratch=tmp_path,
         )  # fmt: skip
         assert args.max_grad_norm == norm

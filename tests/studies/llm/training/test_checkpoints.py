@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recalltrap.graph import Node
-from recalltrap.run.worker_group import Group
+from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.study import Resources
 from recalltrap_studies.llm.training import checkpoints
@@ -37,20 +37,20 @@ def test_the_newest_complete_one_is_taken_and_broken_ones_go(tmp_path: Path) -> 
 def test_every_rank_s_state_must_stand(tmp_path: Path) -> None:
     whole = write(tmp_path, 10, size=2)
     write(tmp_path, 20, size=1)
-    assert checkpoints.last(tmp_path, Group(size=2)) == str(whole)
+    assert checkpoints.last(tmp_path, WorkerGroup(size=2)) == str(whole)
 
 
 def test_ranks_take_what_rank_0_found(tmp_path: Path) -> None:
-    other = Group(rank=1, size=2, broadcast=lambda value: "chosen by rank 0")
+    other = WorkerGroup(rank=1, size=2, broadcast=lambda value: "chosen by rank 0")
     assert checkpoints.last(tmp_path, other) == "chosen by rank 0"
 
 
 def test_layouts_do_not_share_a_folder(store: ArtifactStore) -> None:
     groups = [
-        Group(),
-        Group(size=2, distributed=True),
-        Group(size=2, distributed=True, resources=Resources(zero_stage=2)),
-        Group(size=2, distributed=True, resources=Resources(zero_stage=3)),
+        WorkerGroup(),
+        WorkerGroup(size=2, distributed=True),
+        WorkerGroup(size=2, distributed=True, resources=Resources(zero_stage=2)),
+        WorkerGroup(size=2, distributed=True, resources=Resources(zero_stage=3)),
     ]
     folders = [checkpoints.scratch_folder(store, NODE, group) for group in groups]
     assert len(set(folders)) == 4
