@@ -169,14 +169,9 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     yield Progress(node.stage, 2 * count, 2 * count, {"reward": reward})
 
 
-<<<<<<< HEAD
-def _bench(node: Node, store: ArtifactStore, group: Group) -> Bench:
+def _bench(node: Node, store: ArtifactStore, group: WorkerGroup) -> Bench:
     config, parents = node.config, node.parents
     model, p_star, oracle_node = parents["model"], parents["p_star"], parents["oracle"]
-=======
-def _bench(node: Node, store: ArtifactStore, group: WorkerGroup) -> Bench:
-    config, (model, _, p_star, p_target, oracle_node) = node.config, node.parents
->>>>>>> main
     tokenizer = tokenizers.read_tokenizer(store, model)
     return Bench(
         meter=Meter(group),

@@ -193,13 +193,8 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
 
 def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any) -> None:
     config = part_config(LlmSettings(**SMALL), OraclePart)
-<<<<<<< HEAD
     oracle = Node("oracle", 3, config, {"p_target": nano_store.p_star})
-    for _ in run_oracle(oracle, nano_store.store, Group()):
-=======
-    oracle = Node("oracle", 3, config, (nano_store.p_star,))
     for _ in run_oracle(oracle, nano_store.store, WorkerGroup()):
->>>>>>> main
         pass
     settings = LlmSettings(**{**SMALL, "model_selection": "paper"})
     parents = {"start": nano_store.p_prime, "reference": nano_store.p_prime,
