@@ -200,7 +200,7 @@ def test_the_number_of_workers_changes_no_byte(
     monkeypatch.setattr(models, "read_model", one_at_a_time)
     node = study.cell("K-A").assessments["p_second"]
     other = ArtifactStore(Storage(str(tmp_path)))
-    for parent in (*node.parents, *study.graph.oracle.parents):
+    for parent in (*node.parents.values(), *study.graph.oracle.parents.values()):
         if not other.has(parent):
             names = study.store.record(parent)["files"]
             other.put(parent, {name: study.store.read(parent, name) for name in names}, COST)
