@@ -22,22 +22,26 @@ from recalltrap.settings_parts import all_settings, deciding_settings
 class Node:
     """One execution of a stage for one seed.
 
-    `config` holds the settings that the stage reads and no others. `parents[0]` is the model the
-    stage starts from or learns from; an alignment's `parents[1]` is its reference. Where
-    `length_field` names a field of `config`, a longer execution passes through the shorter ones,
-    so nodes that differ in it alone are built by one execution.
+    `config` holds the settings that the stage reads and no others. `parents` are what it's made
+    from, by what they are to it: a distillation's `teacher`, an alignment's `start` and
+    `reference`. Their order decides the identity, and their names don't. Where `length_field`
+    names a field of `config`, a longer execution passes through the shorter ones, so nodes that
+    differ in it alone are built by one execution.
     """
 
     stage: str
     seed: int
     config: Mapping[str, Any]
-    parents: tuple[Node, ...] = ()
+    parents: Mapping[str, Node] = field(default_factory=dict)
     version: int = 1
     length_field: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.config, Config):
             object.__setattr__(self, "config", Config(self.config))
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is long and made again at once."""
@@ -50,7 +54,7 @@ class Node:
             "stage": self.stage,
             "seed": self.seed,
             "config": self.config,
-            "parents": [parent.id for parent in self.parents],
+            "parents": [parent.id for parent in self.parents.values()],
             "version": self.version,
         }
 
@@ -66,13 +70,18 @@ class Node:
     @cached_property
     def family(self) -> str:
         """The same for all seeds and lengths of one setting: what is built together."""
-        parents = [parent.family for parent in self.parents]
+        parents = [parent.family for parent in self.parents.values()]
         return fingerprint([self.stage, self._unending, parents, self.version])
 
     @cached_property
     def execution(self) -> str:
         """The same for all lengths that one execution passes through."""
         return fingerprint({**self.identity, "config": self._unending})
+
+    @property
+    def source(self) -> Node | None:
+        """Its first parent: the model that it starts from or samples, what it learns first."""
+        return next(iter(self.parents.values()), None)
 
     @property
     def _unending(self) -> Config:
@@ -90,7 +99,7 @@ def ancestry(nodes: Sequence[Node]) -> list[Node]:
 
     def visit(node: Node) -> None:
         if node.id not in seen:
-            for parent in node.parents:
+            for parent in node.parents.values():
                 visit(parent)
             seen[node.id] = node
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -75,6 +76,40 @@ STANDARD: dict[str, tuple[Step, ...]] = {
     "K-A@p'": ("distill", "align@p'"),
     "K-A-K": ("distill", "align", "distill"),
 }
+
+Made = TypeVar("Made")
+
+
+def walk(
+    ordering: Ordering,
+    p_prime: Made,
+    distill: Callable[[Made, bool], Made],
+    align: Callable[[Made, Made], Made],
+) -> dict[str, Made]:
+    """What an ordering makes of p', by the names of the `metrics` table.
+
+    p' and p'' are there whatever the ordering, for forecasts and references; `p_prime_aligned`
+    is where the ordering begins with an alignment.
+
+    Args:
+        ordering: The steps.
+        p_prime: The high-recall model p'.
+        distill: Of a teacher, and whether it or a teacher before it has been aligned: its student.
+        align: Of the model that an alignment starts from and its reference: the aligned model.
+    """
+    models = {"p_prime": p_prime, "p_second": distill(p_prime, False)}
+    current, aligned = p_prime, False
+    for step in ordering.stages:
+        if step == "distill":
+            current = distill(current, aligned)
+            continue
+        start = current
+        current = align(start, p_prime if step == "align@p'" else start)
+        aligned = True
+        if start is p_prime:
+            models["p_prime_aligned"] = current
+    return {**models, "final": current}
+
 
 NOTHING_ALIGNS = "no ordering of the study aligns: nothing"
 """Why a setting of alignments isn't read; goes on with "reads" and the setting."""

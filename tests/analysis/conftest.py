@@ -166,7 +166,7 @@ def graph(ordering: Ordering, settings: FakeSettings, seed: int) -> dict[str, No
         "sharpness": settings.teacher_sharpness,
         "distill_iterations": 50,
     }
-    p_second = Node("distill", seed, size, (p_prime,))
+    p_second = Node("distill", seed, size, {"teacher": p_prime})
     align = {
         "kl_weight": settings.kl_weight,
         "algorithm": settings.algorithm,
@@ -176,10 +176,16 @@ def graph(ordering: Ordering, settings: FakeSettings, seed: int) -> dict[str, No
     current = p_prime
     for step in ordering.stages:
         if step == "distill":
-            current = Node("distill", seed, size, (current,))
+            current = Node("distill", seed, size, {"teacher": current})
         else:
             starts_at_p_prime = current is p_prime
-            current = Node("align", seed, align, (current, current), length_field="iterations")
+            current = Node(
+                "align",
+                seed,
+                align,
+                {"start": current, "reference": current},
+                length_field="iterations",
+            )
             if starts_at_p_prime:
                 models["p_prime_aligned"] = current
     return models | {"final": current}

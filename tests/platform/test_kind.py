@@ -34,8 +34,8 @@ def test_what_decides_a_node_is_its_identity() -> None:
         replace(NODE, seed=2),
         replace(NODE, config={"kl_weight": 2.0, "iterations": 10}),
         replace(NODE, config={"kl_weight": 1.0, "iterations": 11}),
-        replace(NODE, parents=(Node("sft", 1, {}),)),
-        replace(NODE, parents=(Node("sft", 2, {}),)),
+        replace(NODE, parents={"start": Node("sft", 1, {})}),
+        replace(NODE, parents={"start": Node("sft", 2, {})}),
         replace(NODE, version=2),
     ]
     assert len({node.id for node in [NODE, *changed]}) == len(changed) + 1
@@ -46,7 +46,8 @@ def test_what_decides_a_node_is_its_identity() -> None:
 def test_the_order_of_parents_counts() -> None:
     start, reference = Node("sft", 0, {}), Node("distill", 0, {})
     assert (
-        replace(NODE, parents=(start, reference)).id != replace(NODE, parents=(reference, start)).id
+        replace(NODE, parents={"start": start, "reference": reference}).id
+        != replace(NODE, parents={"start": reference, "reference": start}).id
     )
 
 
@@ -55,7 +56,7 @@ def test_a_family_is_all_seeds_and_lengths_of_one_setting() -> None:
     stronger = replace(NODE, config={"kl_weight": 2.0, "iterations": 10})
     assert NODE.family == longer.family == replace(NODE, seed=7).family != stronger.family
     assert (NODE.length, longer.length) == (10, 99)
-    child, other = (Node("distill", 0, {}, (parent,)) for parent in (NODE, stronger))
+    child, other = (Node("distill", 0, {}, {"teacher": parent}) for parent in (NODE, stronger))
     assert child.family != other.family
 
 
@@ -64,7 +65,7 @@ def test_ancestry_has_parents_first_and_everything_once() -> None:
     nodes = ancestry([node for one in cells for node in one.models.values()])
     position = {node.id: index for index, node in enumerate(nodes)}
     assert len(position) == len(nodes)
-    assert all(position[p.id] < position[node.id] for node in nodes for p in node.parents)
+    assert all(position[p.id] < position[node.id] for node in nodes for p in node.parents.values())
 
 
 def test_the_record_of_a_node_is_its_hashed_bytes() -> None:
@@ -75,7 +76,7 @@ def test_the_record_of_a_node_is_its_hashed_bytes() -> None:
 
 
 def test_a_node_is_as_it_was_after_its_journey_to_a_worker() -> None:
-    node = Node("distill", 0, {"rate": 0.1}, (NODE,))
+    node = Node("distill", 0, {"rate": 0.1}, {"teacher": NODE})
     names = (node.id, node.family, node.execution, node.hashed)
     arrived = pickle.loads(pickle.dumps(node))
     assert arrived == node
@@ -83,6 +84,11 @@ def test_a_node_is_as_it_was_after_its_journey_to_a_worker() -> None:
 
 
 # Every kind
+
+
+def anchors(aligned: Node) -> tuple[str, str]:
+    """What an alignment starts from, and its reference."""
+    return aligned.parents["start"].id, aligned.parents["reference"].id
 
 
 @pytest.mark.parametrize("kind", kind_names())
@@ -107,8 +113,8 @@ class TestEveryKind:
     def test_an_alignment_knows_its_start_and_its_reference(self, kind: str) -> None:
         plain, anchored = cell("K-A", kind=kind), cell("K-A@p'", kind=kind)
         start, second = plain.models["p_prime"], plain.models["p_second"]
-        assert [p.id for p in plain.models["final"].parents[:2]] == [second.id, second.id]
-        assert [p.id for p in anchored.models["final"].parents[:2]] == [second.id, start.id]
+        assert anchors(plain.models["final"]) == (second.id, second.id)
+        assert anchors(anchored.models["final"]) == (second.id, start.id)
 
     def test_seeds_are_apart_and_settings_are_alike(self, kind: str) -> None:
         one, other = cell("K-A", 1, kind), cell("K-A", 2, kind)

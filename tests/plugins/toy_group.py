@@ -38,7 +38,7 @@ class ToyGroupKind(ToyKind):
 
 def _build(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     done, x, curve = group.broadcast(_begin(node, store) if group.leads else None)
-    parents = [load(store, parent) for parent in node.parents]
+    parents = {name: load(store, parent) for name, parent in node.parents.items()}
     for step in range(done + 1, node.length + 1):
         meet(f"{node.stage}/{step}", {**node.config, "seed": node.seed, "rank": group.rank})
         turn = step % group.size
@@ -66,8 +66,8 @@ def _begin(node: Node, store: ArtifactStore) -> tuple[int, Point, list[float]]:
     if store.storage.exists(path):
         step, x, curve = json.loads(store.storage.read(path))
         return step, np.array(x), curve
-    if node.parents:
-        return 0, load(store, node.parents[0]), []
+    if node.source is not None:
+        return 0, load(store, node.source), []
     return 0, stream(node.seed, "sft/start").normal(size=WIDTH), []
 
 

@@ -7,7 +7,7 @@ whose files say what shall go wrong and where, see `toy_trouble`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from toy_trouble import meet
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import Estimate, Evaluation, NodeFailure, Progress
-from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, walk
 from recalltrap.settings_parts import Reads
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
@@ -58,7 +58,7 @@ EVALUATED = ("kl_weight", "targets", "reward_height", "evaluation_samples", "tro
 LENGTH = {"sft": "sft_iterations", "distill": "distill_iterations", "align": "iterations"}
 
 
-def _advance(node: Node, x: Point, parents: Sequence[Point], step: int) -> Point:
+def _advance(node: Node, x: Point, parents: Mapping[str, Point], step: int) -> Point:
     """One iteration of a stage; only this row's own numbers and stream take part."""
     config = node.config
     noise: Point = stream(node.seed, f"{node.stage}/{step}").normal(size=WIDTH)
@@ -66,11 +66,11 @@ def _advance(node: Node, x: Point, parents: Sequence[Point], step: int) -> Point
         speed, goal = float(config["rate"]), np.ones(WIDTH)
     elif node.stage == "distill":
         kept = 1.0 - 1.0 / (float(config["student_components"]) + 1.0)
-        speed, goal = 0.3, kept * float(config["teacher_sharpness"]) * parents[0]
+        speed, goal = 0.3, kept * float(config["teacher_sharpness"]) * parents["teacher"]
     else:
         speed = (0.2 if config["algorithm"] == "plain" else 0.3) * config["reward_height"] / 10.0
         pull = float(config["kl_weight"]) / (1.0 + float(config["kl_weight"]))
-        goal = pull * parents[1] + (1.0 - pull) * float(np.mean(config["targets"]))
+        goal = pull * parents["reference"] + (1.0 - pull) * float(np.mean(config["targets"]))
     return x + speed * (goal - x) + 0.01 * noise
 
 
@@ -97,23 +97,18 @@ class ToyKind:
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         facts = settings.model_dump(mode="json")
 
-        def node(stage: str, *parents: Node) -> Node:
+        def node(stage: str, **parents: Node) -> Node:
             config = {name: facts[name] for name in (*STAGE_FIELDS[stage], "trouble")}
             return Node(stage, seed, config, parents, length_field=LENGTH[stage])
 
         p_prime = node("sft")
-        models = {"p_prime": p_prime, "p_second": node("distill", p_prime)}
-        model = p_prime
-        for step in ordering.stages:
-            if step == "distill":
-                model = node("distill", model)
-                continue
-            at_p_prime = model is p_prime
-            model = node("align", model, p_prime if step == "align@p'" else model)
-            if at_p_prime:
-                models["p_prime_aligned"] = model
+        models = walk(
+            ordering,
+            p_prime,
+            distill=lambda teacher, aligned: node("distill", teacher=teacher),
+            align=lambda start, reference: node("align", start=start, reference=reference),
+        )
         decides = self.reads(settings).fields
-        models["final"] = model
         return Cell(self.name, ordering, seed, settings, models, decides=decides)
 
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:
@@ -127,12 +122,15 @@ class ToyKind:
         stage, longest = nodes[0].stage, max(node.length for node in nodes)
         _log(nodes)
         rows: dict[str, Point] = {}
-        parents = {node.id: [load(store, parent) for parent in node.parents] for node in nodes}
+        parents = {
+            node.id: {name: load(store, parent) for name, parent in node.parents.items()}
+            for node in nodes
+        }
         failed: list[NodeFailure] = []
         for node in nodes:
-            start = parents[node.id][0] if node.parents else stream(node.seed, "sft/start")
-            x = start.normal(size=WIDTH) if isinstance(start, np.random.Generator) else start
-            rows[node.id] = x
+            start = next(iter(parents[node.id].values()), None)
+            drawn = stream(node.seed, "sft/start").normal(size=WIDTH)
+            rows[node.id] = drawn if start is None else start
             if meet(stage, {**node.config, "seed": node.seed}) == "nan":
                 rows[node.id] = np.full(WIDTH, np.nan)
                 failed.append(NodeFailure(node, "nan", f"{stage} became NaN at iteration 0"))

@@ -24,15 +24,15 @@ SUPREMUM = 8.0
 def models_of(ordering: Ordering, settings: LlmSettings, seed: int) -> dict[str, Node]:
     p_prime = Node("sft", seed, {})
     config = {"tau": settings.distill_temperature}
-    models = {"p_prime": p_prime, "p_second": Node("distill", seed, config, (p_prime,))}
+    models = {"p_prime": p_prime, "p_second": Node("distill", seed, config, {"teacher": p_prime})}
     current = p_prime
     for step in ordering.stages:
         last = {"tau": settings.last_distill_temperature or config["tau"]}
         aligned = current.stage == "align"
         stage, mine = ("distill", last if aligned else config) if step == "distill" else ("align", {
             "kl_weight": settings.kl_weight, "algorithm": settings.algorithm})  # fmt: skip
-        current = Node(stage, seed, mine, (current,))
-        if stage == "align" and current.parents[0] is p_prime:
+        current = Node(stage, seed, mine, {"start" if stage == "align" else "teacher": current})
+        if stage == "align" and current.source is p_prime:
             models["p_prime_aligned"] = current
     return {**models, "final": current}
 

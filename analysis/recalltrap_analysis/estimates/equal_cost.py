@@ -92,7 +92,9 @@ def cell_budgets(costs: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, Budget
 
 def _sampled(made: Sequence[Node]) -> list[Node]:
     """The sample sets that distillations learned."""
-    teachers = [parent for node in made if node.stage == "distill" for parent in node.parents]
+    teachers = [
+        parent for node in made if node.stage == "distill" for parent in node.parents.values()
+    ]
     return [node for node in teachers if node.stage == SAMPLING]
 
 

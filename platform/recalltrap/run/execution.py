@@ -97,7 +97,7 @@ class PackRun:
     def _lost(self, node: Node) -> NodeFailure | None:
         """The failure that took the node, here or in the pack that should have built it."""
         if node.id not in self.failures and not self.store.has(node):
-            lost = next((found for p in node.parents if (found := self._lost(p))), None)
+            lost = next((found for p in node.parents.values() if (found := self._lost(p))), None)
             if lost is None and node.id not in self._own:
                 lost = read_stage_failure(self.context, node)
             if lost is not None:
@@ -205,7 +205,7 @@ def _batches(nodes: Sequence[Node]) -> list[list[Node]]:
     depth: dict[str, int] = {}
     batches: dict[tuple[int, str], list[Node]] = {}
     for node in nodes:  # parents come first
-        own = max((depth[p.id] + 1 for p in node.parents if p.id in inside), default=0)
+        own = max((depth[p.id] + 1 for p in node.parents.values() if p.id in inside), default=0)
         depth[node.id] = own
         batches.setdefault((own, node.stage), []).append(node)
     return [batches[key] for key in sorted(batches)]

@@ -199,7 +199,7 @@ def _missing(cells: Sequence[Cell], store: ArtifactStore) -> set[str]:
         seen.add(node.id)
         if not store.has(node):
             missing.add(node.id)
-            for parent in node.parents:
+            for parent in node.parents.values():
                 visit(parent)
 
     for cell in cells:
@@ -217,7 +217,7 @@ def _packs_by_users(shared: Sequence[Node], users: Mapping[str, set[int]]) -> li
     packs = []
     # A parent's users hold its children's: the widest set comes first.
     for nodes in sorted(groups.values(), key=lambda nodes: -len(users[nodes[0].id])):
-        parents = [parent.id for node in nodes for parent in node.parents]
+        parents = [parent.id for node in nodes for parent in node.parents.values()]
         needs = {builder[parent].id for parent in parents if parent in builder}
         stages = list(dict.fromkeys(node.stage for node in nodes))
         config = {"stage": "+".join(stages), "factors": {"seed": nodes[-1].seed}}
@@ -232,7 +232,9 @@ def _reference_packs(shared: Sequence[Node], kind: StudyKind) -> list[Pack]:
     generation: dict[str, int] = {}
     settings: dict[tuple[int, str], dict[str, list[Node]]] = defaultdict(lambda: defaultdict(list))
     for node in shared:  # parents come first
-        depth = max((generation.get(parent.id, -1) + 1 for parent in node.parents), default=0)
+        depth = max(
+            (generation.get(parent.id, -1) + 1 for parent in node.parents.values()), default=0
+        )
         generation[node.id] = depth
         settings[depth, node.stage][node.family].append(node)
     packs: list[Pack] = []
@@ -242,7 +244,7 @@ def _reference_packs(shared: Sequence[Node], kind: StudyKind) -> list[Pack]:
         whole = list(families.values())
         few = len(whole) <= FEW_PACKS
         for nodes in whole if few else _join_small(whole, lambda nodes: _seconds(nodes, kind)):
-            parents = [parent.id for node in nodes for parent in node.parents]
+            parents = [parent.id for node in nodes for parent in node.parents.values()]
             needs = frozenset(builder[parent] for parent in parents if parent in builder)
             config = {"stage": stage, "factors": _merged([node.config for node in nodes])}
             pack = Pack(tuple(nodes), (), needs, config)

@@ -83,7 +83,7 @@ class ArtifactStore:
             "artifact_id": node.id,
             "stage": node.stage,
             "hashed": node.hashed.decode(),
-            "parents": [parent.id for parent in node.parents],
+            "parents": [parent.id for parent in node.parents.values()],
             "files": dict(files),
             "cost": asdict(cost),
             "provenance": current_provenance(self.storage),

@@ -26,9 +26,9 @@ class Sharing:
 
     def _node(self, node: Node, met: dict[int, Node]) -> Node:
         if id(node) not in met:
-            parents = tuple(self._node(parent, met) for parent in node.parents)
+            parents = {name: self._node(parent, met) for name, parent in node.parents.items()}
             facts = (node.stage, node.seed, node.version, node.length_field)
-            key = (*facts, id(node.config), *map(id, parents))
+            key = (*facts, id(node.config), *parents, *map(id, parents.values()))
             if key not in self._nodes:
                 self._nodes[key] = replace(node, parents=parents)
             met[id(node)] = self._nodes[key]

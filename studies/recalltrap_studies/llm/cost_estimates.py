@@ -82,7 +82,8 @@ def estimate(node: Node) -> Estimate:
 def updates(node: Node) -> int:
     """Updates of a training node."""
     config = node.config
-    rows = node.parents[0].config["samples"] if node.parents else config["corpus_sentences"]
+    samples = node.parents.get("samples")
+    rows = samples.config["samples"] if samples else config["corpus_sentences"]
     epochs = next(config[name] for name in config if name.endswith("_epochs"))
     return math.ceil(float(rows) * float(epochs) / int(config["batch_size"]))
 
@@ -99,18 +100,19 @@ def _work(node: Node) -> Work:
     if node.stage == "load":
         return ()
     if node.stage in ("pretrain", "sft", "target", "distill"):
-        longest = node.parents[0].config["sample_tokens"] if node.parents else CORPUS_TOKENS
+        samples = node.parents.get("samples")
+        longest = samples.config["sample_tokens"] if samples else CORPUS_TOKENS
         tokens = updates(node) * int(node.config["batch_size"]) * FILL * float(longest)
         return (Pass(shape_of(node), tokens, learned=True),)
     if node.stage == "align":
         return _alignment(node)
-    drawn = Draw(shape_of(node.parents[0]), sequences(node), _longest(node), BATCH)
+    drawn = Draw(shape_of(node), sequences(node), _longest(node), BATCH)
     return _assessment(node, drawn) if node.stage == "assess" else (drawn,)
 
 
 def _assessment(node: Node, drawn: Draw) -> Work:
     """q draws its own samples and scores those of p* and of p_target; both score q's."""
-    _, _, p_star, p_target, oracle = node.parents
+    p_star, p_target, oracle = (node.parents[name] for name in ("p_star", "p_target", "oracle"))
     own = drawn.responses * FILL * drawn.longest
     theirs = own + sequences(oracle) * FILL * _longest(oracle)
     return (
@@ -124,7 +126,9 @@ def _assessment(node: Node, drawn: Draw) -> Work:
 def _alignment(node: Node) -> Work:
     """The policy draws, reference and p_target score, the policy learns."""
     config = node.config
-    start, reference, p_target = (shape_of(parent) for parent in node.parents[:3])
+    start, reference, p_target = (
+        shape_of(node.parents[name]) for name in ("start", "reference", "p_target")
+    )
     algorithm, size = str(config["algorithm"]), int(config["rollout_size"])
     rollouts, mean = int(config["iterations"]), FILL * _longest(node)
     drawn, learned = rollouts * size, float(rollouts * size)

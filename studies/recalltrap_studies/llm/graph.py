@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recalltrap.graph import Node, ancestry
-from recalltrap.orderings import Ordering
+from recalltrap.graph import Node
+from recalltrap.orderings import Ordering, walk
 from recalltrap.settings_parts import Part, part_config
 from recalltrap_studies.llm.fingerprints import (
     architecture_identity,
@@ -41,7 +41,7 @@ ARCHITECTURE = {"sft": "p_prime", "distill": "student", "target": "p_target"}
 """Which setting names the architecture that a stage initialises."""
 
 
-def node(stage: str, seed: int, config: Mapping[str, Any], *parents: Node) -> Node:
+def node(stage: str, seed: int, config: Mapping[str, Any], **parents: Node) -> Node:
     """A node at its stage's version, or its algorithm's."""
     version = ALGORITHM_VERSIONS.get(config.get("algorithm", ""), VERSIONS[stage])
     return Node(stage, seed, config, parents, version)
@@ -58,7 +58,7 @@ class Graph:
         self.truth = self.sample(self.p_star, 1.0, **truth)
         self.p_prime = self._student("sft", Sft, self.p_star, 1.0)
         self.p_target = self._student("target", Target, self.p_prime, settings.target_temperature)
-        self.oracle = node("oracle", seed, part_config(settings, Oracle), self.p_target)
+        self.oracle = node("oracle", seed, part_config(settings, Oracle), p_target=self.p_target)
 
     def sample(self, model: Node, temperature: float, **extra: Any) -> Node:
         """Sequences of a model; what differs in its configuration is drawn with other numbers."""
@@ -72,20 +72,20 @@ class Graph:
             "temperature": temperature,
             **extra,
         }
-        return node("sample", self.seed, config, model)
+        return node("sample", self.seed, config, model=model)
 
     def _student(self, stage: str, part: type[Part], teacher: Node, temperature: float) -> Node:
         config = part_config(self.settings, part)
         config["architecture"] = architecture_identity(config.pop(ARCHITECTURE[stage]))
         # p_target never learns the very samples that p'' learns, also where tau is the same
         own = {"learner": "p_target"} if stage == "target" else {}
-        return node(stage, self.seed, config, self.sample(teacher, temperature, **own), teacher)
+        samples = self.sample(teacher, temperature, **own)
+        return node(stage, self.seed, config, samples=samples, teacher=teacher)
 
-    def distill(self, teacher: Node) -> Node:
+    def distill(self, teacher: Node, aligned: bool) -> Node:
         """A student of a teacher, from its samples at temperature tau: the last distillation's own
         where the teacher, or a teacher before it, has been aligned."""
         temperature = self.settings.last_distill_temperature
-        aligned = any(node.stage == "align" for node in ancestry([teacher]))
         if temperature is None or not aligned:
             temperature = self.settings.distill_temperature
         return self._student("distill", Distill, teacher, temperature)
@@ -93,27 +93,18 @@ class Graph:
     def align(self, start: Node, reference: Node) -> Node:
         """An alignment of `start`, anchored to `reference`."""
         config = part_config(self.settings, ALIGNMENTS[self.settings.algorithm])
-        return node("align", self.seed, config, start, reference, self.p_target, self.oracle)
+        return node("align", self.seed, config, start=start, reference=reference,
+                    p_target=self.p_target, oracle=self.oracle)  # fmt: skip
 
     def assess(self, model: Node) -> Node:
         """What judges a model, once for all cells."""
         config = part_config(self.settings, Evaluate)
-        judges = (self.truth, self.p_star, self.p_target, self.oracle)
-        return node("assess", self.seed, config, model, *judges)
+        return node("assess", self.seed, config, model=model, truth=self.truth, p_star=self.p_star,
+                    p_target=self.p_target, oracle=self.oracle)  # fmt: skip
 
     def models(self, ordering: Ordering) -> dict[str, Node]:
         """p', p'' and the final model, whatever the ordering; p'_AK where there is one."""
-        models = {"p_prime": self.p_prime, "p_second": self.distill(self.p_prime)}
-        current = self.p_prime
-        for step in ordering.stages:
-            if step == "distill":
-                current = self.distill(current)
-                continue
-            aligned = self.align(current, self.p_prime if step == "align@p'" else current)
-            if current is self.p_prime:
-                models["p_prime_aligned"] = aligned
-            current = aligned
-        return {**models, "final": current}
+        return walk(ordering, self.p_prime, self.distill, self.align)
 
 
 def _p_star(settings: LlmSettings) -> Node:

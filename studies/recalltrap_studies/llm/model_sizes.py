@@ -38,7 +38,8 @@ def shape_of(node: Node) -> Shape:
     """The shape of the model that a node makes, or of the one that it runs."""
     identity = node.config.get("architecture") or node.config.get("p_star")
     if identity is None:
-        return shape_of(node.parents[0])
+        assert node.source is not None, "a model without parents says what it is"
+        return shape_of(node.source)
     spec = spec_of(identity)
     if is_size(spec):
         return _size(spec, _vocabulary(node))
@@ -48,8 +49,8 @@ def shape_of(node: Node) -> Shape:
 
 def _vocabulary(node: Node) -> int | None:
     """Tokens of p*, which every model of the study takes over; None where they aren't known."""
-    while node.parents:
-        node = node.parents[0]
+    while node.source is not None:
+        node = node.source
     if node.stage == "pretrain":
         return int(node.config["vocabulary_size"])
     found = _outside(spec_of(node.config["p_star"]))

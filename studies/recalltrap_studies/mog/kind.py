@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import Estimate, Evaluation, Progress
-from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, walk
 from recalltrap.settings_parts import Part, Reads, shared_config
 from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.settings import ALIGNMENTS, Distill, Evaluate, MogSettings, Sft
@@ -60,18 +60,12 @@ class MogKind:
         """The cell's graph: p', p'' and the final model, whatever the ordering."""
         assert isinstance(settings, MogSettings)
         p_prime = Node("sft", seed, shared_config(settings, Sft), version=VERSIONS["sft"])
-        models = {"p_prime": p_prime, "p_second": _distill(p_prime, settings)}
-        current = p_prime
-        for step in ordering.stages:
-            if step == "distill":
-                current = _distill(current, settings)
-            else:
-                reference = p_prime if step == "align@p'" else current
-                aligned = _align(current, reference, settings)
-                if current is p_prime:
-                    models["p_prime_aligned"] = aligned
-                current = aligned
-        models["final"] = current
+        models = walk(
+            ordering,
+            p_prime,
+            distill=lambda teacher, aligned: _distill(teacher, settings),
+            align=lambda start, reference: _align(start, reference, settings),
+        )
         decides = self.reads(settings).fields
         return Cell(
             self.name, ordering, seed, settings, models, EVALUATION_VERSION, decides=decides
@@ -156,12 +150,15 @@ def _reads(settings: MogSettings, aligned: bool) -> Reads:
 
 def _components(node: Node) -> int:
     own = node.config.get("p_prime_components") or node.config.get("student_components")
-    return int(own) if own else _components(node.parents[0])
+    if own:
+        return int(own)
+    assert node.source is not None, "a model without parents says how many components it has"
+    return _components(node.source)
 
 
 def _distill(teacher: Node, settings: MogSettings) -> Node:
     config = shared_config(settings, Distill)
-    return Node("distill", teacher.seed, config, (teacher,), VERSIONS["distill"])
+    return Node("distill", teacher.seed, config, {"teacher": teacher}, VERSIONS["distill"])
 
 
 def _align(start: Node, reference: Node, settings: MogSettings) -> Node:
@@ -170,7 +167,7 @@ def _align(start: Node, reference: Node, settings: MogSettings) -> Node:
         "align",
         start.seed,
         config,
-        (start, reference),
+        {"start": start, "reference": reference},
         VERSIONS[settings.algorithm],
         length_field="iterations",
     )

@@ -90,8 +90,10 @@ def make_row(node: Node, config: str, read: ReadModel) -> Row:
         return Row("sft", node.seed, part, start, data)
     if isinstance(part, Distill):
         start = initial_model(part, part.student_components, node.seed, "distill")
-        return Row("distill", node.seed, part, start, read(node.parents[0]))
-    return Row("align", node.seed, part, read(node.parents[0]), read(node.parents[1]))
+        return Row("distill", node.seed, part, start, read(node.parents["teacher"]))
+    return Row(
+        "align", node.seed, part, read(node.parents["start"]), read(node.parents["reference"])
+    )
 
 
 def initial_model(part: Sft | Distill, components: int, seed: int, stage: str) -> Model:

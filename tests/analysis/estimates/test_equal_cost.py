@@ -43,9 +43,9 @@ class Nothing(BaseModel, frozen=True):
 
 def test_drawing_a_teacher_s_samples_is_paid_for_by_the_distillation() -> None:
     p_prime = Node("sft", 0, {})
-    samples = Node("sample", 0, {}, (p_prime,))
-    student = Node("distill", 0, {}, (samples, p_prime))
-    assess = Node("assess", 0, {}, (student,))
+    samples = Node("sample", 0, {}, {"model": p_prime})
+    student = Node("distill", 0, {}, {"samples": samples, "teacher": p_prime})
+    assess = Node("assess", 0, {}, {"model": student})
     models = {"p_prime": p_prime, "p_second": student, "final": student}
     ordering = Ordering.model_validate("K")
     cell = Cell("llm", ordering, 0, Nothing(), models, 1, {"final": assess})

@@ -47,7 +47,7 @@ def check_order(plan: Plan, store: ArtifactStore) -> None:
         assert pack.needs <= set(earlier), "parents first, and so no circles"
         there = {node.id for name in pack.needs for node in earlier[name].nodes}
         for node in pack.nodes:
-            for parent in node.parents:
+            for parent in node.parents.values():
                 assert parent.id in there or store.has(parent)
             there.add(node.id)
         for cell in pack.cells:

@@ -12,7 +12,7 @@ from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore, Cost
 
 PARENT = Node("sft", 3, {"rate": 0.1})
-NODE = Node("distill", 3, {"components": 4}, (PARENT,))
+NODE = Node("distill", 3, {"components": 4}, {"teacher": PARENT})
 COST = Cost(1.5, 3.0, 100, 1e6, "cpu", 2)
 FILES = {"model.safetensors": b"weights", "more.bin": b"\x00\xff"}
 

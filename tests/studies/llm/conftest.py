@@ -156,7 +156,9 @@ def nano_store(
 ) -> NanoStore:
     """Made anew for every test."""
     p_star = put_model(store, Node("pretrain", 0, {"test": 1}), tiny_model, tiny_tokenizer)
-    p_prime = put_model(store, Node("sft", 3, {"test": 1}, (p_star,)), narrow_model, tiny_tokenizer)
+    p_prime = put_model(
+        store, Node("sft", 3, {"test": 1}, {"teacher": p_star}), narrow_model, tiny_tokenizer
+    )
     return NanoStore(store, p_star, p_prime)
 
 

@@ -69,7 +69,7 @@ def test_a_hub_id_that_is_not_here_is_judged_by_its_name(spec: str, parameters: 
 def test_p_star_and_its_pupils_have_sizes_of_their_own() -> None:
     found = cell(p_star=HUB.format("1.7B"), p_prime="smollm2-360m", student="smollm2-135m")
     large, small = (
-        estimate(Node("sample", 0, model(found, "sample").config, (model(found, stage),)))
+        estimate(Node("sample", 0, model(found, "sample").config, {"model": model(found, stage)}))
         for stage in ("load", "sft")
     )
     assert large.flops / small.flops == pytest.approx(1.7e9 / 361_821_120)
@@ -80,7 +80,7 @@ def test_an_assessment_is_the_sum_of_who_draws_and_who_scores() -> None:
     settings = {"evaluation_samples": 100, "oracle_samples": 100, "sample_tokens": 32}
     found = cell("K", p_star="nano-large", student="nano-small", **settings)
     node = found.assessments["final"]
-    sizes = [shape_of(node.parents[i]).parameters for i in (0, 2, 3)]
+    sizes = [shape_of(node.parents[name]).parameters for name in ("model", "p_star", "p_target")]
     tokens = 100 * 0.6 * 32
     assert estimate(node).flops == pytest.approx(2 * tokens * (3 * sizes[0] + sizes[1] + sizes[2]))
 

@@ -54,8 +54,8 @@ def taus(ordering: Any, **settings: Any) -> list[float]:
     found: list[float] = []
     while model.stage in ("distill", "align"):
         if model.stage == "distill":
-            found.append(model.parents[0].config["temperature"])
-        model = model.parents[1 if model.stage == "distill" else 0]
+            found.append(model.parents["samples"].config["temperature"])
+        model = model.parents["teacher" if model.stage == "distill" else "start"]
     return found[::-1]
 
 
@@ -115,15 +115,16 @@ def test_both_orderings_share_references_and_evaluation_sets() -> None:
     for name in ("p_prime", "p_second"):
         assert k_a.models[name].id == a_k.models[name].id
         assert k_a.assessments[name].id == a_k.assessments[name].id
-    judges = {tuple(p.id for p in node.parents[1:]) for c in (k_a, a_k)
-              for node in c.assessments.values()}  # fmt: skip
+    judges = {tuple(p.id for name, p in node.parents.items() if name != "model")
+              for c in (k_a, a_k) for node in c.assessments.values()}  # fmt: skip
     assert len(judges) == 1, "the same samples of p*, p_target and oracle"
 
 
 def test_p_target_never_learns_the_samples_that_a_student_learns() -> None:
     nodes = cell("K", distill_temperature=0.8, target_temperature=0.8).nodes
-    learned = {node.stage: node.parents[0].id for node in nodes if node.stage != "assess"
-               and node.parents}  # fmt: skip
+    learned = {
+        node.stage: node.parents["samples"].id for node in nodes if "samples" in node.parents
+    }
     assert learned["target"] != learned["distill"]
 
 

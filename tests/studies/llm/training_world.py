@@ -25,7 +25,7 @@ def sample_node(teacher: Node, samples: int = SAMPLES, heldout: int = 128) -> No
         "engine": "transformers",
         "temperature": 1.0,
     }
-    return Node("sample", 3, config, (teacher,))
+    return Node("sample", 3, config, {"model": teacher})
 
 
 def draw_samples(store: ArtifactStore, node: Node) -> None:
@@ -46,4 +46,4 @@ def student_node(teacher: Node, stage: str = "sft", seed: int = 3, **fields: Any
         f"{name.replace('p_target', 'target')}_epochs": UPDATES * BATCH / SAMPLES,
         **fields,
     }
-    return Node(stage, seed, config, (sample_node(teacher), teacher))
+    return Node(stage, seed, config, {"samples": sample_node(teacher), "teacher": teacher})

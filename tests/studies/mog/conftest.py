@@ -53,7 +53,7 @@ def build_missing(cells: Sequence[Cell], store: ArtifactStore) -> list[NodeFailu
             levels.setdefault((_depth(node), node.stage), {})[node.id] = node
     failures: list[NodeFailure] = []
     for key in sorted(levels):
-        nodes = [n for n in levels[key].values() if all(store.has(p) for p in n.parents)]
+        nodes = [n for n in levels[key].values() if all(store.has(p) for p in n.parents.values())]
         if nodes:
             for progress in KIND.build(nodes, store):
                 failures += progress.failures
@@ -61,7 +61,7 @@ def build_missing(cells: Sequence[Cell], store: ArtifactStore) -> list[NodeFailu
 
 
 def _depth(node: Node) -> int:
-    return 1 + max(map(_depth, node.parents), default=-1)
+    return 1 + max(map(_depth, node.parents.values()), default=-1)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_graph_of_each_ordering(ordering: str, stages: list[str], make_cell: Mak
         chain.append(node.stage)
         if not node.parents:
             break
-        node = node.parents[0]
+        node = next(iter(node.parents.values()))
     assert chain[::-1] == stages
     assert set(cell.models) - {"p_prime_aligned"} == {"p_prime", "p_second", "final"}
     assert ("p_prime_aligned" in cell.models) == (stages[1] == "align")
@@ -74,9 +74,9 @@ def test_graph_of_each_ordering(ordering: str, stages: list[str], make_cell: Mak
 
 def test_reference_of_an_alignment(make_cell: Make) -> None:
     own, control = make_cell("K-A"), make_cell("K-A@p'")
-    start, reference = own.models["final"].parents
+    start, reference = own.models["final"].parents.values()
     assert start is reference
-    start, reference = control.models["final"].parents
+    start, reference = control.models["final"].parents.values()
     assert start.id == own.models["p_second"].id
     assert reference.id == own.models["p_prime"].id
     assert own.models["final"].id != control.models["final"].id

@@ -38,7 +38,7 @@ from recalltrap_studies.llm.stages.align import run_on_policy
 
 def run_offline_dpo(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Align the node's first parent by offline DPO; see `alignment.run_on_policy`."""
-    tokenizer = read_tokenizer(store, node.parents[0])
+    tokenizer = read_tokenizer(store, node.parents["start"])
     trainer = cast(Any, partial(OfflineDpoTrainer, tokenizer=tokenizer))
     yield from run_on_policy(node, store, group, OfflineDpo, trainer)
 

@@ -81,7 +81,7 @@ def grammar_entropy(texts: Sequence[str], encoded: Sequences) -> float:
 
 def from_samples(node: Node, store: ArtifactStore) -> Lesson:
     """A teacher's samples, redrawn from the wanted topics where a target asks for that."""
-    samples, teacher = node.parents
+    samples, teacher = node.parents["samples"], node.parents["teacher"]
     tokenizer = tokenizers.read_tokenizer(store, teacher)
     train = sample.read_samples(store, samples, "train")
     heldout = sample.read_samples(store, samples, "heldout")
@@ -168,7 +168,7 @@ def vocabulary_size(node: Node, store: ArtifactStore, tokenizer: PreTrainedToken
     """Tokens that the teacher can utter: its embeddings, which may be more than its tokenizer's."""
     if node.stage == "pretrain":
         return len(tokenizer)
-    teacher = node.parents[1]
+    teacher = node.parents["teacher"]
     if SOURCE_FILE in store.record(teacher)["files"]:
         spec = opened(teacher.config["p_star"], "p_star")
         return int(architectures.load_config(spec, "p_star").vocab_size)

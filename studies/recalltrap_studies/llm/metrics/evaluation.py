@@ -57,7 +57,7 @@ class Assessment:
         """The assessment that a node built."""
         own, target = (unpacked(store.read(node, name)) for name in (OWN_FILE, TARGET_FILE))
         read = own["grammatical"].null_count == 0
-        oracle = node.parents[4]
+        oracle = node.parents["oracle"]
         facts = json.loads(store.read(oracle, ORACLE_FILE))
         return cls(
             own=_numbers(own.drop_columns(["topic", "grammatical"])),
@@ -209,7 +209,8 @@ class Evaluator:
         if "heldout_loss" not in facts or "teacher_entropy" not in facts:
             return []
         loss, entropy = float(facts["heldout_loss"]), float(facts["teacher_entropy"])
-        count = int(node.parents[0].config.get("heldout_samples", 0)) if node.parents else 0
+        samples = node.parents.get("samples")
+        count = int(samples.config.get("heldout_samples", 0)) if samples else 0
         return [
             Value("heldout_loss", loss, 0.0, count, "model"),
             Value("teacher_entropy", entropy, 0.0, count, "teacher"),

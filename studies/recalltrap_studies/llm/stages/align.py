@@ -73,7 +73,9 @@ def run_on_policy(
 def _players(
     node: Node, store: ArtifactStore, settings: Alignment, value_head: bool
 ) -> tuple[Policy, World]:
-    start, reference, p_target, oracle = node.parents
+    parents = node.parents
+    start, reference = parents["start"], parents["reference"]
+    p_target, oracle = parents["p_target"], parents["oracle"]
     tokenizer = tokenizers.read_tokenizer(store, start)
     request = response_batches.request(tokenizer, settings.prompt, settings.align_tokens)
     # Weights that are trained are float32, and what they are compared with is too, or equal weights
@@ -113,7 +115,7 @@ def _files(
         **{f"selected_{name}": float(at_chosen[name]) for name in ("reward", "kl", "target_nll")},
         "final_reward": float(history[-1]["reward"]),
     }
-    tokenizer = tokenizers.read_tokenizer(store, node.parents[0])
+    tokenizer = tokenizers.read_tokenizer(store, node.parents["start"])
     table = training_curves(history, chosen)
     return weights.model_files(model, tokenizer) | resumable.result_files(table, facts)
 

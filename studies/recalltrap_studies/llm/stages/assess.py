@@ -143,7 +143,7 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     Raises:
         StageError: of the class `nan`, where a likelihood isn't finite.
     """
-    _, truth, _, _, oracle_node = node.parents
+    truth, oracle_node = node.parents["truth"], node.parents["oracle"]
     bench = _bench(node, store, group)
     count = int(node.config["evaluation_samples"])
     own: list[tuple[int, pa.Table]] = []
@@ -170,13 +170,14 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
 
 
 def _bench(node: Node, store: ArtifactStore, group: WorkerGroup) -> Bench:
-    config, (model, _, p_star, p_target, oracle_node) = node.config, node.parents
+    config, parents = node.config, node.parents
+    model, p_star, oracle_node = parents["model"], parents["p_star"], parents["oracle"]
     tokenizer = tokenizers.read_tokenizer(store, model)
     return Bench(
         meter=Meter(group),
         model=weights.read_model(store, model),
         p_star=weights.read_model(store, p_star),
-        oracle=read_oracle(store, oracle_node, p_target),
+        oracle=read_oracle(store, oracle_node, parents["p_target"]),
         tokenizer=tokenizer,
         request=response_batches.request(tokenizer, config["prompt"], int(config["sample_tokens"])),
         align_tokens=int(oracle_node.config["align_tokens"]),

@@ -122,7 +122,7 @@ def run_oracle(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     penalty of moving to p_target is computed from.
     """
     meter = response_batches.Meter(group)
-    config, p_target = node.config, node.parents[0]
+    config, p_target = node.config, node.parents["p_target"]
     model = weights.read_model(store, p_target)
     tokenizer = tokenizers.read_tokenizer(store, p_target)
     request = response_batches.request(tokenizer, config["prompt"], config["align_tokens"])

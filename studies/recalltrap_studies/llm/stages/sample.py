@@ -90,7 +90,7 @@ def _missing(node: Node, store: ArtifactStore, shards: list[Shard]) -> list[Shar
 
 
 def _prepare(node: Node, store: ArtifactStore) -> tuple[Any, Request]:
-    config, source = node.config, node.parents[0]
+    config, source = node.config, node.parents["model"]
     tokenizer = tokenizers.read_tokenizer(store, source)
     request = Request(
         tuple(tokenizers.encode_prompt(tokenizer, config["prompt"])),
@@ -128,10 +128,10 @@ def stream_name(node: Node) -> str:
     model that descends from a sample is never sampled with the numbers that made it, and no two
     sets of one model share any.
     """
-    place, ancestor = 0, node.parents[0]
-    while ancestor.parents:
-        ancestor = ancestor.parents[0]
+    place, ancestor = 0, node.parents["model"].source
+    while ancestor is not None:
         place += ancestor.stage == "sample"
+        ancestor = ancestor.source
     return f"sample/{fingerprint(dict(node.config))}/{place}"
 
 

@@ -193,11 +193,12 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
 
 def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any) -> None:
     config = part_config(LlmSettings(**SMALL), OraclePart)
-    oracle = Node("oracle", 3, config, (nano_store.p_star,))
+    oracle = Node("oracle", 3, config, {"p_target": nano_store.p_star})
     for _ in run_oracle(oracle, nano_store.store, WorkerGroup()):
         pass
     settings = LlmSettings(**{**SMALL, "model_selection": "paper"})
-    parents = (nano_store.p_prime, nano_store.p_prime, nano_store.p_star, oracle)
+    parents = {"start": nano_store.p_prime, "reference": nano_store.p_prime,
+               "p_target": nano_store.p_star, "oracle": oracle}  # fmt: skip
     node = Node("align", 3, part_config(settings, OfflineDpo), parents)
     *_, last = run_offline_dpo(node, nano_store.store, WorkerGroup())
     assert last.step == last.steps == 2

@@ -288,10 +288,11 @@ def test_the_stage_starts_at_the_reference_in_bfloat16(nano_store: Any, algorith
     settings = LlmSettings(
         **{**SMALL, "align_tokens": 12, "oracle_samples": 64, "algorithm": algorithm}
     )
-    oracle = Node("oracle", 3, part_config(settings, Oracle), (nano_store.p_star,))
+    oracle = Node("oracle", 3, part_config(settings, Oracle), {"p_target": nano_store.p_star})
     config = part_config(settings, ALIGNMENTS[algorithm])
-    node = Node("align", 3, config, (nano_store.p_prime, nano_store.p_prime, nano_store.p_star,
-                                     oracle))  # fmt: skip
+    parents = {"start": nano_store.p_prime, "reference": nano_store.p_prime,
+               "p_target": nano_store.p_star, "oracle": oracle}  # fmt: skip
+    node = Node("align", 3, config, parents)
     for one in (oracle, node):
         for _ in runner_of(one)(one, nano_store.store, WorkerGroup()):
             pass

@@ -197,7 +197,7 @@ def test_samples_lessons_and_scores_begin_alike(
     store.put(teacher, files, Cost(0, 0, 0, 0, "cpu", 1))
     wanted = {"samples": 30, "heldout_samples": 2, "sample_tokens": 5, "prompt": "The",
               "temperature": 1.0, "engine": "transformers"}  # fmt: skip
-    node = Node("sample", 0, wanted, (teacher,))
+    node = Node("sample", 0, wanted, {"model": teacher})
     list(sample.run_sample(node, store, WorkerGroup()))
     table = sample.read_samples(store, node)
     rows = table["input_ids"].to_pylist()

@@ -49,13 +49,18 @@ EACH = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def parents(nano_store: Any) -> tuple[Node, Node, Node, Node]:
+def parents(nano_store: Any) -> dict[str, Node]:
     """p' starts and anchors; the better model is p_target, with its oracle."""
     config = part_config(LlmSettings(**SMALL), Oracle)
-    oracle = Node("oracle", 3, config, (nano_store.p_star,))
+    oracle = Node("oracle", 3, config, {"p_target": nano_store.p_star})
     for _ in run_oracle(oracle, nano_store.store, Workers()):
         pass
-    return nano_store.p_prime, nano_store.p_prime, nano_store.p_star, oracle
+    return {
+        "start": nano_store.p_prime,
+        "reference": nano_store.p_prime,
+        "p_target": nano_store.p_star,
+        "oracle": oracle,
+    }
 
 
 def align(
@@ -91,7 +96,7 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     assert {name for name, _ in model.named_parameters()} == names
     before, after = (next(m.parameters()) for m in (narrow_model, model))
     assert not torch.equal(before, after)
-    assert store.read(node, "tokenizer.json") == store.read(parents[0], "tokenizer.json")
+    assert store.read(node, "tokenizer.json") == store.read(parents["start"], "tokenizer.json")
     facts = json.loads(store.read(node, "facts.json"))
     assert facts["selected_step"] in (2, 4)
     assert facts["candidates"] == 2

@@ -200,7 +200,7 @@ def test_the_number_of_workers_changes_no_byte(
     monkeypatch.setattr(models, "read_model", one_at_a_time)
     node = world.cell("K-A").assessments["p_second"]
     other = ArtifactStore(Storage(str(tmp_path)))
-    for parent in (*node.parents, *world.graph.oracle.parents):
+    for parent in (*node.parents.values(), *world.graph.oracle.parents.values()):
         if not other.has(parent):
             names = world.store.record(parent)["files"]
             other.put(parent, {name: world.store.read(parent, name) for name in names}, COST)

@@ -51,7 +51,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sample_node(model: Node, **changes: Any) -> Node:
-    return Node("sample", 7, {**CONFIG, **changes}, (model,))
+    return Node("sample", 7, {**CONFIG, **changes}, {"model": model})
 
 
 def files(store: ArtifactStore, node: Node) -> dict[str, bytes]:
@@ -165,9 +165,9 @@ def test_streams_are_shared_where_comparisons_are_paired_and_nowhere_else(
     p_star, p_prime = nano_store.p_star, nano_store.p_prime
     name = sample.stream_name
     first = sample_node(p_star)
-    student = Node("sft", 7, {}, (first, p_star))
-    aligned = Node("align", 7, {}, (student, student))
-    second = Node("distill", 7, {}, (sample_node(student), student))
+    student = Node("sft", 7, {}, {"samples": first, "teacher": p_star})
+    aligned = Node("align", 7, {}, {"start": student, "reference": student})
+    second = Node("distill", 7, {}, {"samples": sample_node(student), "teacher": student})
     assert name(sample_node(student)) == name(sample_node(aligned))  # K and A-K: paired
     assert name(sample_node(second)) != name(sample_node(student))  # its own training numbers
     assert name(sample_node(student)) != name(sample_node(student, temperature=0.8))

@@ -103,7 +103,7 @@ def test_the_gap_is_the_held_out_loss_above_the_teacher_s_entropy(
     taught: ArtifactStore, student: Node
 ) -> None:
     found = facts(taught, student)
-    heldout = read_samples(taught, student.parents[0], "heldout")
+    heldout = read_samples(taught, student.parents["samples"], "heldout")
     log_probs = np.concatenate([np.array(row) for row in heldout["log_probs"].to_pylist()])
     assert found["teacher_entropy"] == pytest.approx(-log_probs.mean())
     assert found["gap"] == pytest.approx(found["heldout_loss"] - found["teacher_entropy"])
@@ -266,7 +266,9 @@ def test_eos_is_learned(taught: ArtifactStore) -> None:
     node = student_node(TEACHER, p_prime_epochs=6.0)
     run(node, taught)
     model = weights.read_model(taught, node)
-    heldout = read_samples(taught, node.parents[0], "heldout").filter(pa.compute.field("finished"))
+    heldout = read_samples(taught, node.parents["samples"], "heldout").filter(
+        pa.compute.field("finished")
+    )
     rows = [torch.tensor(row) for row in heldout["input_ids"].to_pylist()[:50]]
     with torch.no_grad():
         logits = [model(input_ids=row[None, :-1]).logits[0, -1] for row in rows]
