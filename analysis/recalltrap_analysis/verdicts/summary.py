@@ -158,7 +158,8 @@ def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
         needed = next(n for n in range(2, 64) if smallest_adjusted_p(n, points) <= SIGNIFICANT)
         pairs_known, where = count_text(pairs, "pair"), count_text(points, "grid point")
         return "not enough seeds", (
-            f"Not enough seeds: with {pairs_known} at {where} no outcome could reach significance (the smallest possible p, adjusted by Holm, is "
+            f"Not enough seeds: with {pairs_known} at {where} no outcome could reach "
+            f"significance (the smallest possible p, adjusted by Holm, is "
             f"{p_text(least)}; {needed} pairs would do)."
         )
     where = "the grid point" if points == 1 else f"any of {points} grid points"
