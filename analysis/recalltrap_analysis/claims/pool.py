@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
-from recalltrap_analysis.runs.wide_tables import cell_outcomes, hashable, show
+from recalltrap_analysis.number_format import setting_text
+from recalltrap_analysis.runs.wide_tables import cell_outcomes, hashable
 from recalltrap_analysis.statistics.paired import Array
 
 NOT_SETTINGS = frozenset(
@@ -180,7 +181,7 @@ def by_stratum(found: Iterable[Series]) -> dict[str, list[Series]]:
     differ = [n for n in names if len({found.get(n) for found in values}) > 1]
     order = [n for n in NAMED if n in differ] + [n for n in differ if n not in NAMED]
     labels = {
-        stratum: ", ".join(f"{name} {show(found.get(name))}" for name in order)
+        stratum: ", ".join(f"{name} {setting_text(found.get(name))}" for name in order)
         for stratum, found in zip(strata, values, strict=True)
     }
     strata.sort(key=lambda stratum: [_sortable(dict(stratum).get(name)) for name in order])
@@ -192,4 +193,4 @@ def by_stratum(found: Iterable[Series]) -> dict[str, list[Series]]:
 
 def _sortable(value: Any) -> tuple[int, float, str]:
     number = isinstance(value, int | float)
-    return (0, float(value), "") if number else (1, 0.0, show(value))
+    return (0, float(value), "") if number else (1, 0.0, setting_text(value))

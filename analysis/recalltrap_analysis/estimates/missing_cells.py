@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from recalltrap.graph import Cell
-from recalltrap_analysis.runs.wide_tables import Plan, label
+from recalltrap_analysis.number_format import point_text
+from recalltrap_analysis.runs.wide_tables import Plan
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def describe(cells: Sequence[Cell], axes: Sequence[str], most: int = 30) -> list
     """Cells in words, seeds of one setting together, at most so many lines and then a count."""
     plan = Plan.of(cells, axes)
     lines = [
-        f"{ordering}, {label(point, axes)}: {_seeds(seeds)}" if axes else
+        f"{ordering}, {point_text(point, axes)}: {_seeds(seeds)}" if axes else
         f"{ordering}: {_seeds(seeds)}"
         for (point, ordering), seeds in plan.seeds.items()
     ]  # fmt: skip

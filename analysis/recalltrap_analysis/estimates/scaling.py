@@ -28,7 +28,8 @@ from recalltrap_analysis.estimates.severity import (
     planned_points,
     spread,
 )
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, label
+from recalltrap_analysis.number_format import point_text
+from recalltrap_analysis.runs.wide_tables import GridPoint, Plan
 from recalltrap_analysis.statistics.paired import Array
 
 SATURATING, ISOTONIC = "saturating exponential", "isotonic regression"
@@ -94,7 +95,7 @@ def seed_points(outcomes: pd.DataFrame, pairs: pd.DataFrame, plan: Plan) -> pd.D
         if state != COMPLETE:
             continue
         kl_weight = float(point[place]) if place is not None else 1.0
-        shared = {"point": point, "label": label(point, plan.axes), "kl_weight": kl_weight}
+        shared = {"point": point, "label": point_text(point, plan.axes), "kl_weight": kl_weight}
         for seed, severity in zip(rows["seed"], rows["severity"], strict=True):
             deficit = deficits.get((point, seed), np.nan)
             records.append(shared | {"seed": seed, "deficit": deficit, "severity": severity})

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, label, point_keys
+from recalltrap_analysis.number_format import point_text
+from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, point_keys
 from recalltrap_analysis.statistics.paired import (
     Array,
     Estimate,
@@ -108,7 +109,7 @@ def _rows(
             continue
         if (point, int(seed)) in rows:
             raise InputError(
-                f"two {ordering} cells of seed {seed} at {label(point, axes)}: the axes "
+                f"two {ordering} cells of seed {seed} at {point_text(point, axes)}: the axes "
                 f"({', '.join(axes) or 'none'}) don't tell the cells apart"
             )
         rows[point, int(seed)] = position

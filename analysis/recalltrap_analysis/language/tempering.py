@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis import figures
+from recalltrap_analysis.number_format import decimal_text, point_lines
 from recalltrap_analysis.report.document import Plot
-from recalltrap_analysis.report.plots.panels import short_label, thin
+from recalltrap_analysis.report.plots.panels import thin
 from recalltrap_analysis.report.plots.pictures import draw
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, point_keys
@@ -91,7 +92,7 @@ def temperature_picture(summary: Summary) -> Plot | None:
     if not panels:
         return Plot(stem, "No temperature has all its seeds, so their effect can't be drawn.")
     axes = tuple(axis for axis in plan.axes if axis != name)
-    titles = [short_label(others, axes) if axes else "" for others in shown]
+    titles = [point_lines(others, axes) if axes else "" for others in shown]
     which = "the last distillation's" if name == TEMPERATURES[0] else "all distillations'"
     caption = (
         f"Final models along {which} temperature τ ({name}), after the paper's figure 15: each "
@@ -103,8 +104,8 @@ def temperature_picture(summary: Summary) -> Plot | None:
         caption += f" {len(shown)} of {len(every)} combinations of the other axes are shown."
     ends = "; ".join(
         f"{sweep.ordering} from τ {sweep.temperature_T[0]:g} to {sweep.temperature_T[-1]:g}: "
-        f"recall {sweep.x_T[0]:.2f} to {sweep.x_T[-1]:.2f}, overall precision "
-        f"{sweep.y_T[0]:.2f} to {sweep.y_T[-1]:.2f}"
+        f"recall {decimal_text(sweep.x_T[0])} to {decimal_text(sweep.x_T[-1])}, overall precision "
+        f"{decimal_text(sweep.y_T[0])} to {decimal_text(sweep.y_T[-1])}"
         for sweep in panels.get((0, 0), [])
     )
     figure = figures.temperature_sweep(panels, list(SEEN_BY.values()), titles)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell
+from recalltrap_analysis.number_format import setting_text
 
 GridPoint: TypeAlias = tuple[Any, ...]
 """The values of the grid's axes, in order: a setting without its ordering."""
@@ -156,26 +157,10 @@ def point_keys(frame: pd.DataFrame, axes: Sequence[str]) -> list[GridPoint]:
     return list(zip(*(frame[axis].tolist() for axis in axes), strict=True))
 
 
-def show(value: Any) -> str:
-    """A setting's value as a reader would write it."""
-    if isinstance(value, bool | str) or value is None:
-        return str(value)
-    if isinstance(value, tuple):
-        return "[" + ", ".join(show(item) for item in value) + "]"
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
 def common(points: Sequence[GridPoint], axes: Sequence[str]) -> dict[str, str]:
     """Per axis the value that all the grid points have, in words; `all` where they differ."""
     columns = {axis: {point[i] for point in points} for i, axis in enumerate(axes)}
     return {
-        axis: show(next(iter(values))) if len(values) == 1 else "all"
+        axis: setting_text(next(iter(values))) if len(values) == 1 else "all"
         for axis, values in columns.items()
     }
-
-
-def label(point: GridPoint, axes: Sequence[str]) -> str:
-    """A grid point in words, e.g. ``kl_weight 2, student_components 3``."""
-    if not axes:
-        return "the only grid point"
-    return ", ".join(f"{axis} {show(value)}" for axis, value in zip(axes, point, strict=True))

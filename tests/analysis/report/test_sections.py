@@ -6,12 +6,9 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-import pytest
 
 from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
-from recalltrap_analysis.number_format import amount
 from recalltrap_analysis.report.build import write_report
 from recalltrap_analysis.report.document import grid
 from recalltrap_analysis.report.plots.panels import (
@@ -99,15 +96,6 @@ def test_plan_keeps_the_order_of_the_grid(make_run: MakeRun) -> None:
     assert plan.points == ((2.0,), (0.5,))
     assert plan.seeds[(0.5,), "A-K"] == (0, 1)
     assert summarize(run).severity["kl_weight"].tolist() == [2.0, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (12.345, "12.3"), (4321, "4321"), (12345, "12.35k"), (3.2e6, "3.2M"),
-     (7e13, "7.00e+13"), (np.nan, "–"), (np.inf, "∞")],
-)  # fmt: skip
-def test_amounts(value: float, text: str) -> None:
-    assert amount(value) == text
 
 
 def test_rows_beyond_the_first_fold_away() -> None:

@@ -18,8 +18,9 @@ from recalltrap.graph import Cell, Node
 from recalltrap_analysis.estimates.forecast import reference_rows
 from recalltrap_analysis.estimates.severity import COMPLETE, by_point
 from recalltrap_analysis.figures import BoxPanels, Mixture
+from recalltrap_analysis.number_format import point_lines, setting_text
 from recalltrap_analysis.runs.protocol import ArtifactReader
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, hashable, point_keys, show
+from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, hashable, point_keys
 from recalltrap_analysis.statistics.paired import Array
 
 Item = TypeVar("Item")
@@ -109,18 +110,13 @@ def box_panels(outcomes: pd.DataFrame, plan: Plan) -> tuple[BoxPanels, str]:
         notes.append(f"{dropped} values that are missing or not finite are not drawn")
     panels = BoxPanels(
         rows=list(METRICS.values()),
-        columns=[short_label(facet, others) if others else "" for facet in shown],
-        positions=[show(value) if sweep else "" for value in shown_values],
+        columns=[point_lines(facet, others) if others else "" for facet in shown],
+        positions=[setting_text(value) if sweep else "" for value in shown_values],
         orderings=plan.orderings,
         sweep=sweep,
         values=boxes,
     )
     return panels, "; ".join(notes)
-
-
-def short_label(point: GridPoint, axes: Sequence[str]) -> str:
-    """A grid point on several lines, for a narrow title."""
-    return "\n".join(f"{axis} {show(v)}" for axis, v in zip(axes, point, strict=True))
 
 
 def severity_grid(
@@ -135,10 +131,10 @@ def severity_grid(
     shown = thin(facets, most_rows)
     matrix = [[found.get(join(plan, value, facet), np.nan) for value in values] for facet in shown]
     if len(others) == 1:
-        y_labels = [show(facet[0]) for facet in shown]
+        y_labels = [setting_text(facet[0]) for facet in shown]
     else:
-        y_labels = [" · ".join(show(value) for value in facet) for facet in shown]
-    return np.array(matrix), [show(v) for v in values], y_labels, sweep, " · ".join(others)
+        y_labels = [" · ".join(setting_text(value) for value in facet) for facet in shown]
+    return np.array(matrix), [setting_text(v) for v in values], y_labels, sweep, " · ".join(others)
 
 
 def reference_groups(
@@ -166,10 +162,7 @@ def reference_groups(
         if all(len({point[place] for point in points}) == 1 for points in groups.values())
     ]
     axes = [plan.axes[place] for place in deciding]
-    labels = [
-        short_label([groups[key][0][place] for place in deciding], axes)  # type: ignore[arg-type]
-        for key in shown
-    ]
+    labels = [point_lines([groups[key][0][place] for place in deciding], axes) for key in shown]
     recall = [(numbers[key][:, 0], numbers[key][:, 1]) for key in shown]
     hits = [(numbers[key][:, 2], numbers[key][:, 3]) for key in shown]
     note = f"{len(shown)} of {len(groups)} sets of references are shown"

@@ -23,6 +23,13 @@ from recalltrap_analysis.estimates.trajectories import (
 )
 from recalltrap_analysis.figures.style import P_PRIME, P_SECOND
 from recalltrap_analysis.mixture.densities import BINS, reward_shares
+from recalltrap_analysis.number_format import (
+    decimal_text,
+    point_lines,
+    point_text,
+    share_text,
+    significant_text,
+)
 from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.panels import (
     box_panels,
@@ -31,13 +38,12 @@ from recalltrap_analysis.report.plots.panels import (
     mixture,
     reference_groups,
     seed_mixtures,
-    short_label,
     typical_pair,
 )
 from recalltrap_analysis.report.plots.pictures import draw
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import GridPoint, label
+from recalltrap_analysis.runs.wide_tables import GridPoint
 from recalltrap_analysis.verdicts.summary import Summary
 
 MOST_WAYS = 3
@@ -84,7 +90,7 @@ def trajectory_picture(summary: Summary) -> Plot:
     }
     if not panels:
         return Plot(stem, "No complete grid point reports the models that the orderings pass.")
-    titles = [short_label(point, summary.axes) if summary.axes else "" for point in points]
+    titles = [point_lines(point, summary.axes) if summary.axes else "" for point in points]
     caption = (
         "Each ordering's way, as in the paper's figures 5 and 15: K-A distils p' into p'' and then "
         "aligns; A-K aligns p' and then distils. Means over seeds; a marker's area grows with the "
@@ -99,8 +105,8 @@ def trajectory_picture(summary: Summary) -> Plot:
                 f"{' at the first of them' if len(points) > 1 else ''}: {', '.join(lacking)}."
             )
     ends = ", ".join(
-        f"{way.titles[-1]} at recall {way.x_M[-1]:.2f} and {metric.replace('_', ' ')} "
-        f"{way.y_M[-1]:.2f}"
+        f"{way.titles[-1]} at recall {decimal_text(way.x_M[-1])} and {metric.replace('_', ' ')} "
+        f"{decimal_text(way.y_M[-1])}"
         for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
         for way in found
     )
@@ -134,7 +140,7 @@ def contour_picture(run: ReadRun, summary: Summary) -> Plot:
             mixtures = [mixture("p* (ground truth)", truth), *mixtures]
     except (InputError, OSError, ValueError, KeyError) as error:
         return Plot(stem, f"The models can't be drawn: {error}.")
-    where = f" at {label(point, summary.axes)}" if summary.axes else ""
+    where = f" at {point_text(point, summary.axes)}" if summary.axes else ""
     circles = truth.get("targets") if truth is not None else None
     caption = (
         f"Densities of the models of seed {seed}{where}, where severity is deepest; the seed is "
@@ -174,7 +180,8 @@ def reference_picture(summary: Summary) -> Plot:
         caption += f" {note[0].upper()}{note[1:]}."
     first, second = (np.mean(np.concatenate([pair[i] for pair in hits])) for i in (0, 1))
     words = (
-        f"Overall recall and hit rate of p' and p''; mean hit rates {first:.3g} and {second:.3g}."
+        "Overall recall and hit rate of p' and p''; mean hit rates "
+        f"{significant_text(first)} and {significant_text(second)}."
     )
     query = sql.reference_query(summary.axes)
     return draw(stem, figures.reference_check(labels, recall, hits), caption, words, query)
@@ -209,13 +216,17 @@ def density_picture(run: ReadRun, summary: Summary) -> Plot:
     except (InputError, OSError, ValueError, KeyError) as error:
         return Plot(stem, f"The references' rewards can't be drawn: {error}.")
     best = [float(seeds[:, -BINS // 10 :].sum(axis=1).mean()) for seeds in shares.values()]
-    where = f" at {label(point, summary.axes)}" if summary.axes else ""
+    where = f" at {point_text(point, summary.axes)}" if summary.axes else ""
     caption = (
         f"Rewards of samples from the stored references{where}, as in the paper's figure 2(b): "
         "5,000 samples of each seed's model, drawn for this figure; bands span the seeds. "
-        f"R ≥ 0.9 R_max: {best[0]:.2%} of samples from p', {best[1]:.2%} from p''."
+        f"R ≥ 0.9 R_max: {share_text(best[0], 2)} of samples from p', "
+        f"{share_text(best[1], 2)} from p''."
     )
-    words = f"Histograms of normalised reward; share above 0.9: {best[0]:.4f} and {best[1]:.4f}."
+    words = (
+        "Histograms of normalised reward; share above 0.9: "
+        f"{decimal_text(best[0], 4)} and {decimal_text(best[1], 4)}."
+    )
     tints = dict(zip(shares, (P_PRIME, P_SECOND), strict=True))
     means = {name: seeds.mean(axis=0) for name, seeds in shares.items()}
     return draw(stem, figures.reward_densities(means, shares, tints), caption, words)
@@ -237,7 +248,7 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
     drawn = courses(curves, orderings)
     if not drawn:
         return Plot(stem, "The curves table holds no reward of an alignment over its updates.")
-    where = f" at {label(points[0], summary.axes)}" if summary.axes else ""
+    where = f" at {point_text(points[0], summary.axes)}" if summary.axes else ""
     caption = (
         f"The first alignment of each ordering{where}, as in the paper's figures 13 and 14: means "
         "over seeds, bands from the lowest to the highest seed. A fall of the reward's standard "
@@ -258,7 +269,9 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
             "1, so this PPO is the policy gradient with a baseline."
         )
     step = "rollout" if chosen else "update"
-    last = ", ".join(f"{m} of {o} ends at {c.mean_T[-1]:.2f}" for (m, o), c in drawn.items())
+    last = ", ".join(
+        f"{m} of {o} ends at {decimal_text(c.mean_T[-1])}" for (m, o), c in drawn.items()
+    )
     return draw(
         stem,
         figures.selection_curves(drawn, SELECTION, step, chosen),
