@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
@@ -11,6 +13,10 @@ from recalltrap.kind import NodeFailure, Progress
 from recalltrap.run.worker_group import WorkerGroup, current_group
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.models.devices import device
+from recalltrap_studies.llm.settings import ALIGNMENTS
+
+if TYPE_CHECKING:
+    from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
 
 Runner = Callable[[Node, ArtifactStore, WorkerGroup], Iterator[Progress]]
 
@@ -62,18 +68,19 @@ def runner_of(node: Node) -> Runner:
 
 
 def _alignment(algorithm: str) -> Runner:
-    if algorithm == "ppo":
-        from recalltrap_studies.llm.alignment.ppo import run_ppo
+    from recalltrap_studies.llm.alignment import dpo, group_relative, ppo
+    from recalltrap_studies.llm.stages.align import run_align
 
-        return run_ppo
-    if algorithm == "dpo_online":
-        from recalltrap_studies.llm.alignment.online_dpo import run_online_dpo
-
-        return run_online_dpo
-    if algorithm == "dpo_offline":
-        from recalltrap_studies.llm.alignment.offline_dpo import run_offline_dpo
-
-        return run_offline_dpo
-    from recalltrap_studies.llm.alignment.group_relative import run_group
-
-    return run_group
+    trainers: dict[str, type[AlignmentTrainer]] = {
+        "ppo": ppo.PpoTrainer,
+        "grpo": group_relative.GrpoTrainer,
+        "rloo": group_relative.RlooTrainer,
+        "dpo_online": dpo.OnlineDpoTrainer,
+        "dpo_offline": dpo.OfflineDpoTrainer,
+    }
+    return partial(
+        run_align,
+        trainer_class=trainers[algorithm],
+        part=ALIGNMENTS[algorithm],
+        value_head=algorithm == "ppo",
+    )
