@@ -103,7 +103,8 @@ class TestSession:
         monkeypatch.setattr(ray._private.worker, "_global_node", None)  # another test's session
         before = ray_constants.ENABLE_RAY_CLUSTER
         with ray_internals.loopback_only():
-            assert services.get_node_ip_address() == "127.0.0.1", (
+            address = services.get_node_ip_address()  # type: ignore[no-untyped-call]
+            assert address == "127.0.0.1", (
                 "Ray's ENABLE_RAY_CLUSTER no longer decides its node's address: session.py would "
                 "start a Ray that listens on all interfaces"
             )
