@@ -38,7 +38,6 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
 from recalltrap.streams import stream
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.data.datasets import Lesson
 from recalltrap_studies.llm.data.token_sequences import Sequences
 from recalltrap_studies.llm.inference import log_probs, sampling_engines
@@ -47,6 +46,7 @@ from recalltrap_studies.llm.models import devices
 from recalltrap_studies.llm.models import weights as models
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.models.tokenizers import train_tokenizer
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings, Sft
 from recalltrap_studies.llm.stages import sample as sampling
 from recalltrap_studies.llm.stages import train as students
@@ -137,7 +137,7 @@ def train_ours(case: Case, lesson: Lesson) -> tuple[float, Any]:
     """Tokens a second of a stage's trainer, and the trained model."""
     config = part_config(LlmSettings(batch_size=case.batch, p_prime_epochs=1.0), Sft)
     node = Node("sft", 0, {**config, "learning_rate": 3e-3 if case.batch == 64 else 5e-4})
-    group = WorkerGroup(resources=Resources(checkpoint_updates=0))
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=0))
     model, plan = models.fresh_model(config_of(case.size), 0), students.make_plan(node, lesson)
     clock = Clock(plan.updates)
     with tempfile.TemporaryDirectory() as scratch:

@@ -15,7 +15,6 @@ from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError, StageError
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import sequence
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer
@@ -25,6 +24,7 @@ from recalltrap_studies.llm.alignment.rollouts import World, roll_out
 from recalltrap_studies.llm.inference import response_batches
 from recalltrap_studies.llm.inference.sampling_engines import Request
 from recalltrap_studies.llm.models import weights as models
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import GroupRelative as GroupPart
 from recalltrap_studies.llm.settings import OnlineDpo, Ppo
 from recalltrap_studies.llm.stages.oracle import Oracle
@@ -192,7 +192,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
 ) -> None:
     whole = make(world, trainer_class, settings, tmp_path / "whole")
     expected = run(whole, tmp_path / "whole")
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1))
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1))
     scratch = tmp_path / "cut"
     cut = make(world, trainer_class, settings, scratch, group=group)
 
@@ -239,7 +239,7 @@ def test_a_minibatch_s_loss_is_the_same_in_parts(
     world: World, trainer_class: Any, settings: Any, tmp_path: Path
 ) -> None:
     whole = run(make(world, trainer_class, settings, tmp_path / "1"), tmp_path / "1")
-    group = WorkerGroup(resources=Resources(gradient_accumulation=2))
+    group = WorkerGroup(resources=LlmResources(gradient_accumulation=2))
     trainer = make(world, trainer_class, settings, tmp_path / "2", group=group)
     parts = run(trainer, tmp_path / "2", group)
     for one, two in zip(whole, parts, strict=True):
