@@ -16,7 +16,7 @@ from recalltrap.streams import stream
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding, Verdict
 from recalltrap_analysis.estimates.severity import flips_for
-from recalltrap_analysis.runs.wide_tables import show
+from recalltrap_analysis.number_format import setting_text
 from recalltrap_analysis.statistics.paired import (
     Array,
     Estimate,
@@ -116,7 +116,9 @@ def somewhere(grid: Grid, stratum: str, name: str) -> Finding:
     # the point that shows it best: all differences above 0, the first one largest
     best = int(np.argmax(np.where((mean_PK > 0).all(axis=1), 1e6, 0) + mean_PK[:, 0]))
     effect = mean_interval(grid.differences_KN[best][0], stream(0, "analysis/claims/point"))
-    label = ", ".join(f"{key} {show(value)}" for key, value in grid.series[best].label.items())
+    label = ", ".join(
+        f"{key} {setting_text(value)}" for key, value in grid.series[best].label.items()
+    )
     detail = f"at {int(above.sum())} of {points} grid points; {name} {effect.text()} at {label}"
     return Finding(verdict, effect, detail + remarks(grid, verdict), stratum, grid.points)
 

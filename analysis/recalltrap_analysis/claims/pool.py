@@ -16,7 +16,9 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
-from recalltrap_analysis.runs.wide_tables import cell_outcomes, hashable, show
+from recalltrap_analysis.number_format import setting_text
+from recalltrap_analysis.runs.design import hashable
+from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import Array
 
 NOT_SETTINGS = frozenset(
@@ -166,7 +168,7 @@ def _finite_state(values_AN: Array, arms: Sequence[Arm]) -> str:
 def _common_seeds(plans: Sequence[set[int]]) -> tuple[tuple[int, ...], str]:
     if not all(plans):
         return (), "not planned"
-    if any(plan != plans[0] for plan in plans):
+    if any(design != plans[0] for design in plans):
         return (), "unbalanced: planned with different seeds"
     return tuple(sorted(plans[0])), "complete"
 
@@ -180,7 +182,7 @@ def by_stratum(found: Iterable[Series]) -> dict[str, list[Series]]:
     differ = [n for n in names if len({found.get(n) for found in values}) > 1]
     order = [n for n in NAMED if n in differ] + [n for n in differ if n not in NAMED]
     labels = {
-        stratum: ", ".join(f"{name} {show(found.get(name))}" for name in order)
+        stratum: ", ".join(f"{name} {setting_text(found.get(name))}" for name in order)
         for stratum, found in zip(strata, values, strict=True)
     }
     strata.sort(key=lambda stratum: [_sortable(dict(stratum).get(name)) for name in order])
@@ -192,4 +194,4 @@ def by_stratum(found: Iterable[Series]) -> dict[str, list[Series]]:
 
 def _sortable(value: Any) -> tuple[int, float, str]:
     number = isinstance(value, int | float)
-    return (0, float(value), "") if number else (1, 0.0, show(value))
+    return (0, float(value), "") if number else (1, 0.0, setting_text(value))

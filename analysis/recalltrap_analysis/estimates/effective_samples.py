@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.runs.wide_tables import label
+from recalltrap_analysis.number_format import point_text
 
 FLOOR = 100
 """Effective samples below which a weighed optimum is called unreliable. At 100 its standard error
@@ -59,7 +59,7 @@ def doubt_over(table: pd.DataFrame, axes: Sequence[str]) -> str:
         return ""
     point, text = doubts[0]
     where = (
-        f"{len(doubts)} of {len(table)} grid points, e.g. {label(point, axes)}"
+        f"{len(doubts)} of {len(table)} grid points, e.g. {point_text(point, axes)}"
         if axes
         else "the only one"
     )

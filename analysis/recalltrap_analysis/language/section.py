@@ -16,14 +16,20 @@ from recalltrap_analysis.language.students import (
     unconverged,
 )
 from recalltrap_analysis.language.tempering import temperature_picture
-from recalltrap_analysis.language.topics import SHARE, VOICES, percent, topic_names, voice_table
-from recalltrap_analysis.number_format import number
+from recalltrap_analysis.language.topics import SHARE, VOICES, topic_names, voice_table
+from recalltrap_analysis.number_format import (
+    decimal_text,
+    point_text,
+    range_text,
+    row_interval,
+    share_text,
+)
 from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
 from recalltrap_analysis.report.plots.portraits import deepest_points
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import common, label
-from recalltrap_analysis.verdicts.summary import Summary, interval_text
+from recalltrap_analysis.runs.wide_tables import common
+from recalltrap_analysis.verdicts.summary import Summary
 
 DECAY_SHARE = 0.2
 
@@ -55,12 +61,12 @@ def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
     ]
     rows = [row for _, row in table.iterrows()]
     lengths = {axis: table[axis].tolist() for axis in summary.axes} | {"model": models}
-    lengths["tokens"] = [number(row["length"], 1) for row in rows]
-    lengths["ended by EOS"] = [percent(row["eos_rate"]) for row in rows]
+    lengths["tokens"] = [decimal_text(row["length"], 1) for row in rows]
+    lengths["ended by EOS"] = [share_text(row["eos_rate"]) for row in rows]
     blocks: list[Block] = []
     grammar = bool(table["grammatical"].notna().any())
     if grammar:
-        lengths["grammatical"] = [percent(row["grammatical"]) for row in rows]
+        lengths["grammatical"] = [share_text(row["grammatical"]) for row in rows]
     if topics:
         blocks += [
             Prose(
@@ -86,9 +92,9 @@ def _topic_grids(
     """The topics where severity is deepest, and those of all grid points to unfold."""
     rows = [row for _, row in table.iterrows()]
     columns = {axis: table[axis].tolist() for axis in summary.axes} | {"model": models}
-    columns["coverage"] = [interval_text(row, "topic_coverage") for row in rows]
+    columns["coverage"] = [row_interval(row, "topic_coverage") for row in rows]
     for topic in topics:
-        columns[topic] = [percent(row[f"{SHARE}{topic}"]) for row in rows]
+        columns[topic] = [share_text(row[f"{SHARE}{topic}"]) for row in rows]
     text, data = pd.DataFrame(columns), records(table.drop(columns="points"))
     query = sql.voice_query(summary.axes)
     every = grid("topics", text, data=data, query=query)
@@ -96,7 +102,7 @@ def _topic_grids(
     here = [i for i, row in enumerate(rows) if deepest and deepest[0] in row["points"]]
     if not here or len(here) == len(rows):
         return [every]
-    where = label(deepest[0], summary.axes)
+    where = point_text(deepest[0], summary.axes)
     words = Prose(f"At {where}, where severity is deepest:", "small", ours=False)
     shown = text.iloc[here].drop(columns=list(summary.axes))
     first = grid("topics at the deepest", shown, data=[data[i] for i in here], query=query)
@@ -105,7 +111,7 @@ def _topic_grids(
 
 def _students(run: ReadRun, summary: Summary) -> list[Block]:
     """Held-out losses, and in plain words what they forbid to conclude."""
-    cells = [cell for cell in summary.cells if summary.fates.get(cell.id) == "succeeded"]
+    cells = [cell for cell in summary.cells if summary.statuses.get(cell.id) == "succeeded"]
     share = cells[0].factors.get("decay_share") if cells else None
     decay = DECAY_SHARE if share is None else float(share)
     found = trainings(summary.outcomes, _curves(run), summary.axes, decay)
@@ -156,10 +162,10 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
         table.insert(place, axis, [words[axis] for words in shared])
     columns: dict[str, list[str]] = {axis: table[axis].tolist() for axis in summary.axes}
     columns |= {"student": table["student"].tolist(), "teacher": table["teacher"].tolist()}
-    columns["held-out loss"] = [number(value, 3) for value in table["heldout_loss"]]
-    columns["teacher's entropy"] = [number(value, 3) for value in table["teacher_entropy"]]
+    columns["held-out loss"] = [decimal_text(value, 3) for value in table["heldout_loss"]]
+    columns["teacher's entropy"] = [decimal_text(value, 3) for value in table["teacher_entropy"]]
     columns["above it"] = [_gap_text(one) for one in found]
-    columns["still fell by"] = [number(value, 3) for value in table["fall"]]
+    columns["still fell by"] = [decimal_text(value, 3) for value in table["fall"]]
     columns["converged"] = table["converged"].tolist()
     return grid(
         "students",
@@ -175,4 +181,4 @@ def _gap_text(one: Training) -> str:
     if not np.isfinite(one.gap):
         return "–"
     gap_N = one.loss_N - one.entropy_N
-    return f"{one.gap:.3f} ({gap_N.min():.3f} to {gap_N.max():.3f})"
+    return f"{decimal_text(one.gap, 3)} ({range_text(gap_N, 3)})"

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE, by_point
-from recalltrap_analysis.runs.wide_tables import GridPoint, column, label, point_keys
+from recalltrap_analysis.number_format import point_text
+from recalltrap_analysis.runs.design import GridPoint
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 
 STAGES = {"p_prime": "sft", "p_second": "distill", "final": "distill-2"}
@@ -172,7 +174,7 @@ def unconverged(found: Sequence[Training], axes: Sequence[str]) -> list[str]:
     for title, ones in lines.items():
         falling = [one for one in ones if one.fall > STILL_FALLS]
         worst = max(falling or ones, key=lambda one: one.fall if falling else one.gap)
-        where = f", most of all at {label(worst.points[0], axes)}" if len(ones) > 1 else ""
+        where = f", most of all at {point_text(worst.points[0], axes)}" if len(ones) > 1 else ""
         sentences.append(
             f"{title} is not converged: {_why_not(worst)}{where}. Train it longer before crediting "
             "a difference to the ordering."
@@ -218,7 +220,7 @@ def drowned(found: Sequence[Training], severity: pd.DataFrame, axes: Sequence[st
     if not lost:
         return []
     one, point, effect = max(lost, key=lambda found: found[0].gap - abs(found[2]))
-    where = f" (most at {label(point, axes)})" if axes else ""
+    where = f" (most at {point_text(point, axes)})" if axes else ""
     return [
         f"At {len(lost)} of {len(effects)} complete grid points the last distillation of A-K loses "
         "more against its teacher than the orderings differ in target precision, "

@@ -13,11 +13,13 @@ import pandas as pd
 
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.severity import by_point, estimate_means, spread
+from recalltrap_analysis.number_format import row_interval, share_text
 from recalltrap_analysis.report.document import Block, Fold, Prose, grid, records
 from recalltrap_analysis.report.sections.effects import axis_columns
 from recalltrap_analysis.runs import sql
-from recalltrap_analysis.runs.wide_tables import GridPoint, column, common, point_keys
-from recalltrap_analysis.verdicts.summary import Summary, interval_text
+from recalltrap_analysis.runs.design import GridPoint
+from recalltrap_analysis.runs.wide_tables import column, common, point_keys
+from recalltrap_analysis.verdicts.summary import Summary
 
 SHARE = "topic_share/"
 VOICES: tuple[tuple[str, str], ...] = (
@@ -135,9 +137,9 @@ def topic_forecast(summary: Summary) -> list[Block]:
     columns["topic"] = table["topic"].tolist()
     for name, title in (("weight", "in p*'s language"), ("target", "in the target"),
                         ("share_p_prime", "p'"), ("share_p_second", "p''")):  # fmt: skip
-        columns[title] = [percent(row[name]) for row in rows]
-    columns["p'_AK can reach"] = [interval_text(row, "optimum_p_prime") for row in rows]
-    columns["K-A can reach"] = [interval_text(row, "optimum_p_second") for row in rows]
+        columns[title] = [share_text(row[name]) for row in rows]
+    columns["p'_AK can reach"] = [row_interval(row, "optimum_p_prime") for row in rows]
+    columns["K-A can reach"] = [row_interval(row, "optimum_p_second") for row in rows]
     found = grid(
         "topic forecast",
         pd.DataFrame(columns),
@@ -151,10 +153,3 @@ def topic_forecast(summary: Summary) -> list[Block]:
         "small",
     )
     return [Fold("The forecast topic by topic", [words, found])]
-
-
-def percent(share: float) -> str:
-    """A share in per cent, with a digit more where it is small."""
-    if not np.isfinite(share):
-        return "–"
-    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"

@@ -13,6 +13,7 @@ import pandas as pd
 from recalltrap_analysis.claims import ClaimVerdict
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.language.section import language_section
+from recalltrap_analysis.number_format import count_text, p_text, point_text, row_interval
 from recalltrap_analysis.report.document import (
     Block,
     Chapter,
@@ -42,8 +43,7 @@ from recalltrap_analysis.report.sections.effects import (
 from recalltrap_analysis.report.sections.evidence import claims_section, scaling_section
 from recalltrap_analysis.report.sections.outlook import forecast_section
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
-from recalltrap_analysis.runs.wide_tables import label
-from recalltrap_analysis.verdicts.summary import Summary, interval_text, summarize
+from recalltrap_analysis.verdicts.summary import Summary, summarize
 
 Make = Callable[[], Section | None]
 
@@ -121,7 +121,7 @@ def _about(run: ReadRun, summary: Summary) -> str:
     orderings = ", ".join(ordering.name for ordering in study.orderings)
     return (
         f"Study {study.name} of kind {study.kind} · {orderings} · "
-        f"{_count(len(study.seeds), 'seed')} · {_count(points, 'grid point')}"
+        f"{count_text(len(study.seeds), 'seed')} · {count_text(points, 'grid point')}"
     )
 
 
@@ -132,17 +132,13 @@ def _counts(run: ReadRun, summary: Summary) -> str:
         reasons.setdefault(why, []).append(name)
     notes += [f"can't be used: {', '.join(names)} ({why})" for why, names in reasons.items()]
     if {"planned", "cells"} & set(run.problems):
-        text = f"{_count(summary.planned, 'cell')} planned; what became of them can't be read"
+        text = f"{count_text(summary.planned, 'cell')} planned; what became of them can't be read"
         return ". ".join([text, *notes]) + "."
     text = (
         f"{summary.succeeded} of {summary.planned} cells succeeded, {summary.failed} failed, "
         f"{summary.missing} not run. "
     )
     return text + (f"{'; '.join(notes)}." if notes else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def combined(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
@@ -169,7 +165,7 @@ def combined(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
     tested = sum(claim.verdict != "not tested" for claim in verdicts)
     return Document(
         title=f"{len(runs)} studies",
-        question=f"What {_count(len(runs), 'study').replace('studys', 'studies')} say together",
+        question=f"What {count_text(len(runs), 'study')} say together",
         meta=", ".join(run.study.name for run in runs),
         verdict="mixed" if trapped else "no verdict",
         sentence=(
@@ -205,9 +201,9 @@ def _overview(
             {
                 "study": run.study.name,
                 "verdict": summary.verdict,
-                "deepest severity": "–" if deepest is None else interval_text(deepest, "severity"),
-                "at": "–" if deepest is None else label(deepest["point"], summary.axes),
-                "p (Holm)": "–" if deepest is None else f"{deepest['p_holm']:.2g}",
+                "deepest severity": "–" if deepest is None else row_interval(deepest, "severity"),
+                "at": "–" if deepest is None else point_text(deepest["point"], summary.axes),
+                "p (Holm)": "–" if deepest is None else p_text(deepest["p_holm"]),
                 "seeds": len(run.study.seeds),
                 "cells": f"{summary.succeeded} of {summary.planned}",
             }

@@ -23,8 +23,18 @@ from recalltrap_analysis.estimates.severity import (
     pair_orderings,
     severity_table,
 )
+from recalltrap_analysis.number_format import (
+    count_text,
+    decimal_text,
+    p_text,
+    point_text,
+    row_interval,
+    setting_text,
+    signed_text,
+)
+from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.protocol import Run
-from recalltrap_analysis.runs.wide_tables import Plan, cell_outcomes, label, show
+from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import smallest_p
 
 Verdict = Literal["trap", "mixed", "no trap", "reversed", "not enough seeds", "no verdict"]
@@ -39,7 +49,7 @@ class Summary:
 
     `severity`, `decomposition`: one row per grid point, as `severity_table` and
     `decomposition_table` return them. `outcomes`: one row per succeeded cell. `pairs`: one row
-    per grid point and seed that has both K-A and A-K. `fates`: `succeeded` or `failed` by cell
+    per grid point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell
     id; planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
     verdict from saying more; `lacks` names every metric that a model or a cell doesn't have.
     """
@@ -52,9 +62,9 @@ class Summary:
     decomposition: pd.DataFrame
     outcomes: pd.DataFrame
     pairs: pd.DataFrame
-    plan: Plan
+    design: Design
     cells: Sequence[Cell]
-    fates: Mapping[str, str]
+    statuses: Mapping[str, str]
     planned: int
     succeeded: int
     failed: int
@@ -75,15 +85,15 @@ def summarize(results: Run) -> Summary:
     """
     cells = results.planned()
     axes = tuple(results.axes)
-    plan = Plan.of(cells, axes)
+    design = Design.of(cells, axes)
     succeeded, failed = _fates(results.table("cells"), cells)
     metrics = results.table("metrics")
     outcomes = cell_outcomes(metrics, axes)
     outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
     pairs = pair_orderings(outcomes, axes)
-    table = severity_table(pairs, plan, stream(0, "analysis/severity"))
-    parts = decomposition_table(pairs, plan, stream(0, "analysis/decomposition"))
-    verdict, sentence = judge(table, parts, plan)
+    table = severity_table(pairs, design, stream(0, "analysis/severity"))
+    parts = decomposition_table(pairs, design, stream(0, "analysis/decomposition"))
+    verdict, sentence = judge(table, parts, design)
     missing = len(cells) - len(succeeded) - len(failed)
     lacks = lacking_values(metrics, outcomes, cells, succeeded, axes)
     return Summary(
@@ -95,9 +105,9 @@ def summarize(results: Run) -> Summary:
         decomposition=parts,
         outcomes=outcomes,
         pairs=pairs,
-        plan=plan,
+        design=design,
         cells=cells,
-        fates=dict.fromkeys(succeeded, "succeeded") | dict.fromkeys(failed, "failed"),
+        statuses=dict.fromkeys(succeeded, "succeeded") | dict.fromkeys(failed, "failed"),
         planned=len(cells),
         succeeded=len(succeeded),
         failed=len(failed),
@@ -115,13 +125,13 @@ def _fates(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], set[str]]:
     return succeeded, ({cell_id for cell_id, _ in rows} & planned) - succeeded
 
 
-def judge(table: pd.DataFrame, parts: pd.DataFrame, plan: Plan) -> tuple[Verdict, str]:
+def judge(table: pd.DataFrame, parts: pd.DataFrame, design: Design) -> tuple[Verdict, str]:
     """The verdict over the grid and its sentence.
 
     A grid point shows a trap where its mean severity is above 0 and its paired sign-flip p-value,
     adjusted by Holm over the complete grid points, is below 0.05.
     """
-    lacking = [name for name in ("K-A", "A-K") if name not in plan.orderings]
+    lacking = [name for name in ("K-A", "A-K") if name not in design.orderings]
     if lacking:
         return "no verdict", (
             f"No verdict: severity compares A-K with K-A, and this study has no "
@@ -139,7 +149,7 @@ def judge(table: pd.DataFrame, parts: pd.DataFrame, plan: Plan) -> tuple[Verdict
         verdict, words = _nothing_significant(complete)
     else:
         verdict, words = _significant(complete)
-    return verdict, prefix + words + _worst(complete, parts, plan, verdict)
+    return verdict, prefix + words + _worst(complete, parts, design, verdict)
 
 
 def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
@@ -147,16 +157,17 @@ def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     least = smallest_adjusted_p(pairs, points)
     if least > SIGNIFICANT:
         needed = next(n for n in range(2, 64) if smallest_adjusted_p(n, points) <= SIGNIFICANT)
+        pairs_known, where = count_text(pairs, "pair"), count_text(points, "grid point")
         return "not enough seeds", (
-            f"Not enough seeds: with {_count(pairs, 'pair')} at {_count(points, 'grid point')} no "
-            f"outcome could reach significance (the smallest possible p, adjusted by Holm, is "
-            f"{least:.2g}; {needed} pairs would do)."
+            f"Not enough seeds: with {pairs_known} at {where} no outcome could reach "
+            f"significance (the smallest possible p, adjusted by Holm, is "
+            f"{p_text(least)}; {needed} pairs would do)."
         )
     where = "the grid point" if points == 1 else f"any of {points} grid points"
     return "no trap", (
         f"No trap: A-K does not differ from K-A beyond seed noise at {where} (paired sign flips, "
         f"Holm, 5 %); the data leave room for a severity of at most "
-        f"{complete['severity_high'].max():.2f}."
+        f"{decimal_text(complete['severity_high'].max())}."
     )
 
 
@@ -171,7 +182,7 @@ def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     significant = complete["p_holm"] <= SIGNIFICANT
     traps = significant & (complete["severity"] > 0)
     reversed_ = significant & (complete["severity"] < 0)
-    points = _count(len(complete), "grid point")
+    points = count_text(len(complete), "grid point")
     slight = int((complete["severity"][traps] < SLIGHT).sum())
     aside = f" (at {slight} of them slightly, below {SLIGHT:g})" if slight else ""
     if traps.all():
@@ -189,15 +200,15 @@ def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     )
 
 
-def _worst(complete: pd.DataFrame, parts: pd.DataFrame, plan: Plan, verdict: Verdict) -> str:
+def _worst(complete: pd.DataFrame, parts: pd.DataFrame, design: Design, verdict: Verdict) -> str:
     row = complete.iloc[int(np.argmax(complete["severity"].to_numpy()))]
-    where = f" at {label(row['point'], plan.axes)}" if plan.axes else ""
-    interval = interval_text(row, "severity")
+    where = f" at {point_text(row['point'], design.axes)}" if design.axes else ""
+    interval = row_interval(row, "severity")
     text = f" The deepest severity is {interval}{where}"
     found = parts[[point == row["point"] for point in parts["point"]]]
     if verdict in ("trap", "mixed") and len(found) and found.iloc[0]["state"] == COMPLETE:
         part = found.iloc[0]["largest"]
-        text += f", most of all from the {TITLES[part]} ({found.iloc[0][part]:+.2f})"
+        text += f", most of all from the {TITLES[part]} ({signed_text(found.iloc[0][part])})"
     text += "."
     if verdict in ("trap", "mixed"):
         text += _recall_price(row)
@@ -212,23 +223,23 @@ def _recall_price(row: pd.Series[Any]) -> str:
         return " There A-K costs no recall."
     sure = row["recall_difference_high"] < 0
     hedge = "" if sure else ", a difference within seed noise"
-    return f" Avoiding it there costs {-cost:.2f} nats of overall recall{hedge}."
+    return f" Avoiding it there costs {decimal_text(-cost)} nats of overall recall{hedge}."
 
 
 def _notes(table: pd.DataFrame, parts: pd.DataFrame, failed: int, missing: int) -> tuple[str, ...]:
     notes = []
     if failed:
-        notes.append(f"{_count(failed, 'cell')} failed")
+        notes.append(f"{count_text(failed, 'cell')} failed")
     if missing:
-        notes.append(f"{_count(missing, 'cell')} not run yet")
+        notes.append(f"{count_text(missing, 'cell')} not run yet")
     for state, rows in table.groupby("state", sort=False):
         if state != COMPLETE:
-            notes.append(f"{_count(len(rows), 'grid point')}: {state}")
+            notes.append(f"{count_text(len(rows), 'grid point')}: {state}")
     if "pairs" in table.columns and (table["pairs"] == 1).any():
         notes.append("one seed: no interval, no test, no instability ratio")
     undecomposed = [state for state in parts["state"] if state.startswith("no value")]
     if undecomposed:
-        where = _count(len(undecomposed), "grid point")
+        where = count_text(len(undecomposed), "grid point")
         notes.append(f"no decomposition at {where}: {undecomposed[0]}")
     return tuple(notes)
 
@@ -239,25 +250,6 @@ def _first(lacks: Sequence[str]) -> list[str]:
         return list(lacks)
     more = len(lacks) - MOST_LACKS
     return [*lacks[:MOST_LACKS], f"{more} more metrics are lacking: the report names them"]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def interval_text(row: pd.Series[Any], name: str, digits: int = 2) -> str:
-    """An estimate of a table's row, e.g. ``0.63 [0.50, 0.75]``; a dash where there is none."""
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
-    if not np.isfinite(value):
-        return "–"
-    if not np.isfinite(low):
-        return f"{decimal(value, digits)} [no interval]"
-    return f"{decimal(value, digits)} [{decimal(low, digits)}, {decimal(high, digits)}]"
-
-
-def decimal(value: float, digits: int = 2) -> str:
-    """A number with a fixed number of decimals, without a negative zero."""
-    return f"{round(float(value), digits) + 0.0:.{digits}f}"
 
 
 TEXT_COLUMNS = {
@@ -274,7 +266,7 @@ def severity_text(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
 
     Differences are A-K minus K-A; the interval's method stands in the table that it came from.
     """
-    columns: dict[str, list[str]] = {axis: [show(v) for v in table[axis]] for axis in axes}
+    columns: dict[str, list[str]] = {axis: [setting_text(v) for v in table[axis]] for axis in axes}
     if len(table):
         columns["pairs"] = [
             f"{found} of {planned}"
@@ -282,7 +274,7 @@ def severity_text(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
         ]
         rows = [row for _, row in table.iterrows()]
         for name, title in TEXT_COLUMNS.items():
-            columns[title] = [interval_text(row, name) for row in rows]
-        columns["p (Holm)"] = ["–" if np.isnan(p) else f"{p:.2g}" for p in table["p_holm"]]
+            columns[title] = [row_interval(row, name) for row in rows]
+        columns["p (Holm)"] = [p_text(p) for p in table["p_holm"]]
     columns["state"] = [str(state) for state in table["state"]]
     return pd.DataFrame(columns)

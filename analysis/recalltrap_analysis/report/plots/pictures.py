@@ -15,10 +15,18 @@ from recalltrap_analysis.estimates.decomposition import TITLES as PART_TITLES
 from recalltrap_analysis.estimates.forecast import TITLES as FORECAST_TITLES
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.figures.waterfalls import Range
+from recalltrap_analysis.number_format import (
+    decimal_text,
+    point_lines,
+    point_text,
+    range_text,
+    setting_text,
+    signed_text,
+)
 from recalltrap_analysis.report.document import Plot
-from recalltrap_analysis.report.plots.panels import severity_grid, short_label
+from recalltrap_analysis.report.plots.panels import severity_grid
 from recalltrap_analysis.runs import sql
-from recalltrap_analysis.runs.wide_tables import GridPoint, label, show
+from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -35,17 +43,17 @@ def draw(stem: str, figure: Figure, caption: str, alternative: str, query: str =
 
 def severity_picture(summary: Summary) -> Plot:
     """Severity over the grid: a line with intervals for one axis, a heat map for more."""
-    stem, table, plan = "severity", summary.severity, summary.plan
+    stem, table, design = "severity", summary.severity, summary.design
     if not (table["state"] == COMPLETE).any():
         return Plot(stem, "No grid point is complete, so there is no severity to draw.")
-    query = sql.severity_query(plan.axes)
-    if len(plan.axes) > 1:
+    query = sql.severity_query(design.axes)
+    if len(design.axes) > 1:
         return _map(summary, query)
-    labels = [show(point[0]) if point else "all" for point in plan.points]
+    labels = [setting_text(point[0]) if point else "all" for point in design.points]
     value, low, high = (
         table[name].to_numpy(dtype=float) for name in ("severity", "severity_low", "severity_high")
     )
-    axis = plan.axes[0] if plan.axes else ""
+    axis = design.axes[0] if design.axes else ""
     figure = figures.severity_line(value, low, high, labels, axis)
     caption = (
         "Trap severity: mean over seeds and its 95 % interval; filled where the interval excludes "
@@ -57,9 +65,9 @@ def severity_picture(summary: Summary) -> Plot:
 
 def _map(summary: Summary, query: str) -> Plot:
     """The trap map, with the border where the interval of severity excludes 0."""
-    plan = summary.plan
+    design = summary.design
     matrices = [
-        severity_grid(summary.severity, plan, name)
+        severity_grid(summary.severity, design, name)
         for name in ("severity", "severity_low", "severity_high")
     ]
     (value, x_labels, y_labels, x_name, y_name), (low, *_), (high, *_) = matrices
@@ -70,7 +78,7 @@ def _map(summary: Summary, query: str) -> Plot:
         "attains more than K-A. Purple: less. The line borders the trap, where the 95 % interval "
         "of severity lies above 0 (dashed: below 0). Hatched: incomplete."
     )
-    total = len(plan.points) // max(1, len(x_labels))
+    total = len(design.points) // max(1, len(x_labels))
     if len(y_labels) < total:
         caption += f" {len(y_labels)} of {total} rows are shown; the table has all."
     words = (
@@ -82,7 +90,7 @@ def _map(summary: Summary, query: str) -> Plot:
 
 
 def _range(values: pd.Series[float]) -> str:
-    return f"from {values.min():.2f} to {values.max():.2f}."
+    return f"from {range_text(values)}."
 
 
 def deepest_falls(summary: Summary) -> list[GridPoint]:
@@ -126,8 +134,8 @@ def waterfall_picture(
             "what it gains over K-A is sharpening and not the ordering."
         )
     words = "Waterfalls from K-A to A-K: " + "; ".join(
-        f"{label(row['point'], summary.axes)}: "
-        + ", ".join(f"{PART_TITLES[name]} {row[name]:+.2f}" for name in CLIMB)
+        f"{point_text(row['point'], summary.axes)}: "
+        + ", ".join(f"{PART_TITLES[name]} {signed_text(row[name])}" for name in CLIMB)
         for row in rows
     )
     query = sql.decomposition_query(summary.axes)
@@ -142,15 +150,15 @@ def _waterfall(
 ) -> figures.Waterfall:
     """One setting's rows of the decomposition's and the severity's table as a waterfall."""
     point = parts["point"]
-    title = short_label(point, summary.axes) if summary.axes else "the only grid point"
+    title = point_lines(point, summary.axes) if summary.axes else "the only grid point"
     return figures.Waterfall(
-        title=f"{title}\nseverity {whole['severity']:.2f}",
+        title=f"{title}\nseverity {decimal_text(whole['severity'])}",
         start=_columns(whole, "attainment_ka"),
         parts={name: _columns(parts, name) for name in CLIMB},
         end=_columns(whole, "attainment_ak"),
         controls={
             name: _ends(attainments[point, name])
-            for name in summary.plan.orderings
+            for name in summary.design.orderings
             if name not in ("K-A", "A-K") and (point, name) in attainments
         },
     )
@@ -174,14 +182,14 @@ def decomposition_picture(summary: Summary) -> Plot | None:
     if total > MOST_BARS:
         deepest = np.argsort(-np.abs(known["severity"].to_numpy()), kind="stable")[:MOST_BARS]
         known = known.iloc[np.sort(deepest)]
-    labels = [label(point, axes) for point in known["point"]]
+    labels = [point_text(point, axes) for point in known["point"]]
     parts = {name: known[name].to_numpy(dtype=float) for name in PARTS}
     severity = known["severity"].to_numpy(dtype=float)
     figure = figures.decomposition_bars(parts, severity, labels, PART_TITLES)
     caption = "Mean parts of severity. They add up to it exactly, seed by seed."
     if total > MOST_BARS:
         caption += f" The {MOST_BARS} of {total} grid points with the largest severity are shown."
-    means = ", ".join(f"{PART_TITLES[n]} {v.min():.2f} to {v.max():.2f}" for n, v in parts.items())
+    means = ", ".join(f"{PART_TITLES[n]} {range_text(v)}" for n, v in parts.items())
     words = f"Stacked bars of the parts of severity: {means}."
     return draw(stem, figure, caption, words, sql.decomposition_query(axes))
 
@@ -206,5 +214,5 @@ def forecast_picture(pairs: pd.DataFrame, query: str) -> Plot:
         "One point per cell: the reward of the exact KL-regularised optimum, known from the "
         "reference alone, against the reward that alignment reached."
     )
-    words = f"Reward reached against reward forecast; mean absolute error {gap:.2f}."
+    words = f"Reward reached against reward forecast; mean absolute error {decimal_text(gap)}."
     return draw(stem, figure, caption, words, query)

@@ -23,6 +23,13 @@ from recalltrap_analysis.estimates.trajectories import (
 )
 from recalltrap_analysis.figures.style import P_PRIME, P_SECOND
 from recalltrap_analysis.mixture.densities import BINS, reward_shares
+from recalltrap_analysis.number_format import (
+    decimal_text,
+    point_lines,
+    point_text,
+    share_text,
+    significant_text,
+)
 from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.panels import (
     box_panels,
@@ -31,13 +38,12 @@ from recalltrap_analysis.report.plots.panels import (
     mixture,
     reference_groups,
     seed_mixtures,
-    short_label,
     typical_pair,
 )
 from recalltrap_analysis.report.plots.pictures import draw
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import GridPoint, label
 from recalltrap_analysis.verdicts.summary import Summary
 
 MOST_WAYS = 3
@@ -50,7 +56,7 @@ def box_picture(summary: Summary) -> Plot:
     stem = "boxplots"
     if summary.outcomes.empty:
         return Plot(stem, "No cell has finished, so there are no outcomes to draw.")
-    panels, note = box_panels(summary.outcomes, summary.plan)
+    panels, note = box_panels(summary.outcomes, summary.design)
     caption = (
         "Final models over seeds, as in the paper's figures 3, 4 and 6 to 12: quartiles with the "
         "median, whiskers to 1.5 interquartile ranges, points beyond."
@@ -80,17 +86,17 @@ def trajectory_picture(summary: Summary) -> Plot:
         (row, column): found
         for row, metric in enumerate(TARGETS)
         for column, point in enumerate(points)
-        if (found := ways(summary.outcomes, summary.plan, point, metric))
+        if (found := ways(summary.outcomes, summary.design, point, metric))
     }
     if not panels:
         return Plot(stem, "No complete grid point reports the models that the orderings pass.")
-    titles = [short_label(point, summary.axes) if summary.axes else "" for point in points]
+    titles = [point_lines(point, summary.axes) if summary.axes else "" for point in points]
     caption = (
         "Each ordering's way, as in the paper's figures 5 and 15: K-A distils p' into p'' and then "
         "aligns; A-K aligns p' and then distils. Means over seeds; a marker's area grows with the "
         "standard deviation over seeds of what stands on the vertical axis."
     )
-    if len(points) < len(summary.plan.points):
+    if len(points) < len(summary.design.points):
         caption += f" The {len(points)} grid points with the deepest severity."
     for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
         if lacking := left_out(found):
@@ -99,8 +105,8 @@ def trajectory_picture(summary: Summary) -> Plot:
                 f"{' at the first of them' if len(points) > 1 else ''}: {', '.join(lacking)}."
             )
     ends = ", ".join(
-        f"{way.titles[-1]} at recall {way.x_M[-1]:.2f} and {metric.replace('_', ' ')} "
-        f"{way.y_M[-1]:.2f}"
+        f"{way.titles[-1]} at recall {decimal_text(way.x_M[-1])} and {metric.replace('_', ' ')} "
+        f"{decimal_text(way.y_M[-1])}"
         for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
         for way in found
     )
@@ -113,7 +119,7 @@ def truth_at(
     run: ReadRun, summary: Summary, point: GridPoint
 ) -> Mapping[str, npt.NDArray[np.float64]] | None:
     """p* and the targets at a grid point; None where only another point's are known."""
-    first = summary.plan.points[0]
+    first = summary.design.points[0]
     for axis, here, there in zip(summary.axes, point, first, strict=True):
         if axis in GEOMETRY and here != there:
             return None
@@ -134,7 +140,7 @@ def contour_picture(run: ReadRun, summary: Summary) -> Plot:
             mixtures = [mixture("p* (ground truth)", truth), *mixtures]
     except (InputError, OSError, ValueError, KeyError) as error:
         return Plot(stem, f"The models can't be drawn: {error}.")
-    where = f" at {label(point, summary.axes)}" if summary.axes else ""
+    where = f" at {point_text(point, summary.axes)}" if summary.axes else ""
     circles = truth.get("targets") if truth is not None else None
     caption = (
         f"Densities of the models of seed {seed}{where}, where severity is deepest; the seed is "
@@ -163,7 +169,7 @@ def _half_radius(summary: Summary, point: GridPoint) -> float:
 def reference_picture(summary: Summary) -> Plot:
     """Recall and hit rate of the two references, as in the paper's figure 2."""
     stem = "references"
-    labels, recall, hits, note = reference_groups(summary.outcomes, summary.plan)
+    labels, recall, hits, note = reference_groups(summary.outcomes, summary.design)
     if not labels:
         return Plot(stem, "No cell reports both recall and hit rate of p' and p''.")
     caption = (
@@ -174,7 +180,8 @@ def reference_picture(summary: Summary) -> Plot:
         caption += f" {note[0].upper()}{note[1:]}."
     first, second = (np.mean(np.concatenate([pair[i] for pair in hits])) for i in (0, 1))
     words = (
-        f"Overall recall and hit rate of p' and p''; mean hit rates {first:.3g} and {second:.3g}."
+        "Overall recall and hit rate of p' and p''; mean hit rates "
+        f"{significant_text(first)} and {significant_text(second)}."
     )
     query = sql.reference_query(summary.axes)
     return draw(stem, figures.reference_check(labels, recall, hits), caption, words, query)
@@ -209,13 +216,17 @@ def density_picture(run: ReadRun, summary: Summary) -> Plot:
     except (InputError, OSError, ValueError, KeyError) as error:
         return Plot(stem, f"The references' rewards can't be drawn: {error}.")
     best = [float(seeds[:, -BINS // 10 :].sum(axis=1).mean()) for seeds in shares.values()]
-    where = f" at {label(point, summary.axes)}" if summary.axes else ""
+    where = f" at {point_text(point, summary.axes)}" if summary.axes else ""
     caption = (
         f"Rewards of samples from the stored references{where}, as in the paper's figure 2(b): "
         "5,000 samples of each seed's model, drawn for this figure; bands span the seeds. "
-        f"R ≥ 0.9 R_max: {best[0]:.2%} of samples from p', {best[1]:.2%} from p''."
+        f"R ≥ 0.9 R_max: {share_text(best[0], 2)} of samples from p', "
+        f"{share_text(best[1], 2)} from p''."
     )
-    words = f"Histograms of normalised reward; share above 0.9: {best[0]:.4f} and {best[1]:.4f}."
+    words = (
+        "Histograms of normalised reward; share above 0.9: "
+        f"{decimal_text(best[0], 4)} and {decimal_text(best[1], 4)}."
+    )
     tints = dict(zip(shares, (P_PRIME, P_SECOND), strict=True))
     means = {name: seeds.mean(axis=0) for name, seeds in shares.items()}
     return draw(stem, figures.reward_densities(means, shares, tints), caption, words)
@@ -228,22 +239,22 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
     if not points:
         return Plot(stem, "No grid point is complete, so no alignment curve is drawn.")
     found = cells_at(summary.cells, summary.axes, points[0])
-    query = curve_query([c.id for c in found if summary.fates.get(c.id) == "succeeded"])
+    query = curve_query([c.id for c in found if summary.statuses.get(c.id) == "succeeded"])
     try:
         curves = run.sql(query).to_pandas()
     except InputError as error:
         return Plot(stem, f"The alignment curves can't be read: {str(error).splitlines()[0]}")
-    orderings = [name for name in summary.plan.orderings if name in ("K-A", "A-K")]
+    orderings = [name for name in summary.design.orderings if name in ("K-A", "A-K")]
     drawn = courses(curves, orderings)
     if not drawn:
         return Plot(stem, "The curves table holds no reward of an alignment over its updates.")
-    where = f" at {label(points[0], summary.axes)}" if summary.axes else ""
+    where = f" at {point_text(points[0], summary.axes)}" if summary.axes else ""
     caption = (
         f"The first alignment of each ordering{where}, as in the paper's figures 13 and 14: means "
         "over seeds, bands from the lowest to the highest seed. A fall of the reward's standard "
         "deviation marks the onset of collapse."
     )
-    planned = {name: len(summary.plan.seeds[points[0], name]) for name in orderings}
+    planned = {name: len(summary.design.seeds[points[0], name]) for name in orderings}
     fewer = [f"{SELECTION[m]} of {o} in {c.seeds} of {planned[o]} seeds"
              for (m, o), c in drawn.items() if c.seeds < planned[o]]  # fmt: skip
     if fewer:
@@ -258,7 +269,9 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
             "1, so this PPO is the policy gradient with a baseline."
         )
     step = "rollout" if chosen else "update"
-    last = ", ".join(f"{m} of {o} ends at {c.mean_T[-1]:.2f}" for (m, o), c in drawn.items())
+    last = ", ".join(
+        f"{m} of {o} ends at {decimal_text(c.mean_T[-1])}" for (m, o), c in drawn.items()
+    )
     return draw(
         stem,
         figures.selection_curves(drawn, SELECTION, step, chosen),

@@ -19,7 +19,13 @@ from recalltrap_analysis.estimates.equal_cost import (
 )
 from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
 from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
-from recalltrap_analysis.number_format import amount, number
+from recalltrap_analysis.number_format import (
+    duration_text,
+    quantity_text,
+    ratio_text,
+    row_interval,
+    setting_text,
+)
 from recalltrap_analysis.report.document import (
     Block,
     Code,
@@ -34,8 +40,7 @@ from recalltrap_analysis.report.document import (
 from recalltrap_analysis.report.lacks import lacking_costs
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import show
-from recalltrap_analysis.verdicts.summary import Summary, interval_text
+from recalltrap_analysis.verdicts.summary import Summary
 
 UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
 LONGEST_VALUE = 600
@@ -55,18 +60,18 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
             "ordering": table["ordering"],
             "stage": table["stage"],
             "built": table["artifacts"].astype(int),
-            "wall s": [amount(value) for value in table["wall_seconds"]],
-            "device s": [amount(value) for value in table["device_seconds"]],
-            "tokens or samples": [amount(value) for value in table["tokens"]],
-            "FLOPs": [amount(value) for value in table["flops"]],
+            "wall s": [quantity_text(value) for value in table["wall_seconds"]],
+            "device s": [quantity_text(value) for value in table["device_seconds"]],
+            "tokens or samples": [quantity_text(value) for value in table["tokens"]],
+            "FLOPs": [quantity_text(value) for value in table["flops"]],
         }
     )
     blocks: list[Block] = [
         grid("cost", text, data=records(table), query=sql.cost_query()),
         Prose(
             "Each ordering as if run alone, down to p': what two orderings share counts in both. "
-            f"The last row is what the run paid, {amount(paid)} s; building every cell's models "
-            f"anew would have taken {amount(saved)} s more.",
+            f"The last row is what the run paid, {duration_text(paid)}; building every cell's "
+            f"models anew would have taken {duration_text(saved)} more.",
             "small",
         ),
         *(
@@ -84,13 +89,13 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
 
 def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     """Severity at equal updates and at equal cost, or why it can't be had."""
-    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.plan.orderings):
+    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.design.orderings):
         return [Prose("Severity at equal cost needs both K-A and A-K.", "absent")]
     budgets = cell_budgets(costs, summary.cells)
     blocks: list[Block] = [Prose(_updates(budgets, summary), ours=False)]
     measure = cost_measure(costs)
     blocks.append(Prose(_ratio(budgets, summary, UNITS[measure]), ours=False))
-    axis = length_axis(summary.plan, summary.cells)
+    axis = length_axis(summary.design, summary.cells)
     if axis is None:
         return [*blocks, Prose(
             "**Severity at equal cost** can't be had from this study: it needs the attainment of "
@@ -98,16 +103,16 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
             "(for a mixture, `iterations`) must be an axis. The curves don't stand in for it: A-K "
             "would have to be distilled again from an earlier p'_AK.", "absent")]  # fmt: skip
     table = equal_cost_table(
-        summary.pairs, summary.plan, summary.cells, budgets, stream(0, "analysis/equal-cost")
+        summary.pairs, summary.design, summary.cells, budgets, stream(0, "analysis/equal-cost")
     )
     if table.empty:
         return [*blocks, Prose("Severity at equal cost can't be had: no grid point has the costs "
                                "and attainments of both orderings.", "absent")]  # fmt: skip
     rows = [row for _, row in table.iterrows()]
-    columns = {name: [show(value) for value in table[name]] for name in summary.axes}
-    columns["severity at equal updates"] = [interval_text(row, "equal_updates") for row in rows]
-    columns["at equal cost"] = [interval_text(row, "equal_cost") for row in rows]
-    columns["cost of A-K / K-A"] = [_times(row["cost_ak"], row["cost_ka"]) for row in rows]
+    columns = {name: [setting_text(value) for value in table[name]] for name in summary.axes}
+    columns["severity at equal updates"] = [row_interval(row, "equal_updates") for row in rows]
+    columns["at equal cost"] = [row_interval(row, "equal_cost") for row in rows]
+    columns["cost of A-K / K-A"] = [ratio_text(row["cost_ak"], row["cost_ka"]) for row in rows]
     columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
     order = table["equal_cost"].abs().argsort()[::-1].tolist()
     query = sql.pair_query(summary.axes)
@@ -168,17 +173,12 @@ def _ratio(budgets: Mapping[str, Budget], summary: Summary, unit: str) -> str:
         return "The costs of one of the orderings are not recorded."
     means = {name: sum(values) / len(values) for name, values in spent.items()}
     cost_ka, cost_ak = means[KD_THEN_ALIGN], means[ALIGN_THEN_KD]
-    times = _times(cost_ak, cost_ka)
+    times = ratio_text(cost_ak, cost_ka)
     reason = ", since A-K aligns the larger model" if cost_ak > 1.005 * cost_ka else ""
     return (
-        f"After p', a cell of A-K costs {amount(cost_ak)} {unit}, one of K-A {amount(cost_ka)}: "
-        f"{times} times as much{reason}."
+        f"After p', a cell of A-K costs {quantity_text(cost_ak)} {unit}, one of K-A "
+        f"{quantity_text(cost_ka)}: {times} times as much{reason}."
     )
-
-
-def _times(above: float, below: float) -> str:
-    """A ratio of costs; a dash where the denominator cost nothing."""
-    return number(above / below) if below > 0 else "–"
 
 
 def gaps_section(run: ReadRun, summary: Summary, lacks: Sequence[str]) -> Section:
@@ -186,7 +186,7 @@ def gaps_section(run: ReadRun, summary: Summary, lacks: Sequence[str]) -> Sectio
 
     `lacks`: what `lacking` says of the run.
     """
-    counts = count_table(summary.cells, summary.fates)
+    counts = count_table(summary.cells, summary.statuses)
     blocks: list[Block] = []
     if not {"planned", "cells"} & set(run.problems):
         blocks.append(grid("cells", counts, data=records(counts), query=sql.count_query()))
@@ -194,12 +194,12 @@ def gaps_section(run: ReadRun, summary: Summary, lacks: Sequence[str]) -> Sectio
         blocks.append(Prose("What can't be used, and so is not shown:", "absent"))
         blocks.append(Items([f"{name}: {reason}" for name, reason in run.problems.items()]))
     unread = {"planned", "cells"} & set(run.problems)
-    missing = [c for c in summary.cells if c.id not in summary.fates] if not unread else []
+    missing = [c for c in summary.cells if c.id not in summary.statuses] if not unread else []
     if missing:
         blocks.append(Prose("Not run yet (running the study again does only these, and those that "
                             "failed):"))  # fmt: skip
         blocks.append(Items(describe(missing, summary.axes)))
-    groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.fates)
+    groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.statuses)
     if groups:
         text = pd.DataFrame(
             {

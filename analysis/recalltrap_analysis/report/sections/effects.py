@@ -20,18 +20,23 @@ from recalltrap_analysis.estimates.decomposition import TITLES as PART_TITLES
 from recalltrap_analysis.estimates.effective_samples import doubt_over
 from recalltrap_analysis.estimates.evaluation_noise import noise_table, nothing_sampled
 from recalltrap_analysis.estimates.severity import COMPLETE
-from recalltrap_analysis.number_format import number
+from recalltrap_analysis.number_format import (
+    decimal_text,
+    p_text,
+    row_interval,
+    setting_text,
+    share_text,
+    significant_text,
+)
 from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
 from recalltrap_analysis.report.plots import pictures, portraits
 from recalltrap_analysis.report.sections.particulars import statistics_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import show
 from recalltrap_analysis.verdicts.summary import (
     SIGNIFICANT,
     SLIGHT,
     Summary,
-    interval_text,
     severity_text,
     smallest_adjusted_p,
 )
@@ -47,7 +52,7 @@ def deepest_first(table: pd.DataFrame) -> list[int]:
 
 def axis_columns(table: pd.DataFrame, axes: Sequence[str]) -> dict[str, list[str]]:
     """The axes' values in words, as the first columns of a table."""
-    return {axis: [show(value) for value in table[axis]] for axis in axes}
+    return {axis: [setting_text(value) for value in table[axis]] for axis in axes}
 
 
 def severity_section(summary: Summary) -> Section:
@@ -100,11 +105,11 @@ def _reading(row: pd.Series[Any], complete: int) -> str:
 
 def origin_section(summary: Summary) -> Section:
     """The decomposition as waterfalls, and the controls that keep sharpening apart."""
-    attainments = cell_attainments(summary.outcomes, summary.plan)
-    others = [name for name in summary.plan.orderings if name not in ("K-A", "A-K")]
+    attainments = cell_attainments(summary.outcomes, summary.design)
+    others = [name for name in summary.design.orderings if name not in ("K-A", "A-K")]
     generator = stream(0, "analysis/attainments")
     means = ordering_attainments(
-        attainments, summary.plan, pictures.deepest_falls(summary), others, generator
+        attainments, summary.design, pictures.deepest_falls(summary), others, generator
     )
     blocks: list[Block] = [
         Prose(
@@ -133,9 +138,9 @@ def _parts_grid(summary: Summary) -> Grid:
     rows = [row for _, row in table.iterrows()]
     columns = axis_columns(table, axes)
     if "severity" in table:
-        columns["severity"] = [number(row["severity"]) for row in rows]
+        columns["severity"] = [decimal_text(row["severity"]) for row in rows]
         for part in PARTS:
-            columns[PART_TITLES[part]] = [interval_text(row, part) for row in rows]
+            columns[PART_TITLES[part]] = [row_interval(row, part) for row in rows]
     columns["state"] = [str(state) for state in table["state"]]
     methods = dict.fromkeys(PARTS, _method_of(summary))
     return grid(
@@ -154,7 +159,7 @@ def _method_of(summary: Summary) -> str:
 
 
 def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
-    table = contrast_table(attainments, summary.plan, stream(0, "analysis/controls"))
+    table = contrast_table(attainments, summary.design, stream(0, "analysis/controls"))
     if table.empty:
         return [
             Prose(
@@ -166,10 +171,8 @@ def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
     columns = axis_columns(table, summary.axes)
     rows = [row for _, row in table.iterrows()]
     columns["contrast"] = [str(row["contrast"]) for row in rows]
-    columns["attainment"] = [interval_text(row, "difference") for row in rows]
-    columns["p (Holm)"] = [
-        f"{row['p_holm']:.2g}" if math.isfinite(row["p_holm"]) else "–" for row in rows
-    ]
+    columns["attainment"] = [row_interval(row, "difference") for row in rows]
+    columns["p (Holm)"] = [p_text(row["p_holm"]) for row in rows]
     columns["what it measures"] = [str(row["meaning"]) for row in rows]
     if (table["state"] != COMPLETE).any():
         columns["state"] = table["state"].tolist()
@@ -207,18 +210,16 @@ def models_section(run: ReadRun, summary: Summary, *, brief: bool) -> Section:
 
 
 def _noise(run: ReadRun, summary: Summary) -> list[Block]:
-    table = noise_table(run.table("metrics"), summary.plan)
+    table = noise_table(run.table("metrics"), summary.design)
     if table.empty:
         return [Prose("The metrics carry no standard errors, so evaluation noise can't be told "
                       "from the spread over seeds.", "absent")]  # fmt: skip
     columns = axis_columns(table, summary.axes)
     columns["ordering"] = table["ordering"].tolist()
     columns["metric"] = [name.replace("_", " ") for name in table["metric"]]
-    columns["sd over seeds"] = [number(value, 3) for value in table["seed_sd"]]
-    columns["evaluation s.e."] = [number(value, 3) for value in table["evaluation_error"]]
-    columns["its share of the variance"] = [
-        f"{value:.1%}" if math.isfinite(value) else "–" for value in table["share"]
-    ]
+    columns["sd over seeds"] = [decimal_text(value, 3) for value in table["seed_sd"]]
+    columns["evaluation s.e."] = [decimal_text(value, 3) for value in table["evaluation_error"]]
+    columns["its share of the variance"] = [share_text(value, 1) for value in table["share"]]
     shares = table["share"].fillna(-1.0).to_numpy()
     found = grid(
         "evaluation noise",
@@ -230,15 +231,17 @@ def _noise(run: ReadRun, summary: Summary) -> list[Block]:
     known = table["share"].dropna()
     middle, most = float(known.median()), float(known.max())
     words = Prose(
-        f"**Evaluation noise** is kept apart from the spread over seeds: it makes up {middle:.1%} "
-        f"of the variance over seeds in the median setting and {most:.1%} at most. The orderings "
-        "of a seed are evaluated on the same samples of p*, so part of it cancels in the pairs.",
+        f"**Evaluation noise** is kept apart from the spread over seeds: it makes up "
+        f"{share_text(middle, 1)} of the variance over seeds in the median setting and "
+        f"{share_text(most, 1)} at most. The orderings of a seed are evaluated on the same "
+        "samples of p*, so part of it cancels in the pairs.",
     )
     if nothing_sampled(run.table("metrics")):
         largest = float(table["evaluation_error"].max())
         words = Prose(
             "**The evaluation samples nothing**: every metric is a closed form, or a quadrature "
-            f"whose two orders differ by {largest:.1g} at most. What varies is the seed alone.",
+            f"whose two orders differ by {significant_text(largest, 1)} at most. What varies is "
+            "the seed alone.",
         )
     if not math.isfinite(middle):
         words = Prose("Evaluation noise is shown beside a spread that needs at least two seeds.")

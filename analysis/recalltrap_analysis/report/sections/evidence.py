@@ -12,7 +12,14 @@ from recalltrap.errors import RecalltrapError
 from recalltrap_analysis import figures
 from recalltrap_analysis.claims import ClaimVerdict, ledger
 from recalltrap_analysis.estimates.scaling import Scaling, fit, seed_points
-from recalltrap_analysis.number_format import number
+from recalltrap_analysis.number_format import (
+    decimal_text,
+    estimate_text,
+    range_text,
+    row_interval,
+    setting_text,
+    significant_text,
+)
 from recalltrap_analysis.report.document import (
     Block,
     Code,
@@ -28,11 +35,11 @@ from recalltrap_analysis.report.document import (
 )
 from recalltrap_analysis.report.plots.pictures import draw
 from recalltrap_analysis.report.sections.effects import deepest_first
-from recalltrap_analysis.report.sections.particulars import estimate_record, estimate_text
+from recalltrap_analysis.report.sections.particulars import estimate_record
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import hashable
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
-from recalltrap_analysis.runs.wide_tables import hashable, show
-from recalltrap_analysis.verdicts.summary import Summary, interval_text
+from recalltrap_analysis.verdicts.summary import Summary
 
 
 def claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVerdict]]:
@@ -123,7 +130,7 @@ def _by_algorithm(summaries: Sequence[Summary]) -> dict[str, pd.DataFrame]:
     """Rows of `seed_points` by the settings' algorithm; points of several runs are kept apart."""
     groups: dict[str, list[pd.DataFrame]] = {}
     for summary in summaries:
-        points = seed_points(summary.outcomes, summary.pairs, summary.plan)
+        points = seed_points(summary.outcomes, summary.pairs, summary.design)
         if points.empty:
             continue
         factors = {
@@ -153,20 +160,22 @@ def _scaling_blocks(name: str, found: Scaling, query: str) -> list[Block]:
     if found.reason:
         blocks.append(Prose(f"No curve: {found.reason}.", "absent", ours=False))
     else:
-        values = ", ".join(f"{key} {value:.3g}" for key, value in found.parameters.items())
+        values = ", ".join(
+            f"{key} {significant_text(value)}" for key, value in found.parameters.items()
+        )
         better = "better" if found.error < found.error_of_mean else "no better"
         blocks.append(Prose(
             f"Fitted: {found.form} ({values or 'no parameters'}); interval: {found.interval}. "
             f"Leaving one setting out at a time, it predicts that setting's severity with an rms "
-            f"error of {number(found.error, 3)}, {better} than the mean of the other settings "
-            f"({number(found.error_of_mean, 3)}).", ours=False))  # fmt: skip
+            f"error of {decimal_text(found.error, 3)}, {better} than the mean of the other "
+            f"settings ({decimal_text(found.error_of_mean, 3)}).", ours=False))  # fmt: skip
     columns = {
         "setting": settings["label"].tolist(),
-        "kl_weight": [show(float(value)) for value in settings["kl_weight"]],
-        "recall deficit, nats": [interval_text(r, "deficit") for _, r in settings.iterrows()],
-        "severity": [interval_text(r, "severity") for _, r in settings.iterrows()],
-        "fitted": [number(value) for value in settings["predicted"]],
-        "fitted without it": [number(value) for value in settings["left_out"]],
+        "kl_weight": [setting_text(float(value)) for value in settings["kl_weight"]],
+        "recall deficit, nats": [row_interval(r, "deficit") for _, r in settings.iterrows()],
+        "severity": [row_interval(r, "severity") for _, r in settings.iterrows()],
+        "fitted": [decimal_text(value) for value in settings["predicted"]],
+        "fitted without it": [decimal_text(value) for value in settings["left_out"]],
         "severity's interval": [_SIDES[side] for side in settings["side"]],
     }
     data: list[Record] = records(settings)
@@ -197,7 +206,7 @@ def _scaling_picture(name: str, found: Scaling, query: str) -> Plot:
     spread = tuple(
         settings[c].to_numpy(dtype=float) for c in ("severity", "severity_low", "severity_high")
     )
-    weights = [f"kl_weight {show(float(value))}" for value in settings["kl_weight"]]
+    weights = [f"kl_weight {setting_text(float(value))}" for value in settings["kl_weight"]]
     order = np.argsort(settings["kl_weight"].to_numpy(), kind="stable")
     points = (x.to_numpy(dtype=float)[order], *(values[order] for values in spread))
     curve = (found.xs, found.ys, found.low, found.high) if drawn else None
@@ -214,8 +223,7 @@ def _scaling_picture(name: str, found: Scaling, query: str) -> Plot:
     )
     caption += f"; the curve with its band ({found.interval})." if drawn else "."
     words = (
-        f"Severity from {settings['severity'].min():.2f} to {settings['severity'].max():.2f} "
-        f"against recall deficits from {settings['deficit'].min():.2f} to "
-        f"{settings['deficit'].max():.2f} nats over {len(settings)} settings."
+        f"Severity from {range_text(settings['severity'])} against recall deficits from "
+        f"{range_text(settings['deficit'])} nats over {len(settings)} settings."
     )
     return draw(stem, figure, caption[0].upper() + caption[1:], words, query)

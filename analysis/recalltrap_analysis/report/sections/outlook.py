@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,13 +12,18 @@ from recalltrap_analysis.estimates.effective_samples import FLOOR, doubt_over
 from recalltrap_analysis.estimates.forecast import error_table, forecast_pairs, forecast_points
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.language.topics import topic_forecast
-from recalltrap_analysis.number_format import amount, number
+from recalltrap_analysis.number_format import (
+    decimal_text,
+    point_text,
+    quantity_text,
+    row_interval,
+    signed_text,
+)
 from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
 from recalltrap_analysis.report.plots import pictures
 from recalltrap_analysis.report.sections.effects import axis_columns, deepest_first
 from recalltrap_analysis.runs import sql
-from recalltrap_analysis.runs.wide_tables import label
-from recalltrap_analysis.verdicts.summary import Summary, interval_text
+from recalltrap_analysis.verdicts.summary import Summary
 
 
 def forecast_section(summary: Summary) -> Section:
@@ -42,14 +48,14 @@ def forecast_section(summary: Summary) -> Section:
 
 def _errors(pairs: pd.DataFrame, axes: Sequence[str], query: str) -> list[Block]:
     table = error_table(pairs, axes)
-    where = ["all cells" if point is None else label(point, axes) for point in table["point"]]
+    where = ["all cells" if point is None else point_text(point, axes) for point in table["point"]]
     text = pd.DataFrame(
         {
             "where": where,
             "ordering": table["ordering"],
             "cells": table["cells"],
-            "mean absolute error": [number(value, 3) for value in table["mae"]],
-            "bias": [f"{value:+.3f}" for value in table["bias"]],
+            "mean absolute error": [decimal_text(value, 3) for value in table["mae"]],
+            "bias": [signed_text(value, 3) for value in table["bias"]],
         }
     )
     overall = [i for i, point in enumerate(table["point"]) if point is None]
@@ -79,7 +85,7 @@ def _weighing(table: pd.DataFrame, axes: Sequence[str]) -> list[Block]:
         Prose(
             "Here the optimum is weighed from samples of the reference, each by exp(R / β), and so "
             "is known as well as its effective sample size allows: at least "
-            f"{amount(least)} in this study. Below {FLOOR} it is called unreliable: a few "
+            f"{quantity_text(least)} in this study. Below {FLOOR} it is called unreliable: a few "
             "responses decide it, and what was never sampled can't count."
         ),
         Prose(doubt, "caveat" if "unreliable" in doubt else "small", ours=False),
@@ -93,20 +99,22 @@ def _forecast_grid(summary: Summary, table: pd.DataFrame) -> Grid:
     measured = dict(zip(summary.severity["point"], summary.severity["severity"], strict=True))
     rows = [row for _, row in table.iterrows()]
     columns = axis_columns(table, axes)
-    columns["K-A can reach"] = [interval_text(row, "reward_ka") for row in rows]
-    columns["p'_AK can reach"] = [interval_text(row, "reward_ak") for row in rows]
-    columns["severity forecast"] = [interval_text(row, "severity") for row in rows]
-    columns["severity measured"] = [number(measured.get(row["point"], math.nan)) for row in rows]
-    columns["samples to first hit, p' / p''"] = [
-        f"{amount(row['samples_to_hit_p_prime'])} / {amount(row['samples_to_hit_p_second'])}"
-        for row in rows
+    columns["K-A can reach"] = [row_interval(row, "reward_ka") for row in rows]
+    columns["p'_AK can reach"] = [row_interval(row, "reward_ak") for row in rows]
+    columns["severity forecast"] = [row_interval(row, "severity") for row in rows]
+    columns["severity measured"] = [
+        decimal_text(measured.get(row["point"], math.nan)) for row in rows
     ]
+    columns["samples to first hit, p' / p''"] = [_both(row, "samples_to_hit") for row in rows]
     if "reliability" in table:
-        columns["effective samples, p' / p''"] = [
-            f"{amount(row['ess_p_prime'])} / {amount(row['ess_p_second'])}" for row in rows
-        ]
+        columns["effective samples, p' / p''"] = [_both(row, "ess") for row in rows]
         columns["reliability"] = [str(row["reliability"]) or "reliable" for row in rows]
     if (table["state"] != COMPLETE).any():
         columns["state"] = table["state"].tolist()
     order, query = deepest_first(table), sql.forecast_query(axes)
     return grid("forecast", pd.DataFrame(columns), data=records(table), order=order, query=query)
+
+
+def _both(row: pd.Series[Any], name: str) -> str:
+    """A quantity of p' and of p''."""
+    return f"{quantity_text(row[f'{name}_p_prime'])} / {quantity_text(row[f'{name}_p_second'])}"

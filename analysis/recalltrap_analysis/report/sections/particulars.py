@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE, by_point
-from recalltrap_analysis.number_format import number
+from recalltrap_analysis.number_format import estimate_text, p_text, setting_text
 from recalltrap_analysis.report.document import Block, Items, Prose, Record, grid, plain
 from recalltrap_analysis.runs import sql
-from recalltrap_analysis.runs.wide_tables import show
 from recalltrap_analysis.statistics.coverage import covers
 from recalltrap_analysis.statistics.effect_sizes import (
     brown_forsythe,
@@ -25,16 +24,6 @@ from recalltrap_analysis.verdicts.summary import Summary
 
 WIDTH = 0.1
 """The width of a severity's interval that the seeds needed are told for."""
-
-
-def estimate_text(found: Estimate | None) -> str:
-    """An estimate with its interval; a dash where there is none."""
-    if found is None or not math.isfinite(found.value):
-        return "–"
-    if not math.isfinite(found.low):
-        return f"{number(found.value)} [no interval]"
-    high = "∞" if math.isinf(found.high) else number(found.high)
-    return f"{number(found.value)} [{number(found.low)}, {high}]"
 
 
 def estimate_record(found: Estimate | None) -> Record | None:
@@ -55,7 +44,7 @@ def statistics_blocks(summary: Summary) -> list[Block]:
         return [Prose("No grid point is complete, so there are no statistics to show.", "absent")]
     groups = by_point(summary.pairs)
     found = [_statistics(row, groups[row["point"]]) for row in rows]
-    columns = {axis: [show(row[axis]) for row in rows] for axis in summary.axes}
+    columns = {axis: [setting_text(row[axis]) for row in rows] for axis in summary.axes}
     columns |= {name: [_words(one[name]) for one in found] for name in found[0]}
     data = [
         {axis: plain(row[axis]) for axis in summary.axes}
@@ -71,8 +60,8 @@ def statistics_blocks(summary: Summary) -> list[Block]:
             "IQM: mean of the middle half of the seeds. d_z: paired effect size, the mean "
             "difference in units of its sd. p: paired sign flips, alone and adjusted by Holm. "
             "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. The last column "
-            f"tells how many seeds an interval of the mean no wider than {WIDTH:g} would take, if "
-            "the spread stays as it is.",
+            f"tells how many seeds an interval of the mean no wider than {setting_text(WIDTH)} "
+            "would take, if the spread stays as it is.",
             "small",
         ),
         *_coverage(rows),
@@ -122,7 +111,7 @@ def _words(value: Any) -> str:
     if isinstance(value, Estimate):
         return estimate_text(value)
     if isinstance(value, float):
-        return f"{value:.2g}" if math.isfinite(value) else "–"
+        return p_text(value)
     return str(value)
 
 
