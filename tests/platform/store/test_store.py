@@ -154,7 +154,7 @@ def test_what_does_not_stand_cannot_be_sealed(store: ArtifactStore) -> None:
 
 
 def test_tables_go_in_and_out(store: ArtifactStore) -> None:
-    table = pa.table({"step": [1, 2], "value": [0.5, float("nan")]})
+    table = pa.table({"step": [1, 2], "value": [0.5, float("inf")]})
     store.put(NODE, {"curves.parquet": table, "facts.json": b"{}"}, COST)
     assert store.read_table(NODE, "curves.parquet").equals(table)
     assert again(store).open(NODE).names == ["curves.parquet", "facts.json"]
@@ -174,8 +174,14 @@ def test_the_record_is_read_once_however_many_files_are(
     store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put(NODE, {f"{index}.bin": b"x" for index in range(20)}, COST)
-    read, asked = store.storage.read, []
-    monkeypatch.setattr(store.storage, "read", lambda path: asked.append(path) or read(path))
+    read = store.storage.read
+    asked: list[str] = []
+
+    def counted(path: str) -> bytes:
+        asked.append(path)
+        return read(path)
+
+    monkeypatch.setattr(store.storage, "read", counted)
     artifact = store.open(NODE)
     assert {artifact.read(name) for name in artifact.names} == {b"x"}
     assert sum(path.endswith("record.json") for path in asked) == 1
