@@ -73,7 +73,7 @@ def foreign_private_names(source: str, ours: frozenset[str]) -> list[str]:
             overridden = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
             names = [node.attr] if overridden or node.attr not in ours else []
         elif isinstance(node, ast.Constant) and is_unknown_variable(node.value):
-            found.append(f"{node.lineno}: {node.value} (not in Ray's documentation)")
+            found.append(f"{node.lineno}: {node.value!r} (not in Ray's documentation)")
         found += [
             f"{node.lineno}: {name}"  # type: ignore[attr-defined]
             for name in names

@@ -19,13 +19,13 @@ import ray
 from ray import train, tune
 
 from recalltrap.errors import StageError
+from recalltrap.resources import Resources
 from recalltrap.run.context import RunContext
 from recalltrap.run.execution import PackRun, record_failure
 from recalltrap.run.failures import classify
 from recalltrap.run.plan import Pack
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.provenance import ARGV_VARIABLE
-from recalltrap.study.study import Resources
 from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.mailbox import Reporter
 from recalltrap_cluster.ray_internals import (

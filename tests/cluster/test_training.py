@@ -19,8 +19,8 @@ from toy_trouble import plant
 
 import recalltrap as rt
 from recalltrap.errors import InputError
+from recalltrap.resources import Resources
 from recalltrap.results.results import Results
-from recalltrap.study.study import Resources
 from recalltrap_cluster.training import worker_environment
 
 StudyFile = Callable[..., str]

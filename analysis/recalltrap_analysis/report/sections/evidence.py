@@ -10,7 +10,8 @@ import pandas as pd
 
 from recalltrap.errors import RecalltrapError
 from recalltrap_analysis import figures
-from recalltrap_analysis.claims import ClaimVerdict, ledger
+from recalltrap_analysis.claims.ledger import ledger
+from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.estimates.scaling import Scaling, fit, seed_points
 from recalltrap_analysis.number_format import (
     decimal_text,
