@@ -1,11 +1,10 @@
-"""Effects over the grid: severity, its decomposition, and the forecast against the outcome."""
+"""Severity over the grid: along one axis with intervals, over more of them as a heat map."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import TwoSlopeNorm
@@ -15,13 +14,10 @@ from matplotlib.image import AxesImage
 from recalltrap_analysis.figures.style import (
     FAINT,
     INK,
-    PART_COLOURS,
-    colour,
+    Array,
     new_figure,
     styled,
 )
-
-Array = npt.NDArray[np.float64]
 
 
 def severity_line(
@@ -135,70 +131,3 @@ def _borders(axes: Axes, sign_YX: Array) -> None:
         axes.add_collection(lines, autolim=False)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
-
-
-def decomposition_bars(
-    parts: Mapping[str, Array], severity_G: Array, labels: Sequence[str], titles: Mapping[str, str]
-) -> Figure:
-    """The mean parts of severity, stacked from zero to either side; a diamond marks their sum.
-
-    Args:
-        parts: Mean of every part at every grid point, each of shape [G].
-        severity_G: Mean severity, shape [G].
-        labels: The grid points, G of them.
-        titles: What each part is called.
-    """
-    rows = np.arange(len(labels))
-    with styled():
-        left = 0.07 * max(map(len, labels))
-        figure, [[axes]] = new_figure(min(9.5, 4.6 + left), 1.25 + 0.27 * len(labels))
-        above, below = np.zeros(len(labels)), np.zeros(len(labels))
-        for name, value_G in parts.items():
-            start_G = np.where(value_G >= 0, above, below)
-            axes.barh(rows, value_G, left=start_G, height=0.62, color=PART_COLOURS.get(name, FAINT),
-                      label=titles.get(name, name), edgecolor="white", lw=0.5)  # fmt: skip
-            above += np.maximum(value_G, 0)
-            below += np.minimum(value_G, 0)
-        axes.plot(severity_G, rows, "D", color=INK, ms=5, mec="white", mew=0.7, label="severity")
-        axes.axvline(0, color=INK, lw=0.8)
-        axes.set_yticks(rows, labels)
-        axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.set_xlabel("attainment, A-K minus K-A")
-        axes.grid(axis="x")
-        figure.legend(loc="outside upper left", ncols=2)
-    return figure
-
-
-def forecast_scatter(
-    predicted: Mapping[str, Array], reached: Mapping[str, Array], titles: Mapping[str, str]
-) -> Figure:
-    """Reward forecast from the references against the reward that alignment reached.
-
-    Args:
-        predicted: Per ordering, the predicted rewards of its cells, shape [C].
-        reached: Per ordering, the rewards they reached, shape [C].
-        titles: What each ordering's points are called.
-    """
-    everything = np.concatenate([*predicted.values(), *reached.values()])
-    low, high = float(everything.min()), float(everything.max())
-    margin = 0.05 * (high - low) + 0.1
-    with styled():
-        figure, [[axes]] = new_figure(5.2, 4.9)
-        limits = (low - margin, high + margin)
-        axes.plot(limits, limits, color=FAINT, lw=0.9, label="forecast exact")
-        for name, values in predicted.items():
-            tint = colour(name, list(predicted))
-            marker = "o" if name == "K-A" else "^"
-            crowd = len(values) > 1000
-            axes.plot(
-                values, reached[name], marker, ms=2.5 if crowd else 4, mfc="none", mec=tint,
-                mew=0.7, alpha=0.6, label=titles.get(name, name), rasterized=crowd,
-            )  # fmt: skip
-        axes.set_xlim(*limits)
-        axes.set_ylim(*limits)
-        axes.set_aspect("equal")
-        axes.set_xlabel("reward forecast from the reference")
-        axes.set_ylabel("reward reached")
-        axes.grid()
-        figure.legend(loc="outside upper left", ncols=1)
-    return figure

@@ -24,7 +24,7 @@ select stage, metric, count(*) as rows, count(distinct cell_id) as cells
 from curves where value is null or not isfinite(value) group by all order by all"""
 
 
-def lacking(run: ReadRun, summary: Summary) -> list[str]:
+def missing_parts(run: ReadRun, summary: Summary) -> list[str]:
     """Everything that the run doesn't have and the report therefore leaves out, a line each."""
     lines = [
         f"ordering {name}: not in this study, so nothing is compared with it"
@@ -35,12 +35,12 @@ def lacking(run: ReadRun, summary: Summary) -> list[str]:
         lines.append("seeds: there is one, so no interval, no test and no spread over seeds")
     lines += summary.lacks
     if summary.succeeded:
-        lines += lacking_curves(run)
-        lines += lacking_costs(known_costs(run.frame("costs")), summary)
+        lines += missing_curves(run)
+        lines += missing_costs(known_costs(run.frame("costs")), summary)
     return lines
 
 
-def lacking_curves(run: ReadRun) -> list[str]:
+def missing_curves(run: ReadRun) -> list[str]:
     """Succeeded cells without a curve, and curves that hold values that are not finite."""
     try:
         silent, broken = (run.sql(query).to_pylist() for query in (SILENT, BROKEN))
@@ -59,7 +59,7 @@ def lacking_curves(run: ReadRun) -> list[str]:
     return lines
 
 
-def lacking_costs(costs: pd.DataFrame, summary: Summary) -> list[str]:
+def missing_costs(costs: pd.DataFrame, summary: Summary) -> list[str]:
     """Stages of succeeded cells without a recorded cost, and amounts that are not known.
 
     `costs` went through `known_costs`.

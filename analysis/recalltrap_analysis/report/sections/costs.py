@@ -1,9 +1,8 @@
-"""The sections on what a run cost, what it lacks, and where its numbers come from."""
+"""What each ordering cost, and severity at equal updates and at equal cost."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -17,7 +16,6 @@ from recalltrap_analysis.estimates.equal_cost import (
     equal_cost_table,
     length_axis,
 )
-from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
 from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import (
     duration_text,
@@ -26,24 +24,13 @@ from recalltrap_analysis.number_format import (
     row_interval,
     setting_text,
 )
-from recalltrap_analysis.report.document import (
-    Block,
-    Code,
-    Fold,
-    Items,
-    Prose,
-    Section,
-    Terms,
-    grid,
-    records,
-)
-from recalltrap_analysis.report.lacks import lacking_costs
+from recalltrap_analysis.report.document import Block, Prose, Section, grid, records
+from recalltrap_analysis.report.missing_parts import missing_costs
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 
 UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
-LONGEST_VALUE = 600
 
 
 def cost_section(run: ReadRun, summary: Summary) -> Section:
@@ -80,7 +67,7 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
                 "absent",
                 ours=False,
             )
-            for line in lacking_costs(costs, summary)
+            for line in missing_costs(costs, summary)
         ),
         *_equal(costs, summary),
     ]
@@ -179,82 +166,3 @@ def _ratio(budgets: Mapping[str, Budget], summary: Summary, unit: str) -> str:
         f"After p', a cell of A-K costs {quantity_text(cost_ak)} {unit}, one of K-A "
         f"{quantity_text(cost_ka)}: {times} times as much{reason}."
     )
-
-
-def gaps_section(run: ReadRun, summary: Summary, lacks: Sequence[str]) -> Section:
-    """Planned cells against finished ones, failures by class with the command to retry.
-
-    `lacks`: what `lacking` says of the run.
-    """
-    counts = count_table(summary.cells, summary.fates)
-    blocks: list[Block] = []
-    if not {"planned", "cells"} & set(run.problems):
-        blocks.append(grid("cells", counts, data=records(counts), query=sql.count_query()))
-    if run.problems:
-        blocks.append(Prose("What can't be used, and so is not shown:", "absent"))
-        blocks.append(Items([f"{name}: {reason}" for name, reason in run.problems.items()]))
-    unread = {"planned", "cells"} & set(run.problems)
-    missing = [c for c in summary.cells if c.id not in summary.fates] if not unread else []
-    if missing:
-        blocks.append(Prose("Not run yet (running the study again does only these, and those that "
-                            "failed):"))  # fmt: skip
-        blocks.append(Items(describe(missing, summary.axes)))
-    groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.fates)
-    if groups:
-        text = pd.DataFrame(
-            {
-                "class": [group.failure for group in groups],
-                "cells": [group.cells for group in groups],
-                "message": [group.message for group in groups],
-                "where": [group.where for group in groups],
-            }
-        )
-        data = [vars(group) for group in groups]
-        blocks.append(grid("failures", text, data=data, query=sql.failure_query()))
-        for group in groups:
-            inside: list[Block] = [Code(group.retry_command)]
-            if group.log_tail:
-                inside.append(Fold("Log of one of them", [Code(group.log_tail)]))
-            blocks.append(
-                Fold(f"To retry: {group.failure}, {group.cells} cells", inside, open=True)
-            )
-    if lacks:
-        blocks.append(Prose("What this run doesn't have, and so is left out above:"))
-        blocks.append(Items(lacks))
-    if not missing and not groups and not run.problems and not lacks:
-        blocks.append(Prose("Nothing: every planned cell has succeeded."))
-    return Section("gaps", "What is missing?", blocks)
-
-
-def provenance_section(run: ReadRun, study_file: str) -> Section:
-    """Commit, versions, machine and command of the last launch; the study; all its cells."""
-    found = run.provenance()
-    blocks: list[Block] = [
-        Prose("Every table and figure above names the SQL that recomputes its numbers from the "
-              "run's Parquet files (`recalltrap query` takes it; leave out what is marked "
-              "incomplete). All tables:"),
-        Code(f"recalltrap query {run.folder} \"select * from metrics limit 5\""),
-        Terms(flat(found)) if found else Prose("No provenance has been recorded.", "absent"),
-    ]  # fmt: skip
-    if study_file:
-        blocks.append(Fold("The study file", [Code(study_file)]))
-    return Section("provenance", "Where the numbers come from", blocks)
-
-
-def flat(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Key and value as text; long values are cut, the full ones stand in the run's folder."""
-    rows = []
-    for key, value in provenance.items():
-        text = _text(value)
-        if key == "dirty_diff" and text:
-            text = f"{len(text.splitlines())} lines of uncommitted changes"
-        rows.append((str(key), text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + " …"))
-    return rows
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
-        return " ".join(value)
-    return json.dumps(value, ensure_ascii=False, default=str)

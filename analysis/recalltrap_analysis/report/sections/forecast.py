@@ -1,4 +1,4 @@
-"""The section on the forecast: what the references alone promised, and how far it came true."""
+"""The forecast: what the references alone promised, and how far it came true."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from recalltrap_analysis.number_format import (
     signed_text,
 )
 from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
-from recalltrap_analysis.report.plots import pictures
-from recalltrap_analysis.report.sections.effects import axis_columns, deepest_first
+from recalltrap_analysis.report.plots.forecast import forecast_plot
+from recalltrap_analysis.report.sections.grid_tables import axis_columns, deepest_first
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 
 
-def forecast_section(summary: Summary) -> Section:
+def forecast_section(run: ReadRun, summary: Summary) -> Section:
     """Forecast against outcome, with its error, and the forecast itself."""
     query = sql.forecast_query(summary.axes)
     pairs = forecast_pairs(summary.outcomes, summary.axes)
@@ -38,7 +39,7 @@ def forecast_section(summary: Summary) -> Section:
             "last distillation is not part of the forecast."
         ),
         *_weighing(table, summary.axes),
-        pictures.forecast_picture(pairs, query),
+        forecast_plot(run, summary),
         *_errors(pairs, summary.axes, query),
         Fold("The forecast for every grid point", [_forecast_grid(summary, table)]),
         *topic_forecast(summary),

@@ -1,22 +1,31 @@
-"""The paper's figure 15: final models along the distillation's temperature."""
+"""Final models along the distillation's temperature, as in the paper's figure 15."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from recalltrap_analysis.figures.style import INK, colour, new_figure, styled
-from recalltrap_analysis.figures.trajectories import MARKERS
+from recalltrap_analysis.figures.style import INK, MARKERS, Array, colour, new_figure, styled
 
-if TYPE_CHECKING:
-    from recalltrap_analysis.language.tempering import Sweep
+
+@dataclass(frozen=True)
+class TemperatureSweep:
+    """One ordering's final models along the temperature: means and sds over seeds, [T] each."""
+
+    ordering: str
+    temperature_T: Array
+    x_T: Array  # overall recall
+    y_T: Array
+    sd_T: Array
 
 
 def temperature_sweep(
-    panels: Mapping[tuple[int, int], Sequence[Sweep]], rows: Sequence[str], columns: Sequence[str]
+    panels: Mapping[tuple[int, int], Sequence[TemperatureSweep]],
+    rows: Sequence[str],
+    columns: Sequence[str],
 ) -> Figure:
     """Overall recall against what stands on each row, one line per ordering, τ beside its points.
 

@@ -1,4 +1,4 @@
-"""Severity as a waterfall: from K-A's attainment, part by part, up to A-K's, controls beside it."""
+"""Where severity comes from: waterfalls from K-A's attainment up to A-K's, and stacked bars."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from recalltrap_analysis.figures.style import (
     FAINT,
     INK,
     PART_COLOURS,
+    Array,
     colour,
     new_figure,
     styled,
@@ -107,3 +108,35 @@ def _bar(axes: Axes, place: int, spread: Range, tint: str, *, control: bool = Fa
     face, hatch = ("white", "////") if control else (tint, "")
     axes.bar(place, value, width=0.76, color=face, edgecolor=tint, hatch=hatch, lw=0.8)
     axes.vlines(place, low, high, color=INK, lw=1.0)
+
+
+def decomposition_bars(
+    parts: Mapping[str, Array], severity_G: Array, labels: Sequence[str], titles: Mapping[str, str]
+) -> Figure:
+    """The mean parts of severity, stacked from zero to either side; a diamond marks their sum.
+
+    Args:
+        parts: Mean of every part at every grid point, each of shape [G].
+        severity_G: Mean severity, shape [G].
+        labels: The grid points, G of them.
+        titles: What each part is called.
+    """
+    rows = np.arange(len(labels))
+    with styled():
+        left = 0.07 * max(map(len, labels))
+        figure, [[axes]] = new_figure(min(9.5, 4.6 + left), 1.25 + 0.27 * len(labels))
+        above, below = np.zeros(len(labels)), np.zeros(len(labels))
+        for name, value_G in parts.items():
+            start_G = np.where(value_G >= 0, above, below)
+            axes.barh(rows, value_G, left=start_G, height=0.62, color=PART_COLOURS.get(name, FAINT),
+                      label=titles.get(name, name), edgecolor="white", lw=0.5)  # fmt: skip
+            above += np.maximum(value_G, 0)
+            below += np.minimum(value_G, 0)
+        axes.plot(severity_G, rows, "D", color=INK, ms=5, mec="white", mew=0.7, label="severity")
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_yticks(rows, labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_xlabel("attainment, A-K minus K-A")
+        axes.grid(axis="x")
+        figure.legend(loc="outside upper left", ncols=2)
+    return figure
