@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from recalltrap.graph import Cell
 from recalltrap_analysis.number_format import setting_text
-from recalltrap_analysis.runs.wide_tables import cell_outcomes, hashable
+from recalltrap_analysis.runs.design import hashable
+from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import Array
 
 NOT_SETTINGS = frozenset(
@@ -167,7 +168,7 @@ def _finite_state(values_AN: Array, arms: Sequence[Arm]) -> str:
 def _common_seeds(plans: Sequence[set[int]]) -> tuple[tuple[int, ...], str]:
     if not all(plans):
         return (), "not planned"
-    if any(plan != plans[0] for plan in plans):
+    if any(design != plans[0] for design in plans):
         return (), "unbalanced: planned with different seeds"
     return tuple(sorted(plans[0])), "complete"
 

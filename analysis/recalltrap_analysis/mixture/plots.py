@@ -22,9 +22,9 @@ from recalltrap_analysis.mixture.densities import BINS, reward_shares
 from recalltrap_analysis.number_format import decimal_text, point_text, share_text
 from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.grid_points import cells_at, deepest
+from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.protocol import ArtifactReader
-from recalltrap_analysis.runs.wide_tables import GridPoint
 from recalltrap_analysis.verdicts.summary import Summary
 
 GEOMETRY = ("targets", "spacing", "modes", "variance")
@@ -109,7 +109,7 @@ def truth_at(
     run: ReadRun, summary: Summary, point: GridPoint
 ) -> Mapping[str, npt.NDArray[np.float64]] | None:
     """p* and the targets at a grid point; None where only another point's are known."""
-    first = summary.plan.points[0]
+    first = summary.design.points[0]
     for axis, here, there in zip(summary.axes, point, first, strict=True):
         if axis in GEOMETRY and here != there:
             return None

@@ -18,7 +18,7 @@ from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.study import Resources
 from recalltrap_studies.llm.stages.train import run_train
-from tests.studies.llm.training_world import student_node
+from tests.studies.llm.training_nodes import student_node
 
 
 def make_group(resources: Resources, kill_at: int) -> WorkerGroup:

@@ -12,8 +12,9 @@ from recalltrap_analysis.number_format import point_lines, setting_text
 from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.grid_points import point_at, split_grid, thin
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, point_keys
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -32,7 +33,7 @@ def boxplots_plot(run: ReadRun, summary: Summary) -> Plot:
     stem = "boxplots"
     if summary.outcomes.empty:
         return Plot(stem, "No cell has finished, so there are no outcomes to draw.")
-    panels, note = box_panels(summary.outcomes, summary.plan)
+    panels, note = box_panels(summary.outcomes, summary.design)
     caption = (
         "Final models over seeds, as in the paper's figures 3, 4 and 6 to 12: quartiles with the "
         "median, whiskers to 1.5 interquartile ranges, points beyond."
@@ -45,14 +46,14 @@ def boxplots_plot(run: ReadRun, summary: Summary) -> Plot:
     return Plot(stem, caption, f"{words}{along}.", boxplots(panels), query)
 
 
-def box_panels(outcomes: pd.DataFrame, plan: Plan) -> tuple[BoxPanels, str]:
+def box_panels(outcomes: pd.DataFrame, design: Design) -> tuple[BoxPanels, str]:
     """The paper's boxplots of the final models, and a note on what was left out of them."""
-    sweep, values, others, facets = split_grid(plan)
+    sweep, values, others, facets = split_grid(design)
     shown_values = thin(values, MOST_POSITIONS)
-    fitting = MOST_BOXES // (len(shown_values) * max(1, len(plan.orderings)))
+    fitting = MOST_BOXES // (len(shown_values) * max(1, len(design.orderings)))
     shown = thin(facets, max(1, min(MOST_FACETS, fitting)))
     rows: dict[tuple[GridPoint, str], list[int]] = {}
-    keys = zip(point_keys(outcomes, plan.axes), outcomes["ordering"], strict=True)
+    keys = zip(point_keys(outcomes, design.axes), outcomes["ordering"], strict=True)
     for position, key in enumerate(keys):
         rows.setdefault(key, []).append(position)
     boxes: dict[tuple[int, int, int, str], Array] = {}
@@ -62,8 +63,8 @@ def box_panels(outcomes: pd.DataFrame, plan: Plan) -> tuple[BoxPanels, str]:
         for (facet_index, facet), (position, value) in (
             (f, v) for f in enumerate(shown) for v in enumerate(shown_values)
         ):
-            for ordering in plan.orderings:
-                found = every[rows.get((point_at(plan, value, facet), ordering), [])]
+            for ordering in design.orderings:
+                found = every[rows.get((point_at(design, value, facet), ordering), [])]
                 boxes[row, facet_index, position, ordering] = found[np.isfinite(found)]
                 dropped += int((~np.isfinite(found)).sum())
     notes = []
@@ -77,7 +78,7 @@ def box_panels(outcomes: pd.DataFrame, plan: Plan) -> tuple[BoxPanels, str]:
         rows=list(METRICS.values()),
         columns=[point_lines(facet, others) if others else "" for facet in shown],
         positions=[setting_text(value) if sweep else "" for value in shown_values],
-        orderings=plan.orderings,
+        orderings=design.orderings,
         sweep=sweep,
         values=boxes,
     )

@@ -28,8 +28,8 @@ from recalltrap_analysis.number_format import (
 from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import GridPoint
 from recalltrap_analysis.statistics.paired import Estimate
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -50,10 +50,10 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
     points = deepest(parts, MOST_FALLS)
     rows = [by_point[point] for point in points]
     attainments = ordering_attainments(
-        cell_attainments(summary.outcomes, summary.plan),
-        summary.plan,
+        cell_attainments(summary.outcomes, summary.design),
+        summary.design,
         points,
-        [name for name in summary.plan.orderings if name not in (KD_THEN_ALIGN, ALIGN_THEN_KD)],
+        [name for name in summary.design.orderings if name not in (KD_THEN_ALIGN, ALIGN_THEN_KD)],
         stream(0, "analysis/attainments"),
     )
     severity = {row["point"]: row for _, row in summary.severity.iterrows()}
@@ -94,7 +94,7 @@ def _waterfall(
         end=_columns(whole, "attainment_ak"),
         controls={
             name: _ends(attainments[point, name])
-            for name in summary.plan.orderings
+            for name in summary.design.orderings
             if name not in (KD_THEN_ALIGN, ALIGN_THEN_KD) and (point, name) in attainments
         },
     )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from recalltrap.graph import Cell
 from recalltrap_analysis.estimates.severity import COMPLETE
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, hashable
+from recalltrap_analysis.runs.design import Design, GridPoint, hashable
 
 Item = TypeVar("Item")
 
@@ -27,40 +27,40 @@ def thin(items: Sequence[Item], most: int) -> list[Item]:
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
-def axis_values(plan: Plan, axis: str) -> list[Any]:
-    """The values an axis takes, in the plan's order."""
-    place = plan.axes.index(axis)
-    return list(dict.fromkeys(point[place] for point in plan.points))
+def axis_values(design: Design, axis: str) -> list[Any]:
+    """The values an axis takes, in the design's order."""
+    place = design.axes.index(axis)
+    return list(dict.fromkeys(point[place] for point in design.points))
 
 
-def sweep_axis(plan: Plan) -> str | None:
+def sweep_axis(design: Design) -> str | None:
     """The axis that figures run along: of the numeric ones (else of all) the longest."""
 
     def numeric(axis: str) -> bool:
-        values = axis_values(plan, axis)
+        values = axis_values(design, axis)
         return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
-    axes = [axis for axis in plan.axes if numeric(axis)] or list(plan.axes)
-    return max(axes, key=lambda axis: len(axis_values(plan, axis))) if axes else None
+    axes = [axis for axis in design.axes if numeric(axis)] or list(design.axes)
+    return max(axes, key=lambda axis: len(axis_values(design, axis))) if axes else None
 
 
-def split_grid(plan: Plan) -> tuple[str, list[Any], tuple[str, ...], list[GridPoint]]:
+def split_grid(design: Design) -> tuple[str, list[Any], tuple[str, ...], list[GridPoint]]:
     """Sweep axis and its values; the other axes and their combinations."""
-    sweep = sweep_axis(plan)
+    sweep = sweep_axis(design)
     if sweep is None:
         return "", [()], (), [()]
-    others = tuple(axis for axis in plan.axes if axis != sweep)
-    place = plan.axes.index(sweep)
-    facets = dict.fromkeys(point[:place] + point[place + 1 :] for point in plan.points)
-    return sweep, axis_values(plan, sweep), others, list(facets)
+    others = tuple(axis for axis in design.axes if axis != sweep)
+    place = design.axes.index(sweep)
+    facets = dict.fromkeys(point[:place] + point[place + 1 :] for point in design.points)
+    return sweep, axis_values(design, sweep), others, list(facets)
 
 
-def point_at(plan: Plan, value: Any, facet: GridPoint) -> GridPoint:
+def point_at(design: Design, value: Any, facet: GridPoint) -> GridPoint:
     """The grid point of a sweep value and a combination of the other axes."""
-    sweep = sweep_axis(plan)
+    sweep = sweep_axis(design)
     if sweep is None:
         return ()
-    place = plan.axes.index(sweep)
+    place = design.axes.index(sweep)
     return (*facet[:place], value, *facet[place:])
 
 

@@ -12,8 +12,9 @@ from recalltrap_analysis.number_format import decimal_text, point_lines
 from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, point_keys
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.verdicts.summary import Summary
 
 MODELS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -36,7 +37,7 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
         (row, column): found
         for row, metric in enumerate(TARGETS)
         for column, point in enumerate(points)
-        if (found := paths_at(summary.outcomes, summary.plan, point, metric))
+        if (found := paths_at(summary.outcomes, summary.design, point, metric))
     }
     if not panels:
         return Plot(stem, "No complete grid point reports the models that the orderings pass.")
@@ -46,7 +47,7 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
         "aligns; A-K aligns p' and then distils. Means over seeds; a marker's area grows with the "
         "standard deviation over seeds of what stands on the vertical axis."
     )
-    if len(points) < len(summary.plan.points):
+    if len(points) < len(summary.design.points):
         caption += f" The {len(points)} grid points with the deepest severity."
     for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
         if lacking := missing_models(found):
@@ -65,13 +66,15 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
     return Plot(stem, caption, words, figure, sql.trajectory_query(summary.axes))
 
 
-def paths_at(outcomes: pd.DataFrame, plan: Plan, point: GridPoint, metric: str) -> list[ModelPath]:
+def paths_at(
+    outcomes: pd.DataFrame, design: Design, point: GridPoint, metric: str
+) -> list[ModelPath]:
     """Overall recall against a target metric, for K-A and A-K at one grid point.
 
     A model that has a value that is not finite in any seed is left out of its path. `sd_M` is that
     of the target metric, 0 with one seed.
     """
-    keys = point_keys(outcomes, plan.axes)
+    keys = point_keys(outcomes, design.axes)
     here = outcomes[[key == point for key in keys]]
     found = []
     for ordering, models in MODELS.items():

@@ -12,8 +12,8 @@ from recalltrap_analysis.number_format import point_lines, significant_text
 from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -23,7 +23,7 @@ MOST_GROUPS = 6
 def references_plot(run: ReadRun, summary: Summary) -> Plot:
     """Recall and hit rate of the two references, as in the paper's figure 2."""
     stem = "references"
-    labels, recall, hits, note = reference_groups(summary.outcomes, summary.plan)
+    labels, recall, hits, note = reference_groups(summary.outcomes, summary.design)
     if not labels:
         return Plot(stem, "No cell reports both recall and hit rate of p' and p''.")
     caption = (
@@ -42,7 +42,7 @@ def references_plot(run: ReadRun, summary: Summary) -> Plot:
 
 
 def reference_groups(
-    outcomes: pd.DataFrame, plan: Plan
+    outcomes: pd.DataFrame, design: Design
 ) -> tuple[list[str], list[tuple[Array, Array]], list[tuple[Array, Array]], str]:
     """Recall and hit rate of p' and p'', once for every distinct set of references.
 
@@ -52,8 +52,8 @@ def reference_groups(
     names = ["recall_p_prime", "recall_p_second", "hit_rate_p_prime", "hit_rate_p_second"]
     groups: dict[bytes, list[GridPoint]] = {}
     numbers: dict[bytes, Array] = {}
-    found = by_point(reference_rows(outcomes, plan.axes))
-    for point in (point for point in plan.points if point in found):
+    found = by_point(reference_rows(outcomes, design.axes))
+    for point in (point for point in design.points if point in found):
         values = found[point][names].to_numpy(dtype=float)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values):
@@ -62,10 +62,10 @@ def reference_groups(
     shown = thin(list(groups), MOST_GROUPS)
     deciding = [
         place
-        for place in range(len(plan.axes))
+        for place in range(len(design.axes))
         if all(len({point[place] for point in points}) == 1 for points in groups.values())
     ]
-    axes = [plan.axes[place] for place in deciding]
+    axes = [design.axes[place] for place in deciding]
     labels = [point_lines([groups[key][0][place] for place in deciding], axes) for key in shown]
     recall = [(numbers[key][:, 0], numbers[key][:, 1]) for key in shown]
     hits = [(numbers[key][:, 2], numbers[key][:, 3]) for key in shown]

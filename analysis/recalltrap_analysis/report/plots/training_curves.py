@@ -37,12 +37,12 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
     if not points:
         return Plot(stem, "No grid point is complete, so no alignment curve is drawn.")
     found = cells_at(summary.cells, summary.axes, points[0])
-    query = curve_query([c.id for c in found if summary.fates.get(c.id) == "succeeded"])
+    query = curve_query([c.id for c in found if summary.statuses.get(c.id) == "succeeded"])
     try:
         curves = run.sql(query).to_pandas()
     except InputError as error:
         return Plot(stem, f"The alignment curves can't be read: {str(error).splitlines()[0]}")
-    orderings = [name for name in summary.plan.orderings if name in ("K-A", "A-K")]
+    orderings = [name for name in summary.design.orderings if name in ("K-A", "A-K")]
     drawn = curves_over_seeds(curves, orderings)
     if not drawn:
         return Plot(stem, "The curves table holds no reward of an alignment over its updates.")
@@ -52,7 +52,7 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
         "over seeds, bands from the lowest to the highest seed. A fall of the reward's standard "
         "deviation marks the onset of collapse."
     )
-    planned = {name: len(summary.plan.seeds[points[0], name]) for name in orderings}
+    planned = {name: len(summary.design.seeds[points[0], name]) for name in orderings}
     fewer = [f"{CURVES[m]} of {o} in {c.seeds} of {planned[o]} seeds"
              for (m, o), c in drawn.items() if c.seeds < planned[o]]  # fmt: skip
     if fewer:

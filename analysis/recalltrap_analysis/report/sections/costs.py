@@ -76,13 +76,13 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
 
 def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     """Severity at equal updates and at equal cost, or why it can't be had."""
-    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.plan.orderings):
+    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.design.orderings):
         return [Prose("Severity at equal cost needs both K-A and A-K.", "absent")]
     budgets = cell_budgets(costs, summary.cells)
     blocks: list[Block] = [Prose(_updates(budgets, summary), ours=False)]
     measure = cost_measure(costs)
     blocks.append(Prose(_ratio(budgets, summary, UNITS[measure]), ours=False))
-    axis = length_axis(summary.plan, summary.cells)
+    axis = length_axis(summary.design, summary.cells)
     if axis is None:
         return [*blocks, Prose(
             "**Severity at equal cost** can't be had from this study: it needs the attainment of "
@@ -90,7 +90,7 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
             "(for a mixture, `iterations`) must be an axis. The curves don't stand in for it: A-K "
             "would have to be distilled again from an earlier p'_AK.", "absent")]  # fmt: skip
     table = equal_cost_table(
-        summary.pairs, summary.plan, summary.cells, budgets, stream(0, "analysis/equal-cost")
+        summary.pairs, summary.design, summary.cells, budgets, stream(0, "analysis/equal-cost")
     )
     if table.empty:
         return [*blocks, Prose("Severity at equal cost can't be had: no grid point has the costs "

@@ -24,7 +24,7 @@ from recalltrap_analysis.verdicts.summary import Summary
 
 def decomposition_section(run: ReadRun, summary: Summary) -> Section:
     """The decomposition as waterfalls, and the controls that keep sharpening apart."""
-    attainments = cell_attainments(summary.outcomes, summary.plan)
+    attainments = cell_attainments(summary.outcomes, summary.design)
     blocks: list[Block] = [
         Prose(
             "Severity splits exactly into four parts. **Reference** is the structural trap: what "
@@ -73,7 +73,7 @@ def _method_of(summary: Summary) -> str:
 
 
 def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
-    table = contrast_table(attainments, summary.plan, stream(0, "analysis/controls"))
+    table = contrast_table(attainments, summary.design, stream(0, "analysis/controls"))
     if table.empty:
         return [
             Prose(

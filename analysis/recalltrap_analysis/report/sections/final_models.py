@@ -34,7 +34,7 @@ def final_models_section(run: ReadRun, summary: Summary, *, brief: bool = False)
 
 
 def _noise(run: ReadRun, summary: Summary) -> list[Block]:
-    table = noise_table(run.table("metrics"), summary.plan)
+    table = noise_table(run.table("metrics"), summary.design)
     if table.empty:
         return [Prose("The metrics carry no standard errors, so evaluation noise can't be told "
                       "from the spread over seeds.", "absent")]  # fmt: skip

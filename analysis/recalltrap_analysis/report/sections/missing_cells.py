@@ -24,7 +24,7 @@ from recalltrap_analysis.verdicts.summary import Summary
 def missing_cells_section(run: ReadRun, summary: Summary) -> Section:
     """Planned cells against finished ones, failures by class with the command to retry."""
     lacks = missing_parts(run, summary)
-    counts = count_table(summary.cells, summary.fates)
+    counts = count_table(summary.cells, summary.statuses)
     blocks: list[Block] = []
     if not {"planned", "cells"} & set(run.problems):
         blocks.append(grid("cells", counts, data=records(counts), query=sql.count_query()))
@@ -32,12 +32,12 @@ def missing_cells_section(run: ReadRun, summary: Summary) -> Section:
         blocks.append(Prose("What can't be used, and so is not shown:", "absent"))
         blocks.append(Items([f"{name}: {reason}" for name, reason in run.problems.items()]))
     unread = {"planned", "cells"} & set(run.problems)
-    missing = [c for c in summary.cells if c.id not in summary.fates] if not unread else []
+    missing = [c for c in summary.cells if c.id not in summary.statuses] if not unread else []
     if missing:
         blocks.append(Prose("Not run yet (running the study again does only these, and those that "
                             "failed):"))  # fmt: skip
         blocks.append(Items(describe(missing, summary.axes)))
-    groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.fates)
+    groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.statuses)
     if groups:
         text = pd.DataFrame(
             {

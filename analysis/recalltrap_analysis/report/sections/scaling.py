@@ -18,8 +18,8 @@ from recalltrap_analysis.report.document import Block, Fold, Prose, Record, Sect
 from recalltrap_analysis.report.plots.scaling import scaling_plot
 from recalltrap_analysis.report.sections.grid_tables import deepest_first
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import hashable
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import hashable
 from recalltrap_analysis.verdicts.summary import Summary
 
 
@@ -47,7 +47,7 @@ def _by_algorithm(summaries: Sequence[Summary]) -> dict[str, pd.DataFrame]:
     """Rows of `seed_points` by the settings' algorithm; points of several runs are kept apart."""
     groups: dict[str, list[pd.DataFrame]] = {}
     for summary in summaries:
-        points = seed_points(summary.outcomes, summary.pairs, summary.plan)
+        points = seed_points(summary.outcomes, summary.pairs, summary.design)
         if points.empty:
             continue
         factors = {

@@ -31,8 +31,8 @@ from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer, pair_log_probs
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, switch_off_dropout
 from recalltrap_studies.llm.alignment.ppo import PpoTrainer
-from recalltrap_studies.llm.alignment.rollouts import World, roll_out
-from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
+from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, weights
 from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings, Oracle
 from recalltrap_studies.llm.stages.execution import runner_of
@@ -97,12 +97,16 @@ def small(tokenizer: Any, cls: Any, **fields: Any) -> PreTrainedModel:
     return model
 
 
-def world_of(reference: Any, tokenizer: Any) -> World:
-    return World(reference, First(), response_batches.request(tokenizer, "The", TOKENS))
+def context_of(reference: Any, tokenizer: Any) -> RolloutContext:
+    return RolloutContext(reference, First(), responses.request(tokenizer, "The", TOKENS))
 
 
 def trainer_of(
-    algorithm: str, world: World, tokenizer: Any, scratch: Path, group: WorkerGroup | None = None
+    algorithm: str,
+    context: RolloutContext,
+    tokenizer: Any,
+    scratch: Path,
+    group: WorkerGroup | None = None,
 ) -> Any:
     """A trainer whose policy has the reference's weights."""
     part = ALIGNMENTS[algorithm]
@@ -110,14 +114,14 @@ def trainer_of(
         part_config(LlmSettings(**SMALL, algorithm=algorithm), part)
     )
     value_head = algorithm == "ppo"
-    policy = Policy(copy.deepcopy(world.reference), world.request.prompt_ids, value_head)
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids, value_head)
     cls: Any = ON_POLICY.get(algorithm)
     if cls is None:
         cls, more = OfflineDpoTrainer, {"tokenizer": tokenizer}
     else:
         more = {}
     group = group or WorkerGroup()
-    return cls(policy, world, settings, seed=3, group=group, scratch=scratch, **more)
+    return cls(policy, context, settings, seed=3, group=group, scratch=scratch, **more)
 
 
 def parts_of(trainer: Any) -> list[dict[str, Tensor]]:
@@ -158,8 +162,8 @@ def test_bfloat16_starts_at_a_log_ratio_of_0(
     accumulation: int,
 ) -> None:
     group = WorkerGroup(resources=Resources(gradient_accumulation=accumulation))
-    world = world_of(wordy_model, tiny_tokenizer)
-    trainer = trainer_of(algorithm, world, tiny_tokenizer, tmp_path, group)
+    context = context_of(wordy_model, tiny_tokenizer)
+    trainer = trainer_of(algorithm, context, tiny_tokenizer, tmp_path, group)
     parts = parts_of(trainer)
     assert trainer.accelerator.mixed_precision == "bf16"
     rollout = trainer._rollout
@@ -177,8 +181,8 @@ def test_bfloat16_starts_at_a_log_ratio_of_0(
 def test_bfloat16_starts_offline_dpo_at_log_2(
     tiny_model: PreTrainedModel, tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
-    world = world_of(tiny_model, tiny_tokenizer)
-    trainer = trainer_of("dpo_offline", world, tiny_tokenizer, tmp_path)
+    context = context_of(tiny_model, tiny_tokenizer)
+    trainer = trainer_of("dpo_offline", context, tiny_tokenizer, tmp_path)
     trainer.model = trainer.accelerator.prepare_model(trainer.model)
     trainer.model.train()
     assert trainer.accelerator.mixed_precision == "bf16"
@@ -191,13 +195,13 @@ def test_the_drawn_and_the_scored_differ_in_bfloat16(
     tiny_model: PreTrainedModel, tiny_tokenizer: Any
 ) -> None:
     """Why a rollout is scored once more there."""
-    world = world_of(tiny_model, tiny_tokenizer)
-    policy = Policy(copy.deepcopy(tiny_model), world.request.prompt_ids)
+    context = context_of(tiny_model, tiny_tokenizer)
+    policy = Policy(copy.deepcopy(tiny_model), context.request.prompt_ids)
     fields: dict[str, Any] = {"size": 32, "index": 0, "seed": 3, "group": WorkerGroup()}
-    plain = roll_out(policy, world, **fields)
+    plain = roll_out(policy, context, **fields)
     torch.testing.assert_close(plain.log_probs_NT, plain.reference_NT, atol=1e-5, rtol=1e-5)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = roll_out(policy, world, **fields)
+        mixed = roll_out(policy, context, **fields)
     assert torch.equal(mixed.log_probs_NT, mixed.reference_NT)
     assert float((mixed.log_probs_NT - plain.log_probs_NT).abs().max()) > 1e-3
 
@@ -206,14 +210,14 @@ def test_a_reference_takes_the_precision_of_the_policy_s_weights(
     tiny_model: PreTrainedModel, tiny_tokenizer: Any
 ) -> None:
     """DeepSpeed turns a policy's weights into bfloat16, and leaves its buffers."""
-    world = world_of(copy.deepcopy(tiny_model), tiny_tokenizer)
-    policy = Policy(copy.deepcopy(tiny_model), world.request.prompt_ids)
+    context = context_of(copy.deepcopy(tiny_model), tiny_tokenizer)
+    policy = Policy(copy.deepcopy(tiny_model), context.request.prompt_ids)
     for parameter in policy.parameters():
         parameter.data = parameter.data.bfloat16()
-    rollout = roll_out(policy, world, size=32, index=0, seed=3, group=WorkerGroup())
+    rollout = roll_out(policy, context, size=32, index=0, seed=3, group=WorkerGroup())
     assert torch.equal(rollout.log_probs_NT, rollout.reference_NT)
-    assert {p.dtype for p in world.reference.parameters()} == {torch.bfloat16}
-    assert as_policy(world.reference, policy).lm is world.reference
+    assert {p.dtype for p in context.reference.parameters()} == {torch.bfloat16}
+    assert as_policy(context.reference, policy).lm is context.reference
 
 
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64,
@@ -258,8 +262,8 @@ def test_dropout_is_off_in_a_policy_and_its_configuration_is_kept(
 def test_a_model_with_dropout_starts_at_ratio_1(
     tiny_tokenizer: Any, tmp_path: Path, algorithm: str, checkpointing: bool
 ) -> None:
-    world = world_of(small(tiny_tokenizer, GPT2Config, **GPT2), tiny_tokenizer)
-    trainer = trainer_of(algorithm, world, tiny_tokenizer, tmp_path)
+    context = context_of(small(tiny_tokenizer, GPT2Config, **GPT2), tiny_tokenizer)
+    trainer = trainer_of(algorithm, context, tiny_tokenizer, tmp_path)
     parts = parts_of(trainer)
     if checkpointing:
         trainer.policy.activation_checkpointing_enable()
@@ -274,8 +278,8 @@ def test_a_model_with_dropout_starts_at_ratio_1(
 def test_a_model_with_dropout_starts_offline_dpo_at_log_2(
     tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
-    world = world_of(small(tiny_tokenizer, LlamaConfig, **LLAMA), tiny_tokenizer)
-    trainer = trainer_of("dpo_offline", world, tiny_tokenizer, tmp_path)
+    context = context_of(small(tiny_tokenizer, LlamaConfig, **LLAMA), tiny_tokenizer)
+    trainer = trainer_of("dpo_offline", context, tiny_tokenizer, tmp_path)
     trainer.model.train()
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(8)])
     assert float(trainer.pair_loss(batch).detach()) == pytest.approx(math.log(2), abs=1e-7)

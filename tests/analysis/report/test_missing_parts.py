@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from inspect import isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +21,16 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from toy_language import language_run
 
-from recalltrap_analysis import figures
 from recalltrap_analysis.estimates.forecast import forecast_table
 from recalltrap_analysis.estimates.missing_metrics import READ
-from recalltrap_analysis.report import writers
+from recalltrap_analysis.report import rendering, writers
 from recalltrap_analysis.report.build import write_report
-from recalltrap_analysis.report.contents import combined, single
+from recalltrap_analysis.report.joint_report import joint_report
 from recalltrap_analysis.report.redaction import redacted
+from recalltrap_analysis.report.run_report import SECTIONS, run_report
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import summarize
 
@@ -139,22 +142,25 @@ def without_grammar(run: FakeRun) -> FakeRun:
 @pytest.fixture
 def _unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made, but neither laid out nor written: that takes most of a report's time."""
-    monkeypatch.setattr(figures, "render_both", lambda figure, stem: (b"<svg/>", b""))
+    monkeypatch.setattr(rendering, "render", lambda figure, kind, stem: b"<svg/>")
 
 
 @pytest.fixture
 def _undrawn(monkeypatch: pytest.MonkeyPatch, _unrendered: None) -> None:
     """Figures get their numbers and aren't even made."""
-    for name in figures.__all__:
-        if name[0].islower() and name not in ("inline_svg", "render", "render_both", "save"):
-            monkeypatch.setattr(figures, name, lambda *numbers, **options: None)
+    plots = [m for name, m in sys.modules.items() if name.startswith("recalltrap_analysis.")]
+    for module in plots:
+        for name, value in list(vars(module).items()):
+            made = getattr(value, "__module__", "") or ""
+            if isfunction(value) and made.startswith("recalltrap_analysis.figures."):
+                monkeypatch.setattr(module, name, lambda *numbers, **options: Figure())
 
 
 def check_report(run: FakeRun) -> tuple[str, tuple[str, ...]]:
     """What a run's report says, and what its summary finds lacking; no fault of ours in it."""
     read = ReadRun(run)
     summary = summarize(read)
-    document = single(read, summary)
+    document = run_report(read, summary)
     assert not [name for name in read.problems if name.startswith("section ")], read.problems
     markdown, as_json = writers.markdown(document), writers.to_json(document)
     for text in (markdown, as_json) if not run.tables["failures"].num_rows else ():
@@ -327,7 +333,7 @@ def test_pages_of_damaged_runs(kind: str, runs: dict[str, FakeRun], tmp_path: Pa
 def test_damaged_runs_make_one_report(runs: dict[str, FakeRun]) -> None:
     damage = Damage("nan", "metrics", "value", (("metric", "reward"),))
     read = [ReadRun(damage.done(runs["mixture"])), ReadRun(runs["no grammar"])]
-    text = writers.markdown(combined(read, ["elsewhere: gone"])).replace("\\", "")
+    text = writers.markdown(joint_report(read, ["elsewhere: gone"])).replace("\\", "")
     assert "fault of recalltrap" not in text
     assert "reward of p', p'', the final model: no finite value in any cell" in text
 
@@ -336,12 +342,12 @@ def test_damaged_runs_make_one_report(runs: dict[str, FakeRun]) -> None:
 def test_a_fault_of_ours_costs_one_section(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(summary: object) -> None:
+    def broken(run: object, summary: object) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr("recalltrap_analysis.report.contents.forecast_section", broken)
+    monkeypatch.setitem(SECTIONS, "forecast", broken)
     run = ReadRun(make_run(grid={}, seeds=2))
-    text = writers.markdown(single(run)).replace("\\", "")
+    text = writers.markdown(run_report(run)).replace("\\", "")
     assert "This section can't be shown, by a fault of recalltrap itself (ZeroDivisionError" in text
     assert "## How severe is it?" in text
     assert run.problems["section forecast"] == "ZeroDivisionError: by nothing"
