@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from recalltrap_analysis.claims import ClaimVerdict
+from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.number_format import count_text
 from recalltrap_analysis.report.document import (
     Block,

@@ -24,7 +24,6 @@ from transformers import (
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
 from recalltrap_studies.llm.alignment.offline_dpo import OfflineDpoTrainer
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
@@ -34,6 +33,7 @@ from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, weights
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings, Oracle
 from recalltrap_studies.llm.stages.execution import runner_of
 from tests.studies.llm.conftest import fresh
@@ -161,7 +161,7 @@ def test_bfloat16_starts_at_a_log_ratio_of_0(
     algorithm: str,
     accumulation: int,
 ) -> None:
-    group = WorkerGroup(resources=Resources(gradient_accumulation=accumulation))
+    group = WorkerGroup(resources=LlmResources(gradient_accumulation=accumulation))
     context = context_of(wordy_model, tiny_tokenizer)
     trainer = trainer_of(algorithm, context, tiny_tokenizer, tmp_path, group)
     parts = parts_of(trainer)

@@ -21,7 +21,6 @@ from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, FileDigest
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.data import sample_shards
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.data.sample_shards import read_shards
@@ -29,6 +28,7 @@ from recalltrap_studies.llm.inference import batch_sizes
 from recalltrap_studies.llm.inference.log_probs import response_scores
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages import sample
 from recalltrap_studies.llm.stages.sample import run_sample
 from tests.studies.llm.conftest import NanoStore
@@ -211,7 +211,7 @@ def test_shards_cover_the_set_once() -> None:
 def test_large_models_are_drawn_in_batches_that_memory_holds() -> None:
     def rows(size: str, tokens: int) -> int:
         request = Request((1,), tokens, 1.0, 0, 0)
-        group = WorkerGroup(resources=Resources())
+        group = WorkerGroup(resources=LlmResources())
         return batch_sizes.rows_at_once(config_of(size), request, torch.device("cpu"), group)
 
     assert rows("nano-medium", 32) == 16  # ROWS, small in this file
