@@ -27,11 +27,11 @@ from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stages.assess import OWN_FILE, TARGET_FILE, TRUTH_FILE
 from recalltrap_studies.llm.stages.oracle import ORACLE_FILE
+from recalltrap_studies.llm.stages.registry import STAGES
 
 Array = npt.NDArray[np.float64]
 
 REFERENCES = ("p_prime", "p_second")
-TRAININGS = ("pretrain", "sft", "target", "distill", "align")
 
 
 def _value(metric: str, found: Estimate, samples: int, scorer: str) -> Value:
@@ -243,7 +243,7 @@ def _curves(cells: Sequence[Cell], store: ArtifactStore) -> pa.Table:
 
 
 def _has_curves(node: Node, store: ArtifactStore) -> bool:
-    return node.stage in TRAININGS and CURVES_FILE in store.record(node)["files"]
+    return STAGES[node.stage].curves and CURVES_FILE in store.record(node)["files"]
 
 
 def evaluate(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:

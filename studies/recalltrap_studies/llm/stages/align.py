@@ -25,7 +25,7 @@ from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import World
 from recalltrap_studies.llm.inference import response_batches, sampling_engines
 from recalltrap_studies.llm.models import devices, tokenizers, weights
-from recalltrap_studies.llm.settings import Alignment
+from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.stages.oracle import read_oracle
 from recalltrap_studies.llm.training import checkpoints, resumable
 
@@ -105,7 +105,7 @@ def _files(
     chosen = select(columns, settings.algorithm, settings.model_selection, kept)
     model = AutoModelForCausalLM.from_pretrained(trainer.candidate(chosen), dtype="auto")
     at_chosen = next(point for point in history if point["rollout"] == chosen)
-    facts = {
+    facts: dict[str, float | int | str] = {
         "algorithm": settings.algorithm,
         "model_selection": settings.model_selection,
         "rollouts": settings.iterations,

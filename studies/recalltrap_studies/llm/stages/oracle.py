@@ -22,7 +22,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.inference import log_probs, response_batches
 from recalltrap_studies.llm.models import tokenizers, weights
-from recalltrap_studies.llm.settings import Shaping
+from recalltrap_studies.llm.stage_settings import Shaping
 
 ORACLE_FILE, SAMPLES_FILE = "oracle.json", "samples.parquet"
 

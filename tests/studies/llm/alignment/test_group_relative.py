@@ -24,9 +24,9 @@ from recalltrap_studies.llm.alignment.advantages import above_mean, above_others
 from recalltrap_studies.llm.alignment.group_relative import TRAINERS, GroupTrainer
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
 from recalltrap_studies.llm.alignment.rollouts import Rollout, World, roll_out
 from recalltrap_studies.llm.inference import response_batches
-from recalltrap_studies.llm.settings import GroupRelative as GroupPart
 from recalltrap_studies.llm.stages.oracle import Oracle
 
 LENGTH = 12

@@ -16,9 +16,9 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer, pair_order
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import World, roll_out
 from recalltrap_studies.llm.inference.sampling_engines import Request
-from recalltrap_studies.llm.settings import OnlineDpo
 from recalltrap_studies.llm.stages.oracle import Oracle
 
 NLL = torch.tensor([1.0, 2.0, 3.0, 0.5, 1.0, 1.0])

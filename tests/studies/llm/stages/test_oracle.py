@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from recalltrap.errors import StageError
-from recalltrap_studies.llm.settings import Shaping
+from recalltrap_studies.llm.stage_settings import Shaping
 from recalltrap_studies.llm.stages.oracle import (
     Oracle,
     base_reward,
