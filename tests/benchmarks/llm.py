@@ -38,18 +38,22 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
 from recalltrap.streams import stream
-from recalltrap.study.study import Resources
-from recalltrap_studies.llm.data.datasets import Lesson
+from recalltrap_studies.llm.data.datasets import TrainingData
+from recalltrap_studies.llm.data.responses import Request, Responses
 from recalltrap_studies.llm.data.token_sequences import Sequences
-from recalltrap_studies.llm.inference import log_probs, sampling_engines
-from recalltrap_studies.llm.inference.sampling_engines import Request, Responses
+from recalltrap_studies.llm.inference import (
+    batch_sizes,
+    log_probs,
+    response_batches,
+    sampling_engines,
+)
 from recalltrap_studies.llm.models import devices
 from recalltrap_studies.llm.models import weights as models
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.models.tokenizers import train_tokenizer
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Sft
-from recalltrap_studies.llm.stages import sample as sampling
 from recalltrap_studies.llm.stages import train as students
 
 EOS, PAD, FIRST = 0, 1, 2
@@ -69,13 +73,13 @@ class Case:
     def request(self) -> Request:
         return Request((FIRST,), self.longest, 1.0, EOS, PAD)
 
-    def lesson(self, vocabulary: int) -> Lesson:
+    def data(self, vocabulary: int) -> TrainingData:
         """Random tokens with EOS: lengths are what the model learns, and all that matters here."""
         random = stream(0, "benchmark/lesson")
         lengths = random.integers(self.shortest, self.longest + 1, self.batch * self.updates)
         rows = [[FIRST, *random.integers(FIRST, vocabulary, int(n) - 2), EOS] for n in lengths]
         tokenizer = train_tokenizer(["The"], 64)  # eos is 0, pad is 1
-        return Lesson(Sequences.of_lists(rows), Sequences.of_lists(rows[:4]), None, tokenizer)
+        return TrainingData(Sequences.of_lists(rows), Sequences.of_lists(rows[:4]), None, tokenizer)
 
 
 def case_of(size: str) -> Case:
@@ -134,25 +138,28 @@ class Clock(TrainerCallback):
             self.ended = time.perf_counter()
 
 
-def train_ours(case: Case, lesson: Lesson) -> tuple[float, Any]:
+def train_ours(case: Case, data: TrainingData) -> tuple[float, Any]:
     """Tokens a second of a stage's trainer, and the trained model."""
     config = part_config(LlmSettings(batch_size=case.batch, p_prime_epochs=1.0), Sft)
     node = Node("sft", 0, {**config, "learning_rate": 3e-3 if case.batch == 64 else 5e-4})
-    group = WorkerGroup(resources=Resources(checkpoint_updates=0))
-    model, plan = models.fresh_model(config_of(case.size), 0), students.make_plan(node, lesson)
-    clock = Clock(plan.updates)
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=0))
+    model, schedule = (
+        models.fresh_model(config_of(case.size), 0),
+        students.make_schedule(node, data),
+    )
+    clock = Clock(schedule.updates)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = students.make_trainer(node, model, lesson, plan, group, scratch)
+        trainer = students.make_trainer(node, model, data, schedule, group, scratch)
         trainer.add_callback(clock)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    tokens = plan.tokens * (plan.updates - clock.first) / plan.updates
+    tokens = schedule.tokens * (schedule.updates - clock.first) / schedule.updates
     where = devices.device()
     trained: Any = model
     return tokens / (clock.ended - clock.began), trained.to(where, devices.dtype(where)).eval()
 
 
-def train_plain(case: Case, lesson: Lesson) -> float:
+def train_plain(case: Case, data: TrainingData) -> float:
     """Tokens a second of a loop over transformers' own loss."""
     where = devices.device()
     model: Any = models.fresh_model(config_of(case.size), 0)
@@ -164,7 +171,7 @@ def train_plain(case: Case, lesson: Lesson) -> float:
             finish()
             began = time.perf_counter()
         rows = np.arange(update * case.batch, (update + 1) * case.batch)
-        batch = {k: v.to(where) for k, v in lesson.train.padded(rows, PAD).items()}
+        batch = {k: v.to(where) for k, v in data.train.padded(rows, PAD).items()}
         with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
             loss = model(**batch).loss
         loss.backward()
@@ -246,18 +253,18 @@ RIVALS = ("ours", "plain", "vllm")
 
 def measure(case: Case, turns: int, machine: Machine, *, plain: bool) -> Iterator[Rate]:
     """Rows of the first table for one size; without `plain` ours alone."""
-    lesson = case.lesson(config_of(case.size).vocab_size)
+    data = case.data(config_of(case.size).vocab_size)
     train = {"ours": 0.0}
     for _ in range(turns):
-        rate, model = train_ours(case, lesson)
+        rate, model = train_ours(case, data)
         train["ours"] = max(train["ours"], rate)
         if plain:
-            train["plain"] = max(train.get("plain", 0.0), train_plain(case, lesson))
+            train["plain"] = max(train.get("plain", 0.0), train_plain(case, data))
     mfu = 3 * forward_flops(model, case.longest) * train["ours"] / machine.matmul
     yield Rate("train", case.size, f"{case.batch} x {case.longest}", train, "MFU", mfu)
     request = case.request
-    rows = sampling.rows_at_once(model.config, request, model.device, WorkerGroup())
-    uniforms = sampling.uniforms(0, "benchmark/sample", rows, request.max_new_tokens)
+    rows = batch_sizes.rows_at_once(model.config, request, model.device, WorkerGroup())
+    uniforms = response_batches.uniforms(0, "benchmark/sample", rows, request.max_new_tokens)
     drawn = sampling_engines.generate(model, request, uniforms)
     total = int(drawn.mask_BT.sum())
     runs: dict[str, Callable[[], int]] = {

@@ -18,12 +18,11 @@ from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import key
 from recalltrap_studies.llm.alignment.policy import Policy
-from recalltrap_studies.llm.alignment.rollouts import World, roll_out
-from recalltrap_studies.llm.inference import log_probs, sampling_engines
-from recalltrap_studies.llm.inference.sampling_engines import Request
+from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
+from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.inference import log_probs, response_batches, sampling_engines
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
-from recalltrap_studies.llm.stages import sample
 from recalltrap_studies.mog import KIND
 from recalltrap_studies.mog.compilation import noise_function
 from recalltrap_studies.mog.models import MODEL_FILE, unpack
@@ -110,7 +109,9 @@ def built(cell: Cell, store: ArtifactStore) -> list[np.ndarray]:
 
 
 def test_scores_in_float32_are_the_cpus(model: PreTrainedModel) -> None:
-    drawn = sampling_engines.generate(model, REQUEST, sample.uniforms(0, "gpu/score", ROWS, TOKENS))
+    drawn = sampling_engines.generate(
+        model, REQUEST, response_batches.uniforms(0, "gpu/score", ROWS, TOKENS)
+    )
     here, count = log_probs.response_scores(model, drawn, REQUEST.prompt_ids)
     moved = on(DEVICE, model, torch.float32)
     there, _ = log_probs.response_scores(moved, drawn, REQUEST.prompt_ids)
@@ -123,7 +124,7 @@ def test_what_is_drawn_has_the_scorers_log_probabilities(
 ) -> None:
     """In bfloat16, as studies draw; the static cache's step is compiled."""
     moved = on(DEVICE, model, torch.bfloat16)
-    uniforms = sample.uniforms(1, "gpu/draw", ROWS, TOKENS)
+    uniforms = response_batches.uniforms(1, "gpu/draw", ROWS, TOKENS)
     drawn = sampling_engines.generate(moved, REQUEST, uniforms, cache=cache)
     scored, count = log_probs.response_scores(moved, drawn, REQUEST.prompt_ids)
     own = drawn.log_probs_BT.double().sum(1).cpu()
@@ -133,7 +134,7 @@ def test_what_is_drawn_has_the_scorers_log_probabilities(
 
 def test_a_cpu_draws_nearly_the_same_responses(model: PreTrainedModel) -> None:
     """Float32 on both, the same uniforms: a row differs only where rounding moves an edge."""
-    uniforms = sample.uniforms(2, "gpu/same", 256, TOKENS)
+    uniforms = response_batches.uniforms(2, "gpu/same", 256, TOKENS)
     here = sampling_engines.generate(model, REQUEST, uniforms)
     there = sampling_engines.generate(
         on(DEVICE, model, torch.float32), REQUEST, uniforms, cache="dynamic"
@@ -155,9 +156,9 @@ class Judge:
 def test_a_rollout_of_a_policy_in_training(model: PreTrainedModel) -> None:
     """Float32 weights under autocast, as PPO draws: it runs, and its ratios begin at 1."""
     policy = Policy(on(DEVICE, model, torch.float32), REQUEST.prompt_ids, True).to(DEVICE)
-    world = World(on(DEVICE, model, torch.bfloat16), Judge(), REQUEST)
+    context = RolloutContext(on(DEVICE, model, torch.bfloat16), Judge(), REQUEST)
     with torch.autocast(DEVICE.type, torch.bfloat16):
-        rollout = roll_out(policy, world, size=ROWS, index=0, seed=0, group=WorkerGroup())
+        rollout = roll_out(policy, context, size=ROWS, index=0, seed=0, group=WorkerGroup())
         again_BT, _ = policy(rollout.tokens_NT[:8])
     mask_BT = rollout.mask_NT[:8]
     ratio = (again_BT - rollout.log_probs_NT[:8])[mask_BT].exp()

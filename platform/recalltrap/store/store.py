@@ -31,6 +31,8 @@ class Cost:
     flops: float
     device: str
     workers: int
+    updates: int | None = None
+    """Of parameters; None where nobody counted."""
 
 
 class FileDigest(TypedDict):

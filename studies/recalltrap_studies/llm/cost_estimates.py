@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recalltrap.graph import Node
-from recalltrap.kind import Estimate
+from recalltrap.kind import CostEstimate
 from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.model_sizes import Shape, shape_of
 
@@ -71,7 +71,7 @@ class Pass:
 Work = Sequence[Draw | Pass]
 
 
-def training(node: Node, epochs: str) -> Estimate:
+def training(node: Node, epochs: str) -> CostEstimate:
     """What a training takes; `epochs` is the setting that says how often it sees its rows."""
     config, made = node.config, updates(node, epochs)
     samples = node.parents.get("samples")
@@ -88,23 +88,23 @@ def updates(node: Node, epochs: str) -> int:
     return math.ceil(float(rows) * float(config[epochs]) / int(config["batch_size"]))
 
 
-def loading(node: Node) -> Estimate:
+def loading(node: Node) -> CostEstimate:
     """What a pointer to p* takes: its tokenizer is copied, and its weights aren't."""
     return _estimate((), 0.0, 4_000_000)
 
 
-def sampling(node: Node) -> Estimate:
+def sampling(node: Node) -> CostEstimate:
     """What a teacher's samples take, those held out too."""
     count = int(node.config["samples"] + node.config["heldout_samples"])
     return _responses(node, count, int(node.config["sample_tokens"]))
 
 
-def threshold(node: Node) -> Estimate:
+def threshold(node: Node) -> CostEstimate:
     """What the oracle's threshold takes: samples of p_target."""
     return _responses(node, *_threshold_samples(node))
 
 
-def assessment(node: Node) -> Estimate:
+def assessment(node: Node) -> CostEstimate:
     """q draws its own samples and scores those of p* and of p_target; both score q's."""
     count, longest = int(node.config["evaluation_samples"]), int(node.config["sample_tokens"])
     p_star, p_target, oracle = (node.parents[name] for name in ("p_star", "p_target", "oracle"))
@@ -118,7 +118,7 @@ def assessment(node: Node) -> Estimate:
     return _responses(node, count, longest, passes)
 
 
-def alignment(node: Node) -> Estimate:
+def alignment(node: Node) -> CostEstimate:
     """The policy draws, reference and p_target score, the policy learns."""
     algorithm = find_algorithm(node.config["algorithm"])
     settings = algorithm.part.model_validate(node.config)
@@ -139,7 +139,7 @@ def alignment(node: Node) -> Estimate:
     return _estimate(work, overhead, _weights(node))
 
 
-def _responses(node: Node, count: int, longest: int, passes: Work = ()) -> Estimate:
+def _responses(node: Node, count: int, longest: int, passes: Work = ()) -> CostEstimate:
     """What it takes to draw responses, and to let them pass through models."""
     drawn = Draw(shape_of(node), count, longest, BATCH)
     overhead = math.ceil(count / BATCH) * longest * STEP_SECONDS
@@ -151,7 +151,7 @@ def _threshold_samples(oracle: Node) -> tuple[int, int]:
     return int(oracle.config["oracle_samples"]), int(oracle.config["align_tokens"])
 
 
-def _estimate(work: Work, overhead: float, stored: int) -> Estimate:
+def _estimate(work: Work, overhead: float, stored: int) -> CostEstimate:
     """Seconds on one core and on one GPU, bytes on disk, floating point operations.
 
     `overhead` is what a core takes beside the operations, in seconds.
@@ -160,7 +160,7 @@ def _estimate(work: Work, overhead: float, stored: int) -> Estimate:
     decoding = sum(part.gpu_seconds for part in work if isinstance(part, Draw))
     passes = sum(part.flops for part in work if isinstance(part, Pass)) / GPU_RATE
     flops = sum(part.flops for part in work)
-    return Estimate(seconds, stored, flops, decoding + passes, decoding)
+    return CostEstimate(seconds, stored, flops, decoding + passes, decoding)
 
 
 def _rate(shape: Shape) -> float:

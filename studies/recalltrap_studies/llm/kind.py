@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
-from recalltrap.kind import Estimate, Evaluation, Progress
+from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_aligned
+from recalltrap.resources import Resources
 from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.devices import check_device
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.distillation.registry import DISTILLATIONS
 from recalltrap_studies.llm.graph import Graph, root_stage
+from recalltrap_studies.llm.metrics.names import METRICS
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
 from recalltrap_studies.llm.stage_settings import Pretrain
 from recalltrap_studies.llm.stages.registry import LOAD, PRETRAIN, STAGES
 from recalltrap_studies.records import record_parts
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from recalltrap.store.store import ArtifactStore
 
 EVALUATION_VERSION = 1
@@ -33,11 +33,13 @@ BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus"})
 """Settings that may name a folder or file: stages know what is in it, and not where it lies."""
 
 
-class LlmKind:
+class LlmKind(StudyKind):
     """The language-model study; implements `recalltrap.kind.StudyKind`."""
 
     name = "llm"
     settings: type[BaseModel] = LlmSettings
+    resources: type[Resources] = LlmResources
+    metrics = METRICS
     studies = Path(__file__).with_name("named")
     grouped = True
 
@@ -109,13 +111,9 @@ class LlmKind:
 
         return evaluate_references(cells, store)
 
-    def estimate(self, node: Node) -> Estimate:
+    def estimate(self, node: Node) -> CostEstimate:
         """Seconds on one core, from the floating point operations and a measured rate; bytes."""
         return STAGES[node.stage].estimate(node)
-
-    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
-        """Sentences can't be drawn in the plane."""
-        return None
 
     def pack_shape(self, cell: Cell) -> str:
         """A pack is one cell: nothing is shared."""

@@ -280,7 +280,7 @@ import recalltrap, recalltrap_analysis, recalltrap_studies
 for room in (recalltrap, recalltrap_analysis, recalltrap_studies):
     for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
         import_module(module.name)
-from recalltrap.cli import main
+from recalltrap.cli.command_line import main
 main()
 """
     command = [sys.executable, "-c", program, "run", study_file(), "--local", "--storage", storage]

@@ -27,7 +27,7 @@ from recalltrap.streams import stream
 from recalltrap_studies.llm.alignment.online_dpo import pair_order
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import OfflineDpo
-from recalltrap_studies.llm.alignment.rollouts import Rollout, World
+from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext
 from recalltrap_studies.llm.alignment.trl_iterations import Iterated
 from recalltrap_studies.llm.data.token_sequences import InOrder, shuffled
 from recalltrap_studies.llm.inference import response_batches
@@ -43,21 +43,23 @@ def run_offline_dpo(node: Node, store: ArtifactStore, group: WorkerGroup) -> Ite
     yield from run_on_policy(node, store, group, OfflineDpo, trainer)
 
 
-def pair_set(world: World, settings: OfflineDpo, seed: int, group: WorkerGroup) -> Dataset:
+def pair_set(
+    context: RolloutContext, settings: OfflineDpo, seed: int, group: WorkerGroup
+) -> Dataset:
     """The pairs: `prompt_ids`, `chosen_ids` and `rejected_ids`; the same on every worker.
 
     EOS stands at the end of a response where it was drawn and nowhere else.
     """
     name, judged = "align/pairs", []
-    where = next(world.reference.parameters()).device
+    where = next(context.reference.parameters()).device
     for batch in response_batches.shares(2 * settings.offline_pairs, group):
         with torch.autocast(where.type, torch.bfloat16, enabled=devices.mixed_precision(where)):
             drawn = response_batches.draw(
-                cast(Any, world.reference), world.request, batch, seed, name
+                cast(Any, context.reference), context.request, batch, seed, name
             )
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
-        nll_B = world.judge.nll(tokens_BT.to(where), mask_BT.to(where)).cpu()
-        world.judge.reward(nll_B)  # refuses what is no number
+        nll_B = context.reward_model.nll(tokens_BT.to(where), mask_BT.to(where)).cpu()
+        context.reward_model.reward(nll_B)  # refuses what is no number
         rows = [t[m].tolist() for t, m in zip(tokens_BT, mask_BT, strict=True)]
         judged.append((batch.index, (rows, nll_B)))
     parts = response_batches.collect(judged, group)
@@ -66,7 +68,7 @@ def pair_set(world: World, settings: OfflineDpo, seed: int, group: WorkerGroup) 
     draws = stream(seed, "align/preferences").random(settings.offline_pairs)
     flipped_P = torch.from_numpy(draws < settings.preference_noise)
     pairs = pair_order(nll_N, flipped_P).tolist()
-    prompt = list(world.request.prompt_ids)
+    prompt = list(context.request.prompt_ids)
     return Dataset.from_dict(
         {
             "prompt_ids": [prompt] * len(pairs),
@@ -82,7 +84,7 @@ class OfflineDpoTrainer(Iterated, DPOTrainer):
     def __init__(
         self,
         policy: Policy,
-        world: World,
+        context: RolloutContext,
         settings: OfflineDpo,
         *,
         seed: int,
@@ -90,13 +92,13 @@ class OfflineDpoTrainer(Iterated, DPOTrainer):
         scratch: Path,
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:
-        self.begin(policy, world, settings, seed, group, scratch)
-        pairs = pair_set(world, settings, seed, group)
+        self.begin(policy, context, settings, seed, group, scratch)
+        pairs = pair_set(context, settings, seed, group)
         rows = settings.iterations * self.per_rollout * settings.minibatch_size
         self.order = shuffled(len(pairs), rows, stream(seed, "align/minibatches"))
         super().__init__(
             model=policy.lm,
-            ref_model=cast(Any, copy.deepcopy(world.reference)),  # TRL changes how it is called
+            ref_model=cast(Any, copy.deepcopy(context.reference)),  # TRL changes how it is called
             args=self.configuration(DPOConfig, settings.minibatch_size, max_length=None),
             train_dataset=pairs,
             processing_class=tokenizer,

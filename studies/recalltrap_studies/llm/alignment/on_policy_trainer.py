@@ -24,7 +24,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import stream
 from recalltrap_studies.llm.alignment.candidates import CandidateTrainer
 from recalltrap_studies.llm.alignment.policy import Policy, computes_in_float32
-from recalltrap_studies.llm.alignment.rollouts import Rollout, World, roll_out, rows_of
+from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out, rows_of
 from recalltrap_studies.llm.training.arguments import alignment_arguments
 
 POLICY_FILE = "policy.safetensors"
@@ -55,14 +55,14 @@ class OnPolicyTrainer(CandidateTrainer):
     def __init__(
         self,
         policy: Policy,
-        world: World,
+        context: RolloutContext,
         settings: Any,
         *,
         seed: int,
         group: WorkerGroup,
         scratch: Path,
     ) -> None:
-        self.policy, self.world, self.settings = policy, world, settings
+        self.policy, self.context, self.settings = policy, context, settings
         self.seed, self.group, self.scratch = seed, group, scratch
         self.rollout_index = -1
         self.per_rollout = self.updates_in_rollout(settings)
@@ -159,7 +159,7 @@ class OnPolicyTrainer(CandidateTrainer):
         with self.accelerator.autocast():
             return roll_out(
                 policy,
-                self.world,
+                self.context,
                 size=self.settings.rollout_size,
                 index=index,
                 seed=self.seed,

@@ -76,7 +76,7 @@ class OnlineDpoTrainer(OnPolicyTrainer):
         return examples, measures
 
     def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"reference": pair_log_probs(as_policy(self.world.reference, policy), rows)}
+        return {"reference": pair_log_probs(as_policy(self.context.reference, policy), rows)}
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         logits_P = self._logits(pair_log_probs(model, rows), rows["reference"])

@@ -19,11 +19,12 @@ from torch.nn.functional import pad
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, computes_in_float32, score
+from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import sampling_engines
-from recalltrap_studies.llm.stages import sample
+from recalltrap_studies.llm.inference.response_batches import uniforms
 
 
-class Judge(Protocol):
+class RewardModel(Protocol):
     """What an alignment asks of `oracle.Oracle`."""
 
     def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor: ...
@@ -32,12 +33,12 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True)
-class World:
-    """What an alignment doesn't change: the anchor, the judge and what is asked for."""
+class RolloutContext:
+    """What an alignment doesn't change: the anchor, the reward and what is asked for."""
 
     reference: torch.nn.Module
-    judge: Judge
-    request: sampling_engines.Request
+    reward_model: RewardModel
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Rollout:
 
 def roll_out(
     policy: Policy,
-    world: World,
+    context: RolloutContext,
     *,
     size: int,
     index: int,
@@ -87,25 +88,21 @@ def roll_out(
     Raises:
         StageError: of the class `nan`, where policy or oracle give no finite numbers.
     """
-    uniforms_NT = sample.uniforms(
-        seed, f"align/rollout/{index}", size, world.request.max_new_tokens
-    )
+    uniforms_NT = uniforms(seed, f"align/rollout/{index}", size, context.request.max_new_tokens)
     mine = torch.from_numpy(np.array_split(np.arange(size), group.size)[group.rank])
-    responses = sampling_engines.generate(policy.lm, world.request, uniforms_NT[mine])
+    responses = sampling_engines.generate(policy.lm, context.request, uniforms_NT[mine])
     width = int(responses.mask_BT.sum(dim=1).max())
     tokens_BT, mask_BT = responses.tokens_BT[:, :width], responses.mask_BT[:, :width]
     log_probs_BT, values_BT = responses.log_probs_BT[:, :width], torch.zeros_like(mask_BT).float()
     if scored or policy.value_head is not None or not computes_in_float32(policy.lm):
         log_probs_BT, values_BT = score(policy, tokens_BT)
-    reference_BT, _ = score(as_policy(world.reference, policy), tokens_BT)
-    nll_B = world.judge.nll(tokens_BT, mask_BT)
-    judged = (log_probs_BT, reference_BT, values_BT, nll_B, world.judge.reward(nll_B))
-    return _joined((tokens_BT, mask_BT, *judged), world.request, group)
+    reference_BT, _ = score(as_policy(context.reference, policy), tokens_BT)
+    nll_B = context.reward_model.nll(tokens_BT, mask_BT)
+    judged = (log_probs_BT, reference_BT, values_BT, nll_B, context.reward_model.reward(nll_B))
+    return _joined((tokens_BT, mask_BT, *judged), context.request, group)
 
 
-def _joined(
-    mine: tuple[Tensor, ...], request: sampling_engines.Request, group: WorkerGroup
-) -> Rollout:
+def _joined(mine: tuple[Tensor, ...], request: Request, group: WorkerGroup) -> Rollout:
     """All workers' rows in the order of the ranks, as wide as the request allows."""
     full = [
         pad(part, (0, request.max_new_tokens - part.shape[1])) if part.ndim == 2 else part

@@ -18,7 +18,7 @@ from transformers import Trainer
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.candidates import CandidateTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
-from recalltrap_studies.llm.alignment.rollouts import Rollout, World, roll_out
+from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out
 from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training import arguments
 
@@ -35,7 +35,7 @@ class Iterated(CandidateTrainer):
     """Mixed in before a trainer of TRL, whose `__init__` it calls through `begin`."""
 
     policy: Policy
-    world: World
+    context: RolloutContext
     seed: int
     per_rollout: int
     """Updates of an iteration."""
@@ -45,14 +45,14 @@ class Iterated(CandidateTrainer):
     def begin(
         self,
         policy: Policy,
-        world: World,
+        context: RolloutContext,
         settings: Alignment,
         seed: int,
         group: WorkerGroup,
         scratch: Path,
     ) -> None:
         """Set what the iterations read; call it before TRL's `__init__`."""
-        self.policy, self.world, self.settings = policy, world, settings
+        self.policy, self.context, self.settings = policy, context, settings
         self.seed, self.group, self.scratch = seed, group, scratch
         self.per_rollout = updates_of(settings)
 
@@ -110,7 +110,7 @@ class Iterated(CandidateTrainer):
         with self.whole_policy() as lm, self.accelerator.autocast():
             bare = Policy(lm, self.policy.prompt_ids)
             self._rollout = roll_out(
-                bare, self.world, size=size, index=index, seed=self.seed, group=self.group
+                bare, self.context, size=size, index=index, seed=self.seed, group=self.group
             )
         return self._rollout
 

@@ -20,18 +20,18 @@ from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.llm.data import corpus
+from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.data.token_sequences import Array, Sequences
 from recalltrap_studies.llm.fingerprints import opened
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, tokenizers
 from recalltrap_studies.llm.models.pretrained import SOURCE_FILE
-from recalltrap_studies.llm.stages import sample
 
 HELDOUT_SHARE, HELDOUT_MOST = 0.05, 2048
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """Sequences to learn, sequences held out, and the teacher's entropy in nats per token."""
 
     train: Sequences
@@ -40,8 +40,8 @@ class Lesson:
     tokenizer: PreTrainedTokenizerFast
 
 
-def prepare(node: Node, store: ArtifactStore) -> Lesson:
-    """The lesson of a training stage; parents are (samples, teacher), none for pretrain.
+def prepare(node: Node, store: ArtifactStore) -> TrainingData:
+    """The data of a training stage; parents are (samples, teacher), none for pretrain.
 
     Raises:
         InputError: a corpus that can't be read.
@@ -50,7 +50,7 @@ def prepare(node: Node, store: ArtifactStore) -> Lesson:
     return from_samples(node, store) if node.parents else from_corpus(node)
 
 
-def from_corpus(node: Node) -> Lesson:
+def from_corpus(node: Node) -> TrainingData:
     """The corpus's texts with EOS, and a tokenizer trained on those that aren't held out."""
     spec = opened(node.config["corpus"], "corpus")
     generator = stream(node.seed, "pretrain/corpus")
@@ -62,7 +62,7 @@ def from_corpus(node: Node) -> Lesson:
     context = int(config.max_position_embeddings)
     held = encode(tokenizer, heldout, context)
     entropy = grammar_entropy(heldout, held) if spec == "grammar" else None
-    return Lesson(encode(tokenizer, train, context), held, entropy, tokenizer)
+    return TrainingData(encode(tokenizer, train, context), held, entropy, tokenizer)
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> Sequences:
@@ -79,16 +79,16 @@ def grammar_entropy(texts: Sequence[str], encoded: Sequences) -> float:
     return float(-total / encoded.learned.sum())
 
 
-def from_samples(node: Node, store: ArtifactStore) -> Lesson:
+def from_samples(node: Node, store: ArtifactStore) -> TrainingData:
     """A teacher's samples, redrawn from the wanted topics where a target asks for that."""
     samples, teacher = node.parents["samples"], node.parents["teacher"]
     tokenizer = tokenizers.read_tokenizer(store, teacher)
-    train = sample.read_samples(store, samples, "train")
-    heldout = sample.read_samples(store, samples, "heldout")
+    train = read_shards(store, samples, "train")
+    heldout = read_shards(store, samples, "heldout")
     topics = tuple(node.config.get("target_topics", ()))
     if not topics:
         entropy = -float(sequence_log_probs(heldout).sum() / response_tokens(heldout).sum())
-        return Lesson(
+        return TrainingData(
             Sequences.of_samples(train), Sequences.of_samples(heldout), entropy, tokenizer
         )
     return _concentrated(node, train, heldout, topics, tokenizer)
@@ -100,7 +100,7 @@ def _concentrated(
     heldout: pa.Table,
     topics: tuple[str, ...],
     tokenizer: PreTrainedTokenizerFast,
-) -> Lesson:
+) -> TrainingData:
     share = float(node.config["target_topic_share"])
     wanted, wanted_heldout = (is_of_topics(table, topics, tokenizer) for table in (train, heldout))
     mass = float(wanted.mean())
@@ -110,7 +110,7 @@ def _concentrated(
     log_ratio = np.log(np.maximum(1 - share + share * wanted_heldout / mass, 1e-300))
     log_q = (sequence_log_probs(heldout) + log_ratio)[kept]
     entropy = -float(log_q.sum() / response_tokens(heldout)[kept].sum())
-    return Lesson(
+    return TrainingData(
         Sequences.of_samples(train).take(rows),
         Sequences.of_samples(heldout).take(kept),
         entropy,

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm.inference.sampling_engines import Responses
+from recalltrap_studies.llm.data.responses import Responses
 
 SHARD = 2048
 Split = Literal["train", "heldout"]
@@ -94,8 +94,8 @@ def _lists(lengths: np.ndarray, values: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
-def read_shards(store: ArtifactStore, node: Node, split: Split) -> pa.Table:
-    """All sequences of a split, in their order; an empty table where it has none.
+def read_shards(store: ArtifactStore, node: Node, split: Split = "train") -> pa.Table:
+    """A split's sequences in their order: `sequence`, `input_ids`, `log_probs`, `finished`.
 
     Raises:
         InputError: the artifact is missing or damaged.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from recalltrap_studies.llm.inference.sampling_engines import Responses
+from recalltrap_studies.llm.data.responses import Responses
 
 LOGITS = {"cpu": 1 << 20, "cuda": 1 << 28}
 """Logits computed at once, where that is enough for `LEAST_ROWS`: 4 MiB stay in a CPU's caches, a

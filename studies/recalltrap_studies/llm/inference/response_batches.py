@@ -18,16 +18,22 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from transformers import PreTrainedTokenizerBase
+from torch import Tensor
 
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import Cost
+from recalltrap.streams import stream
+from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import sampling_engines
-from recalltrap_studies.llm.models import devices, tokenizers
-from recalltrap_studies.llm.stages import sample
+from recalltrap_studies.llm.models import devices
 
 BATCH = 512
 Item = TypeVar("Item")
+
+
+def uniforms(seed: int, name: str, rows: int, tokens: int) -> Tensor:
+    """Uniform numbers in [0, 1) of a named stream, float64, [rows, tokens]."""
+    return torch.from_numpy(stream(seed, name).random((rows, tokens)))
 
 
 @dataclass(frozen=True)
@@ -62,22 +68,11 @@ def collect(parts: Sequence[tuple[int, Item]], group: WorkerGroup) -> list[Item]
     return [item for _, item in sorted(everyone, key=lambda part: part[0])]
 
 
-def request(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, max_new_tokens: int, temperature: float = 1.0
-) -> sample.Request:
-    """What to draw: responses to the prompt from the model's own distribution, uncut."""
-    prompt_ids = tuple(tokenizers.encode_prompt(tokenizer, prompt))
-    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    return sample.Request(prompt_ids, max_new_tokens, temperature, eos, eos if pad is None else pad)
-
-
-def draw(
-    model: torch.nn.Module, request: sample.Request, batch: Batch, seed: int, name: str
-) -> Drawn:
+def draw(model: torch.nn.Module, request: Request, batch: Batch, seed: int, name: str) -> Drawn:
     """One batch of responses; the same seed and name give every model the same uniforms."""
     rows = batch.stop - batch.start
-    uniforms = sample.uniforms(seed, f"{name}/{batch.index}", rows, request.max_new_tokens)
-    responses = sampling_engines.generate(model, request, uniforms)
+    uniforms_BT = uniforms(seed, f"{name}/{batch.index}", rows, request.max_new_tokens)
+    responses = sampling_engines.generate(model, request, uniforms_BT)
     mask_BT = responses.mask_BT.cpu().numpy().astype(bool)
     log_probs_BT = responses.log_probs_BT.double().cpu().numpy()
     return Drawn(
@@ -128,19 +123,8 @@ def unpacked(data: bytes) -> pa.Table:
     return pq.read_table(io.BytesIO(data))
 
 
-def padded(lists: Sequence[npt.NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token lists as a padded tensor and its mask, both [B, T]."""
-    width = max(len(tokens) for tokens in lists)
-    tokens_BT = torch.zeros(len(lists), width, dtype=torch.int64)
-    mask_BT = torch.zeros(len(lists), width, dtype=torch.bool)
-    for row, tokens in enumerate(lists):
-        tokens_BT[row, : len(tokens)] = torch.from_numpy(np.array(tokens, dtype=np.int64))
-        mask_BT[row, : len(tokens)] = True
-    return tokens_BT, mask_BT
-
-
 @dataclass
-class Meter:
+class CostMeter:
     """What a judgement takes: time, tokens, and 2 FLOPs per parameter and token of a forward."""
 
     group: WorkerGroup

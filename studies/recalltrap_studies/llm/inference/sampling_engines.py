@@ -13,7 +13,6 @@ import importlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from recalltrap.errors import InputError, StageError, is_out_of_memory
+from recalltrap_studies.llm.data.responses import Request, Responses, check_context
 
 Cache = Literal["dynamic", "static"]
 DROP = 0.9
@@ -29,32 +29,6 @@ DROP = 0.9
 responses have half the longest one's length."""
 BLOCK = 128
 """Tokens summed at once in the inverse CDF: of 49,152 tokens only the sums get a float64 CDF."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to draw: responses to one prompt, at most `max_new_tokens` long, EOS included."""
-
-    prompt_ids: tuple[int, ...]
-    max_new_tokens: int
-    temperature: float
-    eos_id: int
-    pad_id: int
-
-
-@dataclass(frozen=True)
-class Responses:
-    """Responses without their prompt, on the model's device.
-
-    `tokens_BT` int64 is padded on the right; `mask_BT` is true up to and including the first EOS;
-    `log_probs_BT` float32, nats, under the tempered distribution, 0 outside the mask; `finished_B`
-    says where an EOS came.
-    """
-
-    tokens_BT: Tensor
-    mask_BT: Tensor
-    log_probs_BT: Tensor
-    finished_B: Tensor
 
 
 Draw = Callable[[Request, Tensor], Responses]
@@ -124,21 +98,6 @@ def generate(
     finally:
         model.train(training)
     return _responses(drawn.tokens_BT, drawn.log_probs_BT, request)
-
-
-def check_context(config: Any, request: Request, field: str = "sample_tokens") -> None:
-    """Refuse a prompt and a response that don't fit the context together.
-
-    Raises:
-        InputError: naming `settings.prompt` and the field that holds the response's length.
-    """
-    length, context = len(request.prompt_ids), int(config.max_position_embeddings)
-    if length + request.max_new_tokens > context:
-        raise InputError(
-            f"settings.prompt has {length} tokens and settings.{field} = "
-            f"{request.max_new_tokens}: {length + request.max_new_tokens} together, and the "
-            f"model's context holds {context}. Shorten the prompt, or lower {field}"
-        )
 
 
 class _Drawn(LogitsProcessor):

@@ -22,11 +22,11 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference.response_batches import unpacked
 from recalltrap_studies.llm.metrics import importance_weights
-from recalltrap_studies.llm.metrics.importance_weights import Estimate
+from recalltrap_studies.llm.metrics.importance_weights import MeanWithError
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
+from recalltrap_studies.llm.rewards.oracle import ORACLE_FILE
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stages.assess import OWN_FILE, TARGET_FILE, TRUTH_FILE
-from recalltrap_studies.llm.stages.oracle import ORACLE_FILE
 from recalltrap_studies.llm.stages.registry import STAGES
 
 Array = npt.NDArray[np.float64]
@@ -34,8 +34,8 @@ Array = npt.NDArray[np.float64]
 REFERENCES = ("p_prime", "p_second")
 
 
-def _value(metric: str, found: Estimate, samples: int, scorer: str) -> Value:
-    return Value(metric, found.value, found.standard_error, samples, scorer)
+def _value(metric: str, estimate: MeanWithError, samples: int, scorer: str) -> Value:
+    return Value(metric, estimate.value, estimate.standard_error, samples, scorer)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Assessment:
         return values
 
 
-def topic_coverage(topic_N: npt.NDArray[np.object_]) -> Estimate:
+def topic_coverage(topic_N: npt.NDArray[np.object_]) -> MeanWithError:
     """The share of its weight in the language that a topic keeps, 1 at most, mean over topics.
 
     Rare topics count as much as common ones. 1 where every topic has the weight that it has in
@@ -163,7 +163,7 @@ def topic_coverage(topic_N: npt.NDArray[np.object_]) -> Estimate:
         if kept < 1.0:
             gain_N += is_N / weight
     spread = importance_weights.mean(gain_N / len(sentences.TOPICS))
-    return Estimate(total / len(sentences.TOPICS), spread.standard_error)
+    return MeanWithError(total / len(sentences.TOPICS), spread.standard_error)
 
 
 def _numbers(table: pa.Table) -> dict[str, Array]:

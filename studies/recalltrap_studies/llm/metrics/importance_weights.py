@@ -21,7 +21,7 @@ HIT = 0.9
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanWithError:
     """A mean and its standard error."""
 
     value: float
@@ -29,7 +29,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Optimum:
+class WeightedOptimum:
     """The tilted sample of a reference: normalised weights [N] over its responses."""
 
     weight_N: Array
@@ -39,14 +39,14 @@ class Optimum:
         """(Σ w)² / Σ w²: how many equally weighted responses would say as much."""
         return float(1.0 / (self.weight_N**2).sum())
 
-    def mean(self, values_N: Array) -> Estimate:
+    def mean(self, values_N: Array) -> MeanWithError:
         """E_{π*}[f], with the standard error of the delta method, (Σ w²(f − μ)²)^½."""
         value = float((self.weight_N * values_N).sum())
         spread = self.weight_N * (values_N - value)
-        return Estimate(value, math.sqrt(float((spread**2).sum())))
+        return MeanWithError(value, math.sqrt(float((spread**2).sum())))
 
 
-def optimum(reward_N: Array, kl_weight: float) -> Optimum:
+def optimum(reward_N: Array, kl_weight: float) -> WeightedOptimum:
     """Weights ∝ exp(R / β) of samples of the reference.
 
     Raises:
@@ -56,20 +56,20 @@ def optimum(reward_N: Array, kl_weight: float) -> Optimum:
         raise StageError("nan", "a reward is not finite, so there is no optimum to weigh")
     log_N = reward_N / kl_weight
     weight_N = np.exp(log_N - log_N.max())
-    return Optimum(weight_N / weight_N.sum())
+    return WeightedOptimum(weight_N / weight_N.sum())
 
 
-def hit_rate(reward_N: Array, supremum: float) -> Estimate:
+def hit_rate(reward_N: Array, supremum: float) -> MeanWithError:
     """P(R ≥ 0.9 R_max) under the samples' model.
 
     The standard error is the binomial's at (k + 1) / (N + 2), so that it isn't 0 without a hit.
     """
     hits, count = int((reward_N >= HIT * supremum).sum()), len(reward_N)
     likely = (hits + 1) / (count + 2)
-    return Estimate(hits / count, math.sqrt(likely * (1.0 - likely) / count))
+    return MeanWithError(hits / count, math.sqrt(likely * (1.0 - likely) / count))
 
 
-def mean(values_N: Array) -> Estimate:
+def mean(values_N: Array) -> MeanWithError:
     """A sample's mean and its standard error."""
     spread = float(values_N.std(ddof=1)) if len(values_N) > 1 else 0.0
-    return Estimate(float(values_N.mean()), spread / math.sqrt(len(values_N)))
+    return MeanWithError(float(values_N.mean()), spread / math.sqrt(len(values_N)))

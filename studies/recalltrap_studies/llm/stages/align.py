@@ -22,15 +22,15 @@ from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.llm.alignment.checkpoint_selection import select
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
-from recalltrap_studies.llm.alignment.rollouts import World
-from recalltrap_studies.llm.inference import response_batches, sampling_engines
+from recalltrap_studies.llm.alignment.rollouts import RolloutContext
+from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, tokenizers, weights
+from recalltrap_studies.llm.rewards.oracle import read_oracle
 from recalltrap_studies.llm.stage_settings import Alignment
-from recalltrap_studies.llm.stages.oracle import read_oracle
 from recalltrap_studies.llm.training import checkpoints, resumable
 
 NOT_CURVES = frozenset({"rollout", "epoch", "step", "tokens", "seconds"})
-FIELDS = resumable.Fields(learning_rate="align_learning_rate", batch_size="minibatch_size")
+FIELDS = resumable.SettingNames(learning_rate="align_learning_rate", batch_size="minibatch_size")
 
 
 def run_on_policy(
@@ -53,8 +53,8 @@ def run_on_policy(
     began = time.perf_counter()
     settings = part.model_validate(node.config)
     scratch = checkpoints.scratch_folder(store, node, group)
-    policy, world = _players(node, store, settings, value_head)
-    trainer = trainer_class(policy, world, settings, seed=node.seed, group=group, scratch=scratch)
+    policy, context = _players(node, store, settings, value_head)
+    trainer = trainer_class(policy, context, settings, seed=node.seed, group=group, scratch=scratch)
     began_training = time.perf_counter()
     resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, fields=FIELDS)
     trainer.finish()
@@ -72,21 +72,21 @@ def run_on_policy(
 
 def _players(
     node: Node, store: ArtifactStore, settings: Alignment, value_head: bool
-) -> tuple[Policy, World]:
+) -> tuple[Policy, RolloutContext]:
     parents = node.parents
     start, reference = parents["start"], parents["reference"]
     p_target, oracle = parents["p_target"], parents["oracle"]
     tokenizer = tokenizers.read_tokenizer(store, start)
-    request = response_batches.request(tokenizer, settings.prompt, settings.align_tokens)
+    request = responses.request(tokenizer, settings.prompt, settings.align_tokens)
     # Weights that are trained are float32, and what they are compared with is too, or equal weights
     # would differ by bfloat16's rounding: so they are read for the CPU and moved.
     lm, anchor = (
         weights.read_model(store, node, torch.device("cpu")) for node in (start, reference)
     )
-    sampling_engines.check_context(lm.config, request, "align_tokens")
+    responses.check_context(lm.config, request, "align_tokens")
     policy = Policy(lm, request.prompt_ids, value_head)
     torch.nn.Module.to(anchor, devices.device())
-    return policy, World(anchor, read_oracle(store, oracle, p_target), request)
+    return policy, RolloutContext(anchor, read_oracle(store, oracle, p_target), request)
 
 
 def _files(
@@ -145,7 +145,7 @@ def _cost(
     """
     settings = trainer.settings
     policy = sum(parameter.numel() for parameter in trainer.policy.parameters())
-    others = [trainer.world.reference, getattr(trainer.world.judge, "model", None)]
+    others = [trainer.context.reference, getattr(trainer.context.reward_model, "model", None)]
     scored = sum(p.numel() for model in others if model is not None for p in model.parameters())
     rows = settings.rollout_size // (2 if settings.algorithm == "dpo_online" else 1)
     passes = trainer.per_rollout * settings.minibatch_size / rows

@@ -22,12 +22,13 @@ from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference import response_batches
-from recalltrap_studies.llm.inference.response_batches import Batch, Meter
+from recalltrap_studies.llm.inference.response_batches import Batch, CostMeter
 from recalltrap_studies.llm.models import tokenizers, weights
-from recalltrap_studies.llm.stages import sample
-from recalltrap_studies.llm.stages.oracle import (
+from recalltrap_studies.llm.rewards.oracle import (
     SAMPLES_FILE,
     Oracle,
     mean_per_token,
@@ -41,18 +42,18 @@ Rows = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Bench:
+class EvaluationInputs:
     """A model q and all that it is held against."""
 
     model: torch.nn.Module
     p_star: torch.nn.Module
     oracle: Oracle
     tokenizer: PreTrainedTokenizerBase
-    request: sample.Request
+    request: responses.Request
     align_tokens: int
     topics: bool
     seed: int
-    meter: Meter
+    meter: CostMeter
 
     def own(self, batch: Batch) -> Rows:
         """Samples of q. The reward sees as many tokens of each as an alignment would."""
@@ -83,7 +84,7 @@ class Bench:
 
     def others(self, batch: list[npt.NDArray[np.int64]]) -> Rows:
         """Others' responses under q: their lengths and log-likelihoods."""
-        tokens_BT, mask_BT = response_batches.padded(batch)
+        tokens_BT, mask_BT = responses.padded(batch)
         log_probs_BT = self._score(self.model, tokens_BT, mask_BT)
         return {"length": mask_BT.sum(dim=1).numpy(), "log_q": _sum(log_probs_BT)}
 
@@ -135,7 +136,7 @@ OTHERS_SCHEMA = pa.schema([("length", pa.int64()), ("log_q", pa.float64())])
 
 
 def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Sample and score the model of the node's first parent; see `Bench` for the columns.
+    """Sample and score the model of the node's first parent; `EvaluationInputs` has the columns.
 
     The parents are (model, sample set of p*, p*, p_target, oracle). Log-likelihoods are sums over
     a response's tokens, in nats.
@@ -144,22 +145,22 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         StageError: of the class `nan`, where a likelihood isn't finite.
     """
     truth, oracle_node = node.parents["truth"], node.parents["oracle"]
-    bench = _bench(node, store, group)
+    inputs = _inputs(node, store, group)
     count = int(node.config["evaluation_samples"])
     own: list[tuple[int, pa.Table]] = []
     for batch in response_batches.shares(count, group):
-        own.append((batch.index, _checked(bench.own(batch), OWN_SCHEMA)))
+        own.append((batch.index, _checked(inputs.own(batch), OWN_SCHEMA)))
         yield Progress(node.stage, batch.stop, 2 * count)
-    prompt = len(bench.request.prompt_ids)
-    truths = _responses(sample.read_samples(store, truth, "train"), prompt)
+    prompt = len(inputs.request.prompt_ids)
+    truths = _responses(read_shards(store, truth, "train"), prompt)
     targets = response_batches.unpacked(store.read(oracle_node, SAMPLES_FILE))
     answers = [row.astype(np.int64) for row in _lists(targets["tokens"])]
     tables = {
         OWN_FILE: pa.concat_tables(response_batches.collect(own, group)),
-        TRUTH_FILE: _others(bench, truths[:count], group),
-        TARGET_FILE: _with_target(_others(bench, answers, group), targets, bench.read(answers)),
+        TRUTH_FILE: _others(inputs, truths[:count], group),
+        TARGET_FILE: _with_target(_others(inputs, answers, group), targets, inputs.read(answers)),
     }
-    cost = bench.meter.cost()
+    cost = inputs.meter.cost()
     if group.leads:
         store.put(
             node, {name: response_batches.parquet(table) for name, table in tables.items()}, cost
@@ -169,27 +170,29 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     yield Progress(node.stage, 2 * count, 2 * count, {"reward": reward})
 
 
-def _bench(node: Node, store: ArtifactStore, group: WorkerGroup) -> Bench:
+def _inputs(node: Node, store: ArtifactStore, group: WorkerGroup) -> EvaluationInputs:
     config, parents = node.config, node.parents
     model, p_star, oracle_node = parents["model"], parents["p_star"], parents["oracle"]
     tokenizer = tokenizers.read_tokenizer(store, model)
-    return Bench(
-        meter=Meter(group),
+    return EvaluationInputs(
+        meter=CostMeter(group),
         model=weights.read_model(store, model),
         p_star=weights.read_model(store, p_star),
         oracle=read_oracle(store, oracle_node, parents["p_target"]),
         tokenizer=tokenizer,
-        request=response_batches.request(tokenizer, config["prompt"], int(config["sample_tokens"])),
+        request=responses.request(tokenizer, config["prompt"], int(config["sample_tokens"])),
         align_tokens=int(oracle_node.config["align_tokens"]),
         topics=p_star.config.get("corpus") == "grammar",
         seed=node.seed,
     )
 
 
-def _others(bench: Bench, responses: list[npt.NDArray[np.int64]], group: WorkerGroup) -> pa.Table:
+def _others(
+    inputs: EvaluationInputs, responses: list[npt.NDArray[np.int64]], group: WorkerGroup
+) -> pa.Table:
     """Others' responses under q, the batches shared by the workers."""
     parts = [
-        (batch.index, _checked(bench.others(responses[batch.start : batch.stop]), OTHERS_SCHEMA))
+        (batch.index, _checked(inputs.others(responses[batch.start : batch.stop]), OTHERS_SCHEMA))
         for batch in response_batches.shares(len(responses), group)
     ]
     return pa.concat_tables(response_batches.collect(parts, group))

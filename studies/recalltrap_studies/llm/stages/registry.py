@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recalltrap.graph import Node
-from recalltrap.kind import Estimate, Progress
+from recalltrap.kind import CostEstimate, Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import Part
 from recalltrap.store.store import ArtifactStore
@@ -36,7 +36,7 @@ class Stage:
     name: str
     run: LateImport
     """`run(node, store, group)`, called on every worker."""
-    estimate: Callable[[Node], Estimate]
+    estimate: Callable[[Node], CostEstimate]
     """What a node of it takes."""
     parents: tuple[str, ...] = ()
     """What it is made from; their order is part of the identity, and their names aren't."""

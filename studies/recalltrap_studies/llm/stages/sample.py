@@ -9,48 +9,20 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
 import torch
-from torch import Tensor
 
 from recalltrap.graph import Node
 from recalltrap.identity import fingerprint
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
-from recalltrap.streams import stream
-from recalltrap_studies.llm.data.sample_shards import (
-    SHARD,
-    Shard,
-    Split,
-    read_shards,
-    shards_of,
-    write_shard,
-)
+from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data.sample_shards import Shard, shards_of, write_shard
 from recalltrap_studies.llm.inference import sampling_engines
-from recalltrap_studies.llm.inference.sampling_engines import Request, Responses
+from recalltrap_studies.llm.inference.batch_sizes import rows_of_a_draw
+from recalltrap_studies.llm.inference.response_batches import uniforms
 from recalltrap_studies.llm.models import devices, tokenizers, weights
-
-__all__ = ["Request", "Responses", "read_samples", "run_sample", "uniforms"]
-
-ROWS = 1024
-"""Sequences drawn at once at most: on one core the fastest of 512 to 2048."""
-CPU_BYTES = 1 << 30
-GPU_SHARE = 0.5
-
-
-def uniforms(seed: int, name: str, rows: int, tokens: int) -> Tensor:
-    """Uniform numbers in [0, 1) of a named stream, float64, [rows, tokens]."""
-    return torch.from_numpy(stream(seed, name).random((rows, tokens)))
-
-
-def read_samples(store: ArtifactStore, node: Node, split: Split = "train") -> pa.Table:
-    """A sample set's sequences: `sequence`, `input_ids`, `log_probs`, `finished`; see `shards`.
-
-    Raises:
-        InputError: the artifact is missing or damaged.
-    """
-    return read_shards(store, node, split)
 
 
 def run_sample(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
@@ -92,16 +64,11 @@ def _missing(node: Node, store: ArtifactStore, shards: list[Shard]) -> list[Shar
 def _prepare(node: Node, store: ArtifactStore) -> tuple[Any, Request]:
     config, source = node.config, node.parents["model"]
     tokenizer = tokenizers.read_tokenizer(store, source)
-    request = Request(
-        tuple(tokenizers.encode_prompt(tokenizer, config["prompt"])),
-        config["sample_tokens"],
-        config["temperature"],
-        tokenizer.eos_token_id,
-        tokenizer.pad_token_id,
-    )
+    prompt, longest, temperature = (config[n] for n in ("prompt", "sample_tokens", "temperature"))
+    request = responses.request(tokenizer, prompt, longest, temperature)
     where = torch.device("cpu") if config["engine"] == "vllm" else devices.device()
     model = weights.read_model(store, source, where)
-    sampling_engines.check_context(model.config, request)
+    responses.check_context(model.config, request)
     return model, request
 
 
@@ -133,37 +100,6 @@ def stream_name(node: Node) -> str:
         place += ancestor.stage == node.stage
         ancestor = ancestor.source
     return f"sample/{fingerprint(dict(node.config))}/{place}"
-
-
-def rows_of_a_draw(engine: str, model: Any, request: Request, group: WorkerGroup) -> int:
-    """How many sequences an engine is asked for at once.
-
-    vLLM plans its own memory and keeps its device busy only with many: it gets the whole shard,
-    whatever the CPU, where its weights come from, could hold.
-    """
-    if engine == "vllm":
-        return SHARD
-    return rows_at_once(model.config, request, model.device, group)
-
-
-def rows_at_once(config: Any, request: Request, where: torch.device, group: WorkerGroup) -> int:
-    """How many sequences are drawn at once: a power of two up to `ROWS` that memory holds.
-
-    Counted are the cache, twice where it grows by copying, and the logits in float32 with their
-    copies in the inverse CDF. It depends on the device's size and not on what is free: the same
-    machine always forms the same batches.
-    """
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    positions = len(request.prompt_ids) + request.max_new_tokens
-    cached = 2 * config.num_hidden_layers * heads * width * positions
-    budget, each = float(CPU_BYTES), 2 * 4 * cached + 5 * 4 * config.vocab_size
-    if where.type == "cuda":
-        share = min(group.resources.gpus_per_trial or 1.0, 1.0)
-        budget = GPU_SHARE * share * torch.cuda.get_device_properties(where).total_memory
-        each = 2 * cached + 5 * 4 * config.vocab_size
-    fitting = max(int(budget // each), 1)
-    return min(1 << (fitting.bit_length() - 1), ROWS)
 
 
 def _cost(spent: list[tuple[float, int]], parameters: int) -> Cost:

@@ -1,7 +1,7 @@
 """Causal-LM training as a stage: p* on a corpus, and every student on samples of its teacher.
 
 By TRL's SFTTrainer over token ids: nothing is decoded and encoded again. What it learns from is
-prepared in `lessons`; how a training runs, resumes and fails is in `training`.
+prepared in `datasets`; how a training runs, resumes and fails is in `training`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import sequence, stream
 from recalltrap_studies.llm.data import datasets
-from recalltrap_studies.llm.data.datasets import Lesson
+from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.token_sequences import (
     IGNORED,
     Array,
@@ -63,35 +63,35 @@ def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
         StageError: `nan`, `oom`, or no sample of the wanted topics (`user_code`).
     """
     clock = time.perf_counter()
-    lesson = datasets.prepare(node, store)
-    plan = make_plan(node, lesson)
-    model = fresh_student(node, store, lesson.tokenizer)
+    data = datasets.prepare(node, store)
+    schedule = make_schedule(node, data)
+    model = fresh_student(node, store, data.tokenizer)
     parameters = sum(p.numel() for p in model.parameters())
     scratch = checkpoints.scratch_folder(store, node, group)
-    trainer = make_trainer(node, model, lesson, plan, group, str(scratch))
+    trainer = make_trainer(node, model, data, schedule, group, str(scratch))
     resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5)
-    loss = heldout_loss(trainer, lesson.heldout, lesson.tokenizer.pad_token_id, group)
+    loss = heldout_loss(trainer, data.heldout, data.tokenizer.pad_token_id, group)
     trained = resumable.whole_model(trainer, group)
-    table = _with_last(resumable.curves(trainer, CURVES), plan.updates, loss)
-    facts = {**plan.facts, **_gap(loss, lesson.teacher_entropy), "parameters": parameters}
+    table = _with_last(resumable.curves(trainer, CURVES), schedule.updates, loss)
+    facts = {**schedule.facts, **_gap(loss, data.teacher_entropy), "parameters": parameters}
     resumable.release(trainer)
     if trained is not None:
         seconds = time.perf_counter() - clock
-        files = weights.model_files(trained, lesson.tokenizer) | resumable.result_files(
-            table, facts
+        files = weights.model_files(trained, data.tokenizer) | resumable.result_files(table, facts)
+        flops = 6.0 * parameters * schedule.tokens
+        cost = Cost(
+            seconds, seconds * group.size, schedule.tokens, flops, devices.name(), group.size
         )
-        flops = 6.0 * parameters * plan.tokens
-        cost = Cost(seconds, seconds * group.size, plan.tokens, flops, devices.name(), group.size)
         store.put(node, files, cost)
     group.broadcast(None)  # no rank goes on before the artifact stands
     if group.leads:
         checkpoints.clear(scratch)
     metrics = {name: float(v) for name, v in facts.items() if name in ("heldout_loss", "gap")}
-    yield Progress(node.stage, plan.updates, plan.updates, metrics)
+    yield Progress(node.stage, schedule.updates, schedule.updates, metrics)
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingSchedule:
     """How long a training takes, and in which order it meets its rows."""
 
     updates: int
@@ -106,19 +106,19 @@ class Plan:
         return {"updates": self.updates, "epochs": self.epochs, "tokens": self.tokens}
 
 
-def make_plan(node: Node, lesson: Lesson) -> Plan:
+def make_schedule(node: Node, data: TrainingData) -> TrainingSchedule:
     """Updates from epochs; the schedule's corners; the order, from the node's own stream.
 
     Students of one seed share the order, whoever their teacher is.
     """
     config, batch = node.config, int(node.config["batch_size"])
     epochs = float(config[training_of(node).epochs])
-    updates = max(round(epochs * len(lesson.train) / batch), 1)
+    updates = max(round(epochs * len(data.train) / batch), 1)
     warmup = min(math.ceil(config["warmup_share"] * updates), updates)
     decay = min(round(config["decay_share"] * updates), updates - warmup)
     generator = stream(node.seed, f"{node.stage}/order")
-    order = shuffled(len(lesson.train), updates * batch, generator)
-    return Plan(updates, warmup, decay, epochs, order, tokens_seen(lesson.train, order))
+    order = shuffled(len(data.train), updates * batch, generator)
+    return TrainingSchedule(updates, warmup, decay, epochs, order, tokens_seen(data.train, order))
 
 
 def fresh_student(
@@ -135,8 +135,8 @@ def fresh_student(
 def make_trainer(
     node: Node,
     model: PreTrainedModel,
-    lesson: Lesson,
-    plan: Plan,
+    data: TrainingData,
+    schedule: TrainingSchedule,
     group: WorkerGroup,
     scratch: str,
 ) -> StudentTrainer:
@@ -145,13 +145,13 @@ def make_trainer(
     args = arguments.training_arguments(
         SFTConfig,
         scratch=scratch,
-        updates=plan.updates,
+        updates=schedule.updates,
         learning_rate=config["learning_rate"],
         global_batch=config["batch_size"],
         seed=int(sequence(node.seed, f"{node.stage}/trainer").generate_state(1)[0]),
         group=group,
-        warmup_updates=plan.warmup,
-        decay_updates=plan.decay,
+        warmup_updates=schedule.warmup,
+        decay_updates=schedule.decay,
         adam_beta1=config["adam_beta1"],
         adam_beta2=config["adam_beta2"],
         weight_decay=config["weight_decay"],
@@ -159,19 +159,19 @@ def make_trainer(
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    pad = lesson.tokenizer.pad_token_id
+    pad = data.tokenizer.pad_token_id
     # A row as long as the longest sequence is nearly full, and attention's mask stays small.
-    width = int(np.diff(lesson.train.offsets).max()) if config["packing"] else None
+    width = int(np.diff(data.train.offsets).max()) if config["packing"] else None
     trainer = StudentTrainer(
         model=model,
         args=args,
-        data_collator=Collator(lesson.train, pad, width),
-        train_dataset=rows_dataset(len(lesson.train)),
-        processing_class=lesson.tokenizer,
+        data_collator=Collator(data.train, pad, width),
+        train_dataset=rows_dataset(len(data.train)),
+        processing_class=data.tokenizer,
     )
-    trainer.order = plan.order
+    trainer.order = schedule.order
     trainer.chunked = model.config.vocab_size > FULL_LOGITS
-    trainer.add_callback(HeldoutPoints(trainer, lesson.heldout, pad, group, plan.updates))
+    trainer.add_callback(HeldoutPoints(trainer, data.heldout, pad, group, schedule.updates))
     return trainer
 
 

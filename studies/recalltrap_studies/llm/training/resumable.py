@@ -39,7 +39,7 @@ CURVES_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("valu
 
 
 @dataclass
-class Fields:
+class SettingNames:
     """Names of the settings behind a training, for messages."""
 
     learning_rate: str = "learning_rate"
@@ -52,7 +52,7 @@ def train(
     stage: str,
     scratch: Path,
     group: WorkerGroup,
-    fields: Fields | None = None,
+    fields: SettingNames | None = None,
     resume_tolerance: float | None = None,
 ) -> None:
     """Train to the end, from the last complete checkpoint where there is one.
@@ -63,9 +63,9 @@ def train(
     Raises:
         StageError: `nan` (the loss is no number), `oom`, or a resumption that lost its place.
     """
-    fields = fields or Fields()
+    fields = fields or SettingNames()
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Watch(stage, group, fields, resume_tolerance))
+    trainer.add_callback(LossMonitor(stage, group, fields, resume_tolerance))
     try:
         with memory_guard(fields):
             trainer.train(resume_from_checkpoint=checkpoints.last(scratch, group))
@@ -75,7 +75,7 @@ def train(
 
 
 @contextmanager
-def memory_guard(fields: Fields) -> Iterator[None]:
+def memory_guard(fields: SettingNames) -> Iterator[None]:
     """Turn exhausted memory into a `StageError` that names the way out."""
     try:
         yield
@@ -92,12 +92,12 @@ def memory_guard(fields: Fields) -> Iterator[None]:
 
 
 @dataclass
-class Watch(TrainerCallback):
+class LossMonitor(TrainerCallback):
     """Looks at every point that is logged: a number? where we left off? And tells the group."""
 
     stage: str
     group: WorkerGroup
-    fields: Fields
+    fields: SettingNames
     resume_tolerance: float | None = None
     before: float | None = field(default=None, init=False)
 

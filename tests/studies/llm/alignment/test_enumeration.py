@@ -25,7 +25,7 @@ from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
 from recalltrap_studies.llm.alignment.registry import Ppo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from tests.studies.llm.alignment.test_on_policy_trainer import one_word_world
+from tests.studies.llm.alignment.test_on_policy_trainer import one_word_context
 
 pytestmark = pytest.mark.slow
 
@@ -109,9 +109,9 @@ def trainer_of(cls: type[OnPolicyTrainer], size: int, scratch: Path) -> OnPolicy
         if cls is PpoTrainer
         else GroupPart(**fields, algorithm="grpo", group_size=size)
     )
-    world = one_word_world()
-    policy = Policy(world.reference, (0,))
-    return cls(policy, world, settings, seed=0, group=WorkerGroup(), scratch=scratch)
+    context = one_word_context()
+    policy = Policy(context.reference, (0,))
+    return cls(policy, context, settings, seed=0, group=WorkerGroup(), scratch=scratch)
 
 
 def estimated(

@@ -25,9 +25,9 @@ from recalltrap_studies.llm.alignment.group_relative import TRAINERS, GroupTrain
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
-from recalltrap_studies.llm.alignment.rollouts import Rollout, World, roll_out
-from recalltrap_studies.llm.inference import response_batches
-from recalltrap_studies.llm.stages.oracle import Oracle
+from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out
+from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.rewards.oracle import Oracle
 
 LENGTH = 12
 KL_WEIGHT = 0.3
@@ -35,13 +35,15 @@ BOTH = pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
 
 
 @pytest.fixture
-def world(tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_tokenizer: Any) -> World:
+def context(
+    tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_tokenizer: Any
+) -> RolloutContext:
     """The narrow model is the reference, the tiny one judges."""
-    request = response_batches.request(tiny_tokenizer, "The", LENGTH)
-    return World(narrow_model, Oracle(tiny_model, 5.0, 10.0, 0.5, "fold", (5,)), request)
+    request = responses.request(tiny_tokenizer, "The", LENGTH)
+    return RolloutContext(narrow_model, Oracle(tiny_model, 5.0, 10.0, 0.5, "fold", (5,)), request)
 
 
-def trainer_of(algorithm: str, world: World, scratch: Path) -> GroupTrainer:
+def trainer_of(algorithm: str, context: RolloutContext, scratch: Path) -> GroupTrainer:
     """A trainer whose policy isn't the reference any more."""
     settings = GroupPart(
         algorithm="grpo" if algorithm == "grpo" else "rloo",
@@ -52,10 +54,10 @@ def trainer_of(algorithm: str, world: World, scratch: Path) -> GroupTrainer:
         group_size=4,
         align_tokens=LENGTH,
     )
-    lm = moved(copy.deepcopy(world.reference), 0.05, 1)
-    policy = Policy(lm, world.request.prompt_ids)
+    lm = moved(copy.deepcopy(context.reference), 0.05, 1)
+    policy = Policy(lm, context.request.prompt_ids)
     cls = TRAINERS[algorithm]
-    return cls(policy, world, settings, seed=3, group=WorkerGroup(), scratch=scratch / "ours")
+    return cls(policy, context, settings, seed=3, group=WorkerGroup(), scratch=scratch / "ours")
 
 
 def moved(model: Any, by: float, seed: int) -> Any:
@@ -68,7 +70,7 @@ def moved(model: Any, by: float, seed: int) -> Any:
 
 def drawn(trainer: GroupTrainer) -> Rollout:
     return roll_out(
-        trainer.policy, trainer.world, size=16, index=0, seed=3, group=WorkerGroup(), scored=True
+        trainer.policy, trainer.context, size=16, index=0, seed=3, group=WorkerGroup(), scored=True
     )
 
 
@@ -76,11 +78,11 @@ def of_trl(
     algorithm: str, trainer: GroupTrainer, rollout: Rollout, tokenizer: Any, scratch: Path
 ) -> Any:
     """TRL's trainer on the rollout's responses; GRPO's rewards have the KL taken off."""
-    world = trainer.world
+    context = trainer.context
     rows = [t[m].tolist() for t, m in zip(rollout.tokens_NT, rollout.mask_NT, strict=True)]
     ratio_N = masked_sum(rollout.log_probs_NT - rollout.reference_NT, rollout.mask_NT)
     reward_N = rollout.reward_N - (KL_WEIGHT * ratio_N if algorithm == "grpo" else 0.0)
-    prompt = list(world.request.prompt_ids)
+    prompt = list(context.request.prompt_ids)
 
     class Given(GRPOTrainer if algorithm == "grpo" else RLOOTrainer):  # type: ignore[misc]
         def _tokenize_prompts(self, prompts: Any) -> Any:
@@ -90,7 +92,7 @@ def of_trl(
             return (rows, None) if algorithm == "grpo" else rows
 
     reference = scratch / "reference"  # TRL reads it from a disk
-    world.reference.save_pretrained(reference)  # type: ignore[operator]
+    context.reference.save_pretrained(reference)  # type: ignore[operator]
     lm = copy.deepcopy(trainer.policy.lm)
     lm.config.name_or_path = str(reference)
     config: Any = GRPOConfig if algorithm == "grpo" else RLOOConfig
@@ -122,9 +124,9 @@ def of_trl(
 
 @BOTH
 def test_advantages_and_losses_are_trl_s_on_the_same_tensors(
-    world: World, tiny_tokenizer: Any, tmp_path: Path, algorithm: str
+    context: RolloutContext, tiny_tokenizer: Any, tmp_path: Path, algorithm: str
 ) -> None:
-    trainer = trainer_of(algorithm, world, tmp_path)
+    trainer = trainer_of(algorithm, context, tmp_path)
     rollout = drawn(trainer)
     theirs = of_trl(algorithm, trainer, rollout, tiny_tokenizer, tmp_path)
     inputs = theirs._generate_and_score_completions([{"prompt": "The"}] * 16)
@@ -150,9 +152,9 @@ def masked(rollout: Rollout) -> Tensor:
 
 @BOTH
 def test_a_first_gradient_is_the_policy_gradient(
-    world: World, tmp_path: Path, algorithm: str
+    context: RolloutContext, tmp_path: Path, algorithm: str
 ) -> None:
-    trainer = trainer_of(algorithm, world, tmp_path)
+    trainer = trainer_of(algorithm, context, tmp_path)
     rollout = drawn(trainer)
     examples, measures = trainer.examples(rollout)
     assert measures == {}

@@ -20,7 +20,6 @@ from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment import losses
 from recalltrap_studies.llm.alignment.offline_dpo import (
     OfflineDpoTrainer,
@@ -29,12 +28,14 @@ from recalltrap_studies.llm.alignment.offline_dpo import (
 )
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import OfflineDpo
-from recalltrap_studies.llm.alignment.rollouts import World
-from recalltrap_studies.llm.inference import sampling_engines
+from recalltrap_studies.llm.alignment.rollouts import RolloutContext
+from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.resources import LlmResources
+from recalltrap_studies.llm.rewards.oracle import Oracle, response_log_probs
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Reward as OraclePart
-from recalltrap_studies.llm.stages.oracle import Oracle, response_log_probs, run_oracle
+from recalltrap_studies.llm.stages.oracle import run_oracle
 from recalltrap_studies.llm.training.resumable import release, train
 
 pytestmark = pytest.mark.slow  # they train
@@ -59,23 +60,27 @@ def settings_of(**fields: Any) -> OfflineDpo:
 
 
 @pytest.fixture
-def world(tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_tokenizer: Any) -> World:
+def context(
+    tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_tokenizer: Any
+) -> RolloutContext:
     """The narrow model is the reference, the tiny one judges."""
     prompt = tuple(tiny_tokenizer.encode(PROMPT))
-    request = sampling_engines.Request(
-        prompt, 12, 1.0, tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id
-    )
+    request = Request(prompt, 12, 1.0, tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id)
     judge = Oracle(tiny_model, 5.0, 10.0, 0.5, "fold", prompt)
-    return World(narrow_model, judge, request)
+    return RolloutContext(narrow_model, judge, request)
 
 
 def trainer_of(
-    world: World, tokenizer: Any, scratch: Path, group: WorkerGroup | None = None, **fields: Any
+    context: RolloutContext,
+    tokenizer: Any,
+    scratch: Path,
+    group: WorkerGroup | None = None,
+    **fields: Any,
 ) -> Any:
-    policy = Policy(copy.deepcopy(world.reference), world.request.prompt_ids)
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids)
     return OfflineDpoTrainer(
         policy,
-        world,
+        context,
         settings_of(**fields),
         seed=3,
         group=group or WorkerGroup(),
@@ -94,29 +99,31 @@ def run(trainer: Any, scratch: Path, group: WorkerGroup | None = None) -> list[d
     return history(trainer)
 
 
-def test_pairs_are_the_reference_s_and_the_lower_nll_wins(world: World) -> None:
-    pairs = pair_set(world, settings_of(), 3, WorkerGroup())
+def test_pairs_are_the_reference_s_and_the_lower_nll_wins(context: RolloutContext) -> None:
+    pairs = pair_set(context, settings_of(), 3, WorkerGroup())
     assert len(pairs) == 24
-    assert set(pairs["prompt_ids"][0]) == set(world.request.prompt_ids)
+    assert set(pairs["prompt_ids"][0]) == set(context.request.prompt_ids)
 
     def nll(name: str) -> Tensor:
         rows = [torch.tensor(row) for row in pairs[name]]
         tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         lengths = torch.tensor([len(row) for row in rows])
         mask = torch.arange(tokens.shape[1]) < lengths[:, None]
-        return world.judge.nll(tokens, mask)
+        return context.reward_model.nll(tokens, mask)
 
     assert bool((nll("chosen_ids") <= nll("rejected_ids")).all())
-    eos, longest = world.request.eos_id, world.request.max_new_tokens
+    eos, longest = context.request.eos_id, context.request.max_new_tokens
     for name in ("chosen_ids", "rejected_ids"):
         for row in pairs[name]:
             assert (row[-1] == eos) != (len(row) == longest and eos not in row)
             assert eos not in row[:-1]
 
 
-def test_noise_turns_some_pairs_round(world: World) -> None:
-    clean = pair_set(world, settings_of(offline_pairs=200), 3, WorkerGroup())
-    noisy = pair_set(world, settings_of(offline_pairs=200, preference_noise=0.3), 3, WorkerGroup())
+def test_noise_turns_some_pairs_round(context: RolloutContext) -> None:
+    clean = pair_set(context, settings_of(offline_pairs=200), 3, WorkerGroup())
+    noisy = pair_set(
+        context, settings_of(offline_pairs=200, preference_noise=0.3), 3, WorkerGroup()
+    )
     turned = [
         a == d and b == c
         for a, b, c, d in zip(
@@ -131,21 +138,21 @@ def test_noise_turns_some_pairs_round(world: World) -> None:
 
 
 def test_offline_dpo_starts_at_log_2_and_is_ours_on_the_same_tensors(
-    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    context: RolloutContext, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    trainer = trainer_of(world, tiny_tokenizer, tmp_path, kl_weight=0.3)
+    trainer = trainer_of(context, tiny_tokenizer, tmp_path, kl_weight=0.3)
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(8)])
     assert float(trainer.pair_loss(dict(batch)).detach()) == pytest.approx(math.log(2), abs=1e-6)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in trainer.policy.lm.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    prompt = world.request.prompt_ids
+    prompt = context.request.prompt_ids
     responses = batch["input_ids"][:, len(prompt) :]
     mask = batch["completion_mask"][:, len(prompt) :].bool()
     policy, reference = (
         response_log_probs(model, responses, mask, prompt).sum(dim=1).view(2, 8)
-        for model in (trainer.policy.lm, world.reference)
+        for model in (trainer.policy.lm, context.reference)
     )
     logits = losses.dpo_logits(policy[0], policy[1], reference[0], reference[1], 0.3)
     ours = losses.dpo_loss(logits).mean()
@@ -154,9 +161,9 @@ def test_offline_dpo_starts_at_log_2_and_is_ours_on_the_same_tensors(
 
 
 def test_offline_dpo_widens_the_margin(
-    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    context: RolloutContext, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    trainer = trainer_of(world, tiny_tokenizer, tmp_path, iterations=20, align_learning_rate=3e-3)
+    trainer = trainer_of(context, tiny_tokenizer, tmp_path, iterations=20, align_learning_rate=3e-3)
     points = run(trainer, tmp_path)
     assert points[0]["kl"] == pytest.approx(0, abs=1e-5)
     assert points[-2]["reward_margin"] > points[0]["reward_margin"] + 0.3
@@ -165,27 +172,27 @@ def test_offline_dpo_widens_the_margin(
 
 
 def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
-    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    context: RolloutContext, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     fields: dict[str, Any] = {"iterations": 4, "minibatch_size": 8}
 
     def curves(points: list[dict[str, float]]) -> list[dict[str, float]]:
         return [{k: v for k, v in point.items() if k != "seconds"} for point in points]
 
-    once = run(trainer_of(world, tiny_tokenizer, tmp_path / "a", **fields), tmp_path / "a")
+    once = run(trainer_of(context, tiny_tokenizer, tmp_path / "a", **fields), tmp_path / "a")
 
     def stop(progress: Progress) -> None:
         if progress.metrics["rollout"] == 2:
             raise KeyboardInterrupt
 
     scratch = tmp_path / "b"
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1), report=stop)
-    broken = trainer_of(world, tiny_tokenizer, scratch, group, **fields)
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1), report=stop)
+    broken = trainer_of(context, tiny_tokenizer, scratch, group, **fields)
     with pytest.raises(KeyboardInterrupt):
         train(broken, stage="align", scratch=scratch, group=group)
     release(broken)
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1))
-    resumed = trainer_of(world, tiny_tokenizer, scratch, group, **fields)
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1))
+    resumed = trainer_of(context, tiny_tokenizer, scratch, group, **fields)
     again = run(resumed, scratch, group)
     assert [point["rollout"] for point in again] == [0, 1, 2, 3, 4]
     for a, b in zip(curves(once), curves(again), strict=True):
@@ -219,18 +226,18 @@ def test_minibatches_that_do_not_divide_the_pairs_are_refused() -> None:
 
 
 def test_an_update_that_the_workers_cannot_share_is_refused(
-    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    context: RolloutContext, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"settings\.minibatch_size"):
-        trainer_of(world, tiny_tokenizer, tmp_path, WorkerGroup(size=3))
+        trainer_of(context, tiny_tokenizer, tmp_path, WorkerGroup(size=3))
 
 
 def test_every_epoch_has_all_pairs_in_an_order_of_its_own(
-    world: World, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    context: RolloutContext, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    trainer = trainer_of(world, tiny_tokenizer, tmp_path, iterations=9)  # 72 of 24 pairs
+    trainer = trainer_of(context, tiny_tokenizer, tmp_path, iterations=9)  # 72 of 24 pairs
     epochs = trainer.order.reshape(3, 24).tolist()
     assert all(sorted(epoch) == list(range(24)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
-    again = trainer_of(world, tiny_tokenizer, tmp_path, iterations=9)
+    again = trainer_of(context, tiny_tokenizer, tmp_path, iterations=9)
     assert again.order.tolist() == trainer.order.tolist()

@@ -15,7 +15,6 @@ from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError, StageError
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import sequence
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer
@@ -23,11 +22,12 @@ from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
 from recalltrap_studies.llm.alignment.registry import OnlineDpo, Ppo
-from recalltrap_studies.llm.alignment.rollouts import World, roll_out
-from recalltrap_studies.llm.inference import response_batches
-from recalltrap_studies.llm.inference.sampling_engines import Request
+from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
+from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.models import weights as models
-from recalltrap_studies.llm.stages.oracle import Oracle
+from recalltrap_studies.llm.resources import LlmResources
+from recalltrap_studies.llm.rewards.oracle import Oracle
 from recalltrap_studies.llm.training import checkpoints, resumable
 
 pytestmark = pytest.mark.slow  # they train
@@ -78,7 +78,7 @@ class Table:
         return -nll_B
 
 
-def one_word_world() -> World:
+def one_word_context() -> RolloutContext:
     """Words 0 to 5, and a reference that prefers some of them."""
     config = LlamaConfig(
         vocab_size=WORDS,
@@ -95,7 +95,7 @@ def one_word_world() -> World:
         pad_token_id=None,
     )
     reference: Any = models.fresh_model(config, sequence(0, "test/one-word"))
-    return World(reference.eval(), Table(), Request((0,), 1, 1.0, -1, 0))
+    return RolloutContext(reference.eval(), Table(), Request((0,), 1, 1.0, -1, 0))
 
 
 def words(model: Any) -> Tensor:
@@ -108,7 +108,7 @@ def words(model: Any) -> Tensor:
 def test_ppo_approaches_the_closed_form_of_a_one_word_language(
     kl_weight: float, tmp_path: Path
 ) -> None:
-    world = one_word_world()
+    context = one_word_context()
     settings = Ppo(
         algorithm="ppo",
         iterations=60,
@@ -118,10 +118,10 @@ def test_ppo_approaches_the_closed_form_of_a_one_word_language(
         kl_weight=kl_weight,
         value_clip_range=1.0,
     )
-    policy = Policy(copy.deepcopy(world.reference), (0,), value_head=True)
-    trainer = PpoTrainer(policy, world, settings, seed=0, group=WorkerGroup(), scratch=tmp_path)
+    policy = Policy(copy.deepcopy(context.reference), (0,), value_head=True)
+    trainer = PpoTrainer(policy, context, settings, seed=0, group=WorkerGroup(), scratch=tmp_path)
     trainer.train()
-    reference = words(world.reference)
+    reference = words(context.reference)
     optimum = reference * torch.exp(REWARDS.double() / kl_weight)
     optimum /= optimum.sum()  # eq. 1's maximum: pi proportional to pi_ref exp(R / beta)
     before = float((reference - optimum).abs().sum() / 2)
@@ -131,15 +131,17 @@ def test_ppo_approaches_the_closed_form_of_a_one_word_language(
 
 
 def test_dpo_moves_mass_to_the_words_that_win(tmp_path: Path) -> None:
-    world = one_word_world()
+    context = one_word_context()
     settings = replace_settings(DPO, iterations=10, rollout_size=128, minibatch_size=64)
-    policy = Policy(copy.deepcopy(world.reference), (0,))
-    OnlineDpoTrainer(policy, world, settings, seed=0, group=WorkerGroup(), scratch=tmp_path).train()
-    change = words(policy.lm) - words(world.reference)
+    policy = Policy(copy.deepcopy(context.reference), (0,))
+    OnlineDpoTrainer(
+        policy, context, settings, seed=0, group=WorkerGroup(), scratch=tmp_path
+    ).train()
+    change = words(policy.lm) - words(context.reference)
     assert change[4] > 0.02
     assert change[5] < 0
     assert float((words(policy.lm) * REWARDS).sum()) > float(
-        (words(world.reference) * REWARDS).sum()
+        (words(context.reference) * REWARDS).sum()
     )
 
 
@@ -148,25 +150,29 @@ def replace_settings(settings: Any, **fields: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def world(
+def context(
     tiny_model: PreTrainedModel,
     narrow_model: PreTrainedModel,
     tiny_tokenizer: PreTrainedTokenizerFast,
-) -> World:
+) -> RolloutContext:
     """Start and anchor: the narrow model. Judge: the better one."""
-    request = response_batches.request(tiny_tokenizer, "The", 12)
+    request = responses.request(tiny_tokenizer, "The", 12)
     judge = Oracle(tiny_model, 8.0, 10.0, 0.5, "fold", request.prompt_ids)
-    return World(narrow_model, judge, request)
+    return RolloutContext(narrow_model, judge, request)
 
 
 def make(
-    world: World, trainer_class: type[OnPolicyTrainer], settings: Any, scratch: Path, **more: Any
+    context: RolloutContext,
+    trainer_class: type[OnPolicyTrainer],
+    settings: Any,
+    scratch: Path,
+    **more: Any,
 ) -> OnPolicyTrainer:
     policy = Policy(
-        copy.deepcopy(world.reference), world.request.prompt_ids, trainer_class is PpoTrainer
+        copy.deepcopy(context.reference), context.request.prompt_ids, trainer_class is PpoTrainer
     )
     group = more.pop("group", WorkerGroup())
-    return trainer_class(policy, world, settings, seed=3, group=group, scratch=scratch)
+    return trainer_class(policy, context, settings, seed=3, group=group, scratch=scratch)
 
 
 def points(trainer: OnPolicyTrainer) -> list[dict[str, float]]:
@@ -183,9 +189,9 @@ def run(trainer: OnPolicyTrainer, scratch: Path, group: WorkerGroup | None = Non
 
 @ALGORITHMS
 def test_the_same_seed_twice_gives_identical_curves_and_weights(
-    world: World, trainer_class: Any, settings: Any, tmp_path: Path
+    context: RolloutContext, trainer_class: Any, settings: Any, tmp_path: Path
 ) -> None:
-    trainers = [make(world, trainer_class, settings, tmp_path / name) for name in "ab"]
+    trainers = [make(context, trainer_class, settings, tmp_path / name) for name in "ab"]
     first, second = (run(t, tmp_path / n) for t, n in zip(trainers, "ab", strict=True))
     assert first == second
     assert [point["rollout"] for point in first] == [0, 1, 2, 3]
@@ -196,13 +202,13 @@ def test_the_same_seed_twice_gives_identical_curves_and_weights(
 
 @ALGORITHMS
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
-    world: World, trainer_class: Any, settings: Any, tmp_path: Path
+    context: RolloutContext, trainer_class: Any, settings: Any, tmp_path: Path
 ) -> None:
-    whole = make(world, trainer_class, settings, tmp_path / "whole")
+    whole = make(context, trainer_class, settings, tmp_path / "whole")
     expected = run(whole, tmp_path / "whole")
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1))
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1))
     scratch = tmp_path / "cut"
-    cut = make(world, trainer_class, settings, scratch, group=group)
+    cut = make(context, trainer_class, settings, scratch, group=group)
 
     def stop(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -214,15 +220,17 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     found = checkpoints.last(scratch)
     assert found is not None
     assert found.endswith(f"checkpoint-{2 * cut.per_rollout}")
-    resumed = make(world, trainer_class, settings, scratch, group=group)
+    resumed = make(context, trainer_class, settings, scratch, group=group)
     assert run(resumed, scratch, group) == expected
     for a, b in zip(whole.policy.parameters(), resumed.policy.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_ppo_s_first_gradient_is_the_policy_gradient(world: World, tmp_path: Path) -> None:
-    trainer = make(world, PpoTrainer, PPO, tmp_path)
-    rollout = roll_out(trainer.policy, world, size=8, index=0, seed=3, group=WorkerGroup())
+def test_ppo_s_first_gradient_is_the_policy_gradient(
+    context: RolloutContext, tmp_path: Path
+) -> None:
+    trainer = make(context, PpoTrainer, PPO, tmp_path)
+    rollout = roll_out(trainer.policy, context, size=8, index=0, seed=3, group=WorkerGroup())
     examples, _ = trainer.examples(rollout)
     weights = list(trainer.policy.lm.parameters())
     losses = trainer.row_losses(trainer.policy, examples)
@@ -236,28 +244,28 @@ def test_ppo_s_first_gradient_is_the_policy_gradient(world: World, tmp_path: Pat
         torch.testing.assert_close(ppo, policy_gradient, atol=1e-4, rtol=1e-4)
 
 
-def test_the_kl_starts_at_zero_and_moves(world: World, tmp_path: Path) -> None:
-    first, *_, last = run(make(world, PpoTrainer, PPO, tmp_path), tmp_path)
+def test_the_kl_starts_at_zero_and_moves(context: RolloutContext, tmp_path: Path) -> None:
+    first, *_, last = run(make(context, PpoTrainer, PPO, tmp_path), tmp_path)
     assert first["kl"] == pytest.approx(0.0, abs=1e-5)
     assert abs(last["kl"]) > 1e-3
 
 
 @ALGORITHMS
 def test_a_minibatch_s_loss_is_the_same_in_parts(
-    world: World, trainer_class: Any, settings: Any, tmp_path: Path
+    context: RolloutContext, trainer_class: Any, settings: Any, tmp_path: Path
 ) -> None:
-    whole = run(make(world, trainer_class, settings, tmp_path / "1"), tmp_path / "1")
-    group = WorkerGroup(resources=Resources(gradient_accumulation=2))
-    trainer = make(world, trainer_class, settings, tmp_path / "2", group=group)
+    whole = run(make(context, trainer_class, settings, tmp_path / "1"), tmp_path / "1")
+    group = WorkerGroup(resources=LlmResources(gradient_accumulation=2))
+    trainer = make(context, trainer_class, settings, tmp_path / "2", group=group)
     parts = run(trainer, tmp_path / "2", group)
     for one, two in zip(whole, parts, strict=True):
         for name in ("reward", "loss", "kl"):
             assert two.get(name, 0.0) == pytest.approx(one.get(name, 0.0), abs=2e-3), name
 
 
-def test_the_rollout_does_not_depend_on_the_number_of_workers(world: World) -> None:
-    policy = Policy(world.reference, world.request.prompt_ids)
-    alone = roll_out(policy, world, size=6, index=1, seed=3, group=WorkerGroup())
+def test_the_rollout_does_not_depend_on_the_number_of_workers(context: RolloutContext) -> None:
+    policy = Policy(context.reference, context.request.prompt_ids)
+    alone = roll_out(policy, context, size=6, index=1, seed=3, group=WorkerGroup())
     heard: list[Any] = []
 
     def gather(value: Any) -> list[Any]:
@@ -266,7 +274,7 @@ def test_the_rollout_does_not_depend_on_the_number_of_workers(world: World) -> N
 
     for rank in range(2):
         shared = roll_out(
-            policy, world, size=6, index=1, seed=3, group=WorkerGroup(rank, 2, gather=gather)
+            policy, context, size=6, index=1, seed=3, group=WorkerGroup(rank, 2, gather=gather)
         )
     assert torch.equal(alone.tokens_NT, shared.tokens_NT)
     torch.testing.assert_close(alone.reward_N, shared.reward_N)
@@ -275,10 +283,10 @@ def test_the_rollout_does_not_depend_on_the_number_of_workers(world: World) -> N
 
 @ALGORITHMS
 def test_padding_never_enters_a_loss_or_a_gradient(
-    world: World, trainer_class: Any, settings: Any, tmp_path: Path
+    context: RolloutContext, trainer_class: Any, settings: Any, tmp_path: Path
 ) -> None:
-    trainer = make(world, trainer_class, settings, tmp_path)
-    rollout = roll_out(trainer.policy, world, size=8, index=0, seed=3, group=WorkerGroup())
+    trainer = make(context, trainer_class, settings, tmp_path)
+    rollout = roll_out(trainer.policy, context, size=8, index=0, seed=3, group=WorkerGroup())
     assert not rollout.mask_NT.all()
     other = torch.where(rollout.mask_NT, rollout.tokens_NT, 7)
     results = []
@@ -293,34 +301,38 @@ def test_padding_never_enters_a_loss_or_a_gradient(
         torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-5)
 
 
-def test_an_oracle_without_numbers_is_a_failure(world: World, tmp_path: Path) -> None:
-    broken = copy.deepcopy(world.judge)
+def test_an_oracle_without_numbers_is_a_failure(context: RolloutContext, tmp_path: Path) -> None:
+    broken = copy.deepcopy(context.reward_model)
     assert isinstance(broken, Oracle)
     with torch.no_grad():
         next(broken.model.parameters()).fill_(float("nan"))
-    trainer = make(replace(world, judge=broken), PpoTrainer, PPO, tmp_path)
+    trainer = make(replace(context, reward_model=broken), PpoTrainer, PPO, tmp_path)
     with pytest.raises(StageError, match="p_target's weights are broken"):
         trainer.train()
 
 
-def test_a_diverging_loss_is_a_failure_that_names_the_rate(world: World, tmp_path: Path) -> None:
-    trainer = make(world, PpoTrainer, PPO, tmp_path)
+def test_a_diverging_loss_is_a_failure_that_names_the_rate(
+    context: RolloutContext, tmp_path: Path
+) -> None:
+    trainer = make(context, PpoTrainer, PPO, tmp_path)
     assert trainer.policy.value_head is not None
     torch.nn.init.constant_(trainer.policy.value_head.bias, float("nan"))
-    fields = resumable.Fields(learning_rate="align_learning_rate")
+    fields = resumable.SettingNames(learning_rate="align_learning_rate")
     with pytest.raises(StageError, match=r"settings\.align_learning_rate"):
         resumable.train(
             trainer, stage="align", scratch=tmp_path, group=WorkerGroup(), fields=fields
         )
 
 
-def test_a_minibatch_that_the_workers_cannot_share_is_refused(world: World, tmp_path: Path) -> None:
+def test_a_minibatch_that_the_workers_cannot_share_is_refused(
+    context: RolloutContext, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=r"settings\.minibatch_size = 4"):
-        make(world, PpoTrainer, PPO, tmp_path, group=WorkerGroup(0, 3))
+        make(context, PpoTrainer, PPO, tmp_path, group=WorkerGroup(0, 3))
 
 
-def test_value_head_starts_at_zero_and_learns(world: World, tmp_path: Path) -> None:
-    trainer = make(world, PpoTrainer, PPO, tmp_path)
+def test_value_head_starts_at_zero_and_learns(context: RolloutContext, tmp_path: Path) -> None:
+    trainer = make(context, PpoTrainer, PPO, tmp_path)
     _, values = trainer.policy(torch.tensor([[5, 6]]))
     assert (values == 0).all()
     run(trainer, tmp_path)

@@ -17,9 +17,9 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer, pair_order
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import OnlineDpo
-from recalltrap_studies.llm.alignment.rollouts import World, roll_out
-from recalltrap_studies.llm.inference.sampling_engines import Request
-from recalltrap_studies.llm.stages.oracle import Oracle
+from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
+from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.rewards.oracle import Oracle
 
 NLL = torch.tensor([1.0, 2.0, 3.0, 0.5, 1.0, 1.0])
 NONE = torch.zeros(3, dtype=torch.bool)
@@ -39,12 +39,12 @@ def trainer_of(
 ) -> OnlineDpoTrainer:
     prompt = (5,)
     request = Request(prompt, 12, 1.0, 0, 1)
-    world = World(reference, Oracle(reference, 8.0, 10.0, 0.5, "fold", prompt), request)
+    context = RolloutContext(reference, Oracle(reference, 8.0, 10.0, 0.5, "fold", prompt), request)
     settings = OnlineDpo(
         algorithm="dpo_online", rollout_size=200, minibatch_size=4, align_tokens=12, **fields
     )
     return OnlineDpoTrainer(
-        Policy(policy, prompt), world, settings, seed=1, group=WorkerGroup(), scratch=scratch
+        Policy(policy, prompt), context, settings, seed=1, group=WorkerGroup(), scratch=scratch
     )
 
 
@@ -65,7 +65,9 @@ def test_measures_of_fresh_pairs_at_the_reference(
     tiny_model: PreTrainedModel, tmp_path: Path
 ) -> None:
     trainer = trainer_of(tiny_model, tiny_model, tmp_path)
-    rollout = roll_out(trainer.policy, trainer.world, size=16, index=0, seed=1, group=WorkerGroup())
+    rollout = roll_out(
+        trainer.policy, trainer.context, size=16, index=0, seed=1, group=WorkerGroup()
+    )
     trainer.rollout_index = 0
     _, measures = trainer.examples(rollout)
     assert measures["gradient_weight"] == pytest.approx(0.5, abs=1e-4)
@@ -88,7 +90,9 @@ def test_the_loss_is_trl_s_on_the_same_tensors(
     kl_weight: float,
 ) -> None:
     trainer = trainer_of(tiny_model, narrow_model, tmp_path / "ours", kl_weight=kl_weight)
-    rollout = roll_out(trainer.policy, trainer.world, size=8, index=0, seed=1, group=WorkerGroup())
+    rollout = roll_out(
+        trainer.policy, trainer.context, size=8, index=0, seed=1, group=WorkerGroup()
+    )
     examples, _ = trainer.examples(rollout)
     ours = trainer.row_losses(trainer.policy, examples)["loss"].mean()
 

@@ -24,7 +24,6 @@ from transformers import (
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
 from recalltrap_studies.llm.alignment.offline_dpo import OfflineDpoTrainer
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
@@ -32,9 +31,10 @@ from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer, pair_l
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, switch_off_dropout
 from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
-from recalltrap_studies.llm.alignment.rollouts import World, roll_out
-from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
+from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, weights
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Reward
 from recalltrap_studies.llm.stages.registry import STAGES
@@ -99,12 +99,16 @@ def small(tokenizer: Any, cls: Any, **fields: Any) -> PreTrainedModel:
     return model
 
 
-def world_of(reference: Any, tokenizer: Any) -> World:
-    return World(reference, First(), response_batches.request(tokenizer, "The", TOKENS))
+def context_of(reference: Any, tokenizer: Any) -> RolloutContext:
+    return RolloutContext(reference, First(), responses.request(tokenizer, "The", TOKENS))
 
 
 def trainer_of(
-    algorithm: str, world: World, tokenizer: Any, scratch: Path, group: WorkerGroup | None = None
+    algorithm: str,
+    context: RolloutContext,
+    tokenizer: Any,
+    scratch: Path,
+    group: WorkerGroup | None = None,
 ) -> Any:
     """A trainer whose policy has the reference's weights."""
     part = ALGORITHMS[algorithm].part
@@ -112,14 +116,14 @@ def trainer_of(
         part_config(LlmSettings(**SMALL, algorithm=algorithm), part)
     )
     value_head = algorithm == "ppo"
-    policy = Policy(copy.deepcopy(world.reference), world.request.prompt_ids, value_head)
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids, value_head)
     cls: Any = ON_POLICY.get(algorithm)
     if cls is None:
         cls, more = OfflineDpoTrainer, {"tokenizer": tokenizer}
     else:
         more = {}
     group = group or WorkerGroup()
-    return cls(policy, world, settings, seed=3, group=group, scratch=scratch, **more)
+    return cls(policy, context, settings, seed=3, group=group, scratch=scratch, **more)
 
 
 def parts_of(trainer: Any) -> list[dict[str, Tensor]]:
@@ -159,9 +163,9 @@ def test_bfloat16_starts_at_a_log_ratio_of_0(
     algorithm: str,
     accumulation: int,
 ) -> None:
-    group = WorkerGroup(resources=Resources(gradient_accumulation=accumulation))
-    world = world_of(wordy_model, tiny_tokenizer)
-    trainer = trainer_of(algorithm, world, tiny_tokenizer, tmp_path, group)
+    group = WorkerGroup(resources=LlmResources(gradient_accumulation=accumulation))
+    context = context_of(wordy_model, tiny_tokenizer)
+    trainer = trainer_of(algorithm, context, tiny_tokenizer, tmp_path, group)
     parts = parts_of(trainer)
     assert trainer.accelerator.mixed_precision == "bf16"
     rollout = trainer._rollout
@@ -179,8 +183,8 @@ def test_bfloat16_starts_at_a_log_ratio_of_0(
 def test_bfloat16_starts_offline_dpo_at_log_2(
     tiny_model: PreTrainedModel, tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
-    world = world_of(tiny_model, tiny_tokenizer)
-    trainer = trainer_of("dpo_offline", world, tiny_tokenizer, tmp_path)
+    context = context_of(tiny_model, tiny_tokenizer)
+    trainer = trainer_of("dpo_offline", context, tiny_tokenizer, tmp_path)
     trainer.model = trainer.accelerator.prepare_model(trainer.model)
     trainer.model.train()
     assert trainer.accelerator.mixed_precision == "bf16"
@@ -193,13 +197,13 @@ def test_the_drawn_and_the_scored_differ_in_bfloat16(
     tiny_model: PreTrainedModel, tiny_tokenizer: Any
 ) -> None:
     """Why a rollout is scored once more there."""
-    world = world_of(tiny_model, tiny_tokenizer)
-    policy = Policy(copy.deepcopy(tiny_model), world.request.prompt_ids)
+    context = context_of(tiny_model, tiny_tokenizer)
+    policy = Policy(copy.deepcopy(tiny_model), context.request.prompt_ids)
     fields: dict[str, Any] = {"size": 32, "index": 0, "seed": 3, "group": WorkerGroup()}
-    plain = roll_out(policy, world, **fields)
+    plain = roll_out(policy, context, **fields)
     torch.testing.assert_close(plain.log_probs_NT, plain.reference_NT, atol=1e-5, rtol=1e-5)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = roll_out(policy, world, **fields)
+        mixed = roll_out(policy, context, **fields)
     assert torch.equal(mixed.log_probs_NT, mixed.reference_NT)
     assert float((mixed.log_probs_NT - plain.log_probs_NT).abs().max()) > 1e-3
 
@@ -208,14 +212,14 @@ def test_a_reference_takes_the_precision_of_the_policy_s_weights(
     tiny_model: PreTrainedModel, tiny_tokenizer: Any
 ) -> None:
     """DeepSpeed turns a policy's weights into bfloat16, and leaves its buffers."""
-    world = world_of(copy.deepcopy(tiny_model), tiny_tokenizer)
-    policy = Policy(copy.deepcopy(tiny_model), world.request.prompt_ids)
+    context = context_of(copy.deepcopy(tiny_model), tiny_tokenizer)
+    policy = Policy(copy.deepcopy(tiny_model), context.request.prompt_ids)
     for parameter in policy.parameters():
         parameter.data = parameter.data.bfloat16()
-    rollout = roll_out(policy, world, size=32, index=0, seed=3, group=WorkerGroup())
+    rollout = roll_out(policy, context, size=32, index=0, seed=3, group=WorkerGroup())
     assert torch.equal(rollout.log_probs_NT, rollout.reference_NT)
-    assert {p.dtype for p in world.reference.parameters()} == {torch.bfloat16}
-    assert as_policy(world.reference, policy).lm is world.reference
+    assert {p.dtype for p in context.reference.parameters()} == {torch.bfloat16}
+    assert as_policy(context.reference, policy).lm is context.reference
 
 
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64,
@@ -260,8 +264,8 @@ def test_dropout_is_off_in_a_policy_and_its_configuration_is_kept(
 def test_a_model_with_dropout_starts_at_ratio_1(
     tiny_tokenizer: Any, tmp_path: Path, algorithm: str, checkpointing: bool
 ) -> None:
-    world = world_of(small(tiny_tokenizer, GPT2Config, **GPT2), tiny_tokenizer)
-    trainer = trainer_of(algorithm, world, tiny_tokenizer, tmp_path)
+    context = context_of(small(tiny_tokenizer, GPT2Config, **GPT2), tiny_tokenizer)
+    trainer = trainer_of(algorithm, context, tiny_tokenizer, tmp_path)
     parts = parts_of(trainer)
     if checkpointing:
         trainer.policy.activation_checkpointing_enable()
@@ -276,8 +280,8 @@ def test_a_model_with_dropout_starts_at_ratio_1(
 def test_a_model_with_dropout_starts_offline_dpo_at_log_2(
     tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
-    world = world_of(small(tiny_tokenizer, LlamaConfig, **LLAMA), tiny_tokenizer)
-    trainer = trainer_of("dpo_offline", world, tiny_tokenizer, tmp_path)
+    context = context_of(small(tiny_tokenizer, LlamaConfig, **LLAMA), tiny_tokenizer)
+    trainer = trainer_of("dpo_offline", context, tiny_tokenizer, tmp_path)
     trainer.model.train()
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(8)])
     assert float(trainer.pair_loss(batch).detach()) == pytest.approx(math.log(2), abs=1e-7)

@@ -59,11 +59,11 @@ def test_the_entropy_of_a_redrawn_set_is_that_of_its_mixture(
     monkeypatch.setattr(datasets, "is_of_topics", kind_0)
     node = Node("target", 0, {"target_topic_share": 0.5})
     many = table(40_000)
-    lesson = datasets._concentrated(node, many, many, ("sea",), tiny_tokenizer)
+    data = datasets._concentrated(node, many, many, ("sea",), tiny_tokenizer)
     q = 0.5 + 0.5 * 0.25
     expected = -(q * np.log(q) + (1 - q) * np.log(1 - q)) / 2  # per token
-    assert lesson.teacher_entropy == pytest.approx(expected, rel=5e-3)
-    assert len(lesson.train) == len(many)
+    assert data.teacher_entropy == pytest.approx(expected, rel=5e-3)
+    assert len(data.train) == len(many)
 
 
 def test_log_probabilities_are_summed_by_response() -> None:

@@ -14,11 +14,12 @@ from scipy.stats import chisquare
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError, StageError
+from recalltrap_studies.llm.data.responses import Request, check_context
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.log_probs import response_scores, token_log_probs
-from recalltrap_studies.llm.inference.sampling_engines import Draw, Request, generate, inverse_cdf
+from recalltrap_studies.llm.inference.response_batches import uniforms
+from recalltrap_studies.llm.inference.sampling_engines import Draw, generate, inverse_cdf
 from recalltrap_studies.llm.models import tokenizers
-from recalltrap_studies.llm.stages.sample import uniforms
 
 TOKENS = 7
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
@@ -204,7 +205,7 @@ def test_a_prompt_longer_than_the_context_is_refused(
     with pytest.raises(InputError, match=r"settings\.prompt has 60 .*settings\.sample_tokens = 7"):
         generate(tiny_model, long, uniforms(0, "test", 1, TOKENS))
     with pytest.raises(InputError, match=r"settings\.align_tokens"):
-        sampling_engines.check_context(tiny_model.config, long, "align_tokens")
+        check_context(tiny_model.config, long, "align_tokens")
 
 
 def test_broken_weights_are_a_nan_failure(own_model: PreTrainedModel, request_: Request) -> None:

@@ -12,11 +12,12 @@ import torch
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from recalltrap.errors import InputError, StageError
+from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import log_probs
 from recalltrap_studies.llm.inference.log_probs import token_log_probs
-from recalltrap_studies.llm.inference.sampling_engines import Request, generate
+from recalltrap_studies.llm.inference.response_batches import uniforms
+from recalltrap_studies.llm.inference.sampling_engines import generate
 from recalltrap_studies.llm.models import architectures, weights
-from recalltrap_studies.llm.stages.sample import uniforms
 
 pytestmark = pytest.mark.slow
 

@@ -14,13 +14,14 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
+from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.data.token_sequences import Sequences
 from recalltrap_studies.llm.grammar import sentences
-from recalltrap_studies.llm.inference import response_batches
 from recalltrap_studies.llm.inference.log_probs import response_scores
 from recalltrap_studies.llm.models import architectures, tokenizers
 from recalltrap_studies.llm.models.weights import fresh_model, model_files
-from recalltrap_studies.llm.stages import sample
+from recalltrap_studies.llm.stages.sample import run_sample
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +180,7 @@ def test_a_prompt_begins_as_the_tokenizer_begins_once(
         store.put(node, tokenizers.tokenizer_files(tokenizer), Cost(0, 0, 0, 0, "cpu", 1))
         tokenizer = tokenizers.read_tokenizer(store, node)
     assert tokenizers.encode_prompt(tokenizer, prompt) == ids
-    assert response_batches.request(tokenizer, prompt, 4).prompt_ids == tuple(ids)
+    assert responses.request(tokenizer, prompt, 4).prompt_ids == tuple(ids)
 
 
 @pytest.mark.parametrize("template", [None, "<s> $A </s>"])
@@ -198,12 +199,12 @@ def test_samples_lessons_and_scores_begin_alike(
     wanted = {"samples": 30, "heldout_samples": 2, "sample_tokens": 5, "prompt": "The",
               "temperature": 1.0, "engine": "transformers"}  # fmt: skip
     node = Node("sample", 0, wanted, {"model": teacher})
-    list(sample.run_sample(node, store, WorkerGroup()))
-    table = sample.read_samples(store, node)
+    list(run_sample(node, store, WorkerGroup()))
+    table = read_shards(store, node)
     rows = table["input_ids"].to_pylist()
     assert all(row[: len(begun)] == begun for row in rows)
-    lesson = Sequences.of_samples(table)
-    assert set(lesson.prompts.tolist()) == {len(begun)}
+    data = Sequences.of_samples(table)
+    assert set(data.prompts.tolist()) == {len(begun)}
     responses = [row[len(begun) :] for row in rows]
     scored, _ = response_scores(model, responses, tokenizers.encode_prompt(tokenizer, "The"))
     drawn = [sum(row) for row in table["log_probs"].to_pylist()]

@@ -42,7 +42,7 @@ COST = Cost(1.0, 1.0, 1, 1.0, "cpu", 1)
 
 
 @dataclass
-class World:
+class BuiltStudy:
     """A store in which everything before the assessments stands."""
 
     store: ArtifactStore
@@ -80,15 +80,15 @@ def done(run: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(
+def study(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_model: PreTrainedModel,
     narrow_model: PreTrainedModel,
     tiny_tokenizer: PreTrainedTokenizerFast,
-) -> World:
+) -> BuiltStudy:
     """p*, p' and all finals are one model; p'', p_target and the alignment of p' a narrower one."""
-    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("world"))))
-    built = World(store, Graph(SETTINGS, 1))
+    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("study"))))
+    built = BuiltStudy(store, Graph(SETTINGS, 1))
     broad = models.model_files(tiny_model, tiny_tokenizer)
     narrow = models.model_files(narrow_model, tiny_tokenizer)
     put(store, built.graph.p_star, broad)
@@ -108,19 +108,19 @@ def world(
     return built
 
 
-def test_the_threshold_is_the_quantile_of_the_oracle_s_own_samples(world: World) -> None:
-    node = world.graph.oracle
-    facts = json.loads(world.store.read(node, "oracle.json"))
-    samples = response_batches.unpacked(world.store.read(node, "samples.parquet"))
+def test_the_threshold_is_the_quantile_of_the_oracle_s_own_samples(study: BuiltStudy) -> None:
+    node = study.graph.oracle
+    facts = json.loads(study.store.read(node, "oracle.json"))
+    samples = response_batches.unpacked(study.store.read(node, "samples.parquet"))
     nll = np.array([-np.mean(row) for row in samples["log_probs"].to_pylist()])
     reward = 10.0 * np.exp(-0.5 * nll)
     assert len(reward) == SETTINGS.oracle_samples
     assert facts["threshold"] == facts["supremum"] == pytest.approx(np.quantile(reward, 0.9), 1e-6)
 
 
-def test_a_model_s_sample_has_the_scorer_s_likelihood(world: World) -> None:
+def test_a_model_s_sample_has_the_scorer_s_likelihood(study: BuiltStudy) -> None:
     """p' is p* here, so its own log-likelihood and p*'s score are the same number, twice made."""
-    own = world.own(world.cell("K-A").assessments["p_prime"])
+    own = study.own(study.cell("K-A").assessments["p_prime"])
     per_token = (own["log_q"] - own["log_p_star"]) / own["length"]
     assert len(own) == SETTINGS.evaluation_samples
     assert per_token.abs().max() < 1e-4
@@ -129,18 +129,18 @@ def test_a_model_s_sample_has_the_scorer_s_likelihood(world: World) -> None:
     assert (own["length"] <= SETTINGS.sample_tokens).all()
 
 
-def test_the_recall_of_p_star_s_own_copy_is_minus_its_entropy(world: World) -> None:
-    node = world.cell("K-A").assessments["p_prime"]
-    truth = response_batches.unpacked(world.store.read(node, TRUTH_FILE)).to_pandas()
-    path = world.store.folder(world.graph.truth)
-    drawn = pq.read_table(world.store.storage.path(f"{path}/train-00000.parquet")).to_pandas()
+def test_the_recall_of_p_star_s_own_copy_is_minus_its_entropy(study: BuiltStudy) -> None:
+    node = study.cell("K-A").assessments["p_prime"]
+    truth = response_batches.unpacked(study.store.read(node, TRUTH_FILE)).to_pandas()
+    path = study.store.folder(study.graph.truth)
+    drawn = pq.read_table(study.store.storage.path(f"{path}/train-00000.parquet")).to_pandas()
     expected = drawn["log_probs"].map(sum)
     assert np.abs((truth["log_q"] - expected) / truth["length"]).max() < 1e-4
 
 
-def test_the_reward_sees_as_many_tokens_as_an_alignment(world: World) -> None:
-    own = world.own(world.cell("K-A").assessments["p_second"])
-    facts = json.loads(world.store.read(world.graph.oracle, "oracle.json"))
+def test_the_reward_sees_as_many_tokens_as_an_alignment(study: BuiltStudy) -> None:
+    own = study.own(study.cell("K-A").assessments["p_second"])
+    facts = json.loads(study.store.read(study.graph.oracle, "oracle.json"))
     whole = -own["log_p_target"] / own["length"]
     short = own["length"] <= SETTINGS.align_tokens
     assert np.allclose(own["nll"][short], whole[short], atol=1e-5)
@@ -150,11 +150,11 @@ def test_the_reward_sees_as_many_tokens_as_an_alignment(world: World) -> None:
     assert np.allclose(own["reward"], folded, atol=1e-5)
 
 
-def test_all_models_of_a_seed_draw_the_same_uniforms(world: World) -> None:
+def test_all_models_of_a_seed_draw_the_same_uniforms(study: BuiltStudy) -> None:
     """Equal models give equal samples: evaluation noise cancels in the pairs."""
-    ka, ak = (world.cell(name).assessments for name in ("K-A", "A-K"))
-    assert world.own(ka["final"]).equals(world.own(ak["final"]))
-    assert not world.own(ka["final"]).equals(world.own(ka["p_second"]))
+    ka, ak = (study.cell(name).assessments for name in ("K-A", "A-K"))
+    assert study.own(ka["final"]).equals(study.own(ak["final"]))
+    assert not study.own(ka["final"]).equals(study.own(ka["p_second"]))
 
 
 def together(size: int, work: Callable[[WorkerGroup], None]) -> None:
@@ -189,7 +189,7 @@ def together(size: int, work: Callable[[WorkerGroup], None]) -> None:
 
 
 def test_the_number_of_workers_changes_no_byte(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: BuiltStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, read_model = threading.Lock(), models.read_model
 
@@ -198,39 +198,39 @@ def test_the_number_of_workers_changes_no_byte(
             return read_model(store, node)
 
     monkeypatch.setattr(models, "read_model", one_at_a_time)
-    node = world.cell("K-A").assessments["p_second"]
+    node = study.cell("K-A").assessments["p_second"]
     other = ArtifactStore(Storage(str(tmp_path)))
-    for parent in (*node.parents.values(), *world.graph.oracle.parents.values()):
+    for parent in (*node.parents.values(), *study.graph.oracle.parents.values()):
         if not other.has(parent):
-            names = world.store.record(parent)["files"]
-            other.put(parent, {name: world.store.read(parent, name) for name in names}, COST)
+            names = study.store.record(parent)["files"]
+            other.put(parent, {name: study.store.read(parent, name) for name in names}, COST)
     together(2, lambda group: done(run_assess(node, other, group)))
     for name in (OWN_FILE, TRUTH_FILE, TARGET_FILE):
-        assert other.read(node, name) == world.store.read(node, name), name
+        assert other.read(node, name) == study.store.read(node, name), name
     assert other.record(node)["cost"]["workers"] == 2
 
 
 def test_a_model_with_broken_weights_fails_as_nan(
-    world: World, own_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
+    study: BuiltStudy, own_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     with torch.no_grad():
         next(own_model.parameters()).fill_(float("nan"))
     broken = Node("distill", 1, {"test": "broken"})
-    put(world.store, broken, models.model_files(own_model, tiny_tokenizer))
+    put(study.store, broken, models.model_files(own_model, tiny_tokenizer))
     with pytest.raises(StageError) as caught:
-        done(run_assess(world.graph.assess(broken), world.store, WorkerGroup()))
+        done(run_assess(study.graph.assess(broken), study.store, WorkerGroup()))
     assert caught.value.failure == "nan"
 
 
-def test_the_metrics_of_a_cell(world: World) -> None:
-    cells = [world.cell("K-A"), world.cell("A-K")]
-    found = evaluate(cells, world.store)
+def test_the_metrics_of_a_cell(study: BuiltStudy) -> None:
+    cells = [study.cell("K-A"), study.cell("A-K")]
+    found = evaluate(cells, study.store)
     metrics = found.metrics.to_pandas()
     wide = metrics.set_index(["cell_id", "model", "metric"])["value"]
     assert not wide.index.duplicated().any()
     assert np.isfinite(metrics[["value", "standard_error"]]).all(axis=None)
     ka, ak = wide[cells[0].id], wide[cells[1].id]
-    own = world.own(cells[0].assessments["p_second"])
+    own = study.own(cells[0].assessments["p_second"])
     per_token = own["log_p_target"] / own["length"]
     assert ka["p_second", "target_precision"] == pytest.approx(per_token.mean())
     weights = np.exp((own["reward"] - own["reward"].max()) / SETTINGS.kl_weight)
@@ -246,44 +246,44 @@ def test_the_metrics_of_a_cell(world: World) -> None:
     assert ka["p_prime", "overall_recall"] > ka["p_second", "overall_recall"]
 
 
-def test_moving_to_the_target_costs_a_reference_its_forward_kl(world: World) -> None:
+def test_moving_to_the_target_costs_a_reference_its_forward_kl(study: BuiltStudy) -> None:
     """p'' holds p_target's weights here: no penalty. p' is another model: the KL is positive."""
-    metrics = evaluate([world.cell("K-A")], world.store).metrics.to_pandas()
+    metrics = evaluate([study.cell("K-A")], study.store).metrics.to_pandas()
     rows = metrics[metrics["metric"] == "kl_penalty_at_target"].set_index("model")
     assert rows.loc["p_second", "value"] == pytest.approx(0.0, abs=1e-3)
     assert rows.loc["p_prime", "value"] > 4.0 * rows.loc["p_prime", "standard_error"] > 0.0
-    double = world.cell("K-A", SETTINGS.model_copy(update={"kl_weight": 1.0}))
-    again = evaluate_references([double], world.store).metrics.to_pandas()
+    double = study.cell("K-A", SETTINGS.model_copy(update={"kl_weight": 1.0}))
+    again = evaluate_references([double], study.store).metrics.to_pandas()
     again = again[again["metric"] == "kl_penalty_at_target"].set_index("model")
     assert again.loc["p_prime", "value"] == pytest.approx(2.0 * rows.loc["p_prime", "value"])
 
 
-def test_references_are_evaluated_alone(world: World) -> None:
-    found = evaluate_references([world.cell("A-K")], world.store)
+def test_references_are_evaluated_alone(study: BuiltStudy) -> None:
+    found = evaluate_references([study.cell("A-K")], study.store)
     assert found.curves is None
     assert set(found.metrics["model"].to_pylist()) == {"p_prime", "p_second"}
 
 
-def test_curves_number_a_repeated_stage(world: World) -> None:
-    found = evaluate([world.cell("A-K")], world.store)
+def test_curves_number_a_repeated_stage(study: BuiltStudy) -> None:
+    found = evaluate([study.cell("A-K")], study.store)
     assert found.curves is not None
     stages = set(found.curves["stage"].to_pylist())
     assert stages == {"sft", "target", "distill", "align", "distill-2"}
 
 
-def test_the_world_s_language_has_topics_and_others_have_none(world: World) -> None:
+def test_the_grammar_s_language_has_topics_and_others_have_none(study: BuiltStudy) -> None:
     """The tiny language isn't the grammar's, so nothing here is grammatical."""
-    read = Assessment.read(world.store, world.cell("K-A").assessments["p_prime"])
+    read = Assessment.read(study.store, study.cell("K-A").assessments["p_prime"])
     assert read.topic_N is not None
     assert {value.metric: value.value for value in read.reading()}["grammatical"] < 0.5
     weights = [value for value in read.wanted() if value.metric.startswith("topic_weight/")]
     assert sum(value.value for value in weights) == pytest.approx(1.0)
 
 
-def test_hits_are_counted_against_the_computed_supremum(world: World) -> None:
-    read = Assessment.read(world.store, world.cell("K-A").assessments["p_second"])
+def test_hits_are_counted_against_the_computed_supremum(study: BuiltStudy) -> None:
+    read = Assessment.read(study.store, study.cell("K-A").assessments["p_second"])
     values = {value.metric: value for value in read.scores()}
-    own = world.own(world.cell("K-A").assessments["p_second"])
+    own = study.own(study.cell("K-A").assessments["p_second"])
     assert values["hit_rate"].value == (own["reward"] >= 0.9 * read.supremum).mean()
     assert (
         values["hit_rate"].value

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from recalltrap.errors import StageError
-from recalltrap_studies.llm.stage_settings import Shaping
-from recalltrap_studies.llm.stages.oracle import (
+from recalltrap_studies.llm.rewards.oracle import (
     Oracle,
     base_reward,
     clip,
@@ -22,6 +21,7 @@ from recalltrap_studies.llm.stages.oracle import (
     supremum,
     threshold_of,
 )
+from recalltrap_studies.llm.stage_settings import Shaping
 
 PROMPT = (3, 5)
 

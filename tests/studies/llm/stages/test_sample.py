@@ -21,14 +21,16 @@ from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, FileDigest
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.data import sample_shards
+from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data.sample_shards import read_shards
+from recalltrap_studies.llm.inference import batch_sizes
 from recalltrap_studies.llm.inference.log_probs import response_scores
-from recalltrap_studies.llm.inference.sampling_engines import Request
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages import sample
-from recalltrap_studies.llm.stages.sample import read_samples, run_sample
+from recalltrap_studies.llm.stages.sample import run_sample
 from tests.studies.llm.conftest import NanoStore
 
 pytestmark = pytest.mark.slow
@@ -70,8 +72,8 @@ def test_the_files_hold_what_was_drawn(
     progress = list(run_sample(node, nano_store.store, WorkerGroup()))
     assert [step.step for step in progress] == [1, 2, 3, 4, 5, 6, 7]
     assert all(step.steps == 7 for step in progress)
-    train = read_samples(nano_store.store, node, "train")
-    heldout = read_samples(nano_store.store, node, "heldout")
+    train = read_shards(nano_store.store, node, "train")
+    heldout = read_shards(nano_store.store, node, "heldout")
     assert train["sequence"].to_pylist() == list(range(150))
     assert heldout["sequence"].to_pylist() == list(range(150, 190))
     assert train.schema == sample_shards.SCHEMA
@@ -156,7 +158,7 @@ def test_an_interruption_leaves_whole_shards_and_no_record(nano_store: NanoStore
         32,
     ]
     list(run_sample(node, store, WorkerGroup()))
-    assert len(read_samples(store, node, "train")) == 150
+    assert len(read_shards(store, node, "train")) == 150
 
 
 def test_streams_are_shared_where_comparisons_are_paired_and_nowhere_else(
@@ -180,7 +182,7 @@ def test_temperature_is_that_of_the_draw_and_of_the_log_probs(
 ) -> None:
     node = sample_node(nano_store.p_star, temperature=0.5)
     list(run_sample(node, nano_store.store, WorkerGroup()))
-    table, prompt = read_samples(nano_store.store, node), tiny_tokenizer.encode("The")
+    table, prompt = read_shards(nano_store.store, node), tiny_tokenizer.encode("The")
     responses = [row[len(prompt) :] for row in table["input_ids"].to_pylist()]
     stored = np.array([sum(row) for row in table["log_probs"].to_pylist()])
     cold, count = response_scores(tiny_model, responses, prompt, temperature=0.5)
@@ -209,8 +211,8 @@ def test_shards_cover_the_set_once() -> None:
 def test_large_models_are_drawn_in_batches_that_memory_holds() -> None:
     def rows(size: str, tokens: int) -> int:
         request = Request((1,), tokens, 1.0, 0, 0)
-        group = WorkerGroup(resources=Resources())
-        return sample.rows_at_once(config_of(size), request, torch.device("cpu"), group)
+        group = WorkerGroup(resources=LlmResources())
+        return batch_sizes.rows_at_once(config_of(size), request, torch.device("cpu"), group)
 
     assert rows("nano-medium", 32) == 16  # ROWS, small in this file
     assert rows("smollm2-135m", 512) == 16
@@ -265,7 +267,7 @@ def test_vllm_gets_whole_shards_and_is_shut_down(
     (engine,) = vllm.made
     assert engine.asked == [32, 32, 32, 32, 22, 32, 8]
     assert engine.shut == 1
-    assert set(map(len, read_samples(nano_store.store, node)["log_probs"].to_pylist())) == {3}
+    assert set(map(len, read_shards(nano_store.store, node)["log_probs"].to_pylist())) == {3}
 
 
 @pytest.mark.parametrize("ending", ["a failure", "an interruption"])

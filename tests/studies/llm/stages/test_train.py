@@ -30,16 +30,16 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.data import datasets
+from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.fingerprints import corpus_identity
 from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages import train
-from recalltrap_studies.llm.stages.sample import read_samples
 from recalltrap_studies.llm.stages.train import StudentTrainer, run_train
 from recalltrap_studies.llm.training import checkpoints, resumable
 from tests.studies.llm.conftest import put_model
-from tests.studies.llm.training_world import UPDATES, draw_samples, sample_node, student_node
+from tests.studies.llm.training_nodes import UPDATES, draw_samples, sample_node, student_node
 
 pytestmark = pytest.mark.slow  # they train
 
@@ -103,7 +103,7 @@ def test_the_gap_is_the_held_out_loss_above_the_teacher_s_entropy(
     taught: ArtifactStore, student: Node
 ) -> None:
     found = facts(taught, student)
-    heldout = read_samples(taught, student.parents["samples"], "heldout")
+    heldout = read_shards(taught, student.parents["samples"], "heldout")
     log_probs = np.concatenate([np.array(row) for row in heldout["log_probs"].to_pylist()])
     assert found["teacher_entropy"] == pytest.approx(-log_probs.mean())
     assert found["gap"] == pytest.approx(found["heldout_loss"] - found["teacher_entropy"])
@@ -146,7 +146,7 @@ def test_sharing_a_batch_out_changes_no_curve(
     taught: ArtifactStore, student: Node, version: int, fields: dict[str, Any]
 ) -> None:
     shared = replace(student, version=version)
-    run(shared, taught, WorkerGroup(resources=Resources(**fields)))
+    run(shared, taught, WorkerGroup(resources=LlmResources(**fields)))
     np.testing.assert_allclose(curve(taught, shared), curve(taught, student), rtol=1e-4)
     assert facts(taught, shared)["heldout_loss"] == pytest.approx(
         facts(taught, student)["heldout_loss"], rel=1e-4
@@ -175,7 +175,7 @@ def test_an_interrupted_training_ends_where_it_would_have(
     taught: ArtifactStore, student: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = replace(student, version=7)
-    resources = Resources(checkpoint_updates=8)
+    resources = LlmResources(checkpoint_updates=8)
     with pytest.raises(Interrupted):
         run(node, taught, WorkerGroup(resources=resources, report=breaking_at(19)))
     scratch = checkpoints.scratch_folder(taught, node, WorkerGroup())
@@ -189,13 +189,15 @@ def test_an_interrupted_training_ends_where_it_would_have(
 
 
 def test_a_resumption_that_lost_its_place_is_refused() -> None:
-    watch = resumable.Watch("sft", WorkerGroup(), resumable.Fields(), resume_tolerance=0.5)
+    monitor = resumable.LossMonitor(
+        "sft", WorkerGroup(), resumable.SettingNames(), resume_tolerance=0.5
+    )
     state: Any = type(
         "State", (), {"log_history": [{"loss": 1.0}], "global_step": 9, "max_steps": 9}
     )
-    watch.on_train_begin(None, state, None)  # type: ignore[arg-type]
+    monitor.on_train_begin(None, state, None)  # type: ignore[arg-type]
     with pytest.raises(StageError, match=r"had left at 1\.0000.*scratch"):
-        watch.on_log(None, state, None, {"loss": 1.6})  # type: ignore[arg-type]
+        monitor.on_log(None, state, None, {"loss": 1.6})  # type: ignore[arg-type]
 
 
 def test_a_loss_that_is_no_number_names_the_rate(
@@ -233,16 +235,19 @@ def test_exhausted_memory_names_the_batch_and_the_way_out(
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), resumable.memory_guard(resumable.Fields()):
+    with (
+        pytest.raises(RuntimeError, match="shapes"),
+        resumable.memory_guard(resumable.SettingNames()),
+    ):
         raise RuntimeError("shapes don't match")
 
 
 def test_the_loss_is_trl_s(taught: ArtifactStore, student: Node, tmp_path: Path) -> None:
-    lesson = datasets.prepare(student, taught)
-    plan = train.make_plan(student, lesson)
-    model = train.fresh_student(student, taught, lesson.tokenizer)
-    trainer = train.make_trainer(student, model, lesson, plan, WorkerGroup(), str(tmp_path))
-    batch = lesson.train.padded(plan.order[:16], lesson.tokenizer.pad_token_id)
+    data = datasets.prepare(student, taught)
+    schedule = train.make_schedule(student, data)
+    model = train.fresh_student(student, taught, data.tokenizer)
+    trainer = train.make_trainer(student, model, data, schedule, WorkerGroup(), str(tmp_path))
+    batch = data.train.padded(schedule.order[:16], data.tokenizer.pad_token_id)
     ours = trainer.compute_loss(model, dict(batch))
     theirs = SFTTrainer.compute_loss(trainer, model, dict(batch))  # type: ignore[no-untyped-call]
     torch.testing.assert_close(ours, theirs)
@@ -255,10 +260,10 @@ def test_gradients_are_clipped_as_the_settings_say(
     taught: ArtifactStore, tmp_path: Path, fields: dict[str, Any], norm: float
 ) -> None:
     node = student_node(TEACHER, **fields)
-    lesson = datasets.prepare(node, taught)
-    plan = train.make_plan(node, lesson)
-    model = train.fresh_student(node, taught, lesson.tokenizer)
-    trainer = train.make_trainer(node, model, lesson, plan, WorkerGroup(), str(tmp_path))
+    data = datasets.prepare(node, taught)
+    schedule = train.make_schedule(node, data)
+    model = train.fresh_student(node, taught, data.tokenizer)
+    trainer = train.make_trainer(node, model, data, schedule, WorkerGroup(), str(tmp_path))
     assert trainer.args.max_grad_norm == norm
 
 
@@ -266,7 +271,7 @@ def test_eos_is_learned(taught: ArtifactStore) -> None:
     node = student_node(TEACHER, p_prime_epochs=6.0)
     run(node, taught)
     model = weights.read_model(taught, node)
-    heldout = read_samples(taught, node.parents["samples"], "heldout").filter(
+    heldout = read_shards(taught, node.parents["samples"], "heldout").filter(
         pa.compute.field("finished")
     )
     rows = [torch.tensor(row) for row in heldout["input_ids"].to_pylist()[:50]]

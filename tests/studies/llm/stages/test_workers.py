@@ -24,7 +24,7 @@ from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.stages.train import run_train
 from recalltrap_studies.llm.training import checkpoints
 from tests.studies.llm.conftest import put_model
-from tests.studies.llm.training_world import draw_samples, sample_node, student_node
+from tests.studies.llm.training_nodes import draw_samples, sample_node, student_node
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TEACHER = Node("pretrain", 0, {"test": "teacher"})

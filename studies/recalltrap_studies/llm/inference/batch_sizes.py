@@ -1,0 +1,51 @@
+"""How many rows go through a model at once: what memory holds, and what is fast.
+
+The answer depends on the device's size and not on what is free, so that the same machine always
+forms the same batches, whose shape decides on the last bits of a log-probability.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from recalltrap.run.worker_group import WorkerGroup
+from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data.sample_shards import SHARD
+
+ROWS = 1024
+"""Sequences drawn at once at most: on one core the fastest of 512 to 2048."""
+CPU_BYTES = 1 << 30
+GPU_SHARE = 0.5
+
+
+def rows_of_a_draw(engine: str, model: Any, request: Request, group: WorkerGroup) -> int:
+    """How many sequences an engine is asked for at once.
+
+    vLLM plans its own memory and keeps its device busy only with many: it gets the whole shard,
+    whatever the CPU, where its weights come from, could hold.
+    """
+    if engine == "vllm":
+        return SHARD
+    return rows_at_once(model.config, request, model.device, group)
+
+
+def rows_at_once(config: Any, request: Request, where: torch.device, group: WorkerGroup) -> int:
+    """How many sequences are drawn at once: a power of two up to `ROWS` that memory holds.
+
+    Counted are the cache, twice where it grows by copying, and the logits in float32 with their
+    copies in the inverse CDF. It depends on the device's size and not on what is free: the same
+    machine always forms the same batches.
+    """
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    positions = len(request.prompt_ids) + request.max_new_tokens
+    cached = 2 * config.num_hidden_layers * heads * width * positions
+    budget, each = float(CPU_BYTES), 2 * 4 * cached + 5 * 4 * config.vocab_size
+    if where.type == "cuda":
+        share = min(group.resources.gpus_per_trial or 1.0, 1.0)
+        budget = GPU_SHARE * share * torch.cuda.get_device_properties(where).total_memory
+        each = 2 * cached + 5 * 4 * config.vocab_size
+    fitting = max(int(budget // each), 1)
+    return min(1 << (fitting.bit_length() - 1), ROWS)

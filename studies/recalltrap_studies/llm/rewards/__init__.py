@@ -1,0 +1,1 @@
+"""What alignments maximise: rewards of whole responses."""
