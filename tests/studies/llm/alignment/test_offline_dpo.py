@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -211,7 +209,7 @@ def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any) -> None
     *_, last = run_offline_dpo(node, nano_store.store, WorkerGroup())
     assert last.step == last.steps == 2
     weights.read_model(nano_store.store, node)
-    table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet")))
+    table = nano_store.store.read_table(node, "curves.parquet")
     assert {"reward", "reward_sd", "kl", "target_nll", "length", "loss", "selected"} <= set(
         table["metric"].to_pylist()
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -302,7 +300,7 @@ def test_the_stage_starts_at_the_reference_in_bfloat16(nano_store: Any, algorith
     for one in (oracle, node):
         for _ in STAGES[one.stage].runner()(one, nano_store.store, WorkerGroup()):
             pass
-    table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet"))).to_pylist()
+    table = nano_store.store.read_table(node, "curves.parquet").to_pylist()
     kl = {row["step"]: row["value"] for row in table if row["metric"] == "kl"}
     assert kl[0] == 0.0
     assert kl[1] != 0.0
