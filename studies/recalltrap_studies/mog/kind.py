@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
-from recalltrap.kind import Estimate, Evaluation, Progress
+from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, walk
 from recalltrap.settings_parts import Part, Reads, shared_config
 from recalltrap_studies.devices import check_device
@@ -44,7 +44,7 @@ SHAPING = (
 """Settings that rows must share to advance together."""
 
 
-class MogKind:
+class MogKind(StudyKind):
     """The mixture-of-Gaussians study; implements `recalltrap.kind.StudyKind`."""
 
     name = "mog"
@@ -70,10 +70,6 @@ class MogKind:
         return Cell(
             self.name, ordering, seed, settings, models, EVALUATION_VERSION, decides=decides
         )
-
-    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
-        """Nothing outside the study file can be wrong."""
-        return ()
 
     def check_device(self, *, here: bool) -> None:
         """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
@@ -104,16 +100,16 @@ class MogKind:
 
         return evaluate_references(cells, store)
 
-    def estimate(self, node: Node) -> Estimate:
+    def estimate(self, node: Node) -> CostEstimate:
         """Seconds on one core from a measured rate, without compilation; bytes of the artifact."""
         config = node.config
         length = int(config[node.length_field or f"{node.stage}_iterations"])
         batch = config["batch_size"] * (2 if str(config.get("algorithm")).startswith("dpo") else 1)
         work = batch * _components(node) * config.get("ppo_epochs", 1)
         seconds = length * (ROW_SECONDS + work * SAMPLE_SECONDS)
-        return Estimate(seconds, 900 + 60 * _components(node) + 30 * (length // 100))
+        return CostEstimate(seconds, 900 + 60 * _components(node) + 30 * (length // 100))
 
-    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
+    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]]:
         """p* as a mixture's `logits`, `means` and `cholesky`, and the target centres [T, 2]."""
         from recalltrap_studies.mog.ground_truth import oracle, p_star
 

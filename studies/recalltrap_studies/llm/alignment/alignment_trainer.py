@@ -21,6 +21,7 @@ from torch import Tensor
 
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.policy import Policy, computes_in_float32
+from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out, rows_of
 from recalltrap_studies.llm.training import upstream
 from recalltrap_studies.llm.training.arguments import alignment_arguments
@@ -45,7 +46,7 @@ class Iteration:
 
 
 class AlignmentTrainer(upstream.OwnBatchesTrainer):
-    """Learns from an `Iteration` in `updates_of(settings)` updates, and then from the next.
+    """Learns from an `Iteration` in so many updates as its record says, and then from the next.
 
     Curves are points of `state.log_history`, one per iteration: what was measured before its first
     update, and the means of its updates. A checkpoint holds them.
@@ -69,22 +70,12 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
         self.policy, self.context, self.settings = policy, context, settings
         self.seed, self.group, self.scratch = seed, group, scratch
         self.iteration_index = -1
-        self.updates_per_iteration = self.updates_of(settings)
+        self.updates_per_iteration = find_algorithm(settings.algorithm).updates_of(settings)
         arguments = alignment_arguments(
             settings, self.updates_per_iteration, seed=seed, group=group, scratch=scratch
         )
         rows = settings.iterations * self.updates_per_iteration * settings.minibatch_size
         super().__init__(policy, arguments, rows)
-
-    @classmethod
-    def updates_of(cls, settings: Any) -> int:
-        """Updates of an iteration."""
-        raise NotImplementedError
-
-    @classmethod
-    def examples_of(cls, settings: Any) -> int:
-        """Examples that a rollout's responses make: as many, or half as many pairs."""
-        return int(settings.rollout_size)
 
     def iteration(self, policy: Policy, index: int) -> Iteration:
         """What iteration `index` learns from, and how the policy does before it.

@@ -21,8 +21,8 @@ from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.offline_trainer import OfflineTrainer, draw_from_reference
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy
+from recalltrap_studies.llm.alignment.registry import OfflineDpo, OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.settings import OfflineDpo, OnlineDpo
 
 
 def pair_order(nll_N: Tensor, flipped_P: Tensor) -> Tensor:
@@ -45,10 +45,6 @@ def pair_log_probs(model: Any, rows: Mapping[str, Tensor]) -> Tensor:
 
 class DpoTrainer(AlignmentTrainer):
     """The loss of both; every pair counts alike."""
-
-    @classmethod
-    def examples_of(cls, settings: Any) -> int:
-        return int(settings.rollout_size // 2)
 
     def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"reference": pair_log_probs(as_policy(self.context.reference, policy), rows)}
@@ -86,10 +82,6 @@ class OnlineDpoTrainer(DpoTrainer, OnPolicyTrainer):
 
     settings: OnlineDpo
     scored: ClassVar[bool] = False  # the loss knows no earlier policy
-
-    @classmethod
-    def updates_of(cls, settings: Any) -> int:
-        return int(settings.dpo_updates)
 
     def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
         name = f"align/preferences/{self.iteration_index}"

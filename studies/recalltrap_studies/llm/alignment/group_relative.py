@@ -19,18 +19,14 @@ from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import GroupRelative
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.settings import GroupRelative
 
 
 class GroupRelativeTrainer(OnPolicyTrainer):
     """Learns from each response once; every response counts alike, however long it is."""
 
     settings: GroupRelative
-
-    @classmethod
-    def updates_of(cls, settings: Any) -> int:
-        return int(settings.rollout_size // settings.minibatch_size)
 
     def advantage(self, reward_CG: Tensor) -> Tensor:
         """How much better than its group each response is, [C, G]: C groups of G responses."""

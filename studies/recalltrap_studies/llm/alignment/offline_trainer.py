@@ -85,10 +85,6 @@ class OfflineTrainer(AlignmentTrainer):
         # of an iteration, on average
         self._tokens = round(int(self.examples["mask"].sum()) / count * rows / settings.iterations)
 
-    @classmethod
-    def updates_of(cls, settings: Any) -> int:
-        return int(cls.examples_of(settings) // settings.minibatch_size)
-
     def fixed_examples(self) -> dict[str, Tensor]:
         """All that is learned from; see `Iteration.examples`. Every worker calls it."""
         raise NotImplementedError

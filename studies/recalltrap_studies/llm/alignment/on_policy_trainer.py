@@ -16,7 +16,7 @@ from recalltrap_studies.llm.alignment.rollouts import Rollout
 
 
 class OnPolicyTrainer(AlignmentTrainer):
-    """Rolls out, and learns from what it drew in `updates_of(settings)` updates."""
+    """Rolls out, and learns from what it drew."""
 
     scored: ClassVar[bool] = True  # their ratio is to the policy that drew the rollout
 

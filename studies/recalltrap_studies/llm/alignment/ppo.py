@@ -15,18 +15,14 @@ from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import Ppo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.settings import Ppo
 
 
 class PpoTrainer(OnPolicyTrainer):
     """Learns from each rollout in `ppo_epochs` passes; every token counts alike."""
 
     settings: Ppo
-
-    @classmethod
-    def updates_of(cls, settings: Any) -> int:
-        return int(settings.ppo_epochs * (settings.rollout_size // settings.minibatch_size))
 
     def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
         settings, mask_NT = self.settings, rollout.mask_NT

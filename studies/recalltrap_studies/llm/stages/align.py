@@ -22,38 +22,34 @@ from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
 from recalltrap_studies.llm.alignment.checkpoint_selection import select
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, tokenizers, weights
 from recalltrap_studies.llm.rewards.oracle import read_oracle
-from recalltrap_studies.llm.settings import Alignment
+from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training import checkpoints, resumable
 
 NOT_CURVES = frozenset({"rollout", "epoch", "step", "tokens", "seconds"})
 FIELDS = resumable.SettingNames(learning_rate="align_learning_rate", batch_size="minibatch_size")
 
 
-def run_align(
-    node: Node,
-    store: ArtifactStore,
-    group: WorkerGroup,
-    trainer_class: type[AlignmentTrainer],
-    part: type[Alignment],
-    value_head: bool = False,
-) -> Iterator[Progress]:
+def run_align(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Align the node's parent `start`, anchored to `reference`, and store what is chosen.
 
-    `part` are the settings that the algorithm reads. Steps of the curves are iterations learned
-    from; the last one was measured after the last update. Every worker calls it.
+    Steps of the curves are iterations learned from; the last one was measured after the last
+    update. Every worker calls it.
 
     Raises:
         InputError: prompt and response don't fit the context, or a minibatch the workers.
         StageError: `nan` or `oom`; finished checkpoints stay.
     """
     began = time.perf_counter()
-    settings = part.model_validate(node.config)
+    algorithm = find_algorithm(node.config["algorithm"])
+    settings = algorithm.part.model_validate(node.config)
     scratch = checkpoints.scratch_folder(store, node, group)
-    policy, context = _models(node, store, settings, value_head)
+    policy, context = _models(node, store, settings, algorithm.value_head)
+    trainer_class = algorithm.trainer_class()
     trainer = trainer_class(policy, context, settings, seed=node.seed, group=group, scratch=scratch)
     began_training = time.perf_counter()
     resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, fields=FIELDS)
@@ -102,10 +98,12 @@ def _files(
     names = sorted({name for point in history for name in point} - NOT_CURVES)
     columns = {name: [point.get(name, np.nan) for point in history] for name in names}
     columns["step"] = [point["rollout"] for point in history]
-    chosen = select(columns, settings.algorithm, settings.model_selection, kept)
+    by = find_algorithm(settings.algorithm).selected_by
+    assert by is not None
+    chosen = select(columns, by, settings.model_selection, kept)
     model = AutoModelForCausalLM.from_pretrained(trainer.candidate(chosen), dtype="auto")
     at_chosen = next(point for point in history if point["rollout"] == chosen)
-    facts = {
+    facts: dict[str, float | int | str] = {
         "algorithm": settings.algorithm,
         "model_selection": settings.model_selection,
         "rollouts": settings.iterations,
@@ -147,7 +145,7 @@ def _cost(
     policy = sum(parameter.numel() for parameter in trainer.policy.parameters())
     others = [trainer.context.reference, getattr(trainer.context.reward_model, "model", None)]
     scored = sum(p.numel() for model in others if model is not None for p in model.parameters())
-    examples = trainer.examples_of(settings)
+    examples = settings.rollout_size // find_algorithm(settings.algorithm).responses
     passes = trainer.updates_per_iteration * settings.minibatch_size / examples
     forward = 2.0 * (policy + scored + (policy if trainer.scored else 0))
     tokens = sum(int(point["tokens"]) for point in history)

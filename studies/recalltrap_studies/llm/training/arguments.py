@@ -15,9 +15,9 @@ from transformers import TrainingArguments
 
 from recalltrap.errors import InputError
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.models.devices import device, mixed_precision
-from recalltrap_studies.llm.settings import Alignment
+from recalltrap_studies.llm.resources import LlmResources, resources_of
+from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training import upstream
 from recalltrap_studies.llm.training.upstream import Arguments
 
@@ -52,7 +52,7 @@ def training_arguments(
         InputError: a global batch that the workers can't share evenly.
     """
     upstream.silence_telemetry()
-    resources = group.resources
+    resources = resources_of(group)
     on_cpu = device().type == "cpu"
     if on_cpu and group.distributed and resources.zero_stage:
         upstream.reduce_over_gloo()
@@ -119,7 +119,7 @@ def rows_per_pass(global_batch: int, group: WorkerGroup, batch_field: str = "bat
     Raises:
         InputError: `global_batch` is no multiple of workers times accumulation.
     """
-    accumulation = group.resources.gradient_accumulation
+    accumulation = resources_of(group).gradient_accumulation
     parts = group.size * accumulation
     if global_batch % parts:
         raise InputError(
@@ -145,7 +145,7 @@ def schedule(updates: int, warmup_updates: int, decay_updates: int) -> dict[str,
     }
 
 
-def zero_config(resources: Resources) -> dict[str, Any] | None:
+def zero_config(resources: LlmResources) -> dict[str, Any] | None:
     """DeepSpeed's configuration for a ZeRO stage; None without one.
 
     Weights are gathered when they are saved, so that artifacts and checkpoints hold whole models.

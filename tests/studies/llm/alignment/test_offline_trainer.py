@@ -19,14 +19,15 @@ from recalltrap.errors import InputError
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment.dpo import OfflineDpoTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import OfflineDpo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.data.token_sequences import InOrder
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.rewards.oracle import Oracle
-from recalltrap_studies.llm.settings import LlmSettings, OfflineDpo
+from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.training.resumable import release, train
 
 pytestmark = pytest.mark.slow  # they train
@@ -208,12 +209,12 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
             raise KeyboardInterrupt
 
     scratch = tmp_path / "b"
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1), report=stop)
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1), report=stop)
     broken = trainer_of(context, scratch, group, **fields)
     with pytest.raises(KeyboardInterrupt):
         train(broken, stage="align", scratch=scratch, group=group)
     release(broken)
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1))
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1))
     resumed = trainer_of(context, scratch, group, **fields)
     again = run(resumed, scratch, group)
     assert [point["rollout"] for point in again] == [0, 1, 2, 3, 4]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -24,25 +22,20 @@ from transformers import (
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
-from recalltrap.study.study import Resources
-from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
-from recalltrap_studies.llm.alignment.dpo import OfflineDpoTrainer, OnlineDpoTrainer, pair_log_probs
-from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
+from recalltrap_studies.llm.alignment.dpo import pair_log_probs
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, switch_off_dropout
-from recalltrap_studies.llm.alignment.ppo import PpoTrainer
+from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, weights
-from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings, Oracle
-from recalltrap_studies.llm.stages.execution import runner_of
+from recalltrap_studies.llm.resources import LlmResources
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Reward
+from recalltrap_studies.llm.stages.registry import STAGES
 from tests.studies.llm.conftest import fresh
 
 pytestmark = pytest.mark.slow
 
-TRAINERS: dict[str, type[AlignmentTrainer]] = {
-    "ppo": PpoTrainer, "grpo": GrpoTrainer, "rloo": RlooTrainer, "dpo_online": OnlineDpoTrainer,
-    "dpo_offline": OfflineDpoTrainer,
-}  # fmt: skip
 TOKENS = 40
 LANES = 16
 """Attention on a CPU rounds otherwise in shapes on either side of it."""
@@ -109,14 +102,14 @@ def trainer_of(
     group: WorkerGroup | None = None,
 ) -> Any:
     """A trainer whose policy has the reference's weights."""
-    part = ALIGNMENTS[algorithm]
+    part = ALGORITHMS[algorithm].part
     settings: Any = part.model_validate(
         part_config(LlmSettings(**SMALL, algorithm=algorithm), part)
     )
     value_head = algorithm == "ppo"
     policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids, value_head)
     group = group or WorkerGroup()
-    cls = TRAINERS[algorithm]
+    cls = ALGORITHMS[algorithm].trainer_class()
     return cls(policy, context, settings, seed=3, group=group, scratch=scratch)
 
 
@@ -153,7 +146,7 @@ def compared(trainer: Any, rows: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-@pytest.mark.parametrize("algorithm", TRAINERS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.usefixtures("mixed")
 def test_bfloat16_starts_at_a_log_ratio_of_0(
     wordy_model: PreTrainedModel,
@@ -162,7 +155,7 @@ def test_bfloat16_starts_at_a_log_ratio_of_0(
     algorithm: str,
     accumulation: int,
 ) -> None:
-    group = WorkerGroup(resources=Resources(gradient_accumulation=accumulation))
+    group = WorkerGroup(resources=LlmResources(gradient_accumulation=accumulation))
     context = context_of(wordy_model, tiny_tokenizer)
     trainer = trainer_of(algorithm, context, tiny_tokenizer, tmp_path, group)
     parts = parts_of(trainer)
@@ -243,7 +236,7 @@ def test_dropout_is_off_in_a_policy_and_its_configuration_is_kept(
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("algorithm", TRAINERS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_model_with_dropout_starts_at_ratio_1(
     tiny_tokenizer: Any, tmp_path: Path, algorithm: str, checkpointing: bool
 ) -> None:
@@ -261,21 +254,21 @@ def test_a_model_with_dropout_starts_at_ratio_1(
 
 
 @pytest.mark.slow  # it trains
-@pytest.mark.parametrize("algorithm", ALIGNMENTS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.usefixtures("mixed")
 def test_the_stage_starts_at_the_reference_in_bfloat16(nano_store: Any, algorithm: str) -> None:
     settings = LlmSettings(
         **{**SMALL, "align_tokens": 12, "oracle_samples": 64, "algorithm": algorithm}
     )
-    oracle = Node("oracle", 3, part_config(settings, Oracle), {"p_target": nano_store.p_star})
-    config = part_config(settings, ALIGNMENTS[algorithm])
+    oracle = Node("oracle", 3, part_config(settings, Reward), {"p_target": nano_store.p_star})
+    config = part_config(settings, ALGORITHMS[algorithm].part)
     parents = {"start": nano_store.p_prime, "reference": nano_store.p_prime,
                "p_target": nano_store.p_star, "oracle": oracle}  # fmt: skip
     node = Node("align", 3, config, parents)
     for one in (oracle, node):
-        for _ in runner_of(one)(one, nano_store.store, WorkerGroup()):
+        for _ in STAGES[one.stage].runner()(one, nano_store.store, WorkerGroup()):
             pass
-    table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet"))).to_pylist()
+    table = nano_store.store.read_table(node, "curves.parquet").to_pylist()
     kl = {row["step"]: row["value"] for row in table if row["metric"] == "kl"}
     assert kl[0] == 0.0
     assert kl[1] != 0.0

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -17,9 +15,11 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup as Workers
 from recalltrap.settings_parts import part_config
 from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings, Oracle
-from recalltrap_studies.llm.stages.execution import runner_of
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Reward
+from recalltrap_studies.llm.stages.align import run_align
 from recalltrap_studies.llm.stages.oracle import run_oracle
 
 pytestmark = pytest.mark.slow  # they train
@@ -50,7 +50,7 @@ EACH = pytest.mark.parametrize(
 @pytest.fixture
 def parents(nano_store: Any) -> dict[str, Node]:
     """p' starts and anchors; the better model is p_target, with its oracle."""
-    config = part_config(LlmSettings(**SMALL), Oracle)
+    config = part_config(LlmSettings(**SMALL), Reward)
     oracle = Node("oracle", 3, config, {"p_target": nano_store.p_star})
     for _ in run_oracle(oracle, nano_store.store, Workers()):
         pass
@@ -64,14 +64,14 @@ def parents(nano_store: Any) -> dict[str, Node]:
 
 def align(nano_store: Any, parents: Any, algorithm: str, **fields: Any) -> Node:
     settings = LlmSettings(**{**SMALL, "algorithm": algorithm, **fields})
-    node = Node("align", 3, part_config(settings, ALIGNMENTS[algorithm]), parents)
-    *_, last = runner_of(node)(node, nano_store.store, Workers())
+    node = Node("align", 3, part_config(settings, ALGORITHMS[algorithm].part), parents)
+    *_, last = run_align(node, nano_store.store, Workers())
     assert last.step == last.steps == settings.iterations
     return node
 
 
 def curve(store: ArtifactStore, node: Node, metric: str) -> dict[int, float]:
-    table: pa.Table = pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+    table: pa.Table = store.read_table(node, "curves.parquet")
     return {r["step"]: r["value"] for r in table.to_pylist() if r["metric"] == metric}
 
 
@@ -102,7 +102,7 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     for metric in ("loss", *own):
         assert set(curve(store, node, metric)) >= {0, 1, 2, 3}, metric
     assert not store.storage.exists(f"scratch/{node.id}")
-    cost = store.record(node)["cost"]
+    cost = store.open(node).cost
     assert cost["tokens"] > 5 * 8
     assert cost["flops"] > 0
 
