@@ -17,7 +17,7 @@ from recalltrap_studies.mog.exact.envelope import Index, Parabolas, crossings
 from recalltrap_studies.mog.exact.kronrod import SEVEN_FIFTEEN
 from recalltrap_studies.mog.exact.lines import PANEL, REACH, normal_density, normal_mass
 from recalltrap_studies.mog.exact.surfaces import Mask
-from recalltrap_studies.mog.exact.values import Estimate
+from recalltrap_studies.mog.exact.values import Integrals
 from recalltrap_studies.mog.models import Array
 
 LAYER = 10.0
@@ -51,7 +51,7 @@ class Panels(NamedTuple):
         return Panels(self.line[chosen], self.low[chosen], self.high[chosen])
 
 
-def along_lines(lines: Parabolas, main_M: Index, tolerance_M: Array) -> Estimate:
+def along_lines(lines: Parabolas, main_M: Index, tolerance_M: Array) -> Integrals:
     """Integrals of (log sum_k exp g_k - g_main) against the normal density, [M]."""
     cut = _cut(lines)
     best_P = lines.at(cut.line, (cut.low + cut.high) / 2.0).argmax(axis=0)
@@ -71,7 +71,7 @@ def along_lines(lines: Parabolas, main_M: Index, tolerance_M: Array) -> Estimate
         if done.all():
             break
         cut, best_P = _halved(cut.where(~done)), np.tile(best_P[~done], 2)
-    return Estimate(value, error, nodes)
+    return Integrals(value, error, nodes)
 
 
 RULE = SEVEN_FIFTEEN

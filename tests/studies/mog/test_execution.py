@@ -12,8 +12,9 @@ import torch
 from recalltrap.graph import Cell
 from recalltrap.kind import NodeFailure
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.mog import KIND, execution, rows
+from recalltrap_studies.mog import execution, rows
 from recalltrap_studies.mog.execution import WIDTH
+from recalltrap_studies.mog.kind import KIND
 from recalltrap_studies.mog.models import MODEL_FILE, Model, unpack
 
 SMALL = {
