@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recalltrap.errors import InputError
-from recalltrap.study.study import Resources
+from recalltrap.resources import Resources
 
 GROUP_TRIAL = {"CPU": 0.0, "memory": 1.0}
 """What a trial asks for that only drives workers: Tune refuses a request for nothing at all."""

@@ -21,13 +21,13 @@ from ray import train, tune
 
 from recalltrap.errors import FailureClass, StageError
 from recalltrap.kind import Progress
+from recalltrap.resources import Resources
 from recalltrap.run.context import RunContext
 from recalltrap.run.execution import PackRun, record_failure
 from recalltrap.run.failures import classify
 from recalltrap.run.plan import Pack
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.provenance import ARGV_VARIABLE
-from recalltrap.study.study import Resources
 from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.trainable import FAILED, REPORT_SECONDS
 

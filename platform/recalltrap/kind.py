@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel
 
 from recalltrap.errors import FailureClass
 from recalltrap.graph import Cell, Node
 from recalltrap.orderings import Ordering
+from recalltrap.resources import Resources
 from recalltrap.settings_parts import Reads
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What building one node should take, for `recalltrap plan`.
 
     `seconds` are one core's, `gpu_seconds` one GPU's; `gpu_decoding` is the part of those in which
@@ -75,12 +74,46 @@ class Estimate:
     gpu_decoding: float = 0.0
 
 
+@dataclass(frozen=True)
+class Metric:
+    """What a metric of the `metrics` table is called where people read it."""
+
+    title: str
+    unit: str = ""
+
+    @property
+    def label(self) -> str:
+        """Title and unit, for an axis or a table's head."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+METRICS: Mapping[str, Metric] = {
+    "reward": Metric("reward"),
+    "target_precision": Metric("target precision", "nats"),
+    "overall_recall": Metric("overall recall", "nats"),
+    "overall_precision": Metric("overall precision", "nats"),
+    "hit_rate": Metric("hit rate"),
+    "kl_penalty_at_target": Metric("KL penalty at the target", "nats"),
+    "optimum_reward": Metric("reward of the optimum"),
+    "optimum_target_precision": Metric("target precision of the optimum", "nats"),
+}
+"""The metrics that every kind has."""
+
+
+def metric_of(metrics: Mapping[str, Metric], name: str) -> Metric:
+    """What a metric is called; `share/x` by the entry `share/*`, a stranger by its own name."""
+    if name in metrics:
+        return metrics[name]
+    family, _, member = name.partition("/")
+    if member and (known := metrics.get(f"{family}/*")):
+        return Metric(f"{known.title}: {member}", known.unit)
+    return Metric(name)
+
+
 class StudyKind(Protocol):
     """A family of studies: how a cell is made of stages, and how stages are executed.
 
-    A kind that chooses a device may have `check_device(*, here: bool)` besides, which refuses what
-    is none, and where `here`, none of this machine's: it's called before anything is built. One
-    that fetches things may have `check_access(cells)`, called where this machine is to build.
+    A kind that is a subclass has the defaults of what it leaves out.
     """
 
     name: str
@@ -88,6 +121,10 @@ class StudyKind(Protocol):
     """Flat, frozen, `extra="forbid"`; every field has a default. Grid axes are its fields."""
     studies: Path
     """Folder of the kind's named studies, one YAML file each."""
+    resources: type[Resources] = Resources
+    """What a trial of the kind can ask for: the platform's fields, and its own."""
+    metrics: Mapping[str, Metric] = METRICS
+    """What its metrics are called, in the order in which a report shows them."""
     grouped: bool
     """Whether a pack is one cell that a group of workers executes together
     (`recalltrap.run.worker_group`), rather than all seeds of a setting in one process."""
@@ -101,11 +138,22 @@ class StudyKind(Protocol):
         Raises:
             InputError: naming the setting, its value and the way out.
         """
-        ...
+        return ()
+
+    def check_device(self, *, here: bool) -> None:
+        """Refuse a device that is none, and where `here`, none of this machine's.
+
+        Called before anything is built.
+        """
+        return
+
+    def check_access(self, cells: Sequence[Cell]) -> None:
+        """Refuse what can't be fetched from here: called where this machine is to build."""
+        return
 
     def prepare(self) -> None:
         """Import and start what building needs: called by a process that waits for its work."""
-        ...
+        return
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """Which settings decide anything: those that stages or the evaluation read.
@@ -136,13 +184,8 @@ class StudyKind(Protocol):
         """The metrics that need only p' and p'': what a forecast reads, before any alignment."""
         ...
 
-    def estimate(self, node: Node) -> Estimate:
+    def estimate(self, node: Node) -> CostEstimate:
         """What building the node should take on one core, and on one GPU where it uses any."""
-        ...
-
-    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
-        """p* for drawing: `logits` [K], `means` [K, 2], `cholesky` [K, 3] and the centres of the
-        targets, `targets` [T, 2]; None for a kind that can't be drawn in the plane."""
         ...
 
     def pack_shape(self, cell: Cell) -> str:

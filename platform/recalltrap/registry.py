@@ -14,11 +14,17 @@ from recalltrap.kind import StudyKind
 
 KINDS = "recalltrap.studies"
 ROOMS = "recalltrap.rooms"
+CLAIMS = "recalltrap.claims"
 
 
 def kind_names() -> list[str]:
     """The installed kinds of study."""
     return sorted(registered(KINDS))
+
+
+def claim_ids() -> list[str]:
+    """The claims that a study may list, in the order of their numbers: `C2` before `C10`."""
+    return sorted(registered(CLAIMS), key=lambda name: (len(name), name))
 
 
 @cache

@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import stats
 
 from recalltrap_analysis.estimates.severity import COMPLETE
-from recalltrap_analysis.runs.wide_tables import Plan
+from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.statistics import coverage
 from recalltrap_analysis.statistics.coverage import Calibration, Coverage, NullRate
 from recalltrap_analysis.statistics.paired import (
@@ -175,7 +175,7 @@ def measure_null(simulations: int) -> Iterator[NullRate]:
 
 
 NO_PARTS = pd.DataFrame({"point": pd.Series(dtype=object)})
-PLAN = Plan(("kl_weight",), ("K-A", "A-K"), {}, tuple((float(i),) for i in range(POINTS)))
+PLAN = Design(("kl_weight",), ("K-A", "A-K"), {}, tuple((float(i),) for i in range(POINTS)))
 
 
 def study_table(values_NP: Array, p_holm_P: Array) -> pd.DataFrame:

@@ -38,7 +38,6 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
 from recalltrap.streams import stream
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.responses import Request, Responses
 from recalltrap_studies.llm.data.token_sequences import Sequences
@@ -52,6 +51,7 @@ from recalltrap_studies.llm.models import devices
 from recalltrap_studies.llm.models import weights as models
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.models.tokenizers import train_tokenizer
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings, Sft
 from recalltrap_studies.llm.stages import train as students
 
@@ -141,7 +141,7 @@ def train_ours(case: Case, data: TrainingData) -> tuple[float, Any]:
     """Tokens a second of a stage's trainer, and the trained model."""
     config = part_config(LlmSettings(batch_size=case.batch, p_prime_epochs=1.0), Sft)
     node = Node("sft", 0, {**config, "learning_rate": 3e-3 if case.batch == 64 else 5e-4})
-    group = WorkerGroup(resources=Resources(checkpoint_updates=0))
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=0))
     model, schedule = (
         models.fresh_model(config_of(case.size), 0),
         students.make_schedule(node, data),

@@ -62,7 +62,7 @@ class TestTheSameStudy:
 
     def test_a_workers_record_names_the_drivers_command(self, tuned: Results) -> None:
         node = tuned.planned()[0].models["final"]
-        name = tuned.store.record(node)["provenance"]
+        name = tuned.store.open(node).record["provenance"]
         path = f"provenance/{name}.json"
         assert b"default_worker" not in tuned.storage.read(path)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from recalltrap.kind import Progress
-from recalltrap.study.study import Resources
+from recalltrap.resources import Resources
 from recalltrap_cluster.training import GroupWork, Mailbox, Reporter, worker_environment
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recalltrap.errors import InputError
-from recalltrap.study.study import Resources
+from recalltrap.resources import Resources
 from recalltrap_cluster.resources import plan_resources, schedulable
 
 LAPTOP = {"CPU": 8.0, "memory": 1e9, "node:10.0.0.1": 1.0}

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toy_trouble import meet
 
 from recalltrap.graph import Cell, Node
-from recalltrap.kind import Estimate, Evaluation, NodeFailure, Progress
+from recalltrap.kind import CostEstimate, Evaluation, NodeFailure, Progress, StudyKind
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, walk
 from recalltrap.settings_parts import Reads
 from recalltrap.store.store import ArtifactStore, Cost
@@ -78,8 +78,8 @@ def _reward(x: Point, targets: Sequence[int], height: float) -> float:
     return float(height * np.exp(-np.mean((x - float(np.mean(targets))) ** 2)))
 
 
-class ToyKind:
-    """See `recalltrap.kind.StudyKind`."""
+class ToyKind(StudyKind):
+    """Milliseconds a cell."""
 
     name = "toy"
     settings: type[BaseModel] = ToySettings
@@ -110,13 +110,6 @@ class ToyKind:
         )
         decides = self.reads(settings).fields
         return Cell(self.name, ordering, seed, settings, models, decides=decides)
-
-    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
-        """Nothing outside the study file can be wrong."""
-        return ()
-
-    def prepare(self) -> None:
-        """Nothing here takes long to import."""
 
     def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
         stage, longest = nodes[0].stage, max(node.length for node in nodes)
@@ -177,13 +170,10 @@ class ToyKind:
                 rows += _metric_rows(cell, model, load(store, cell.models[model]))
         return Evaluation(pa.Table.from_pylist(rows))
 
-    def estimate(self, node: Node) -> Estimate:
-        return Estimate(
+    def estimate(self, node: Node) -> CostEstimate:
+        return CostEstimate(
             float(node.length), 1000
         )  # slow on paper: settings keep trials of their own
-
-    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
-        return None
 
     def pack_shape(self, cell: Cell) -> str:
         return str(cell.factors["student_components"])
@@ -207,7 +197,7 @@ def _curve(store: ArtifactStore, node: Node) -> list[float]:
 
 def _save(store: ArtifactStore, node: Node, x: Point, curve: Sequence[float]) -> None:
     arrays = {"x": x, "curve": np.array(curve, np.float64)}
-    cost = Cost(1e-3, 1e-3, node.length, 6.0 * node.length, "cpu", 1)
+    cost = Cost(1e-3, 1e-3, node.length, 6.0 * node.length, "cpu", 1, updates=node.length)
     store.put(node, {"model.safetensors": safetensors.numpy.save(arrays)}, cost)
 
 

@@ -101,4 +101,4 @@ def test_both_kinds_ask_the_same_question(monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("mog", "llm"):
         kind = find_kind(name)
         with pytest.raises(InputError, match="gpuu"):
-            kind.check_device(here=False)  # type: ignore[attr-defined]
+            kind.check_device(here=False)

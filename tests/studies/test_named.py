@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from recalltrap.registry import claim_ids
 from recalltrap.study.named_studies import load_study, named_studies
-from recalltrap.study.study import CLAIMS
+from recalltrap_studies.llm.resources import LlmResources
 
 ROOT = Path(__file__).parents[2]
 EXPECTED = {
@@ -46,7 +47,7 @@ def test_each_loads_under_its_own_name_with_its_seeds_and_claims(name: str) -> N
     study = load_study(name)
     assert study.name == name
     assert study.question.endswith("?")
-    assert set(study.claims) <= set(CLAIMS)
+    assert set(study.claims) <= set(claim_ids())
     assert study.claims
     if name != "mog/quick":
         assert study.seeds == tuple(range(20))
@@ -92,6 +93,7 @@ def test_each_language_study_loads_with_both_orderings(name: str) -> None:
     assert set(study.claims) <= {"C10", "C11", "C12", "C13", "C14"}
     large = name in LARGE
     assert (study.resources.gpus_per_trial > 0) == large
+    assert isinstance(study.resources, LlmResources)
     assert (study.resources.zero_stage is not None) == large
 
 

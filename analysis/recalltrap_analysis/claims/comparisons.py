@@ -34,7 +34,7 @@ Differences = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
-class Grid:
+class DifferenceGrid:
     """Differences at the complete grid points of a stratum, and what was left out."""
 
     series: tuple[Series, ...]
@@ -42,7 +42,7 @@ class Grid:
     left_out: tuple[str, ...]
 
     @classmethod
-    def of(cls, series: Sequence[Series], differences: Differences) -> Grid:
+    def of(cls, series: Sequence[Series], differences: Differences) -> DifferenceGrid:
         complete = tuple(one for one in series if one.state == "complete")
         left_out = tuple(one.state for one in series if one.state != "complete")
         return cls(complete, tuple(differences(one.values_AN) for one in complete), left_out)
@@ -56,12 +56,12 @@ class Grid:
         return max((values.shape[1] for values in self.differences_KN), default=0)
 
 
-def nothing_complete(grid: Grid, stratum: str) -> Finding:
+def nothing_complete(grid: DifferenceGrid, stratum: str) -> Finding:
     reasons = "; ".join(dict.fromkeys(grid.left_out)) or "no such cells"
     return Finding("not tested", None, f"no complete grid point ({reasons})", stratum)
 
 
-def p_values(grid: Grid) -> Array:
+def p_values(grid: DifferenceGrid) -> Array:
     """Two-sided sign-flip p-values, shape [P points, K differences]."""
     result = np.ones((len(grid.series), grid.differences_KN[0].shape[0]))
     sizes = [values.shape[1] for values in grid.differences_KN]
@@ -74,7 +74,7 @@ def p_values(grid: Grid) -> Array:
     return result
 
 
-def almost_everywhere(grid: Grid, stratum: str, name: str) -> Finding:
+def almost_everywhere(grid: DifferenceGrid, stratum: str, name: str) -> Finding:
     """Are all K differences above 0 at almost every grid point?
 
     A point counts where every difference's mean is above 0 and the largest of their p-values,
@@ -100,7 +100,7 @@ def almost_everywhere(grid: Grid, stratum: str, name: str) -> Finding:
     return Finding(verdict, effect, detail + remarks(grid, verdict), stratum, grid.points)
 
 
-def somewhere(grid: Grid, stratum: str, name: str) -> Finding:
+def somewhere(grid: DifferenceGrid, stratum: str, name: str) -> Finding:
     """Are all K differences above 0 at one grid point at least? Holm over the grid."""
     if not grid.series:
         return nothing_complete(grid, stratum)
@@ -123,7 +123,7 @@ def somewhere(grid: Grid, stratum: str, name: str) -> Finding:
     return Finding(verdict, effect, detail + remarks(grid, verdict), stratum, grid.points)
 
 
-def mean_over_grid(grid: Grid, difference: int = 0) -> Estimate:
+def mean_over_grid(grid: DifferenceGrid, difference: int = 0) -> Estimate:
     """The mean over seeds of a seed's mean over the grid points, for the seeds they share."""
     shared = set(grid.series[0].seeds).intersection(*(set(one.seeds) for one in grid.series))
     rows = []
@@ -150,7 +150,7 @@ def seeds_that_do(points: int) -> int:
     return next(n for n in range(2, 64) if least_p(n, points) <= SIGNIFICANT)
 
 
-def remarks(grid: Grid, verdict: Verdict) -> str:
+def remarks(grid: DifferenceGrid, verdict: Verdict) -> str:
     """What was left out, and how many seeds would do."""
     text = ""
     if verdict == "not enough seeds":

@@ -16,18 +16,16 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
+from recalltrap_analysis.kind_analysis import SHARED_ALONE, KindAnalysis
 from recalltrap_analysis.number_format import setting_text
-from recalltrap_analysis.runs.wide_tables import cell_outcomes, hashable
+from recalltrap_analysis.runs.design import hashable
+from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import Array
 
 NOT_SETTINGS = frozenset(
     ("cell_id", "ordering", "seed", "model", "metric", "value", "standard_error", "samples",
      "scorer")
 )  # fmt: skip
-SWEPT = ("kl_weight", "iterations", "student_components")
-"""Settings that a claim is judged over as one grid; results are never averaged over any other."""
-NAMED = ("algorithm", "teacher_sharpness", "spacing", "targets")
-"""Settings that a stratum's label always names where they differ from stratum to stratum."""
 
 Where = Callable[[Mapping[str, Any]], bool]
 
@@ -63,8 +61,9 @@ class Series:
 
 @dataclass
 class Pool:
-    """All cells that some runs planned, and the values of those that succeeded."""
+    """All cells that some runs of one kind planned, and the values of those that succeeded."""
 
+    kind: KindAnalysis = SHARED_ALONE
     points: list[dict[str, Any]] = field(default_factory=list)
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Wide outcomes by run, with the setting's number in `point`."""
@@ -114,11 +113,13 @@ class Pool:
         """Numbers of the settings that a run planned."""
         return self._of_run[run]
 
-    def series(self, arms: Sequence[tuple[int, Arm]], swept: Sequence[str] = SWEPT) -> Series:
+    def series(self, arms: Sequence[tuple[int, Arm]], swept: Sequence[str] | None = None) -> Series:
         """The arms' values over the seeds planned for all of them; each names its setting.
 
-        Label and stratum are those of the first arm's setting.
+        Label and stratum are those of the first arm's setting: the label names the settings of
+        `swept` (by default those of the kind), the stratum all others.
         """
+        swept = self.kind.swept if swept is None else swept
         first = self.points[arms[0][0]]
         points = frozenset(point for point, _ in arms)
         plans = [self._planned(point, arm.ordering) for point, arm in arms]
@@ -132,6 +133,24 @@ class Pool:
         label = {name: first[name] for name in swept if name in first}
         stratum = tuple((name, value) for name, value in first.items() if name not in swept)
         return Series(label, stratum, seeds, values_AN, state, points)
+
+    def by_stratum(self, found: Iterable[Series]) -> dict[str, list[Series]]:
+        """Series by their stratum's label, which names the settings in which strata differ."""
+        series, named = list(found), list(self.kind.named)
+        strata = list(dict.fromkeys(one.stratum for one in series))
+        names = list(dict.fromkeys(name for stratum in strata for name, _ in stratum))
+        values = [dict(stratum) for stratum in strata]
+        differ = [n for n in names if len({found.get(n) for found in values}) > 1]
+        order = sorted(differ, key=lambda n: named.index(n) if n in named else len(named))
+        labels = {
+            stratum: ", ".join(f"{name} {setting_text(found.get(name))}" for name in order)
+            for stratum, found in zip(strata, values, strict=True)
+        }
+        strata.sort(key=lambda stratum: [_sortable(dict(stratum).get(name)) for name in order])
+        groups: dict[str, list[Series]] = {labels[stratum]: [] for stratum in strata}
+        for one in series:
+            groups[labels[one.stratum]].append(one)
+        return groups
 
     def orderings(self, point: int) -> list[str]:
         """The orderings that were planned at a setting."""
@@ -167,28 +186,9 @@ def _finite_state(values_AN: Array, arms: Sequence[Arm]) -> str:
 def _common_seeds(plans: Sequence[set[int]]) -> tuple[tuple[int, ...], str]:
     if not all(plans):
         return (), "not planned"
-    if any(plan != plans[0] for plan in plans):
+    if any(design != plans[0] for design in plans):
         return (), "unbalanced: planned with different seeds"
     return tuple(sorted(plans[0])), "complete"
-
-
-def by_stratum(found: Iterable[Series]) -> dict[str, list[Series]]:
-    """Series by their stratum's label, which names the settings in which strata differ."""
-    series = list(found)
-    strata = list(dict.fromkeys(one.stratum for one in series))
-    names = list(dict.fromkeys(name for stratum in strata for name, _ in stratum))
-    values = [dict(stratum) for stratum in strata]
-    differ = [n for n in names if len({found.get(n) for found in values}) > 1]
-    order = [n for n in NAMED if n in differ] + [n for n in differ if n not in NAMED]
-    labels = {
-        stratum: ", ".join(f"{name} {setting_text(found.get(name))}" for name in order)
-        for stratum, found in zip(strata, values, strict=True)
-    }
-    strata.sort(key=lambda stratum: [_sortable(dict(stratum).get(name)) for name in order])
-    groups: dict[str, list[Series]] = {labels[stratum]: [] for stratum in strata}
-    for one in series:
-        groups[labels[one.stratum]].append(one)
-    return groups
 
 
 def _sortable(value: Any) -> tuple[int, float, str]:

@@ -19,7 +19,8 @@ from recalltrap_analysis.estimates.severity import (
     flips_for,
     spread,
 )
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, point_keys
+from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Estimate, holm, sign_flip_p_values
 
 CONTRASTS: tuple[tuple[str, str, str], ...] = (
@@ -32,7 +33,7 @@ CONTRASTS: tuple[tuple[str, str, str], ...] = (
 """Minuend, subtrahend, and what their difference measures."""
 
 
-def cell_attainments(outcomes: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def cell_attainments(outcomes: pd.DataFrame, design: Design) -> pd.DataFrame:
     """The attainment of every cell's final model: `point`, `ordering`, `seed`, `attainment`."""
     start = column(outcomes, "p_second.reward").to_numpy()
     reached = attainment(
@@ -42,7 +43,7 @@ def cell_attainments(outcomes: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     )
     return pd.DataFrame(
         {
-            "point": pd.Series(point_keys(outcomes, plan.axes), dtype=object),
+            "point": pd.Series(point_keys(outcomes, design.axes), dtype=object),
             "ordering": outcomes["ordering"].to_numpy(),
             "seed": outcomes["seed"].to_numpy(),
             "attainment": reached,
@@ -58,8 +59,8 @@ def _arms(attainments: pd.DataFrame) -> dict[tuple[GridPoint, str], dict[int, fl
     return arms
 
 
-def _complete(plan: Plan, point: GridPoint, name: str, arm: dict[int, float]) -> str:
-    planned = plan.seeds.get((point, name), ())
+def _complete(design: Design, point: GridPoint, name: str, arm: dict[int, float]) -> str:
+    planned = design.seeds.get((point, name), ())
     if lacking := len(set(planned) - set(arm)):
         return f"incomplete: {lacking} of {len(planned)} seeds of {name} missing"
     if not np.isfinite([arm[seed] for seed in planned]).all():
@@ -69,7 +70,7 @@ def _complete(plan: Plan, point: GridPoint, name: str, arm: dict[int, float]) ->
 
 def ordering_attainments(
     attainments: pd.DataFrame,
-    plan: Plan,
+    design: Design,
     points: Collection[GridPoint],
     orderings: Collection[str],
     generator: np.random.Generator,
@@ -78,9 +79,9 @@ def ordering_attainments(
     arms = _arms(attainments)
     groups = {
         (point, name): pd.DataFrame({"attainment": [arms[point, name][seed] for seed in seeds]})
-        for (point, name), seeds in plan.seeds.items()
+        for (point, name), seeds in design.seeds.items()
         if point in points and name in orderings
-        if _complete(plan, point, name, arms.get((point, name), {})) == COMPLETE
+        if _complete(design, point, name, arms.get((point, name), {})) == COMPLETE
     }
     means = {"attainment": lambda rows: rows["attainment"]}
     found = estimate_means(groups, means, generator)  # a setting's key stands for a grid point's
@@ -88,13 +89,13 @@ def ordering_attainments(
 
 
 def contrast_table(
-    attainments: pd.DataFrame, plan: Plan, generator: np.random.Generator
+    attainments: pd.DataFrame, design: Design, generator: np.random.Generator
 ) -> pd.DataFrame:
     """One row per grid point and contrast that the study can make; empty without controls.
 
     Args:
         attainments: Rows of `cell_attainments`.
-        plan: What was planned; a contrast that misses a pair is labelled and gets no numbers.
+        design: What was planned; a contrast that misses a pair is labelled and gets no numbers.
         generator: Source of resamples and sign flips.
 
     Returns:
@@ -104,19 +105,19 @@ def contrast_table(
     arms = _arms(attainments)
     records: list[dict[str, Any]] = []
     groups: dict[GridPoint, pd.DataFrame] = {}
-    for point in plan.points:
+    for point in design.points:
         for first, second, meaning in CONTRASTS:
-            if not {first, second} <= set(plan.orderings):
+            if not {first, second} <= set(design.orderings):
                 continue
-            record: dict[str, Any] = dict(zip(plan.axes, point, strict=True))
-            state, rows = _pair(plan, point, first, second, arms)
+            record: dict[str, Any] = dict(zip(design.axes, point, strict=True))
+            state, rows = _pair(design, point, first, second, arms)
             record |= {"point": point, "contrast": f"{first} − {second}", "meaning": meaning}
             record |= {"state": state, "pairs": len(rows)}
             if state == COMPLETE:
                 groups[len(records),] = rows
             records.append(record)
     if not records:
-        return pd.DataFrame(columns=[*plan.axes, "point", "contrast", "meaning", "state"])
+        return pd.DataFrame(columns=[*design.axes, "point", "contrast", "meaning", "state"])
     estimates = estimate_means(groups, {"difference": lambda rows: rows["difference"]}, generator)
     for index, record in enumerate(records):
         record |= spread(estimates.get((index,), {}), ["difference"])
@@ -126,19 +127,19 @@ def contrast_table(
 
 
 def _pair(
-    plan: Plan,
+    design: Design,
     point: GridPoint,
     first: str,
     second: str,
     arms: dict[tuple[GridPoint, str], dict[int, float]],
 ) -> tuple[str, pd.DataFrame]:
     empty = pd.DataFrame({"difference": []})
-    seeds = plan.seeds.get((point, first), ())
-    if seeds != plan.seeds.get((point, second), ()):
+    seeds = design.seeds.get((point, first), ())
+    if seeds != design.seeds.get((point, second), ()):
         return "unbalanced: planned with different seeds", empty
     one, two = arms.get((point, first), {}), arms.get((point, second), {})
     for name, arm in ((first, one), (second, two)):
-        if (state := _complete(plan, point, name, arm)) != COMPLETE:
+        if (state := _complete(design, point, name, arm)) != COMPLETE:
             return state, empty
     return COMPLETE, pd.DataFrame({"difference": [one[seed] - two[seed] for seed in seeds]})
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.effective_samples import reliability
 from recalltrap_analysis.estimates.severity import COMPLETE, estimate_means, planned_points, spread
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan
+from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.paired import Array
 
 PARTS = ("last_distillation", "optimiser_ak", "reference", "optimiser_ka")
@@ -91,13 +91,13 @@ def _part(name: str) -> Callable[[pd.DataFrame], Any]:
 
 
 def decomposition_table(
-    pairs: pd.DataFrame, plan: Plan, generator: np.random.Generator
+    pairs: pd.DataFrame, design: Design, generator: np.random.Generator
 ) -> pd.DataFrame:
     """One row per grid point: the mean of every part with its interval.
 
     Args:
         pairs: Rows of `pair_orderings`.
-        plan: What was planned; incomplete grid points are labelled and get no numbers.
+        design: What was planned; incomplete grid points are labelled and get no numbers.
         generator: Source of the bootstrap's resamples.
 
     Returns:
@@ -105,7 +105,7 @@ def decomposition_table(
         `largest` (the part with the largest mean size), `note` (DPO's caveat, or empty) and
         `reliability` (of optima that were weighed from samples: empty, or `unreliable: ...`).
     """
-    states = planned_points(plan, decompose_pairs(pairs))
+    states = planned_points(design, decompose_pairs(pairs))
     complete: dict[GridPoint, pd.DataFrame] = {}
     labels: dict[GridPoint, str] = {}
     for point, (state, rows) in states.items():
@@ -116,7 +116,7 @@ def decomposition_table(
     estimates = estimate_means(complete, means, generator)
     records = []
     for point, state in labels.items():
-        record: dict[str, Any] = dict(zip(plan.axes, point, strict=True))
+        record: dict[str, Any] = dict(zip(design.axes, point, strict=True))
         record |= {"point": point, "state": state}
         known = complete.get(point)
         record["severity"] = float(known["severity"].mean()) if known is not None else np.nan
@@ -126,7 +126,7 @@ def decomposition_table(
         record["reliability"] = reliability(known) if known is not None else ""
         records.append(record)
     return pd.DataFrame.from_records(
-        records, columns=list(records[0]) if records else [*plan.axes, "point", "state"]
+        records, columns=list(records[0]) if records else [*design.axes, "point", "state"]
     )
 
 

@@ -23,7 +23,7 @@ from recalltrap_analysis.estimates.severity import (
     estimate_means,
     spread,
 )
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, hashable
+from recalltrap_analysis.runs.design import Design, GridPoint, hashable
 
 STAGES = ("distill", "align")
 SAMPLING = "sample"
@@ -98,7 +98,7 @@ def _sampled(made: Sequence[Node]) -> list[Node]:
     return [node for node in teachers if node.stage == SAMPLING]
 
 
-def length_axis(plan: Plan, cells: Sequence[Cell]) -> str | None:
+def length_axis(design: Design, cells: Sequence[Cell]) -> str | None:
     """The axis that sets the length of alignment, if the study varies it."""
     fields = {
         node.length_field
@@ -106,12 +106,12 @@ def length_axis(plan: Plan, cells: Sequence[Cell]) -> str | None:
         for node in ancestry([cell.models["final"]])
         if node.stage == "align"
     }
-    return next((axis for axis in plan.axes if axis in fields), None)
+    return next((axis for axis in design.axes if axis in fields), None)
 
 
 def equal_cost_table(
     pairs: pd.DataFrame,
-    plan: Plan,
+    design: Design,
     cells: Sequence[Cell],
     budgets: Mapping[str, Budget],
     generator: np.random.Generator,
@@ -123,7 +123,7 @@ def equal_cost_table(
 
     Args:
         pairs: Rows of `pair_orderings`.
-        plan: What was planned.
+        design: What was planned.
         cells: The planned cells.
         budgets: What `cell_budgets` gives.
         generator: Source of the bootstrap's resamples.
@@ -134,25 +134,25 @@ def equal_cost_table(
         more than K-A's longest run, which stands in) or `below` (less than its shortest). Empty
         where no axis is a length.
     """
-    axis = length_axis(plan, cells)
+    axis = length_axis(design, cells)
     if axis is None or pairs.empty:
         return pd.DataFrame()
-    spent = _costs_by_point(cells, plan.axes, budgets)
-    place = plan.axes.index(axis)
+    spent = _costs_by_point(cells, design.axes, budgets)
+    place = design.axes.index(axis)
     groups: dict[GridPoint, pd.DataFrame] = {}
     records = []
     families: dict[GridPoint, list[GridPoint]] = {}
-    for point in plan.points:
+    for point in design.points:
         families.setdefault(point[:place] + point[place + 1 :], []).append(point)
     lookup = _attainments(pairs)
-    for point in plan.points:
+    for point in design.points:
         family = sorted(families[point[:place] + point[place + 1 :]], key=lambda p: p[place])
         found = _matched(point, family, lookup, spent)
         if found is None:
             continue
         rows, record = found
         groups[point] = rows
-        records.append(dict(zip(plan.axes, point, strict=True)) | {"point": point} | record)
+        records.append(dict(zip(design.axes, point, strict=True)) | {"point": point} | record)
     if not records:
         return pd.DataFrame()
     names = ("equal_updates", "equal_cost")

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recalltrap_analysis.runs.wide_tables import Plan, hashable
+from recalltrap_analysis.runs.design import Design, hashable
 
 METRICS = ("reward", "target_precision", "overall_recall")
 
@@ -19,21 +19,21 @@ EXACT = ("closed form", "quadrature")
 """Scorers that sample nothing: their standard error is what a quadrature may be off by."""
 
 
-def noise_table(metrics: pa.Table, plan: Plan) -> pd.DataFrame:
+def noise_table(metrics: pa.Table, design: Design) -> pd.DataFrame:
     """Per setting and metric of the final model: spread over seeds and evaluation noise.
 
     Args:
         metrics: The `metrics` table; rows without a finite standard error are left out.
-        plan: What was planned; gives the order.
+        design: What was planned; gives the order.
 
     Returns:
         The axes, `point`, `ordering`, `metric`, `seeds`, `seed_sd` (sample standard deviation of
         the values), `evaluation_error` (root mean square of the standard errors) and `share`: the
         part of the variance over seeds that evaluation noise explains, at most 1.
     """
-    columns = [*plan.axes, "point", "ordering", "metric", "seeds", "seed_sd"]
+    columns = [*design.axes, "point", "ordering", "metric", "seeds", "seed_sd"]
     columns += ["evaluation_error", "share"]
-    rows = _final_rows(metrics, plan)
+    rows = _final_rows(metrics, design)
     if rows.empty:
         return pd.DataFrame(columns=columns)
     rows["squared"] = rows["standard_error"] ** 2
@@ -43,8 +43,8 @@ def noise_table(metrics: pa.Table, plan: Plan) -> pd.DataFrame:
     )
     lookup = dict(zip(found.index, found.to_numpy(), strict=True))
     records = []
-    for place, point in enumerate(plan.points):
-        for ordering in plan.orderings:
+    for place, point in enumerate(design.points):
+        for ordering in design.orderings:
             for metric in METRICS:
                 if (place, ordering, metric) not in lookup:
                     continue
@@ -64,8 +64,8 @@ def nothing_sampled(metrics: pa.Table) -> bool:
     return bool(scorers) and set(scorers) <= set(EXACT)
 
 
-def _final_rows(metrics: pa.Table, plan: Plan) -> pd.DataFrame:
-    axes = plan.axes
+def _final_rows(metrics: pa.Table, design: Design) -> pd.DataFrame:
+    axes = design.axes
     needed = {"model", "metric", "value", "standard_error", "ordering", *axes}
     if metrics.num_rows == 0 or not needed <= set(metrics.column_names):
         return pd.DataFrame()
@@ -78,7 +78,7 @@ def _final_rows(metrics: pa.Table, plan: Plan) -> pd.DataFrame:
     frame: pd.DataFrame = rows.select(names).to_pandas()
     values = [[hashable(v) for v in rows[axis].to_pylist()] for axis in axes]
     keys = list(zip(*values, strict=True)) if axes else [()] * len(frame)
-    places = {point: place for place, point in enumerate(plan.points)}
+    places = {point: place for place, point in enumerate(design.points)}
     frame["key"] = [places.get(key, -1) for key in keys]
     good = np.isfinite(frame[["value", "standard_error"]].to_numpy(dtype=float)).all(axis=1)
     kept: pd.DataFrame = frame[good].reset_index(drop=True)

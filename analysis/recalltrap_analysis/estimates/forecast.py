@@ -16,7 +16,8 @@ import pyarrow as pa
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.effective_samples import REFERENCES, reliability, weighed
 from recalltrap_analysis.estimates.severity import attainment, by_point, estimate_means, spread
-from recalltrap_analysis.runs.wide_tables import GridPoint, cell_outcomes, column, point_keys
+from recalltrap_analysis.runs.design import GridPoint
+from recalltrap_analysis.runs.wide_tables import cell_outcomes, column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 
 NO_FORECAST = "no forecast: "

@@ -10,7 +10,7 @@ import pandas as pd
 
 from recalltrap.graph import Cell
 from recalltrap_analysis.number_format import point_text
-from recalltrap_analysis.runs.wide_tables import Plan
+from recalltrap_analysis.runs.design import Design
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,19 @@ class FailureGroup:
     log_tail: str
 
 
-def count_table(cells: Sequence[Cell], fates: Mapping[str, str]) -> pd.DataFrame:
+def count_table(cells: Sequence[Cell], statuses: Mapping[str, str]) -> pd.DataFrame:
     """Per ordering: `planned`, `succeeded`, `failed`, `missing` cells.
 
     Args:
         cells: The planned cells.
-        fates: `succeeded` or `failed` by cell id; cells that it lacks are missing.
+        statuses: `succeeded` or `failed` by cell id; cells that it lacks are missing.
     """
     rows = [
-        {"ordering": cell.ordering.name, "fate": fates.get(cell.id, "missing")} for cell in cells
+        {"ordering": cell.ordering.name, "status": statuses.get(cell.id, "missing")}
+        for cell in cells
     ]
-    frame = pd.DataFrame(rows, columns=["ordering", "fate"])
-    counts = pd.crosstab(frame["ordering"], frame["fate"]).reindex(
+    frame = pd.DataFrame(rows, columns=["ordering", "status"])
+    counts = pd.crosstab(frame["ordering"], frame["status"]).reindex(
         index=list(dict.fromkeys(frame["ordering"])),
         columns=["succeeded", "failed", "missing"],
         fill_value=0,
@@ -46,7 +47,7 @@ def count_table(cells: Sequence[Cell], fates: Mapping[str, str]) -> pd.DataFrame
 
 
 def failure_groups(
-    failures: pd.DataFrame, cells: Sequence[Cell], axes: Sequence[str], fates: Mapping[str, str]
+    failures: pd.DataFrame, cells: Sequence[Cell], axes: Sequence[str], statuses: Mapping[str, str]
 ) -> list[FailureGroup]:
     """Failures that no later attempt repaired, the same ones together, the most frequent first."""
     by_id = {cell.id: cell for cell in cells}
@@ -54,7 +55,7 @@ def failure_groups(
     seen: set[str] = set()
     for row in failures.sort_values("attempt", ascending=False).to_dict("records"):
         cell_id = str(row["cell_id"])
-        if fates.get(cell_id) != "failed" or cell_id not in by_id or cell_id in seen:
+        if statuses.get(cell_id) != "failed" or cell_id not in by_id or cell_id in seen:
             continue
         seen.add(cell_id)
         key = (str(row["failure"]), str(row["message"]))
@@ -75,11 +76,11 @@ def failure_groups(
 
 def describe(cells: Sequence[Cell], axes: Sequence[str], most: int = 30) -> list[str]:
     """Cells in words, seeds of one setting together, at most so many lines and then a count."""
-    plan = Plan.of(cells, axes)
+    design = Design.of(cells, axes)
     lines = [
         f"{ordering}, {point_text(point, axes)}: {_seeds(seeds)}" if axes else
         f"{ordering}: {_seeds(seeds)}"
-        for (point, ordering), seeds in plan.seeds.items()
+        for (point, ordering), seeds in design.seeds.items()
     ]  # fmt: skip
     if len(lines) > most:
         lines[most:] = [f"and {len(lines) - most} more settings"]

@@ -29,7 +29,7 @@ from recalltrap_analysis.estimates.severity import (
     spread,
 )
 from recalltrap_analysis.number_format import point_text
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan
+from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.paired import Array
 
 SATURATING, ISOTONIC = "saturating exponential", "isotonic regression"
@@ -73,29 +73,29 @@ class Scaling:
     """Grid points that have a severity in every seed, but no recall deficit."""
 
 
-def seed_points(outcomes: pd.DataFrame, pairs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def seed_points(outcomes: pd.DataFrame, pairs: pd.DataFrame, design: Design) -> pd.DataFrame:
     """What `fit` takes: one row per complete grid point and seed.
 
     Args:
         outcomes: Rows of `cell_outcomes`.
         pairs: Rows of `pair_orderings`.
-        plan: What was planned.
+        design: What was planned.
 
     Returns:
         Columns `point`, `label`, `seed`, `kl_weight` (1 where it is no axis: it can't vary),
         `deficit` (overall recall of p' minus that of p'', nats) and `severity`.
     """
-    references = reference_rows(outcomes, plan.axes)
+    references = reference_rows(outcomes, design.axes)
     gaps = references["recall_p_prime"] - references["recall_p_second"]
     keys = zip(references["point"], references["seed"], strict=True)
     deficits = dict(zip(keys, gaps, strict=True))
-    place = plan.axes.index("kl_weight") if "kl_weight" in plan.axes else None
+    place = design.axes.index("kl_weight") if "kl_weight" in design.axes else None
     records: list[dict[str, Any]] = []
-    for point, (state, rows) in planned_points(plan, pairs).items():
+    for point, (state, rows) in planned_points(design, pairs).items():
         if state != COMPLETE:
             continue
         kl_weight = float(point[place]) if place is not None else 1.0
-        shared = {"point": point, "label": point_text(point, plan.axes), "kl_weight": kl_weight}
+        shared = {"point": point, "label": point_text(point, design.axes), "kl_weight": kl_weight}
         for seed, severity in zip(rows["seed"], rows["severity"], strict=True):
             deficit = deficits.get((point, seed), np.nan)
             records.append(shared | {"seed": seed, "deficit": deficit, "severity": severity})

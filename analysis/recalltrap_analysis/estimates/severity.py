@@ -14,7 +14,8 @@ import pandas as pd
 
 from recalltrap.errors import InputError
 from recalltrap_analysis.number_format import point_text
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, point_keys
+from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import (
     Array,
     Estimate,
@@ -116,18 +117,18 @@ def _rows(
     return rows
 
 
-def grid_state(plan: Plan, point: GridPoint, pairs: pd.DataFrame | None) -> str:
+def grid_state(design: Design, point: GridPoint, pairs: pd.DataFrame | None) -> str:
     """`complete`, or why a grid point gets no numbers.
 
     Args:
-        plan: What was planned.
+        design: What was planned.
         point: The grid point.
         pairs: Its rows of `pair_orderings`, or None where it has none.
     """
     for name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
-        if (point, name) not in plan.seeds:
+        if (point, name) not in design.seeds:
             return f"no {name} in the study"
-    ka, ak = (set(plan.seeds[point, name]) for name in (KD_THEN_ALIGN, ALIGN_THEN_KD))
+    ka, ak = (set(design.seeds[point, name]) for name in (KD_THEN_ALIGN, ALIGN_THEN_KD))
     if ka != ak:
         return "unbalanced: the orderings were planned with different seeds"
     found = set() if pairs is None else set(pairs["seed"])
@@ -150,15 +151,17 @@ def by_point(frame: pd.DataFrame) -> dict[GridPoint, pd.DataFrame]:
     return {point: frame.iloc[found].sort_values("seed") for point, found in rows.items()}
 
 
-def planned_points(plan: Plan, pairs: pd.DataFrame) -> dict[GridPoint, tuple[str, pd.DataFrame]]:
-    """State and planned pairs of every grid point, in the plan's order."""
+def planned_points(
+    design: Design, pairs: pd.DataFrame
+) -> dict[GridPoint, tuple[str, pd.DataFrame]]:
+    """State and planned pairs of every grid point, in the design's order."""
     groups = by_point(pairs)
     result = {}
-    for point in plan.points:
+    for point in design.points:
         rows = groups.get(point, pairs.iloc[:0])
-        wanted = plan.seeds.get((point, KD_THEN_ALIGN), ())
+        wanted = design.seeds.get((point, KD_THEN_ALIGN), ())
         rows = rows[rows["seed"].isin(list(wanted))]
-        result[point] = (grid_state(plan, point, rows), rows)
+        result[point] = (grid_state(design, point, rows), rows)
     return result
 
 
@@ -172,8 +175,10 @@ MEANS: Mapping[str, Callable[[pd.DataFrame], Any]] = {
 """Columns of the severity table that are means over pairs; differences are A-K minus K-A."""
 
 
-def severity_table(pairs: pd.DataFrame, plan: Plan, generator: np.random.Generator) -> pd.DataFrame:
-    """One row per grid point (all axes except the ordering), in the plan's order.
+def severity_table(
+    pairs: pd.DataFrame, design: Design, generator: np.random.Generator
+) -> pd.DataFrame:
+    """One row per grid point (all axes except the ordering), in the design's order.
 
     Returns:
         The axes; `point`; `state` (`complete` or the reason for having no numbers); `pairs` and
@@ -181,20 +186,20 @@ def severity_table(pairs: pd.DataFrame, plan: Plan, generator: np.random.Generat
         X, `X_low`, `X_high`; `method` of the means' interval; `p_value` (paired sign flips) and
         `p_holm` (over the complete grid points).
     """
-    states = planned_points(plan, pairs)
+    states = planned_points(design, pairs)
     complete = [point for point, (state, _) in states.items() if state == COMPLETE]
     estimates = _estimates({point: states[point][1] for point in complete}, generator)
     records = []
     for point, (state, rows) in states.items():
-        record: dict[str, Any] = dict(zip(plan.axes, point, strict=True))
+        record: dict[str, Any] = dict(zip(design.axes, point, strict=True))
         record["point"], record["state"], record["pairs"] = point, state, len(rows)
-        record["planned_pairs"] = len(plan.seeds.get((point, KD_THEN_ALIGN), ()))
+        record["planned_pairs"] = len(design.seeds.get((point, KD_THEN_ALIGN), ()))
         record |= spread(estimates.get(point, {}), [*MEANS, "trap_rate", "instability_ratio"])
         severity = estimates.get(point, {}).get("severity")
         record["method"] = severity.method if severity else ""
         records.append(record)
     table = pd.DataFrame.from_records(
-        records, columns=list(records[0]) if records else [*plan.axes, "point", "state"]
+        records, columns=list(records[0]) if records else [*design.axes, "point", "state"]
     )
     return _with_p_values(table, {p: states[p][1] for p in complete}, generator)
 

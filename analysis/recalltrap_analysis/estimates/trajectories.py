@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, point_keys
+from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 
 WAYS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -36,13 +37,13 @@ class Way:
     seeds: int
 
 
-def ways(outcomes: pd.DataFrame, plan: Plan, point: GridPoint, metric: str) -> list[Way]:
+def ways(outcomes: pd.DataFrame, design: Design, point: GridPoint, metric: str) -> list[Way]:
     """Overall recall against a target metric, for K-A and A-K at one grid point.
 
     A model that has a value that is not finite in any seed is left out of its way. `sd_M` is that
     of the target metric, 0 with one seed.
     """
-    keys = point_keys(outcomes, plan.axes)
+    keys = point_keys(outcomes, design.axes)
     here = outcomes[[key == point for key in keys]]
     found = []
     for ordering, models in WAYS.items():

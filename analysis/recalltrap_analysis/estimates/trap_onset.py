@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.runs.wide_tables import GridPoint, hashable
+from recalltrap_analysis.runs.design import GridPoint, hashable
 
 
 def boundary(severity: pd.DataFrame, axes: Sequence[str], along: str = "kl_weight") -> pd.DataFrame:

@@ -111,7 +111,7 @@ def _topic_grids(
 
 def _students(run: ReadRun, summary: Summary) -> list[Block]:
     """Held-out losses, and in plain words what they forbid to conclude."""
-    cells = [cell for cell in summary.cells if summary.fates.get(cell.id) == "succeeded"]
+    cells = [cell for cell in summary.cells if summary.statuses.get(cell.id) == "succeeded"]
     share = cells[0].factors.get("decay_share") if cells else None
     decay = DECAY_SHARE if share is None else float(share)
     found = trainings(summary.outcomes, _curves(run), summary.axes, decay)

@@ -15,7 +15,8 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE, by_point
 from recalltrap_analysis.number_format import point_text
-from recalltrap_analysis.runs.wide_tables import GridPoint, column, point_keys
+from recalltrap_analysis.runs.design import GridPoint
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 
 STAGES = {"p_prime": "sft", "p_second": "distill", "final": "distill-2"}

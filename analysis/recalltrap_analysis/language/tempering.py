@@ -14,7 +14,8 @@ from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.panels import thin
 from recalltrap_analysis.report.plots.pictures import draw
 from recalltrap_analysis.runs import sql
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, point_keys
+from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -44,27 +45,27 @@ def swept(axes: Sequence[str]) -> str | None:
     return next((name for name in TEMPERATURES if name in axes), None)
 
 
-def sweeps(outcomes: pd.DataFrame, plan: Plan, others: GridPoint, metric: str) -> list[Sweep]:
+def sweeps(outcomes: pd.DataFrame, design: Design, others: GridPoint, metric: str) -> list[Sweep]:
     """Every ordering's way along the temperature, the other axes fixed at `others`.
 
     A temperature at which a planned seed is missing or not finite is left out, one that isn't named
     (null) too, and an ordering that the temperature doesn't touch.
     """
-    name = swept(plan.axes)
+    name = swept(design.axes)
     assert name is not None
-    place = plan.axes.index(name)
-    keyed = outcomes.assign(point=pd.Series(point_keys(outcomes, plan.axes), dtype=object))
+    place = design.axes.index(name)
+    keyed = outcomes.assign(point=pd.Series(point_keys(outcomes, design.axes), dtype=object))
     found = []
-    for ordering in plan.orderings:
+    for ordering in design.orderings:
         steps = []
-        for point in plan.points:
+        for point in design.points:
             if point[place] is None or point[:place] + point[place + 1 :] != others:
                 continue
             arm = keyed[keyed["ordering"] == ordering]
             here = arm[[found == point for found in arm["point"]]]
             x_N = column(here, "final.overall_recall").to_numpy()
             y_N = column(here, f"final.{metric}").to_numpy()
-            whole = len(here) == len(plan.seeds.get((point, ordering), ())) > 0
+            whole = len(here) == len(design.seeds.get((point, ordering), ())) > 0
             if whole and np.isfinite(x_N).all() and np.isfinite(y_N).all():
                 sd = float(y_N.std(ddof=1)) if len(y_N) > 1 else 0.0
                 steps.append((float(point[place]), x_N.mean(), y_N.mean(), sd))
@@ -76,22 +77,22 @@ def sweeps(outcomes: pd.DataFrame, plan: Plan, others: GridPoint, metric: str) -
 
 def temperature_picture(summary: Summary) -> Plot | None:
     """Final models along the temperature; None where the study doesn't sweep it."""
-    plan, stem = summary.plan, "temperature"
-    name = swept(plan.axes)
+    design, stem = summary.design, "temperature"
+    name = swept(design.axes)
     if name is None:
         return None
-    place = plan.axes.index(name)
-    every = list(dict.fromkeys(point[:place] + point[place + 1 :] for point in plan.points))
+    place = design.axes.index(name)
+    every = list(dict.fromkeys(point[:place] + point[place + 1 :] for point in design.points))
     shown = thin(every, MOST_COLUMNS)
     panels = {
         (row, index): found
         for row, metric in enumerate(SEEN_BY)
         for index, others in enumerate(shown)
-        if (found := sweeps(summary.outcomes, plan, others, metric))
+        if (found := sweeps(summary.outcomes, design, others, metric))
     }
     if not panels:
         return Plot(stem, "No temperature has all its seeds, so their effect can't be drawn.")
-    axes = tuple(axis for axis in plan.axes if axis != name)
+    axes = tuple(axis for axis in design.axes if axis != name)
     titles = [point_lines(others, axes) if axes else "" for others in shown]
     which = "the last distillation's" if name == TEMPERATURES[0] else "all distillations'"
     caption = (

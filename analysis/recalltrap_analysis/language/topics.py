@@ -17,7 +17,8 @@ from recalltrap_analysis.number_format import row_interval, share_text
 from recalltrap_analysis.report.document import Block, Fold, Prose, grid, records
 from recalltrap_analysis.report.sections.effects import axis_columns
 from recalltrap_analysis.runs import sql
-from recalltrap_analysis.runs.wide_tables import GridPoint, column, common, point_keys
+from recalltrap_analysis.runs.design import GridPoint
+from recalltrap_analysis.runs.wide_tables import column, common, point_keys
 from recalltrap_analysis.verdicts.summary import Summary
 
 SHARE = "topic_share/"

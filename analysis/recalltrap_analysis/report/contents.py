@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from recalltrap_analysis.claims import ClaimVerdict
+from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.language.section import language_section
 from recalltrap_analysis.number_format import count_text, p_text, point_text, row_interval

@@ -29,7 +29,7 @@ def lacking(run: ReadRun, summary: Summary) -> list[str]:
     lines = [
         f"ordering {name}: not in this study, so nothing is compared with it"
         for name in (KD_THEN_ALIGN, ALIGN_THEN_KD)
-        if name not in summary.plan.orderings
+        if name not in summary.design.orderings
     ]
     if len({cell.seed for cell in summary.cells}) == 1:
         lines.append("seeds: there is one, so no interval, no test and no spread over seeds")
@@ -64,7 +64,7 @@ def lacking_costs(costs: pd.DataFrame, summary: Summary) -> list[str]:
 
     `costs` went through `known_costs`.
     """
-    done = [cell for cell in summary.cells if summary.fates.get(cell.id) == "succeeded"]
+    done = [cell for cell in summary.cells if summary.statuses.get(cell.id) == "succeeded"]
     needed = {node.id for cell in done for node in cell.nodes}
     silent = len(needed - set(costs["artifact_id"]))
     lines = []

@@ -6,9 +6,8 @@ Everything downstream pairs and groups these rows. Nothing is averaged or estima
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,50 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recalltrap.errors import InputError
-from recalltrap.graph import Cell
 from recalltrap_analysis.number_format import setting_text
-
-GridPoint: TypeAlias = tuple[Any, ...]
-"""The values of the grid's axes, in order: a setting without its ordering."""
+from recalltrap_analysis.runs.design import GridPoint, hashable
 
 MODELS = ("p_prime", "p_second", "p_prime_aligned", "final")
 IDENTITY = ("cell_id", "ordering", "seed")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the study asked for: the planned seeds of every ordering at every grid point."""
-
-    axes: tuple[str, ...]
-    orderings: tuple[str, ...]
-    seeds: Mapping[tuple[GridPoint, str], tuple[int, ...]]
-    points: tuple[GridPoint, ...] = field(default=())
-
-    @classmethod
-    def of(cls, cells: Sequence[Cell], axes: Sequence[str]) -> Plan:
-        """Reads the plan off its cells; grid points keep the order of the cells."""
-        seeds: dict[tuple[GridPoint, str], list[int]] = {}
-        points: dict[GridPoint, None] = {}
-        orderings: dict[str, None] = {}
-        for cell in cells:
-            factors = cell.factors
-            point = tuple(hashable(factors[axis]) for axis in axes)
-            points[point] = None
-            orderings[cell.ordering.name] = None
-            seeds.setdefault((point, cell.ordering.name), []).append(cell.seed)
-        return cls(
-            axes=tuple(axes),
-            orderings=tuple(orderings),
-            seeds={key: tuple(sorted(found)) for key, found in seeds.items()},
-            points=tuple(points),
-        )
-
-
-def hashable(value: Any) -> Any:
-    """A setting's value as a key: lists become tuples, whatever library they came from."""
-    if isinstance(value, list | tuple | np.ndarray):
-        return tuple(hashable(item) for item in value)
-    return value
 
 
 def cell_outcomes(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:

@@ -32,8 +32,9 @@ from recalltrap_analysis.number_format import (
     setting_text,
     signed_text,
 )
+from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.protocol import Run
-from recalltrap_analysis.runs.wide_tables import Plan, cell_outcomes
+from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import smallest_p
 
 Verdict = Literal["trap", "mixed", "no trap", "reversed", "not enough seeds", "no verdict"]
@@ -48,7 +49,7 @@ class Summary:
 
     `severity`, `decomposition`: one row per grid point, as `severity_table` and
     `decomposition_table` return them. `outcomes`: one row per succeeded cell. `pairs`: one row
-    per grid point and seed that has both K-A and A-K. `fates`: `succeeded` or `failed` by cell
+    per grid point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell
     id; planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
     verdict from saying more; `lacks` names every metric that a model or a cell doesn't have.
     """
@@ -61,9 +62,9 @@ class Summary:
     decomposition: pd.DataFrame
     outcomes: pd.DataFrame
     pairs: pd.DataFrame
-    plan: Plan
+    design: Design
     cells: Sequence[Cell]
-    fates: Mapping[str, str]
+    statuses: Mapping[str, str]
     planned: int
     succeeded: int
     failed: int
@@ -84,15 +85,15 @@ def summarize(results: Run) -> Summary:
     """
     cells = results.planned()
     axes = tuple(results.axes)
-    plan = Plan.of(cells, axes)
+    design = Design.of(cells, axes)
     succeeded, failed = _fates(results.table("cells"), cells)
     metrics = results.table("metrics")
     outcomes = cell_outcomes(metrics, axes)
     outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
     pairs = pair_orderings(outcomes, axes)
-    table = severity_table(pairs, plan, stream(0, "analysis/severity"))
-    parts = decomposition_table(pairs, plan, stream(0, "analysis/decomposition"))
-    verdict, sentence = judge(table, parts, plan)
+    table = severity_table(pairs, design, stream(0, "analysis/severity"))
+    parts = decomposition_table(pairs, design, stream(0, "analysis/decomposition"))
+    verdict, sentence = judge(table, parts, design)
     missing = len(cells) - len(succeeded) - len(failed)
     lacks = lacking_values(metrics, outcomes, cells, succeeded, axes)
     return Summary(
@@ -104,9 +105,9 @@ def summarize(results: Run) -> Summary:
         decomposition=parts,
         outcomes=outcomes,
         pairs=pairs,
-        plan=plan,
+        design=design,
         cells=cells,
-        fates=dict.fromkeys(succeeded, "succeeded") | dict.fromkeys(failed, "failed"),
+        statuses=dict.fromkeys(succeeded, "succeeded") | dict.fromkeys(failed, "failed"),
         planned=len(cells),
         succeeded=len(succeeded),
         failed=len(failed),
@@ -124,13 +125,13 @@ def _fates(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], set[str]]:
     return succeeded, ({cell_id for cell_id, _ in rows} & planned) - succeeded
 
 
-def judge(table: pd.DataFrame, parts: pd.DataFrame, plan: Plan) -> tuple[Verdict, str]:
+def judge(table: pd.DataFrame, parts: pd.DataFrame, design: Design) -> tuple[Verdict, str]:
     """The verdict over the grid and its sentence.
 
     A grid point shows a trap where its mean severity is above 0 and its paired sign-flip p-value,
     adjusted by Holm over the complete grid points, is below 0.05.
     """
-    lacking = [name for name in ("K-A", "A-K") if name not in plan.orderings]
+    lacking = [name for name in ("K-A", "A-K") if name not in design.orderings]
     if lacking:
         return "no verdict", (
             f"No verdict: severity compares A-K with K-A, and this study has no "
@@ -148,7 +149,7 @@ def judge(table: pd.DataFrame, parts: pd.DataFrame, plan: Plan) -> tuple[Verdict
         verdict, words = _nothing_significant(complete)
     else:
         verdict, words = _significant(complete)
-    return verdict, prefix + words + _worst(complete, parts, plan, verdict)
+    return verdict, prefix + words + _worst(complete, parts, design, verdict)
 
 
 def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
@@ -199,9 +200,9 @@ def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     )
 
 
-def _worst(complete: pd.DataFrame, parts: pd.DataFrame, plan: Plan, verdict: Verdict) -> str:
+def _worst(complete: pd.DataFrame, parts: pd.DataFrame, design: Design, verdict: Verdict) -> str:
     row = complete.iloc[int(np.argmax(complete["severity"].to_numpy()))]
-    where = f" at {point_text(row['point'], plan.axes)}" if plan.axes else ""
+    where = f" at {point_text(row['point'], design.axes)}" if design.axes else ""
     interval = row_interval(row, "severity")
     text = f" The deepest severity is {interval}{where}"
     found = parts[[point == row["point"] for point in parts["point"]]]

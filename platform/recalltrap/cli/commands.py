@@ -13,16 +13,16 @@ import pyarrow as pa
 from recalltrap.cli.output import print_table, say
 from recalltrap.cli.units import duration, size
 from recalltrap.defaults import storage_location
-from recalltrap.kind import Estimate
+from recalltrap.kind import CostEstimate
 from recalltrap.registry import find_kind, room
+from recalltrap.resources import Resources
 from recalltrap.results.results import Results, open_run
 from recalltrap.results.unseen import unmeasured_notes, view_notes
 from recalltrap.run.display import Progress, Silent
 from recalltrap.run.execution import reference_metrics
 from recalltrap.run.plan import Plan, plan_references
 from recalltrap.run.run import (
-    check_access,
-    check_device,
+    check_place,
     execute_here,
     make_context,
     plan_study,
@@ -33,7 +33,6 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap.study.checks import parse_study
 from recalltrap.study.named_studies import load_study, named_studies
 from recalltrap.study.schema import study_schema
-from recalltrap.study.study import Resources
 from recalltrap.study.study_file import read_study
 
 Rows = list[dict[str, Any]]
@@ -58,8 +57,9 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
     root = Storage(storage_location(location))
     root.check_exists()
     plan = plan_study(study, root)
-    check_device(plan, here=True)
     kind = find_kind(study.kind)
+    if plan.packs:
+        kind.check_device(here=True)
     builds = plan.builds()
     costs = [kind.estimate(node) for node in builds]
     asks = study.resources
@@ -98,7 +98,7 @@ def _anew_rows(plan: Plan) -> list[tuple[str, Any]]:
     return [(what, f"{count}: {why}") for what, count, why in rows if count]
 
 
-def _time_rows(costs: Sequence[Estimate], wanted: Resources) -> list[tuple[str, Any]]:
+def _time_rows(costs: Sequence[CostEstimate], wanted: Resources) -> list[tuple[str, Any]]:
     flops = sum(cost.flops for cost in costs)
     if wanted.gpus_per_trial and flops:
         decoding = sum(cost.gpu_decoding for cost in costs)
@@ -145,10 +145,9 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
     root.check_usable()
     store = ArtifactStore(root)
     plan = plan_references(study, store)
-    check_device(plan, here=True)
-    check_access(plan)
+    check_place(plan, here=True)
     for node in plan.cached:
-        store.verify(node)
+        store.open(node).verify()
     root.prepare()
     if plan.packs:
         say(f"building {len(plan.builds())} references ...", error=True)

@@ -13,16 +13,15 @@ from functools import cached_property
 from typing import Any
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from recalltrap.defaults import storage_location
 from recalltrap.errors import InputError, nearest
 from recalltrap.graph import Cell
+from recalltrap.kind import Metric
 from recalltrap.paths import Pathish, expand
-from recalltrap.registry import find_kind, room
+from recalltrap.registry import find_kind, kind_names, room
 from recalltrap.results.sql import answer
 from recalltrap.results.tables import COLUMNS
 from recalltrap.results.views import open_views
@@ -61,7 +60,8 @@ class Results:
         except FileNotFoundError:
             raise InputError(f"{self.folder} holds no study.yaml: it is not a run") from None
         try:
-            study = parse_study(*parse_study_text(data, "study.yaml"))
+            content, source = parse_study_text(data, "study.yaml")
+            study = parse_study(_without_former_resources(content), source)
         except InputError as error:
             raise InputError(f"{self.storage.display(path)} is damaged: {error}") from None
         # A setting that an earlier version had decides nothing any more.
@@ -97,11 +97,9 @@ class Results:
             for cell in cells
         ]
 
-    def ground_truth(self) -> dict[str, npt.NDArray[np.float64]] | None:
-        """p* as arrays, for kinds that can draw it, at the study's first grid point."""
-        kind = find_kind(self.study.kind)
-        point = next(self.study.points())
-        return kind.ground_truth(kind.settings.model_validate({**self.study.settings, **point}))
+    def metrics(self) -> Mapping[str, Metric]:
+        """What the kind's metrics are called; see `recalltrap.kind.metric_of`."""
+        return find_kind(self.study.kind).metrics
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -165,6 +163,15 @@ class Results:
 def run_folder(study_name: str) -> str:
     """A study's run folder, relative to its storage."""
     return f"{STUDIES}/{study_name}"
+
+
+def _without_former_resources(content: dict[str, Any]) -> dict[str, Any]:
+    """A run's study without fields of `resources` that an earlier version wrote for every kind."""
+    resources, kind = content.get("resources"), content.get("kind")
+    if not isinstance(resources, dict) or kind not in kind_names():
+        return content
+    fields = find_kind(kind).resources.model_fields
+    return {**content, "resources": {k: v for k, v in resources.items() if k in fields}}
 
 
 def open_run(run: Pathish, storage: Pathish | None = None) -> Results:

@@ -18,6 +18,7 @@ from recalltrap.errors import InputError
 from recalltrap.results.tables import (
     COLUMNS,
     FACTORS,
+    LATER,
     SCHEMA_VERSION,
     VERSION_KEY,
     is_setting_type,
@@ -95,10 +96,10 @@ def _is_untouched(data: bytes, checksum: bytes) -> bool:
     return hashlib.sha256(blank).hexdigest().encode() == checksum
 
 
-def missing_settings(
+def missing_columns(
     found: pa.Schema, table: str, factors: Sequence[pa.Field], where: str
 ) -> tuple[str, ...]:
-    """The settings that a part has no column of, because they came after it was written.
+    """The columns that a part doesn't have, because they came after it was written.
 
     A column of a setting that is no more is let pass: nobody reads it.
 
@@ -108,6 +109,7 @@ def missing_settings(
     """
     expected = table_schema(table, factors)
     settings = {field.name for field in factors} if FACTORS in COLUMNS[table] else set()
+    later = settings | {name for of, name in LATER if of == table}
     for name in found.names:
         if found.names.count(name) > 1:
             _refuse(where, f"has the column {name!r} twice")
@@ -118,11 +120,11 @@ def missing_settings(
             _refuse(where, f"has a column {name!r} ({kind}) that the table {table!r} doesn't have")
     for field in expected:
         if field.name not in found.names:
-            if field.name not in settings:
+            if field.name not in later:
                 _refuse(where, f"lacks the column {field.name!r} ({field.type})")
         elif (kind := found.field(field.name).type) != field.type:
             _refuse(where, f"has the column {field.name!r} as {kind} instead of {field.type}")
-    return tuple(name for name in expected.names if name in settings - set(found.names))
+    return tuple(name for name in expected.names if name in later - set(found.names))
 
 
 def _was_a_setting(field: pa.Field) -> bool:

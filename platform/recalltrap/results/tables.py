@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell
 
-SCHEMA_VERSION = 2  # 1 was without checksums
+SCHEMA_VERSION = 3  # 1 was without checksums, 2 without `updates` in `costs`
 VERSION_KEY = b"recalltrap.schema_version"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -73,6 +73,11 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         ("artifact_id", pa.string(), "the artifact; an evaluation's is its cell"),
         ("cell_id", pa.string(), "the cell it was built for; null if several share it"),
         ("stage", pa.string(), "sft, distill, align or evaluate"),
+        (
+            "updates",
+            pa.int64(),
+            "updates of parameters; null where an earlier version built it and didn't count",
+        ),
         ("wall_seconds", pa.float64(), "s"),
         ("device_seconds", pa.float64(), "s, cores or GPUs times wall time"),
         ("tokens", pa.int64(), "tokens, or samples of a mixture, drawn or trained on"),
@@ -105,7 +110,9 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         ("config_hash", pa.string(), "hash of the setting: the same for all its seeds"),
     ),
 }
-NULLABLE = {("costs", "cell_id")}
+NULLABLE = {("costs", "cell_id"), ("costs", "updates")}
+LATER = {("costs", "updates")}
+"""Columns that parts of an earlier schema version don't have: null there."""
 _PLAIN = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
 
 
@@ -146,10 +153,14 @@ def is_setting_type(kind: pa.DataType) -> bool:
     return kind in _PLAIN.values()
 
 
-def factor_defaults(settings: type[BaseModel]) -> dict[str, pa.Scalar]:
-    """What each setting's column holds for cells from before there was the setting."""
+def column_defaults(table: str, settings: type[BaseModel]) -> dict[str, pa.Scalar]:
+    """What the columns hold that an earlier version didn't write: a setting's default, or null."""
+    schema = table_schema(table)
+    later = {name: pa.scalar(None, schema.field(name).type) for of, name in LATER if of == table}
+    if FACTORS not in COLUMNS[table]:
+        return later
     values = settings().model_dump(mode="json")
-    return {
+    return later | {
         field.name: pa.scalar(values[field.name], field.type) for field in factor_fields(settings)
     }
 

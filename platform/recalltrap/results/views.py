@@ -17,8 +17,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from recalltrap.results.table_parts import fill, missing_settings, part_names, read_part
-from recalltrap.results.tables import COLUMNS, factor_defaults, factor_fields, table_schema
+from recalltrap.results.table_parts import fill, missing_columns, part_names, read_part
+from recalltrap.results.tables import COLUMNS, column_defaults, factor_fields, table_schema
 from recalltrap.store.storage import Storage
 
 _VIEWS = {
@@ -49,7 +49,6 @@ def open_views(storage: Storage, run: str, settings: type[BaseModel]) -> duckdb.
     """
     connection = duckdb.connect(":memory:")
     folder = _Folder(storage, run, settings)
-    connection.register("factor_defaults", folder.defaults)
     complete = set(part_names(storage, run, "cells"))
     for table in COLUMNS:
         names = part_names(storage, run, table)
@@ -83,31 +82,28 @@ class _Folder:
     def fields(self) -> list[pa.Field]:
         return factor_fields(self.settings)
 
-    @cached_property
-    def defaults(self) -> pa.Table:
-        """One row: what the settings are where a part has no column of theirs."""
-        values = factor_defaults(self.settings)
-        return pa.table({name: pa.array([v.as_py()], v.type) for name, v in values.items()})
-
     def register(
         self, connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str]
     ) -> None:
         """Make a table's parts known as `<table>_parts`."""
         schema = table_schema(table, self.fields)
+        defaults = column_defaults(table, self.settings)
         whole = [schema.empty_table()]
-        later: dict[tuple[str, ...], list[str]] = defaultdict(list)  # by the settings they lack
+        later: dict[tuple[str, ...], list[str]] = defaultdict(list)  # by the columns they lack
         for name in names:
             path = f"{self.run}/tables/{table}/{name}.parquet"
             data, found = read_part(self.storage, path)
-            missing = missing_settings(found, table, self.fields, self.storage.display(path))
+            missing = missing_columns(found, table, self.fields, self.storage.display(path))
             if table in _REPLACED:
                 rows = pq.read_table(pa.BufferReader(data))
-                whole.append(fill(rows, schema, factor_defaults(self.settings)))
+                whole.append(fill(rows, schema, defaults))
             else:
                 later[missing].append(self.storage.path(path))
         if not later:
             connection.register(f"{table}_parts", pa.concat_tables(whole))
             return
+        one_row = {name: pa.array([v.as_py()], v.type) for name, v in defaults.items()}
+        connection.register(f"{table}_defaults", pa.table({**one_row, "nothing": pa.nulls(1)}))
         queries = []
         for index, (missing, paths) in enumerate(later.items()):
             source = f"{table}_files_{index}"
@@ -115,7 +111,7 @@ class _Folder:
             columns = ", ".join(
                 f'{"d" if name in missing else "p"}."{name}"' for name in schema.names
             )
-            queries.append(f"select {columns} from {source} p, factor_defaults d")
+            queries.append(f"select {columns} from {source} p, {table}_defaults d")
         connection.execute(f"create view {table}_parts as {' union all '.join(queries)}")
 
     def _register_files(

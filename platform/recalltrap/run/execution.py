@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -156,7 +157,7 @@ class PackRun:
         owners = {node.id: cell.id for cell in self.pack.cells for node in cell.nodes}
         stages = stage_costs(nodes, self.store, self.context.users, owners, "built")
         seconds = self._evaluation_seconds / max(len(succeeded), 1)
-        cost = Cost(seconds, seconds, 0, 0.0, "cpu", 1)
+        cost = Cost(seconds, seconds, 0, 0.0, "cpu", 1, updates=0)
         rows = [
             {"artifact_id": cell.id, "cell_id": cell.id, "stage": "evaluate", **asdict(cost),
              "reused_by": 0, "origin": "built"}
@@ -179,12 +180,12 @@ def stage_costs(
     the shorter lengths of the same execution, so that rows add up to what was spent.
     """
     rows = []
-    spent: dict[str, dict[str, float]] = {}  # by the shorter lengths of the same execution
+    spent: dict[str, dict[str, Any]] = {}  # by the shorter lengths of the same execution
     for node in sorted(nodes, key=lambda node: node.length):
         count = users.get(node.id, 1)
-        cost = store.record(node)["cost"]
+        cost = store.open(node).cost
         before = spent.get(node.execution, {})
-        spent[node.execution] = {name: cost[name] for name in ADDITIVE_COSTS}
+        spent[node.execution] = {name: cost.get(name) for name in (*ADDITIVE_COSTS, "updates")}
         rows.append(
             {
                 "artifact_id": node.id,
@@ -192,11 +193,17 @@ def stage_costs(
                 "stage": node.stage,
                 **cost,
                 **{name: cost[name] - before.get(name, 0) for name in ADDITIVE_COSTS},
+                "updates": _beyond(cost.get("updates"), before.get("updates", 0)),
                 "reused_by": max(count - 1, 0) if origin == "built" else count,
                 "origin": origin,
             }
         )
     return pa.Table.from_pylist(rows, table_schema("costs"))
+
+
+def _beyond(updates: int | None, before: int | None) -> int | None:
+    """Updates beyond those of a shorter length; None where an earlier version counted none."""
+    return None if updates is None or before is None else updates - before
 
 
 def _batches(nodes: Sequence[Node]) -> list[list[Node]]:

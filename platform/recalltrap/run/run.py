@@ -75,11 +75,9 @@ def run(
     root.check_usable()
     plan = plan_study(study, root)
     here = local or address == "local"
-    check_device(plan, here=here)
-    if here:
-        check_access(plan)
+    check_place(plan, here=here)
     for node in plan.cached:
-        ArtifactStore(root).verify(node)
+        ArtifactStore(root).open(node).verify()
     with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
         root.prepare()
         context = make_context(plan, root)
@@ -134,26 +132,18 @@ def _known_otherwise(cells: Sequence[Cell], results: Results) -> frozenset[str]:
     )
 
 
-def check_device(plan: Plan, *, here: bool) -> None:
-    """Refuse a device that isn't there, before anything starts; `here`: on this machine.
+def check_place(plan: Plan, *, here: bool) -> None:
+    """Refuse devices that aren't there and models that can't be had; `here`: on this machine.
 
     Raises:
-        InputError: see `StudyKind`. Kinds that choose no device have no such check.
+        InputError: see `StudyKind`.
     """
-    check = getattr(find_kind(plan.study.kind), "check_device", None)
-    if plan.packs and check is not None:
-        check(here=here)
-
-
-def check_access(plan: Plan) -> None:
-    """Refuse what can't be had from this machine, where it is what builds.
-
-    Raises:
-        InputError: see `StudyKind`. Kinds that fetch nothing have no such check.
-    """
-    check = getattr(find_kind(plan.study.kind), "check_access", None)
-    if plan.packs and check is not None:
-        check(plan.todo)
+    if not plan.packs:
+        return
+    kind = find_kind(plan.study.kind)
+    kind.check_device(here=here)
+    if here:
+        kind.check_access(plan.todo)
 
 
 def make_context(plan: Plan, storage: Storage) -> RunContext:

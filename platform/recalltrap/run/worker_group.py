@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recalltrap.kind import Progress
-from recalltrap.study.study import Resources
+from recalltrap.resources import Resources
 
 
 def _alone(value: Any) -> Any:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from recalltrap.errors import InputError, nearest, shown
 from recalltrap.kind import StudyKind
-from recalltrap.registry import find_kind
+from recalltrap.registry import find_kind, kind_names
+from recalltrap.resources import GROUP_FIELDS, Resources
 from recalltrap.study.python_values import PLAIN
-from recalltrap.study.study import GROUP_FIELDS, MAX_CELLS, Resources, Study
+from recalltrap.study.study import MAX_CELLS, Study
 from recalltrap.study.study_file import Source, dotted
 from recalltrap.study.yaml_text import MAX_BYTES, MAX_VALUES, Location
 
@@ -31,13 +32,26 @@ def parse_study(content: Mapping[str, Any], source: Source) -> Study:
         InputError: naming the file, the line, the field, the value and the way out.
     """
     _check_values(content, source)
+    _check_resources(content, source)
     try:
         study = validate_strictly(Study, content)
     except ValidationError as error:
         raise source.refuse(error, Study) from None
-    for name, value in content.get("resources", {}).items():
-        _check_literal(Resources, name, value, ("resources", name), source)
     return study
+
+
+def _check_resources(content: Mapping[str, Any], source: Source) -> None:
+    """Refuse what the study's kind can't ask for, or asks for otherwise, at its own line."""
+    given, kind = content.get("resources"), content.get("kind")
+    if not isinstance(given, Mapping) or kind not in kind_names():
+        return  # as the study's model says
+    model = find_kind(kind).resources
+    try:
+        validate_strictly(model, given)
+    except ValidationError as error:
+        raise source.refuse(error, model, ("resources",)) from None
+    for name, value in given.items():
+        _check_literal(model, name, value, ("resources", name), source)
 
 
 def validate_strictly(model: type[Model], content: Mapping[str, Any]) -> Model:

@@ -33,13 +33,18 @@ def study_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "recalltrap study"
     schema["allOf"] = [_for_kind(name) for name in kind_names()]
-    schema.get("$defs", {}).pop("Ordering", None)
+    properties["resources"] = {
+        "type": "object", "description": properties["resources"]["description"],
+    }  # fmt: skip
+    for name in ("Ordering", "Resources"):
+        schema.get("$defs", {}).pop(name, None)
     return schema
 
 
 def _for_kind(name: str) -> dict[str, Any]:
-    settings = find_kind(name).settings.model_json_schema()
-    fields = settings["properties"]
+    kind = find_kind(name)
+    fields = kind.settings.model_json_schema()["properties"]
+    resources = kind.resources.model_json_schema()["properties"]
     axes = {
         field: {"type": "array", "items": rule, "minItems": 1} for field, rule in fields.items()
     }
@@ -49,6 +54,7 @@ def _for_kind(name: str) -> dict[str, Any]:
             "properties": {
                 "settings": {"properties": fields, "additionalProperties": False},
                 "grid": {"properties": axes, "additionalProperties": False},
+                "resources": {"properties": resources, "additionalProperties": False},
             }
         },
     }

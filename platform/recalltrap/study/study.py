@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,7 +15,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializeAsAny,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -23,7 +25,8 @@ from pydantic import (
 from recalltrap.errors import InputError, nearest, shown
 from recalltrap.graph import Cell
 from recalltrap.orderings import Ordering
-from recalltrap.registry import find_kind, kind_names
+from recalltrap.registry import claim_ids, find_kind, kind_names
+from recalltrap.resources import Resources
 from recalltrap.study.python_values import plain_value
 from recalltrap.study.shared_nodes import Sharing
 from recalltrap.study.study_file import Source
@@ -32,7 +35,6 @@ from recalltrap.study.yaml_text import spell_yaml
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 MAX_PARTS, MAX_PART = 5, 100
 """Of a study's name, whose parts are folders: file systems take 255 letters each."""
-CLAIMS = tuple(f"C{number}" for number in range(1, 15))
 MAX_CELLS = 250_000
 """A cell takes about 5 kB and 0.4 ms to plan."""
 END_OF_SEEDS = 2**63
@@ -84,55 +86,11 @@ def _axis_values(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return _distinct(values)
 
 
-class Resources(BaseModel):
-    """What one trial asks of Ray, and how its processes share the work; never an identity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    cpus_per_trial: int = Field(default=1, ge=1, le=4096, description="CPU cores of each worker")
-    gpus_per_trial: float = Field(
-        default=0, ge=0, le=1024, description="GPUs of each worker, fractions allowed"
-    )
-    workers: int = Field(
-        default=1, ge=1, le=4096, description="processes that train together (language models)"
-    )
-    zero_stage: Literal[1, 2, 3] | None = Field(
-        default=None, description="ZeRO stage of DeepSpeed; without one, plain data parallelism"
-    )
-    gradient_accumulation: int = Field(
-        default=1,
-        ge=1,
-        le=1_000_000,
-        description="parts that a worker computes an update's gradient in",
-    )
-    gradient_checkpointing: bool = Field(
-        default=False, description="compute activations twice, to hold fewer of them"
-    )
-    checkpoint_updates: int = Field(
-        default=500,
-        ge=0,
-        le=1_000_000_000,
-        description="updates between checkpoints inside a stage; 0: none",
-    )
-    max_retries: int = Field(
-        default=1, ge=0, le=1000, description="how often a pack whose worker died is retried"
-    )
-
-    @field_validator("gpus_per_trial")
-    @classmethod
-    def _share_that_ray_gives(cls, value: float) -> float:
-        if 0 < value < 0.01 or (value > 1 and value != int(value)):
-            raise ValueError(
-                f"{value} GPUs: give a share from 0.01 to 1, a whole number of them, or 0"
-            )
+def _of_the_kind(value: Any, info: ValidationInfo) -> Any:
+    """Resources with the fields that the study's kind has."""
+    if isinstance(value, Resources) or "kind" not in info.data:
         return value
-
-
-GROUP_FIELDS = (
-    "workers", "zero_stage", "gradient_accumulation", "gradient_checkpointing",
-    "checkpoint_updates",
-)  # fmt: skip
-"""Fields of `Resources` that only kinds read whose packs a group of workers executes."""
+    return find_kind(info.data["kind"]).resources.model_validate(value)
 
 
 class Study(BaseModel):
@@ -165,7 +123,9 @@ class Study(BaseModel):
         default_factory=dict, description="the kind's settings, where they differ from its defaults"
     )
     claims: tuple[str, ...] = Field(default=(), description="ids of the claims that it tests")
-    resources: Resources = Resources()
+    resources: Annotated[SerializeAsAny[Resources], BeforeValidator(_of_the_kind)] = Field(
+        default_factory=dict, validate_default=True, description="what its trials ask of Ray"
+    )
 
     @field_validator("name")
     @classmethod
@@ -193,9 +153,10 @@ class Study(BaseModel):
     @field_validator("claims")
     @classmethod
     def _claims_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = claim_ids()
         for claim in value:
-            if claim not in CLAIMS:
-                raise ValueError(f"unknown claim {shown(claim)}; the ledger has C1 to {CLAIMS[-1]}")
+            if claim not in known:
+                raise ValueError(f"unknown claim {shown(claim)}; {nearest(claim, known)}")
         return value
 
     @field_validator("orderings")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recalltrap.graph import Node
-from recalltrap.kind import Estimate
+from recalltrap.kind import CostEstimate
 from recalltrap_studies.llm.model_sizes import Shape, shape_of
 
 RATE, LARGE_RATE, LARGE = 2e10, 6e10, 1e7
@@ -69,14 +69,14 @@ class Pass:
 Work = Sequence[Draw | Pass]
 
 
-def estimate(node: Node) -> Estimate:
+def estimate(node: Node) -> CostEstimate:
     """Seconds on one core and on one GPU, bytes on disk, floating point operations."""
     work = _work(node)
     seconds = sum(part.flops / _rate(part.shape) for part in work) + _overhead(node)
     decoding = sum(part.gpu_seconds for part in work if isinstance(part, Draw))
     passes = sum(part.flops for part in work if isinstance(part, Pass)) / GPU_RATE
     flops = sum(part.flops for part in work)
-    return Estimate(seconds, _bytes(node), flops, decoding + passes, decoding)
+    return CostEstimate(seconds, _bytes(node), flops, decoding + passes, decoding)
 
 
 def updates(node: Node) -> int:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
-from recalltrap.kind import Estimate, Evaluation, Progress
+from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_aligned
+from recalltrap.resources import Resources
 from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.devices import check_device
+from recalltrap_studies.llm.metrics.names import METRICS
 from recalltrap_studies.llm.models.architectures import is_size
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import (
     ALIGNMENTS,
     Distill,
@@ -28,9 +31,6 @@ from recalltrap_studies.llm.settings import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from recalltrap.store.store import ArtifactStore
 
 EVALUATION_VERSION = 1
@@ -38,11 +38,13 @@ BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus"})
 """Settings that may name a folder or file: stages know what is in it, and not where it lies."""
 
 
-class LlmKind:
+class LlmKind(StudyKind):
     """The language-model study; implements `recalltrap.kind.StudyKind`."""
 
     name = "llm"
     settings: type[BaseModel] = LlmSettings
+    resources: type[Resources] = LlmResources
+    metrics = METRICS
     studies = Path(__file__).with_name("named")
     grouped = True
 
@@ -116,15 +118,11 @@ class LlmKind:
 
         return evaluate_references(cells, store)
 
-    def estimate(self, node: Node) -> Estimate:
+    def estimate(self, node: Node) -> CostEstimate:
         """Seconds on one core, from the floating point operations and a measured rate; bytes."""
         from recalltrap_studies.llm.cost_estimates import estimate
 
         return estimate(node)
-
-    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
-        """Sentences can't be drawn in the plane."""
-        return None
 
     def pack_shape(self, cell: Cell) -> str:
         """A pack is one cell: nothing is shared."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from recalltrap.graph import Node
-from recalltrap.kind import Estimate
+from recalltrap.kind import CostEstimate
 from recalltrap_studies.mog.algorithm import Algorithm
 from recalltrap_studies.mog.parts import Optimiser
 from recalltrap_studies.mog.stages import STAGES
@@ -20,7 +20,7 @@ UPDATE_FLOPS = 50.0
 counted as ten); sampling, rewards and Adam are within the rounding."""
 
 
-def estimate(node: Node) -> Estimate:
+def estimate(node: Node) -> CostEstimate:
     """Seconds on one core from a measured rate, without compilation; bytes of the artifact."""
     stage = STAGES[node.stage]
     algorithm, part = stage.algorithm(node.config), stage.part(node)
@@ -28,7 +28,7 @@ def estimate(node: Node) -> Estimate:
     samples = part.batch_size * algorithm.samples_each
     work = samples * components * algorithm.updates(part)
     seconds = iterations * (ROW_SECONDS + work * SAMPLE_SECONDS)
-    return Estimate(seconds, 900 + 60 * components + 30 * (iterations // 100))
+    return CostEstimate(seconds, 900 + 60 * components + 30 * (iterations // 100))
 
 
 def _components(node: Node) -> int:

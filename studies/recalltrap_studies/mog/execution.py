@@ -236,6 +236,7 @@ class Block:
             ),
             device=self._device_name(),
             workers=1,
+            updates=iterations,
         )
 
     def _device_name(self) -> str:

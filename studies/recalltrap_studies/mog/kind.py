@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
-from recalltrap.kind import Estimate, Evaluation, Progress
+from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
 from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, walk
 from recalltrap.settings_parts import Reads, all_settings
 from recalltrap_studies.devices import check_device
@@ -32,7 +32,7 @@ EVALUATION_VERSION = 2
 """2: expectations are exact (1 averaged over samples)."""
 
 
-class MogKind:
+class MogKind(StudyKind):
     """The mixture-of-Gaussians study; implements `recalltrap.kind.StudyKind`."""
 
     name = "mog"
@@ -57,10 +57,6 @@ class MogKind:
         return Cell(
             self.name, ordering, seed, settings, models, EVALUATION_VERSION, decides=decides
         )
-
-    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
-        """Nothing outside the study file can be wrong."""
-        return ()
 
     def check_device(self, *, here: bool) -> None:
         """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
@@ -91,11 +87,11 @@ class MogKind:
 
         return evaluate_references(cells, store)
 
-    def estimate(self, node: Node) -> Estimate:
+    def estimate(self, node: Node) -> CostEstimate:
         """Seconds on one core, and bytes of the artifact."""
         return estimate(node)
 
-    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]] | None:
+    def ground_truth(self, settings: BaseModel) -> dict[str, npt.NDArray[np.float64]]:
         """p* as a mixture's `logits`, `means` and `cholesky`, and the target centres [T, 2]."""
         assert isinstance(settings, MogSettings)
         model = p_star(settings, settings)

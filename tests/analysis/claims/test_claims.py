@@ -16,9 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from recalltrap.graph import Cell, Node
 from recalltrap.orderings import Ordering
-from recalltrap_analysis import claims
-from recalltrap_analysis.claims import ClaimVerdict, ledger
-from recalltrap_analysis.claims.verdict import Finding, all_parts, over_strata
+from recalltrap_analysis.claims.ledger import ledger
+from recalltrap_analysis.claims.verdict import ClaimVerdict, Finding, all_parts, over_strata
 
 
 class MixtureSettings(BaseModel):
@@ -48,7 +47,7 @@ SEEDS = 12  # so few have all their sign flips enumerated
 
 
 @dataclass(frozen=True)
-class World:
+class Truth:
     """The truth behind a table: leads of A-K over K-A, sds over seeds, and how they change."""
 
     reward: float = 2.0
@@ -153,7 +152,7 @@ class TableRun:
 
 def invent(
     tested: str | Sequence[str],
-    world: World | None = None,
+    truth: Truth | None = None,
     seeds: int = SEEDS,
     name: str = "mog/test",
     kind: str = "mog",
@@ -162,7 +161,7 @@ def invent(
     **grid: Sequence[Any],
 ) -> TableRun:
     """A run over a grid whose tables follow from a world; `lost` (ordering, seed) never ended."""
-    world = world or World()
+    truth = truth or Truth()
     settings = LanguageSettings if kind == "llm" else MixtureSettings
     found = tuple(Ordering.model_validate(ordering) for ordering in orderings)
     listed = (tested,) if isinstance(tested, str) else tuple(tested)
@@ -177,7 +176,7 @@ def invent(
             if (ordering.name, seed) in lost:
                 continue
             identity = {"cell_id": cell.id, "ordering": ordering.name, "seed": seed}
-            for model, metric, value in world.values(ordering.name, seed, cell.factors):
+            for model, metric, value in truth.values(ordering.name, seed, cell.factors):
                 measured = {"model": model, "metric": metric, "value": value}
                 rows.append(identity | cell.factors | measured)
     return TableRun(study, tuple(grid), pa.Table.from_pylist(rows), cells)
@@ -201,28 +200,28 @@ DPO: dict[str, Any] = {"kind": "llm", "algorithm": ("dpo_online",)}
 TAUS: dict[str, Any] = {"kind": "llm", "distill_temperature": (0.8, 0.9, 1.0)}
 LAST_TAUS: dict[str, Any] = {"kind": "llm", "last_distill_temperature": (0.8, None, 1.0)}
 OFFLINE: dict[str, Any] = {"kl_weight": KL, "algorithm": ("dpo_offline",), "seeds": 30}
-NOTHING_LOST = World(hit_rates=(0.01, 0.01), recall_gap=-0.5)
-EVEN = World(overall_recall=1.0, sd_ka=0.2, sd_ak=0.2)
-RECALL = World(overall_recall=1.0)
+NOTHING_LOST = Truth(hit_rates=(0.01, 0.01), recall_gap=-0.5)
+EVEN = Truth(overall_recall=1.0, sd_ka=0.2, sd_ak=0.2)
+RECALL = Truth(overall_recall=1.0)
 
-CASES: list[tuple[str, dict[str, Any], World, World]] = [
-    ("C1", {"kl_weight": KL}, World(), World(reward=0.0)),
-    ("C1", {"kl_weight": KL}, World(reward=0.5), World(reward=-1.0)),
-    ("C2", {"kl_weight": KL}, World(), World(target_precision=-1.0)),
-    ("C3", {"kl_weight": KL}, World(), World(sd_ka=0.1)),
-    ("C4", {"kl_weight": KL}, World(), World(overall_recall=1.0)),
-    ("C4", {"kl_weight": KL}, World(), World(target_precision=-1.0)),
-    ("C5", {"iterations": LENGTHS}, World(), World(reward=-1.0)),
-    ("C5", {"iterations": LENGTHS}, World(gain=0.2), World(gain=4.0)),
-    ("C6", BOTH_SIZES, World(), World(three_components=0.8)),
-    ("C7", {"kl_weight": KL}, World(), World(overall_precision=-1.0, sd_ka=0.1)),
-    ("C8", OFFLINE, EVEN, World(overall_recall=-1.0, sd_ka=1.0, sd_ak=0.1)),
-    ("C10", {"student_components": (3, 4)}, World(), NOTHING_LOST),
-    ("C11", PPO, RECALL, World()),
-    ("C12", DPO, World(), World(target_precision=-1.0)),
-    ("C13", PPO, World(), World(intermediate=-1.0)),
-    ("C14", TAUS, World(), World(recall_slope=-2.0)),
-    ("C14", LAST_TAUS, World(), World(recall_slope=-2.0)),
+CASES: list[tuple[str, dict[str, Any], Truth, Truth]] = [
+    ("C1", {"kl_weight": KL}, Truth(), Truth(reward=0.0)),
+    ("C1", {"kl_weight": KL}, Truth(reward=0.5), Truth(reward=-1.0)),
+    ("C2", {"kl_weight": KL}, Truth(), Truth(target_precision=-1.0)),
+    ("C3", {"kl_weight": KL}, Truth(), Truth(sd_ka=0.1)),
+    ("C4", {"kl_weight": KL}, Truth(), Truth(overall_recall=1.0)),
+    ("C4", {"kl_weight": KL}, Truth(), Truth(target_precision=-1.0)),
+    ("C5", {"iterations": LENGTHS}, Truth(), Truth(reward=-1.0)),
+    ("C5", {"iterations": LENGTHS}, Truth(gain=0.2), Truth(gain=4.0)),
+    ("C6", BOTH_SIZES, Truth(), Truth(three_components=0.8)),
+    ("C7", {"kl_weight": KL}, Truth(), Truth(overall_precision=-1.0, sd_ka=0.1)),
+    ("C8", OFFLINE, EVEN, Truth(overall_recall=-1.0, sd_ka=1.0, sd_ak=0.1)),
+    ("C10", {"student_components": (3, 4)}, Truth(), NOTHING_LOST),
+    ("C11", PPO, RECALL, Truth()),
+    ("C12", DPO, Truth(), Truth(target_precision=-1.0)),
+    ("C13", PPO, Truth(), Truth(intermediate=-1.0)),
+    ("C14", TAUS, Truth(), Truth(recall_slope=-2.0)),
+    ("C14", LAST_TAUS, Truth(), Truth(recall_slope=-2.0)),
 ]  # fmt: skip
 IDS = [f"{claim}-{i}" for i, (claim, *_) in enumerate(CASES)]
 
@@ -230,7 +229,7 @@ IDS = [f"{claim}-{i}" for i, (claim, *_) in enumerate(CASES)]
 @pytest.mark.slow
 @pytest.mark.parametrize(("claim", "grid", "holds", "fails"), CASES, ids=IDS)
 def test_a_claim_is_reproduced_where_it_holds_and_only_there(
-    claim: str, grid: dict[str, Any], holds: World, fails: World
+    claim: str, grid: dict[str, Any], holds: Truth, fails: Truth
 ) -> None:
     found = judged(claim, invent(claim, holds, **grid))
     assert found.verdict == "reproduced", found.detail
@@ -242,11 +241,11 @@ def test_a_claim_is_reproduced_where_it_holds_and_only_there(
 
 
 def test_effects_are_those_of_the_tables() -> None:
-    found = judged("C1", invent("C1", World(reward=2.0, sd_ka=0.05, sd_ak=0.05), kl_weight=KL))
+    found = judged("C1", invent("C1", Truth(reward=2.0, sd_ka=0.05, sd_ak=0.05), kl_weight=KL))
     assert found.effect is not None
     assert found.effect.value == pytest.approx(2.0, abs=0.05)
     assert found.rows == 2 * 3 * SEEDS
-    ratio = judged("C3", invent("C3", World(sd_ka=0.4, sd_ak=0.1), kl_weight=KL)).effect
+    ratio = judged("C3", invent("C3", Truth(sd_ka=0.4, sd_ak=0.1), kl_weight=KL)).effect
     assert ratio is not None
     assert ratio.low < 4.0 < ratio.high
 
@@ -263,11 +262,11 @@ def test_two_targets_are_compared_with_the_one_target_run_beside_them() -> None:
     assert "mog/ppo-beta" in alone.detail
     other = invent([], name="mog/one", kl_weight=KL, algorithm=("grpo",))
     assert judged("C9", other, two).verdict == "not tested"
-    calm = World(two_targets=(0.8, 1.0))
+    calm = Truth(two_targets=(0.8, 1.0))
     calm_two = invent("C9", calm, name="mog/two", kl_weight=KL, targets=[(6, 7)])
     assert judged("C9", one, calm_two).verdict == "not reproduced"
     # variance grows in K-A, but just as much in A-K
-    alike = World(two_targets=(4.0, 4.0))
+    alike = Truth(two_targets=(4.0, 4.0))
     assert judged(
         "C9", one, invent("C9", alike, name="mog/two", kl_weight=KL, targets=[(6, 7)])
     ).verdict in ("mixed", "reproduced")
@@ -275,7 +274,7 @@ def test_two_targets_are_compared_with_the_one_target_run_beside_them() -> None:
 
 def test_strata_are_judged_apart() -> None:
     good = invent("C1", name="mog/good", kl_weight=KL, teacher_sharpness=(10.0,))
-    bad = invent("C1", World(reward=-1.0), name="mog/bad", kl_weight=KL, teacher_sharpness=(1.25,))
+    bad = invent("C1", Truth(reward=-1.0), name="mog/bad", kl_weight=KL, teacher_sharpness=(1.25,))
     found = judged("C1", good, bad)
     assert found.verdict == "mixed"
     assert [(f.stratum, f.verdict) for f in found.strata] == [
@@ -315,7 +314,7 @@ def test_three_seeds_are_not_enough_and_the_verdict_says_what_is() -> None:
     assert "7 would do" in found.detail  # 3 grid points * 2^(1 - 7) <= 0.05
     eight = judged("C1", invent("C1", seeds=8, kl_weight=KL))
     assert eight.verdict == "reproduced"
-    spread = judged("C3", invent("C3", World(sd_ka=0.15), seeds=4, kl_weight=(1.0,)))
+    spread = judged("C3", invent("C3", Truth(sd_ka=0.15), seeds=4, kl_weight=(1.0,)))
     assert spread.verdict == "not enough seeds"
     assert "seeds would tell 1 from 2" in spread.detail
     two = judged("C3", invent("C3", seeds=2, kl_weight=(1.0,)))
@@ -356,19 +355,20 @@ def test_excess_settings_are_kept_out_of_the_query() -> None:
 
 @pytest.mark.parametrize("half", [{"hit_rates": (0.019, 0.01)}, {"recall_gap": -0.5}])
 def test_a_claim_of_two_parts_of_which_one_fails_is_mixed(half: dict[str, Any]) -> None:
-    found = judged("C10", invent("C10", World(**half), student_components=(3, 4)))
+    found = judged("C10", invent("C10", Truth(**half), student_components=(3, 4)))
     assert found.verdict == "mixed"
     assert "hit-rate ratio 1.9" in found.detail or "hit-rate ratio 4.0" in found.detail
-    spread_alone = invent("C7", World(overall_precision=-1.0), kl_weight=KL)
+    spread_alone = invent("C7", Truth(overall_precision=-1.0), kl_weight=KL)
     assert judged("C7", spread_alone).verdict == "mixed"
 
 
 def test_every_claim_has_a_verdict_even_without_runs() -> None:
     found = ledger([])
-    assert [verdict.id for verdict in found] == [f"C{i}" for i in range(1, 15)]
+    paper = [f"C{i}" for i in range(1, 15)]
+    assert [verdict.id for verdict in found if verdict.id in paper] == paper
     assert {verdict.verdict for verdict in found} == {"not tested"}
     assert all("tested by" in verdict.detail for verdict in found)
-    assert len({claim.text for claim in claims.CLAIMS}) == 14
+    assert len({verdict.text for verdict in found}) == len(found)
 
 
 def test_a_run_without_rows_is_not_tested() -> None:

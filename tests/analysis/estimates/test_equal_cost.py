@@ -89,7 +89,7 @@ def test_a_longer_run_pays_for_the_shorter_ones(make_run: MakeRun) -> None:
     first = run.planned()[0]
     assert budgets[first.id].updates == {"distill": 50, "align": 100}
     assert updates_of(first.models["p_prime"]) is None
-    assert length_axis(summarize(run).plan, run.planned()) == "iterations"
+    assert length_axis(summarize(run).design, run.planned()) == "iterations"
 
 
 def test_severity_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: MakeRun) -> None:
@@ -101,7 +101,7 @@ def test_severity_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: Make
              for c in run.planned() for i, b in [(c.id, budgets[c.id])]}  # fmt: skip
     dearer = {name: type(b)(extra[name], b.updates) for name, b in budgets.items()}
     table = equal_cost_table(
-        summary.pairs, summary.plan, run.planned(), dearer, np.random.default_rng(0)
+        summary.pairs, summary.design, run.planned(), dearer, np.random.default_rng(0)
     ).set_index("iterations")
     assert table["cost_ak"].tolist() == [3e6, 4.5e6, 6e6]
     assert table["cost_ka"].tolist() == [2e6, 3e6, 4e6]
@@ -127,8 +127,8 @@ def test_controls_keep_sharpening_apart_from_the_ordering(make_run: MakeRun) -> 
         missing=lambda o, s, p: o == "K-A-K" and s == 2 and p["kl_weight"] == 0.5,
     )  # fmt: skip
     summary = summarize(run)
-    attainments = cell_attainments(summary.outcomes, summary.plan)
-    table = contrast_table(attainments, summary.plan, np.random.default_rng(0))
+    attainments = cell_attainments(summary.outcomes, summary.design)
+    table = contrast_table(attainments, summary.design, np.random.default_rng(0))
     assert set(table["contrast"]) == {"K-A-K − K-A", "A-K − K-A-K"}
     rows = table.set_index(["kl_weight", "contrast"])
     assert rows.loc[(0.5, "A-K − K-A-K"), "state"] == "incomplete: 1 of 6 seeds of K-A-K missing"
@@ -137,20 +137,20 @@ def test_controls_keep_sharpening_apart_from_the_ordering(make_run: MakeRun) -> 
     assert rows.loc[(1.0, "K-A-K − K-A"), "difference"] == pytest.approx(0, abs=1e-9)
     assert rows.loc[(1.0, "A-K − K-A-K"), "difference"] == pytest.approx(0.3)
     means = ordering_attainments(
-        attainments, summary.plan, summary.plan.points, ["K-A-K"], np.random.default_rng(0)
+        attainments, summary.design, summary.design.points, ["K-A-K"], np.random.default_rng(0)
     )
     assert set(means) == {((1.0,), "K-A-K"), ((2.0,), "K-A-K")}
 
 
 def test_evaluation_noise_stands_beside_the_spread_over_seeds(make_run: MakeRun) -> None:
     run = make_run(seeds=5, grid={"kl_weight": (1.0, 2.0)})
-    plan = summarize(run).plan
-    table = noise_table(run.table("metrics"), plan)
+    design = summarize(run).design
+    table = noise_table(run.table("metrics"), design)
     assert len(table) == 2 * 2 * 3
     np.testing.assert_allclose(table["evaluation_error"], 0.01)
     np.testing.assert_allclose(table["share"], np.minimum(1, 0.01**2 / table["seed_sd"] ** 2))
     bare = run.table("metrics").drop_columns(["standard_error"])
-    assert noise_table(bare, plan).empty
+    assert noise_table(bare, design).empty
 
 
 def test_an_exact_evaluation_is_not_called_noise(make_run: MakeRun) -> None:

@@ -13,7 +13,8 @@ from scipy import optimize
 from recalltrap_analysis.estimates import scaling
 from recalltrap_analysis.estimates.severity import pair_orderings
 from recalltrap_analysis.estimates.trap_onset import boundary
-from recalltrap_analysis.runs.wide_tables import Plan, cell_outcomes
+from recalltrap_analysis.runs.design import Design
+from recalltrap_analysis.runs.wide_tables import cell_outcomes
 
 DEFICITS = (0.1, 0.3, 0.8, 1.5)
 KL_WEIGHTS = (0.5, 1.0, 2.0, 4.0)
@@ -139,8 +140,8 @@ def test_points_come_from_complete_settings_of_a_run(make_run: Any) -> None:
         missing=lambda ordering, seed, point: seed == 2 and point["kl_weight"] == 0.5,
     )
     outcomes = cell_outcomes(run.table("metrics"), run.axes)
-    plan = Plan.of(run.planned(), run.axes)
-    points = scaling.seed_points(outcomes, pair_orderings(outcomes, run.axes), plan)
+    design = Design.of(run.planned(), run.axes)
+    points = scaling.seed_points(outcomes, pair_orderings(outcomes, run.axes), design)
     assert sorted(points["point"].unique()) == [(2.0, 3), (2.0, 4)]
     assert (points["kl_weight"] == 2.0).all()
     assert points["severity"].mean() == pytest.approx(0.3, abs=0.05)

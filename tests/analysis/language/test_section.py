@@ -24,8 +24,9 @@ from recalltrap_analysis.report.build import write_report
 from recalltrap_analysis.report.document import Section
 from recalltrap_analysis.report.plots.portraits import selection_picture, trajectory_picture
 from recalltrap_analysis.report.sections.outlook import forecast_section
+from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import Plan, cell_outcomes
+from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.verdicts.summary import summarize
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def test_the_temperature_s_figure_and_the_chosen_checkpoints(invent: Invent) -> 
 def test_the_temperature_s_figure_follows_the_last_distillation(invent: Invent) -> None:
     run = invent(grid={"last_distill_temperature": (0.925, None, 0.975)}, seeds=3)
     summary = summarize(run)
-    found = sweeps(summary.outcomes, summary.plan, (), "overall_precision")
+    found = sweeps(summary.outcomes, summary.design, (), "overall_precision")
     assert [sweep.ordering for sweep in found] == ["A-K"]  # nothing moves K-A
     assert found[0].temperature_T.tolist() == [0.925, 0.975]
     assert found[0].y_T.tolist() == pytest.approx([-1.925, -1.975])
@@ -215,6 +216,6 @@ def test_the_temperature_s_figure_follows_the_last_distillation(invent: Invent) 
 def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:
     run = invent(ess=97.0, seeds=6)  # three of six seeds fall below
     pairs = pair_orderings(cell_outcomes(run.table("metrics"), run.axes), run.axes)
-    plan = Plan.of(run.planned(), run.axes)
-    table = decomposition_table(pairs, plan, np.random.default_rng(0))
+    design = Design.of(run.planned(), run.axes)
+    table = decomposition_table(pairs, design, np.random.default_rng(0))
     assert table["reliability"].str.contains("in 3 of 6 seeds").all()

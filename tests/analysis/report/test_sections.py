@@ -18,7 +18,7 @@ from recalltrap_analysis.report.plots.panels import (
     thin,
     typical_pair,
 )
-from recalltrap_analysis.runs.wide_tables import Plan
+from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.verdicts.summary import summarize
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def test_failures_and_missing_cells_are_named(make_run: MakeRun) -> None:
         missing=lambda o, s, p: o == "K-A" and s == 7,
     )
     summary = summarize(run)
-    counts = count_table(summary.cells, summary.fates).set_index("ordering")
+    counts = count_table(summary.cells, summary.statuses).set_index("ordering")
     assert counts.loc["A-K"].to_dict() == {
         "planned": 30, "succeeded": 27, "failed": 3, "missing": 0,
     }  # fmt: skip
     assert counts.loc["K-A", "missing"] == 3
     failures = run.table("failures").to_pandas()
-    [group] = failure_groups(failures, summary.cells, summary.axes, summary.fates)
+    [group] = failure_groups(failures, summary.cells, summary.axes, summary.statuses)
     assert group.cells == 3
     assert group.where == "A-K, kl_weight 2: seeds 1–2, 5"
     words = unescape(Path(write_report(run)).read_text())
@@ -51,7 +51,7 @@ def test_repaired_failures_are_not_shown(make_run: MakeRun) -> None:
     repaired = make_run()
     summary = summarize(repaired)
     failures = broken.table("failures").to_pandas()
-    assert not failure_groups(failures, summary.cells, summary.axes, summary.fates)
+    assert not failure_groups(failures, summary.cells, summary.axes, summary.statuses)
 
 
 def test_long_lists_of_cells_are_cut(make_run: MakeRun) -> None:
@@ -69,12 +69,12 @@ def test_large_grids_are_thinned(make_run: MakeRun) -> None:
     }
     run = make_run(grid=grid, seeds=2)
     summary = summarize(run)
-    assert sweep_axis(summary.plan) == "kl_weight"
-    panels, note = box_panels(summary.outcomes, summary.plan)
+    assert sweep_axis(summary.design) == "kl_weight"
+    panels, note = box_panels(summary.outcomes, summary.design)
     assert len(panels.columns) == 4
     assert len(panels.positions) == 12
     assert "4 of 12 combinations of the other axes are shown" in note
-    labels, recall, _, _ = reference_groups(summary.outcomes, summary.plan)
+    labels, recall, _, _ = reference_groups(summary.outcomes, summary.design)
     assert len(labels) == 1  # the invented references don't depend on the setting
     assert recall[0][0].shape == (2,)
     assert thin(range(10), 3) == [0, 4, 9]
@@ -92,9 +92,9 @@ def test_the_typical_seed_is_the_median_one(make_run: MakeRun) -> None:
 
 def test_plan_keeps_the_order_of_the_grid(make_run: MakeRun) -> None:
     run = make_run(grid={"kl_weight": (2.0, 0.5)}, seeds=2)
-    plan = Plan.of(run.planned(), run.axes)
-    assert plan.points == ((2.0,), (0.5,))
-    assert plan.seeds[(0.5,), "A-K"] == (0, 1)
+    design = Design.of(run.planned(), run.axes)
+    assert design.points == ((2.0,), (0.5,))
+    assert design.seeds[(0.5,), "A-K"] == (0, 1)
     assert summarize(run).severity["kl_weight"].tolist() == [2.0, 0.5]
 
 

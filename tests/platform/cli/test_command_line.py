@@ -22,7 +22,7 @@ from toy_trouble import plant
 import recalltrap.cli.commands
 from recalltrap.cli.command_line import main
 from recalltrap.cli.units import duration
-from recalltrap.kind import Estimate
+from recalltrap.kind import CostEstimate
 from recalltrap.results.results import Results
 from recalltrap.run.run import run
 from recalltrap.study.named_studies import named_studies
@@ -118,7 +118,7 @@ def test_plan_says_how_long_in_units_of_people(
     study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch, asked: str,
     names: list[str],
 ) -> None:  # fmt: skip
-    cost = Estimate(86_400.0, 10**9, 1e15, gpu_seconds=36_000.0, gpu_decoding=3600.0)
+    cost = CostEstimate(86_400.0, 10**9, 1e15, gpu_seconds=36_000.0, gpu_decoding=3600.0)
     monkeypatch.setattr(type(KIND), "estimate", lambda self, node: cost)
     done = recalltrap_("plan", study_file(), "--storage", storage, "-o", asked, "--format", "json")
     rows = {row["what"]: row["value"] for row in json.loads(done.stdout)}

@@ -114,7 +114,7 @@ def test_the_study_of_a_run(results: Results) -> None:
     assert results.study.name == "toy/tiny"
     assert results.axes == ("kl_weight",)
     assert len(results.planned()) == 12
-    assert results.ground_truth() is None
+    assert results.metrics()["reward"].label == "reward"
     cell = results.planned()[0]
     assert results.store.read(cell.models["final"], "model.safetensors")
 

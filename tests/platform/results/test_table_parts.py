@@ -167,6 +167,21 @@ def test_parts_from_before_checksums_stay_readable(results: Results) -> None:
     assert {table: again.table(table) for table in COLUMNS} == before
 
 
+@pytest.mark.parametrize("how", ["folder", "fol[d]er"])  # the second is read by Arrow, not DuckDB
+def test_costs_from_before_updates_were_counted_say_that_nobody_counted(
+    how: str, finished: Path, tmp_path: Path
+) -> None:
+    results = _copied(finished, tmp_path / how)
+    before = results.table("costs")
+    first = _parts(results, "costs")[0]
+    _old(first, lambda rows: rows.drop_columns(["updates"]))
+    after = Results(results.storage, results.run).table("costs")
+    assert after.drop_columns(["updates"]) == before.drop_columns(["updates"])
+    uncounted = after["updates"].null_count
+    assert uncounted == pq.read_table(first).num_rows < len(after)
+    assert before["updates"].null_count == 0
+
+
 def _retyped(name: str, kind: pa.DataType) -> Change:
     def change(table: pa.Table) -> pa.Table:
         place = table.schema.get_field_index(name)

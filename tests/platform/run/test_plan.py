@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from toy_kind import KIND
 
 from recalltrap.graph import Node
-from recalltrap.kind import Estimate
+from recalltrap.kind import CostEstimate
 from recalltrap.orderings import STANDARD
 from recalltrap.run import plan as planning
 from recalltrap.run.plan import Pack, Plan, _join_small, make_plan, plan_references
@@ -190,7 +190,7 @@ def test_short_settings_share_trials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(planning, "FEW_PACKS", 4)
-    monkeypatch.setattr(type(KIND), "estimate", lambda self, node: Estimate(seconds, 0))
+    monkeypatch.setattr(type(KIND), "estimate", lambda self, node: CostEstimate(seconds, 0))
     grid = {"kl_weight": [0.5, 1.0, 2.0, 4.0], "student_components": [2, 3]}
     plan = make_plan(load_study(study_file(seeds=2, grid=grid)), KIND, store, ())
     check_order(plan, store)
@@ -206,7 +206,7 @@ def test_short_settings_share_trials(
 def test_few_settings_have_a_trial_each(
     study_file: StudyFile, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(KIND), "estimate", lambda self, node: Estimate(1e-3, 0))
+    monkeypatch.setattr(type(KIND), "estimate", lambda self, node: CostEstimate(1e-3, 0))
     for settings, trials in ((12, 24), (13, None)):
         weights = [0.1 * (index + 1) for index in range(settings)]
         study = load_study(study_file(seeds=1, grid={"kl_weight": weights}))

@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict
 import recalltrap as rt
 from recalltrap.errors import InputError
 from recalltrap.registry import find_kind, kind_names
+from recalltrap.resources import Resources
 from recalltrap.settings_parts import Reads
 from recalltrap.study.checks import check_settings
 from recalltrap.study.python_values import plain_value
-from recalltrap.study.study import Resources, Study
+from recalltrap.study.study import Study
 from recalltrap.study.study_file import Source
 
 StudyFile = Callable[..., str]

@@ -16,12 +16,12 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap.study.study import Resources
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages.train import run_train
 from tests.studies.llm.training_nodes import student_node
 
 
-def make_group(resources: Resources, kill_at: int) -> WorkerGroup:
+def make_group(resources: LlmResources, kill_at: int) -> WorkerGroup:
     rank, size = dist.get_rank(), dist.get_world_size()
 
     def broadcast(value: Any) -> Any:
@@ -46,7 +46,7 @@ def main() -> None:
     storage, resources, versions, kill_at = sys.argv[1:]
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    group = make_group(Resources(**json.loads(resources)), int(kill_at))
+    group = make_group(LlmResources(**json.loads(resources)), int(kill_at))
     store = ArtifactStore(Storage(storage))
     for version in json.loads(versions):  # one after the other in the same processes
         node = student_node(Node("pretrain", 0, {"test": "teacher"}))

@@ -19,8 +19,9 @@ from recalltrap_analysis.estimates.forecast import reference_rows
 from recalltrap_analysis.estimates.severity import COMPLETE, by_point
 from recalltrap_analysis.figures import BoxPanels, Mixture
 from recalltrap_analysis.number_format import point_lines, setting_text
+from recalltrap_analysis.runs.design import Design, GridPoint, hashable
 from recalltrap_analysis.runs.protocol import ArtifactReader
-from recalltrap_analysis.runs.wide_tables import GridPoint, Plan, column, hashable, point_keys
+from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 
 Item = TypeVar("Item")
@@ -43,51 +44,51 @@ def thin(items: Sequence[Item], most: int) -> list[Item]:
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
-def axis_values(plan: Plan, axis: str) -> list[Any]:
-    """The values an axis takes, in the plan's order."""
-    place = plan.axes.index(axis)
-    return list(dict.fromkeys(point[place] for point in plan.points))
+def axis_values(design: Design, axis: str) -> list[Any]:
+    """The values an axis takes, in the design's order."""
+    place = design.axes.index(axis)
+    return list(dict.fromkeys(point[place] for point in design.points))
 
 
-def sweep_axis(plan: Plan) -> str | None:
+def sweep_axis(design: Design) -> str | None:
     """The axis that figures run along: of the numeric ones (else of all) the longest."""
 
     def numeric(axis: str) -> bool:
-        values = axis_values(plan, axis)
+        values = axis_values(design, axis)
         return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
-    axes = [axis for axis in plan.axes if numeric(axis)] or list(plan.axes)
-    return max(axes, key=lambda axis: len(axis_values(plan, axis))) if axes else None
+    axes = [axis for axis in design.axes if numeric(axis)] or list(design.axes)
+    return max(axes, key=lambda axis: len(axis_values(design, axis))) if axes else None
 
 
-def split_grid(plan: Plan) -> tuple[str, list[Any], tuple[str, ...], list[GridPoint]]:
+def split_grid(design: Design) -> tuple[str, list[Any], tuple[str, ...], list[GridPoint]]:
     """Sweep axis and its values; the other axes and their combinations."""
-    sweep = sweep_axis(plan)
+    sweep = sweep_axis(design)
     if sweep is None:
         return "", [()], (), [()]
-    others = tuple(axis for axis in plan.axes if axis != sweep)
-    place = plan.axes.index(sweep)
-    facets = dict.fromkeys(point[:place] + point[place + 1 :] for point in plan.points)
-    return sweep, axis_values(plan, sweep), others, list(facets)
+    others = tuple(axis for axis in design.axes if axis != sweep)
+    place = design.axes.index(sweep)
+    facets = dict.fromkeys(point[:place] + point[place + 1 :] for point in design.points)
+    return sweep, axis_values(design, sweep), others, list(facets)
 
 
-def join(plan: Plan, value: Any, facet: GridPoint) -> GridPoint:
+def join(design: Design, value: Any, facet: GridPoint) -> GridPoint:
     """The grid point of a sweep value and a combination of the other axes."""
-    sweep = sweep_axis(plan)
+    sweep = sweep_axis(design)
     if sweep is None:
         return ()
-    place = plan.axes.index(sweep)
+    place = design.axes.index(sweep)
     return (*facet[:place], value, *facet[place:])
 
 
-def box_panels(outcomes: pd.DataFrame, plan: Plan) -> tuple[BoxPanels, str]:
+def box_panels(outcomes: pd.DataFrame, design: Design) -> tuple[BoxPanels, str]:
     """The paper's boxplots of the final models, and a note on what was left out of them."""
-    sweep, values, others, facets = split_grid(plan)
+    sweep, values, others, facets = split_grid(design)
     shown_values = thin(values, MOST_POSITIONS)
-    fitting = MOST_BOXES // (len(shown_values) * max(1, len(plan.orderings)))
+    fitting = MOST_BOXES // (len(shown_values) * max(1, len(design.orderings)))
     shown = thin(facets, max(1, min(MOST_FACETS, fitting)))
     rows: dict[tuple[GridPoint, str], list[int]] = {}
-    keys = zip(point_keys(outcomes, plan.axes), outcomes["ordering"], strict=True)
+    keys = zip(point_keys(outcomes, design.axes), outcomes["ordering"], strict=True)
     for position, key in enumerate(keys):
         rows.setdefault(key, []).append(position)
     boxes: dict[tuple[int, int, int, str], Array] = {}
@@ -97,8 +98,8 @@ def box_panels(outcomes: pd.DataFrame, plan: Plan) -> tuple[BoxPanels, str]:
         for (facet_index, facet), (position, value) in (
             (f, v) for f in enumerate(shown) for v in enumerate(shown_values)
         ):
-            for ordering in plan.orderings:
-                found = every[rows.get((join(plan, value, facet), ordering), [])]
+            for ordering in design.orderings:
+                found = every[rows.get((join(design, value, facet), ordering), [])]
                 boxes[row, facet_index, position, ordering] = found[np.isfinite(found)]
                 dropped += int((~np.isfinite(found)).sum())
     notes = []
@@ -112,7 +113,7 @@ def box_panels(outcomes: pd.DataFrame, plan: Plan) -> tuple[BoxPanels, str]:
         rows=list(METRICS.values()),
         columns=[point_lines(facet, others) if others else "" for facet in shown],
         positions=[setting_text(value) if sweep else "" for value in shown_values],
-        orderings=plan.orderings,
+        orderings=design.orderings,
         sweep=sweep,
         values=boxes,
     )
@@ -120,16 +121,18 @@ def box_panels(outcomes: pd.DataFrame, plan: Plan) -> tuple[BoxPanels, str]:
 
 
 def severity_grid(
-    table: pd.DataFrame, plan: Plan, name: str = "severity", most_rows: int = 40
+    table: pd.DataFrame, design: Design, name: str = "severity", most_rows: int = 40
 ) -> tuple[Array, list[str], list[str], str, str]:
     """A column of the severity table as a matrix [other axes, sweep], its labels, the axes' names.
 
-    The rows are sorted as the plan has them; NaN where a grid point has no number.
+    The rows are sorted as the design has them; NaN where a grid point has no number.
     """
-    sweep, values, others, facets = split_grid(plan)
+    sweep, values, others, facets = split_grid(design)
     found = dict(zip(table["point"], table[name], strict=True))
     shown = thin(facets, most_rows)
-    matrix = [[found.get(join(plan, value, facet), np.nan) for value in values] for facet in shown]
+    matrix = [
+        [found.get(join(design, value, facet), np.nan) for value in values] for facet in shown
+    ]
     if len(others) == 1:
         y_labels = [setting_text(facet[0]) for facet in shown]
     else:
@@ -138,7 +141,7 @@ def severity_grid(
 
 
 def reference_groups(
-    outcomes: pd.DataFrame, plan: Plan
+    outcomes: pd.DataFrame, design: Design
 ) -> tuple[list[str], list[tuple[Array, Array]], list[tuple[Array, Array]], str]:
     """Recall and hit rate of p' and p'', once for every distinct set of references.
 
@@ -148,8 +151,8 @@ def reference_groups(
     names = ["recall_p_prime", "recall_p_second", "hit_rate_p_prime", "hit_rate_p_second"]
     groups: dict[bytes, list[GridPoint]] = {}
     numbers: dict[bytes, Array] = {}
-    found = by_point(reference_rows(outcomes, plan.axes))
-    for point in (point for point in plan.points if point in found):
+    found = by_point(reference_rows(outcomes, design.axes))
+    for point in (point for point in design.points if point in found):
         values = found[point][names].to_numpy(dtype=float)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values):
@@ -158,10 +161,10 @@ def reference_groups(
     shown = thin(list(groups), MOST_GROUPS)
     deciding = [
         place
-        for place in range(len(plan.axes))
+        for place in range(len(design.axes))
         if all(len({point[place] for point in points}) == 1 for points in groups.values())
     ]
-    axes = [plan.axes[place] for place in deciding]
+    axes = [design.axes[place] for place in deciding]
     labels = [point_lines([groups[key][0][place] for place in deciding], axes) for key in shown]
     recall = [(numbers[key][:, 0], numbers[key][:, 1]) for key in shown]
     hits = [(numbers[key][:, 2], numbers[key][:, 3]) for key in shown]

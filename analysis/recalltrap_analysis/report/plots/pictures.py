@@ -26,7 +26,7 @@ from recalltrap_analysis.number_format import (
 from recalltrap_analysis.report.document import Plot
 from recalltrap_analysis.report.plots.panels import severity_grid
 from recalltrap_analysis.runs import sql
-from recalltrap_analysis.runs.wide_tables import GridPoint
+from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -43,17 +43,17 @@ def draw(stem: str, figure: Figure, caption: str, alternative: str, query: str =
 
 def severity_picture(summary: Summary) -> Plot:
     """Severity over the grid: a line with intervals for one axis, a heat map for more."""
-    stem, table, plan = "severity", summary.severity, summary.plan
+    stem, table, design = "severity", summary.severity, summary.design
     if not (table["state"] == COMPLETE).any():
         return Plot(stem, "No grid point is complete, so there is no severity to draw.")
-    query = sql.severity_query(plan.axes)
-    if len(plan.axes) > 1:
+    query = sql.severity_query(design.axes)
+    if len(design.axes) > 1:
         return _map(summary, query)
-    labels = [setting_text(point[0]) if point else "all" for point in plan.points]
+    labels = [setting_text(point[0]) if point else "all" for point in design.points]
     value, low, high = (
         table[name].to_numpy(dtype=float) for name in ("severity", "severity_low", "severity_high")
     )
-    axis = plan.axes[0] if plan.axes else ""
+    axis = design.axes[0] if design.axes else ""
     figure = figures.severity_line(value, low, high, labels, axis)
     caption = (
         "Trap severity: mean over seeds and its 95 % interval; filled where the interval excludes "
@@ -65,9 +65,9 @@ def severity_picture(summary: Summary) -> Plot:
 
 def _map(summary: Summary, query: str) -> Plot:
     """The trap map, with the border where the interval of severity excludes 0."""
-    plan = summary.plan
+    design = summary.design
     matrices = [
-        severity_grid(summary.severity, plan, name)
+        severity_grid(summary.severity, design, name)
         for name in ("severity", "severity_low", "severity_high")
     ]
     (value, x_labels, y_labels, x_name, y_name), (low, *_), (high, *_) = matrices
@@ -78,7 +78,7 @@ def _map(summary: Summary, query: str) -> Plot:
         "attains more than K-A. Purple: less. The line borders the trap, where the 95 % interval "
         "of severity lies above 0 (dashed: below 0). Hatched: incomplete."
     )
-    total = len(plan.points) // max(1, len(x_labels))
+    total = len(design.points) // max(1, len(x_labels))
     if len(y_labels) < total:
         caption += f" {len(y_labels)} of {total} rows are shown; the table has all."
     words = (
@@ -158,7 +158,7 @@ def _waterfall(
         end=_columns(whole, "attainment_ak"),
         controls={
             name: _ends(attainments[point, name])
-            for name in summary.plan.orderings
+            for name in summary.design.orderings
             if name not in ("K-A", "A-K") and (point, name) in attainments
         },
     )

@@ -42,8 +42,8 @@ from recalltrap_analysis.report.plots.panels import (
 )
 from recalltrap_analysis.report.plots.pictures import draw
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import GridPoint
 from recalltrap_analysis.verdicts.summary import Summary
 
 MOST_WAYS = 3
@@ -56,7 +56,7 @@ def box_picture(summary: Summary) -> Plot:
     stem = "boxplots"
     if summary.outcomes.empty:
         return Plot(stem, "No cell has finished, so there are no outcomes to draw.")
-    panels, note = box_panels(summary.outcomes, summary.plan)
+    panels, note = box_panels(summary.outcomes, summary.design)
     caption = (
         "Final models over seeds, as in the paper's figures 3, 4 and 6 to 12: quartiles with the "
         "median, whiskers to 1.5 interquartile ranges, points beyond."
@@ -86,7 +86,7 @@ def trajectory_picture(summary: Summary) -> Plot:
         (row, column): found
         for row, metric in enumerate(TARGETS)
         for column, point in enumerate(points)
-        if (found := ways(summary.outcomes, summary.plan, point, metric))
+        if (found := ways(summary.outcomes, summary.design, point, metric))
     }
     if not panels:
         return Plot(stem, "No complete grid point reports the models that the orderings pass.")
@@ -96,7 +96,7 @@ def trajectory_picture(summary: Summary) -> Plot:
         "aligns; A-K aligns p' and then distils. Means over seeds; a marker's area grows with the "
         "standard deviation over seeds of what stands on the vertical axis."
     )
-    if len(points) < len(summary.plan.points):
+    if len(points) < len(summary.design.points):
         caption += f" The {len(points)} grid points with the deepest severity."
     for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
         if lacking := left_out(found):
@@ -119,7 +119,7 @@ def truth_at(
     run: ReadRun, summary: Summary, point: GridPoint
 ) -> Mapping[str, npt.NDArray[np.float64]] | None:
     """p* and the targets at a grid point; None where only another point's are known."""
-    first = summary.plan.points[0]
+    first = summary.design.points[0]
     for axis, here, there in zip(summary.axes, point, first, strict=True):
         if axis in GEOMETRY and here != there:
             return None
@@ -169,7 +169,7 @@ def _half_radius(summary: Summary, point: GridPoint) -> float:
 def reference_picture(summary: Summary) -> Plot:
     """Recall and hit rate of the two references, as in the paper's figure 2."""
     stem = "references"
-    labels, recall, hits, note = reference_groups(summary.outcomes, summary.plan)
+    labels, recall, hits, note = reference_groups(summary.outcomes, summary.design)
     if not labels:
         return Plot(stem, "No cell reports both recall and hit rate of p' and p''.")
     caption = (
@@ -239,12 +239,12 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
     if not points:
         return Plot(stem, "No grid point is complete, so no alignment curve is drawn.")
     found = cells_at(summary.cells, summary.axes, points[0])
-    query = curve_query([c.id for c in found if summary.fates.get(c.id) == "succeeded"])
+    query = curve_query([c.id for c in found if summary.statuses.get(c.id) == "succeeded"])
     try:
         curves = run.sql(query).to_pandas()
     except InputError as error:
         return Plot(stem, f"The alignment curves can't be read: {str(error).splitlines()[0]}")
-    orderings = [name for name in summary.plan.orderings if name in ("K-A", "A-K")]
+    orderings = [name for name in summary.design.orderings if name in ("K-A", "A-K")]
     drawn = courses(curves, orderings)
     if not drawn:
         return Plot(stem, "The curves table holds no reward of an alignment over its updates.")
@@ -254,7 +254,7 @@ def selection_picture(run: ReadRun, summary: Summary) -> Plot:
         "over seeds, bands from the lowest to the highest seed. A fall of the reward's standard "
         "deviation marks the onset of collapse."
     )
-    planned = {name: len(summary.plan.seeds[points[0], name]) for name in orderings}
+    planned = {name: len(summary.design.seeds[points[0], name]) for name in orderings}
     fewer = [f"{SELECTION[m]} of {o} in {c.seeds} of {planned[o]} seeds"
              for (m, o), c in drawn.items() if c.seeds < planned[o]]  # fmt: skip
     if fewer:

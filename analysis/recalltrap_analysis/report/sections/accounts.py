@@ -89,13 +89,13 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
 
 def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     """Severity at equal updates and at equal cost, or why it can't be had."""
-    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.plan.orderings):
+    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.design.orderings):
         return [Prose("Severity at equal cost needs both K-A and A-K.", "absent")]
     budgets = cell_budgets(costs, summary.cells)
     blocks: list[Block] = [Prose(_updates(budgets, summary), ours=False)]
     measure = cost_measure(costs)
     blocks.append(Prose(_ratio(budgets, summary, UNITS[measure]), ours=False))
-    axis = length_axis(summary.plan, summary.cells)
+    axis = length_axis(summary.design, summary.cells)
     if axis is None:
         return [*blocks, Prose(
             "**Severity at equal cost** can't be had from this study: it needs the attainment of "
@@ -103,7 +103,7 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
             "(for a mixture, `iterations`) must be an axis. The curves don't stand in for it: A-K "
             "would have to be distilled again from an earlier p'_AK.", "absent")]  # fmt: skip
     table = equal_cost_table(
-        summary.pairs, summary.plan, summary.cells, budgets, stream(0, "analysis/equal-cost")
+        summary.pairs, summary.design, summary.cells, budgets, stream(0, "analysis/equal-cost")
     )
     if table.empty:
         return [*blocks, Prose("Severity at equal cost can't be had: no grid point has the costs "
@@ -186,7 +186,7 @@ def gaps_section(run: ReadRun, summary: Summary, lacks: Sequence[str]) -> Sectio
 
     `lacks`: what `lacking` says of the run.
     """
-    counts = count_table(summary.cells, summary.fates)
+    counts = count_table(summary.cells, summary.statuses)
     blocks: list[Block] = []
     if not {"planned", "cells"} & set(run.problems):
         blocks.append(grid("cells", counts, data=records(counts), query=sql.count_query()))
@@ -194,12 +194,12 @@ def gaps_section(run: ReadRun, summary: Summary, lacks: Sequence[str]) -> Sectio
         blocks.append(Prose("What can't be used, and so is not shown:", "absent"))
         blocks.append(Items([f"{name}: {reason}" for name, reason in run.problems.items()]))
     unread = {"planned", "cells"} & set(run.problems)
-    missing = [c for c in summary.cells if c.id not in summary.fates] if not unread else []
+    missing = [c for c in summary.cells if c.id not in summary.statuses] if not unread else []
     if missing:
         blocks.append(Prose("Not run yet (running the study again does only these, and those that "
                             "failed):"))  # fmt: skip
         blocks.append(Items(describe(missing, summary.axes)))
-    groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.fates)
+    groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.statuses)
     if groups:
         text = pd.DataFrame(
             {

@@ -105,11 +105,11 @@ def _reading(row: pd.Series[Any], complete: int) -> str:
 
 def origin_section(summary: Summary) -> Section:
     """The decomposition as waterfalls, and the controls that keep sharpening apart."""
-    attainments = cell_attainments(summary.outcomes, summary.plan)
-    others = [name for name in summary.plan.orderings if name not in ("K-A", "A-K")]
+    attainments = cell_attainments(summary.outcomes, summary.design)
+    others = [name for name in summary.design.orderings if name not in ("K-A", "A-K")]
     generator = stream(0, "analysis/attainments")
     means = ordering_attainments(
-        attainments, summary.plan, pictures.deepest_falls(summary), others, generator
+        attainments, summary.design, pictures.deepest_falls(summary), others, generator
     )
     blocks: list[Block] = [
         Prose(
@@ -159,7 +159,7 @@ def _method_of(summary: Summary) -> str:
 
 
 def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
-    table = contrast_table(attainments, summary.plan, stream(0, "analysis/controls"))
+    table = contrast_table(attainments, summary.design, stream(0, "analysis/controls"))
     if table.empty:
         return [
             Prose(
@@ -210,7 +210,7 @@ def models_section(run: ReadRun, summary: Summary, *, brief: bool) -> Section:
 
 
 def _noise(run: ReadRun, summary: Summary) -> list[Block]:
-    table = noise_table(run.table("metrics"), summary.plan)
+    table = noise_table(run.table("metrics"), summary.design)
     if table.empty:
         return [Prose("The metrics carry no standard errors, so evaluation noise can't be told "
                       "from the spread over seeds.", "absent")]  # fmt: skip

@@ -10,7 +10,8 @@ import pandas as pd
 
 from recalltrap.errors import RecalltrapError
 from recalltrap_analysis import figures
-from recalltrap_analysis.claims import ClaimVerdict, ledger
+from recalltrap_analysis.claims.ledger import ledger
+from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.estimates.scaling import Scaling, fit, seed_points
 from recalltrap_analysis.number_format import (
     decimal_text,
@@ -37,8 +38,8 @@ from recalltrap_analysis.report.plots.pictures import draw
 from recalltrap_analysis.report.sections.effects import deepest_first
 from recalltrap_analysis.report.sections.particulars import estimate_record
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import hashable
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
-from recalltrap_analysis.runs.wide_tables import hashable
 from recalltrap_analysis.verdicts.summary import Summary
 
 
@@ -130,7 +131,7 @@ def _by_algorithm(summaries: Sequence[Summary]) -> dict[str, pd.DataFrame]:
     """Rows of `seed_points` by the settings' algorithm; points of several runs are kept apart."""
     groups: dict[str, list[pd.DataFrame]] = {}
     for summary in summaries:
-        points = seed_points(summary.outcomes, summary.pairs, summary.plan)
+        points = seed_points(summary.outcomes, summary.pairs, summary.design)
         if points.empty:
             continue
         factors = {

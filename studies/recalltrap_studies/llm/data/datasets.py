@@ -169,7 +169,8 @@ def vocabulary_size(node: Node, store: ArtifactStore, tokenizer: PreTrainedToken
     if node.stage == "pretrain":
         return len(tokenizer)
     teacher = node.parents["teacher"]
-    if SOURCE_FILE in store.record(teacher)["files"]:
+    artifact = store.open(teacher)
+    if SOURCE_FILE in artifact.names:
         spec = opened(teacher.config["p_star"], "p_star")
         return int(architectures.load_config(spec, "p_star").vocab_size)
-    return int(json.loads(store.read(teacher, "config.json"))["vocab_size"])
+    return int(json.loads(artifact.read("config.json"))["vocab_size"])

@@ -16,8 +16,8 @@ from transformers import TrainingArguments
 
 from recalltrap.errors import InputError
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.models.devices import device, mixed_precision
+from recalltrap_studies.llm.resources import LlmResources, resources_of
 from recalltrap_studies.llm.settings import Alignment
 
 CURVE_POINTS = 200
@@ -61,7 +61,7 @@ def training_arguments(
         InputError: a global batch that the workers can't share evenly.
     """
     constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL's trainers send a ping when they are made
-    resources = group.resources
+    resources = resources_of(group)
     on_cpu = device().type == "cpu"
     if on_cpu and group.distributed and resources.zero_stage:
         reduce_over_gloo()
@@ -158,7 +158,7 @@ def rows_per_pass(global_batch: int, group: WorkerGroup, batch_field: str = "bat
     Raises:
         InputError: `global_batch` is no multiple of workers times accumulation.
     """
-    accumulation = group.resources.gradient_accumulation
+    accumulation = resources_of(group).gradient_accumulation
     parts = group.size * accumulation
     if global_batch % parts:
         raise InputError(
@@ -184,7 +184,7 @@ def schedule(updates: int, warmup_updates: int, decay_updates: int) -> dict[str,
     }
 
 
-def zero_config(resources: Resources) -> dict[str, Any] | None:
+def zero_config(resources: LlmResources) -> dict[str, Any] | None:
     """DeepSpeed's configuration for a ZeRO stage; None without one.
 
     Weights are gathered when they are saved, so that artifacts and checkpoints hold whole models.

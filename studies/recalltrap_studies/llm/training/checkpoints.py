@@ -14,6 +14,7 @@ from pathlib import Path
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.resources import resources_of
 
 STATE = "trainer_state.json"
 NAME = re.compile(r"checkpoint-(\d+)")
@@ -25,7 +26,7 @@ def scratch_folder(store: ArtifactStore, node: Node, group: WorkerGroup) -> Path
     The layout names workers and ZeRO stage, since shards written by one layout fit no other. Where
     the storage isn't local it is a temporary folder of this machine. Nothing is created.
     """
-    zero = group.resources.zero_stage if group.distributed else None
+    zero = resources_of(group).zero_stage if group.distributed else None
     layout = f"{group.size}-workers" + (f"-zero-{zero}" if zero else "")
     storage = store.storage
     root = Path(storage.path("scratch") if storage.is_local else tempfile.gettempdir())

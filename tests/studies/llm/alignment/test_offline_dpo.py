@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -20,7 +18,6 @@ from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment import losses
 from recalltrap_studies.llm.alignment.offline_dpo import (
     OfflineDpoTrainer,
@@ -31,6 +28,7 @@ from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.rewards.oracle import Oracle, response_log_probs
 from recalltrap_studies.llm.settings import LlmSettings, OfflineDpo
 from recalltrap_studies.llm.settings import Oracle as OraclePart
@@ -185,12 +183,12 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
             raise KeyboardInterrupt
 
     scratch = tmp_path / "b"
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1), report=stop)
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1), report=stop)
     broken = trainer_of(context, tiny_tokenizer, scratch, group, **fields)
     with pytest.raises(KeyboardInterrupt):
         train(broken, stage="align", scratch=scratch, group=group)
     release(broken)
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1))
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1))
     resumed = trainer_of(context, tiny_tokenizer, scratch, group, **fields)
     again = run(resumed, scratch, group)
     assert [point["rollout"] for point in again] == [0, 1, 2, 3, 4]
@@ -210,7 +208,7 @@ def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any) -> None
     *_, last = run_offline_dpo(node, nano_store.store, WorkerGroup())
     assert last.step == last.steps == 2
     weights.read_model(nano_store.store, node)
-    table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet")))
+    table = nano_store.store.read_table(node, "curves.parquet")
     assert {"reward", "reward_sd", "kl", "target_nll", "length", "loss", "selected"} <= set(
         table["metric"].to_pylist()
     )

@@ -15,7 +15,6 @@ from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError, StageError
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import sequence
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer
@@ -25,6 +24,7 @@ from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.models import weights as models
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.rewards.oracle import Oracle
 from recalltrap_studies.llm.settings import GroupRelative as GroupPart
 from recalltrap_studies.llm.settings import OnlineDpo, Ppo
@@ -198,7 +198,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
 ) -> None:
     whole = make(context, trainer_class, settings, tmp_path / "whole")
     expected = run(whole, tmp_path / "whole")
-    group = WorkerGroup(resources=Resources(checkpoint_updates=1))
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=1))
     scratch = tmp_path / "cut"
     cut = make(context, trainer_class, settings, scratch, group=group)
 
@@ -247,7 +247,7 @@ def test_a_minibatch_s_loss_is_the_same_in_parts(
     context: RolloutContext, trainer_class: Any, settings: Any, tmp_path: Path
 ) -> None:
     whole = run(make(context, trainer_class, settings, tmp_path / "1"), tmp_path / "1")
-    group = WorkerGroup(resources=Resources(gradient_accumulation=2))
+    group = WorkerGroup(resources=LlmResources(gradient_accumulation=2))
     trainer = make(context, trainer_class, settings, tmp_path / "2", group=group)
     parts = run(trainer, tmp_path / "2", group)
     for one, two in zip(whole, parts, strict=True):

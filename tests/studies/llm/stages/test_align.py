@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -74,7 +72,7 @@ def align(
 
 
 def curve(store: ArtifactStore, node: Node, metric: str) -> dict[int, float]:
-    table: pa.Table = pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+    table: pa.Table = store.read_table(node, "curves.parquet")
     return {r["step"]: r["value"] for r in table.to_pylist() if r["metric"] == metric}
 
 
@@ -106,7 +104,7 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     for metric in ("loss", *own):
         assert set(curve(store, node, metric)) >= {0, 1, 2, 3}, metric
     assert not store.storage.exists(f"scratch/{node.id}")
-    cost = store.record(node)["cost"]
+    cost = store.open(node).cost
     assert cost["tokens"] > 5 * 8
     assert cost["flops"] > 0
 

@@ -3,7 +3,6 @@ nor the way a batch is shared change a curve."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import (
@@ -30,11 +28,11 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap.study.study import Resources
 from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.fingerprints import corpus_identity
 from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages import train
 from recalltrap_studies.llm.stages.train import StudentTrainer, run_train
 from recalltrap_studies.llm.training import checkpoints, resumable
@@ -65,7 +63,7 @@ def run(node: Node, store: ArtifactStore, group: WorkerGroup | None = None) -> l
 
 
 def curves(store: ArtifactStore, node: Node) -> pa.Table:
-    return pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+    return store.read_table(node, "curves.parquet")
 
 
 def curve(store: ArtifactStore, node: Node, metric: str = "loss") -> list[float]:
@@ -146,7 +144,7 @@ def test_sharing_a_batch_out_changes_no_curve(
     taught: ArtifactStore, student: Node, version: int, fields: dict[str, Any]
 ) -> None:
     shared = replace(student, version=version)
-    run(shared, taught, WorkerGroup(resources=Resources(**fields)))
+    run(shared, taught, WorkerGroup(resources=LlmResources(**fields)))
     np.testing.assert_allclose(curve(taught, shared), curve(taught, student), rtol=1e-4)
     assert facts(taught, shared)["heldout_loss"] == pytest.approx(
         facts(taught, student)["heldout_loss"], rel=1e-4
@@ -175,7 +173,7 @@ def test_an_interrupted_training_ends_where_it_would_have(
     taught: ArtifactStore, student: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = replace(student, version=7)
-    resources = Resources(checkpoint_updates=8)
+    resources = LlmResources(checkpoint_updates=8)
     with pytest.raises(Interrupted):
         run(node, taught, WorkerGroup(resources=resources, report=breaking_at(19)))
     scratch = checkpoints.scratch_folder(taught, node, WorkerGroup())

@@ -13,7 +13,7 @@ from trl.trainer.sft_config import SFTConfig
 
 from recalltrap.errors import InputError
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.study.study import Resources
+from recalltrap_studies.llm.resources import LlmResources, resources_of
 from recalltrap_studies.llm.settings import Alignment
 from recalltrap_studies.llm.training.arguments import (
     alignment_arguments,
@@ -85,33 +85,33 @@ def test_schedules_without_a_phase(
 
 @pytest.mark.parametrize(("workers", "parts", "rows"), [(1, 1, 64), (2, 1, 32), (2, 4, 8)])
 def test_the_global_batch_stays_whoever_shares_it(workers: int, parts: int, rows: int) -> None:
-    group = WorkerGroup(size=workers, resources=Resources(gradient_accumulation=parts))
+    group = WorkerGroup(size=workers, resources=LlmResources(gradient_accumulation=parts))
     assert rows_per_pass(64, group) == rows
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    group = WorkerGroup(size=3, resources=Resources(gradient_accumulation=2))
+    group = WorkerGroup(size=3, resources=LlmResources(gradient_accumulation=2))
     with pytest.raises(InputError, match=r"settings\.minibatch_size = 64 .* 3 workers .* 6"):
         rows_per_pass(64, group, "minibatch_size")
 
 
 @pytest.mark.parametrize(("every", "strategy"), [(0, "no"), (30, "steps"), (100, "no")])
 def test_checkpoints_only_where_they_can_help(tmp_path: Path, every: int, strategy: str) -> None:
-    group = WorkerGroup(resources=Resources(checkpoint_updates=every))
+    group = WorkerGroup(resources=LlmResources(checkpoint_updates=every))
     assert arguments(tmp_path, group).save_strategy == strategy
 
 
 def test_zero_only_where_processes_are_joined(tmp_path: Path) -> None:
-    group = WorkerGroup(resources=Resources(zero_stage=2))
+    group = WorkerGroup(resources=LlmResources(zero_stage=2))
     assert arguments(tmp_path, group).deepspeed is None
-    config = zero_config(group.resources)
+    config = zero_config(resources_of(group))
     assert config is not None
     assert config["zero_optimization"]["stage"] == 2
-    assert zero_config(Resources()) is None
+    assert zero_config(LlmResources()) is None
 
 
 def test_trl_s_own_defaults_are_not_taken(tmp_path: Path) -> None:
-    group = replace(WorkerGroup(), resources=Resources(gradient_checkpointing=False))
+    group = replace(WorkerGroup(), resources=LlmResources(gradient_checkpointing=False))
     args = training_arguments(
         SFTConfig,
         scratch=tmp_path,

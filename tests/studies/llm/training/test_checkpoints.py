@@ -7,7 +7,7 @@ from pathlib import Path
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
-from recalltrap.study.study import Resources
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.training import checkpoints
 
 NODE = Node("sft", 0, {})
@@ -49,8 +49,8 @@ def test_layouts_do_not_share_a_folder(store: ArtifactStore) -> None:
     groups = [
         WorkerGroup(),
         WorkerGroup(size=2, distributed=True),
-        WorkerGroup(size=2, distributed=True, resources=Resources(zero_stage=2)),
-        WorkerGroup(size=2, distributed=True, resources=Resources(zero_stage=3)),
+        WorkerGroup(size=2, distributed=True, resources=LlmResources(zero_stage=2)),
+        WorkerGroup(size=2, distributed=True, resources=LlmResources(zero_stage=3)),
     ]
     folders = [checkpoints.scratch_folder(store, NODE, group) for group in groups]
     assert len(set(folders)) == 4

@@ -1,100 +1,67 @@
-"""One function per claim or family of claims: which arms, at which settings, judged how.
+"""How the claims about mixtures are judged: which arms, at which settings, and the test.
 
-Each takes the pool and the settings that fit the claim, and returns its findings by stratum.
+Each function takes the pool and the settings that fit its claim, and returns its findings by
+stratum. Thresholds are ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from recalltrap_analysis.claims.claim_tests import (
+    Findings,
+    both,
+    final,
+    grids,
+    joined,
+    lead,
+    siblings,
+)
 from recalltrap_analysis.claims.comparisons import (
-    Differences,
-    Grid,
+    DifferenceGrid,
     almost_everywhere,
     mean_over_grid,
     somewhere,
 )
-from recalltrap_analysis.claims.pool import Arm, Pool, Series, by_stratum
+from recalltrap_analysis.claims.pool import Arm, Pool, Series
 from recalltrap_analysis.claims.spreads import spread_finding
-from recalltrap_analysis.claims.verdict import Finding, all_parts
-from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
+from recalltrap_analysis.claims.verdict import Finding
+from recalltrap_analysis.estimates.severity import KD_THEN_ALIGN
+from recalltrap_analysis.statistics.effect_sizes import ratio_of_means
 from recalltrap_analysis.statistics.paired import Array
 
 STRONG_ANCHOR = 1.0
+TWICE = 2.0
+ALIGNMENT = (
+    "algorithm", "kl_weight", "iterations", "ppo_epochs", "clip_range", "value_learning_rate",
+    "kl_estimator", "preference_noise", "offline_pairs",
+)  # fmt: skip
+"""Settings that p' and p'' don't depend on: claims about those two are judged once for all."""
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Findings by stratum, and the arms that were read for them."""
-
-    findings: list[Finding]
-    arms: tuple[Arm, ...] = field(default=())
-
-
-Judge = Callable[[Pool, Sequence[int]], Judged]
-
-
-def final(ordering: str, metric: str) -> Arm:
-    return Arm(ordering, "final", metric)
-
-
-def both(metric: str) -> tuple[Arm, Arm]:
-    """A-K's and K-A's final models, in this order: their difference is A-K minus K-A."""
-    return final(ALIGN_THEN_KD, metric), final(KD_THEN_ALIGN, metric)
-
-
-def lead(values_AN: Array) -> Array:
-    """Differences of neighbouring arms: first minus second, third minus fourth, and so on."""
-    return np.asarray(values_AN[0::2] - values_AN[1::2])
-
-
-def grids(
-    pool: Pool, points: Sequence[int], arms: Sequence[Arm], differences: Differences
-) -> dict[str, tuple[Grid, list[Series]]]:
-    """The arms at every point, by stratum."""
-    series = by_stratum(pool.series([(point, arm) for arm in arms]) for point in points)
-    return {label: (Grid.of(found, differences), found) for label, found in series.items()}
-
-
-def higher(name: str, *metrics: str, intermediate: bool = False) -> Judge:
-    """A-K (or its aligned intermediate p'_AK) is above K-A in all the metrics."""
-    model = "p_prime_aligned" if intermediate else "final"
-    arms = tuple(
-        arm
-        for metric in metrics
-        for arm in (Arm(ALIGN_THEN_KD, model, metric), final(KD_THEN_ALIGN, metric))
-    )
-
-    def judge(pool: Pool, points: Sequence[int]) -> Judged:
-        found = grids(pool, points, arms, lead)
-        return Judged([almost_everywhere(g, label, name) for label, (g, _) in found.items()], arms)
-
-    return judge
-
-
-def steadier(pool: Pool, points: Sequence[int]) -> Judged:
+def lower_variance(pool: Pool, points: Sequence[int]) -> Findings:
     """C3: the instability ratio of the reward is above 1."""
     arms = both("reward")
     found = grids(pool, points, arms, lead)
     name = "sd(K-A) / sd(A-K)"
-    return Judged([spread_finding(s, [1], [0], label, name) for label, (_, s) in found.items()],
+    return Findings([spread_finding(s, [1], [0], label, name) for label, (_, s) in found.items()],
                   arms)  # fmt: skip
 
 
-def misleading_recall(pool: Pool, points: Sequence[int]) -> Judged:
+def higher_recall_lower_precision(pool: Pool, points: Sequence[int]) -> Findings:
     """C4: at a strong anchor K-A has somewhere the higher recall with the lower precision."""
     arms = (*reversed(both("overall_recall")), *both("target_precision"))
     strong = [p for p in points if (pool.points[p].get("kl_weight") or 0.0) >= STRONG_ANCHOR]
     found = grids(pool, strong, arms, lead)
     name = "recall K-A − A-K"
-    return Judged([somewhere(grid, label, name) for label, (grid, _) in found.items()], arms)
+    return Findings([somewhere(grid, label, name) for label, (grid, _) in found.items()], arms)
 
 
-def precise_and_steady(pool: Pool, points: Sequence[int]) -> Judged:
+def higher_precision_lower_variance(pool: Pool, points: Sequence[int]) -> Findings:
     """C7: A-K has the higher overall precision, and varies less in it."""
     arms = both("overall_precision")
     findings = []
@@ -102,10 +69,10 @@ def precise_and_steady(pool: Pool, points: Sequence[int]) -> Judged:
         mean = almost_everywhere(grid, label, "overall precision A-K − K-A")
         spread = spread_finding(series, [1], [0], label, "sd(K-A) / sd(A-K)")
         findings.append(joined([mean, spread]))
-    return Judged(findings, arms)
+    return Findings(findings, arms)
 
 
-def comparable_and_wider(pool: Pool, points: Sequence[int]) -> Judged:
+def comparable_variance_higher_recall(pool: Pool, points: Sequence[int]) -> Findings:
     """C8: off-policy, the reward's spreads are comparable and A-K has the higher recall."""
     rewards, recalls = both("reward"), both("overall_recall")
     findings = []
@@ -115,31 +82,10 @@ def comparable_and_wider(pool: Pool, points: Sequence[int]) -> Judged:
         name = "sd(K-A) / sd(A-K)"
         near = spread_finding(by_reward[label][1], [1], [0], label, name, comparable=True)
         findings.append(joined([recall, near]))
-    return Judged(findings, (*rewards, *recalls))
+    return Findings(findings, (*rewards, *recalls))
 
 
-def joined(parts: Sequence[Finding]) -> Finding:
-    """One finding from the parts of a claim; the effect is the first part's."""
-    return Finding(
-        all_parts(parts),
-        parts[0].effect,
-        "; ".join(f"{part.verdict}: {part.detail}" for part in parts),
-        parts[0].stratum,
-        frozenset().union(*(part.points for part in parts)),
-    )
-
-
-def siblings(pool: Pool, points: Sequence[int], name: str) -> dict[Any, dict[Any, int]]:
-    """Settings that differ in one field alone: by the others, then by that field's value."""
-    groups: dict[Any, dict[Any, int]] = {}
-    for number in points:
-        point = pool.points[number]
-        rest = tuple((key, value) for key, value in point.items() if key != name)
-        groups.setdefault(rest, {})[point.get(name)] = number
-    return groups
-
-
-def no_rescue(pool: Pool, points: Sequence[int]) -> Judged:
+def longer_alignment_does_not_help(pool: Pool, points: Sequence[int]) -> Findings:
     """C5: at the longest alignment A-K leads, and by more than K-A would gain by doubling it.
 
     K-A's gain per doubling is the slope of its reward in log2(iterations), per seed, over the
@@ -158,19 +104,19 @@ def no_rescue(pool: Pool, points: Sequence[int]) -> Judged:
         gains.append(tuple(reversed(late)))
     lengths_of = {id(one): late for one, late in zip(series, gains, strict=True)}
     findings = []
-    for label, found in by_stratum(series).items():
+    for label, found in pool.by_stratum(series).items():
         complete = [one for one in found if one.state == "complete"]
         values = tuple(_remaining(one.values_AN, lengths_of[id(one)]) for one in complete)
         left_out = tuple(one.state for one in found if one.state != "complete")
-        grid = Grid(tuple(complete), values, left_out)
+        grid = DifferenceGrid(tuple(complete), values, left_out)
         finding = almost_everywhere(grid, label, "reward A-K − K-A at the longest alignment")
         if complete:
-            slope = Grid(grid.series, tuple(v[:1] - v[1:] for v in values), ())
+            slope = DifferenceGrid(grid.series, tuple(v[:1] - v[1:] for v in values), ())
             gain = mean_over_grid(slope).text()
             text = f"{finding.detail}; K-A still gains {gain} per doubling of the iterations"
             finding = Finding(finding.verdict, finding.effect, text, label, finding.points)
         findings.append(finding)
-    return Judged(findings, arms)
+    return Findings(findings, arms)
 
 
 def _remaining(values_AN: Array, lengths: Sequence[int]) -> Array:
@@ -182,7 +128,7 @@ def _remaining(values_AN: Array, lengths: Sequence[int]) -> Array:
     return np.stack([gap_N, gap_N - slope_N])
 
 
-def stricter_is_shakier(pool: Pool, points: Sequence[int]) -> Judged:
+def smaller_student_varies_more(pool: Pool, points: Sequence[int]) -> Findings:
     """C6: K-A's reward spreads more with 3 components than with 4."""
     arm = final(KD_THEN_ALIGN, "reward")
     series = [
@@ -192,8 +138,10 @@ def stricter_is_shakier(pool: Pool, points: Sequence[int]) -> Judged:
     ]
     series = [_without(one, "student_components") for one in series]
     name = "sd of K-A with 3 components / with 4"
-    found = by_stratum(series)
-    return Judged([spread_finding(s, [0], [1], label, name) for label, s in found.items()], (arm,))
+    found = pool.by_stratum(series)
+    return Findings(
+        [spread_finding(s, [0], [1], label, name) for label, s in found.items()], (arm,)
+    )
 
 
 def _without(series: Series, name: str) -> Series:
@@ -202,7 +150,7 @@ def _without(series: Series, name: str) -> Series:
                   series.points)  # fmt: skip
 
 
-def two_targets(pool: Pool, points: Sequence[int]) -> Judged:
+def variance_grows_with_targets(pool: Pool, points: Sequence[int]) -> Findings:
     """C9: with a second target K-A's reward spreads more, and its spread grows more than A-K's."""
     arms = both("reward")
     everything = siblings(pool, range(len(pool.points)), "targets")
@@ -214,8 +162,42 @@ def two_targets(pool: Pool, points: Sequence[int]) -> Judged:
                 pairs = [(single[-1], arm) for arm in arms] + [(number, arm) for arm in arms]
                 series.append(pool.series(pairs))
     findings = []
-    for label, found in by_stratum(series).items():
+    for label, found in pool.by_stratum(series).items():
         grows = spread_finding(found, [3], [1], label, "sd of K-A, two targets / one")
         name = "growth of K-A's sd / growth of A-K's"
         findings.append(joined([grows, spread_finding(found, [3, 0], [1, 2], label, name)]))
-    return Judged(findings, arms)
+    return Findings(findings, arms)
+
+
+def references_recall_and_hit_rate(pool: Pool, points: Sequence[int]) -> Findings:
+    """C10: p' has the higher recall, and hits the high-reward region at least twice as often."""
+    arms = tuple(
+        Arm(None, model, metric)
+        for metric in ("overall_recall", "hit_rate")
+        for model in ("p_prime", "p_second")
+    )
+    distinct: dict[Any, list[int]] = {}
+    for number in points:
+        kept = ((k, v) for k, v in pool.points[number].items() if k not in ALIGNMENT)
+        distinct.setdefault(tuple(kept), []).append(number)
+    swept = (*pool.kind.swept, *ALIGNMENT)
+    fullest = [max(numbers, key=pool.seeds_planned) for numbers in distinct.values()]
+    series = [pool.series([(number, arm) for arm in arms], swept) for number in fullest]
+    findings = []
+    for label, found in pool.by_stratum(series).items():
+        gap = DifferenceGrid.of(found, lambda v: v[:1] - v[1:2])
+        rates = DifferenceGrid.of(found, lambda v: v[2:3] - TWICE * v[3:4])
+        recall = almost_everywhere(gap, label, "recall p' − p''")
+        hits = almost_everywhere(rates, label, "hit rate p' − 2 × hit rate p''")
+        parts = [recall, _with_hit_ratio(rates, hits) if rates.series else hits]
+        findings.append(joined(parts))
+    return Findings(findings, arms)
+
+
+def _with_hit_ratio(grid: DifferenceGrid, finding: Finding) -> Finding:
+    values = [one.values_AN for one in grid.series if one.seeds == grid.series[0].seeds]
+    rate_2N = np.mean([found[2:] for found in values], axis=0)
+    words = "p'' never hits"
+    if rate_2N[1].mean() > 0:
+        words = f"hit-rate ratio {ratio_of_means(rate_2N[0], rate_2N[1]).text(1)}"
+    return replace(finding, detail=f"{finding.detail}, {words}")

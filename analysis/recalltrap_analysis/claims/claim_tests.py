@@ -1,0 +1,92 @@
+"""What the tests of claims share: arms, grids of differences, findings of several parts.
+
+A test takes the pool and the settings that fit its claim, and returns its findings by stratum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recalltrap_analysis.claims.comparisons import DifferenceGrid, Differences, almost_everywhere
+from recalltrap_analysis.claims.pool import Arm, Pool, Series
+from recalltrap_analysis.claims.verdict import Finding, all_parts
+from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
+from recalltrap_analysis.statistics.paired import Array
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Findings by stratum, and the arms that were read for them."""
+
+    findings: list[Finding]
+    arms: tuple[Arm, ...] = field(default=())
+
+
+ClaimTest = Callable[[Pool, Sequence[int]], Findings]
+
+
+def final(ordering: str, metric: str) -> Arm:
+    return Arm(ordering, "final", metric)
+
+
+def both(metric: str) -> tuple[Arm, Arm]:
+    """A-K's and K-A's final models, in this order: their difference is A-K minus K-A."""
+    return final(ALIGN_THEN_KD, metric), final(KD_THEN_ALIGN, metric)
+
+
+def lead(values_AN: Array) -> Array:
+    """Differences of neighbouring arms: first minus second, third minus fourth, and so on."""
+    return np.asarray(values_AN[0::2] - values_AN[1::2])
+
+
+def grids(
+    pool: Pool, points: Sequence[int], arms: Sequence[Arm], differences: Differences
+) -> dict[str, tuple[DifferenceGrid, list[Series]]]:
+    """The arms at every point, by stratum."""
+    series = pool.by_stratum(pool.series([(point, arm) for arm in arms]) for point in points)
+    return {
+        label: (DifferenceGrid.of(found, differences), found) for label, found in series.items()
+    }
+
+
+def higher(name: str, *metrics: str, intermediate: bool = False) -> ClaimTest:
+    """A-K (or its aligned intermediate p'_AK) is above K-A in all the metrics."""
+    model = "p_prime_aligned" if intermediate else "final"
+    arms = tuple(
+        arm
+        for metric in metrics
+        for arm in (Arm(ALIGN_THEN_KD, model, metric), final(KD_THEN_ALIGN, metric))
+    )
+
+    def judge(pool: Pool, points: Sequence[int]) -> Findings:
+        found = grids(pool, points, arms, lead)
+        return Findings(
+            [almost_everywhere(g, label, name) for label, (g, _) in found.items()], arms
+        )
+
+    return judge
+
+
+def joined(parts: Sequence[Finding]) -> Finding:
+    """One finding from the parts of a claim; the effect is the first part's."""
+    return Finding(
+        all_parts(parts),
+        parts[0].effect,
+        "; ".join(f"{part.verdict}: {part.detail}" for part in parts),
+        parts[0].stratum,
+        frozenset().union(*(part.points for part in parts)),
+    )
+
+
+def siblings(pool: Pool, points: Sequence[int], name: str) -> dict[Any, dict[Any, int]]:
+    """Settings that differ in one field alone: by the others, then by that field's value."""
+    groups: dict[Any, dict[Any, int]] = {}
+    for number in points:
+        point = pool.points[number]
+        rest = tuple((key, value) for key, value in point.items() if key != name)
+        groups.setdefault(rest, {})[point.get(name)] = number
+    return groups

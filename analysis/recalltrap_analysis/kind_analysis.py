@@ -1,0 +1,122 @@
+"""What the analysis needs to know of one kind of study, in one record per kind.
+
+A kind's package registers its record under the entry point group `recalltrap.analysis`, by the
+kind's name. Everything outside `mixture/` and `language/` reads the record and knows no kind; a
+kind without one gets the sections that all kinds have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from recalltrap.errors import InputError
+from recalltrap.graph import Node
+from recalltrap.registry import registered
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recalltrap_analysis.report.document import Block
+    from recalltrap_analysis.runs.loaded_run import ReadRun
+    from recalltrap_analysis.verdicts.summary import Summary
+
+GROUP = "recalltrap.analysis"
+
+Settings = Mapping[str, Any]
+"""All settings of a grid point, by name."""
+
+
+@dataclass(frozen=True)
+class KindSection:
+    """A section of the report that one kind alone has; none where `make` returns no block.
+
+    `after` is the key of the shared section that it follows.
+    """
+
+    key: str
+    title: str
+    after: str
+    make: Callable[[ReadRun, Summary], Sequence[Block]]
+
+
+@dataclass(frozen=True)
+class SectionPart:
+    """What one kind adds to a section that all kinds have: figures, tables, paragraphs.
+
+    `section` is the shared section's key. `brief`: also in a report of several runs, which leaves
+    out what shows one seed's models.
+    """
+
+    section: str
+    make: Callable[[ReadRun, Summary], Sequence[Block]]
+    brief: bool = True
+
+
+@dataclass(frozen=True)
+class OptimumCheck:
+    """How far the exact optima can be trusted, of a kind that computes them from samples.
+
+    `metric` is the number that tells, of p' and of p'' in the `metrics` table; tables of estimates
+    call it `<column>_p_prime` and `<column>_p_second`, and people `title`.
+    """
+
+    metric: str
+    column: str
+    title: str
+    reliability: Callable[[pd.DataFrame], str]
+    """Of one grid point's rows, one a seed, with the two columns: empty, or what is wrong."""
+    warning: Callable[[pd.DataFrame, Sequence[str]], str]
+    """Of a table with `point` and `reliability`, and the axes: one sentence, or nothing."""
+    explanation: Callable[[pd.DataFrame], str]
+    """Of a forecast's table with the two columns: what they mean."""
+
+
+@dataclass(frozen=True)
+class KindAnalysis:
+    """One kind's own sections, and its settings by what they are to the shared analyses."""
+
+    sections: Sequence[KindSection] = ()
+    parts: Sequence[SectionPart] = ()
+    reward_supremum: str | None = None
+    """The setting that is the reward's supremum, where no metric `reward_supremum` measures it."""
+    kl_weight: str | None = None
+    """The setting that weighs the KL penalty."""
+    algorithm: str | None = None
+    """The setting that names how to align: a scaling curve is fitted for each of its values."""
+    swept: Sequence[str] = ()
+    """Settings that a claim is judged over as one grid; nothing is averaged over any other."""
+    named: Sequence[str] = ()
+    """Settings that a stratum's label names first, where strata differ in them."""
+    metrics_read: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Metrics that the kind's own sections read, and of which models."""
+    optimum_check: OptimumCheck | None = None
+    optimum_note: Callable[[Settings], str] = lambda settings: ""
+    """What to know of the exact optimum under these settings; mostly nothing."""
+    updates: Callable[[Node], int | None] = lambda node: None
+    """A stage's updates, where the `costs` table doesn't count them: of earlier versions."""
+    glossary: Sequence[tuple[str, str]] = ()
+
+
+SHARED_ALONE = KindAnalysis()
+
+
+@cache
+def analysis_of(kind: str) -> KindAnalysis:
+    """The record of a kind; an empty one where its package registers none.
+
+    Raises:
+        InputError: it fails to import.
+    """
+    points = registered(GROUP)
+    if kind not in points:
+        return SHARED_ALONE
+    try:
+        return points[kind].load()  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"the analysis of the kind {kind!r} ({points[kind].value}) can't be imported: {error}. "
+            "Reinstall the package that provides it"
+        ) from error
