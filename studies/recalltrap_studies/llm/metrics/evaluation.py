@@ -26,11 +26,11 @@ from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.rewards.oracle import ORACLE_FILE
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stages.assess import OWN_FILE, TARGET_FILE, TRUTH_FILE
+from recalltrap_studies.llm.stages.registry import STAGES
 
 Array = npt.NDArray[np.float64]
 
 REFERENCES = ("p_prime", "p_second")
-TRAININGS = ("pretrain", "sft", "target", "distill", "align")
 
 
 def _value(metric: str, estimate: MeanWithError, samples: int, scorer: str) -> Value:
@@ -244,7 +244,7 @@ def _curves(cells: Sequence[Cell], store: ArtifactStore) -> pa.Table:
 
 
 def _has_curves(node: Node, store: ArtifactStore) -> bool:
-    return node.stage in TRAININGS and CURVES_FILE in store.open(node).names
+    return STAGES[node.stage].curves and CURVES_FILE in store.open(node).names
 
 
 def evaluate(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:

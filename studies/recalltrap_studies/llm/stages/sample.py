@@ -97,7 +97,7 @@ def stream_name(node: Node) -> str:
     """
     place, ancestor = 0, node.parents["model"].source
     while ancestor is not None:
-        place += ancestor.stage == "sample"
+        place += ancestor.stage == node.stage
         ancestor = ancestor.source
     return f"sample/{fingerprint(dict(node.config))}/{place}"
 

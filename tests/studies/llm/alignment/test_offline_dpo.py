@@ -25,13 +25,14 @@ from recalltrap_studies.llm.alignment.offline_dpo import (
     run_offline_dpo,
 )
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import OfflineDpo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.rewards.oracle import Oracle, response_log_probs
-from recalltrap_studies.llm.settings import LlmSettings, OfflineDpo
-from recalltrap_studies.llm.settings import Oracle as OraclePart
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Reward as OraclePart
 from recalltrap_studies.llm.stages.oracle import run_oracle
 from recalltrap_studies.llm.training.resumable import release, train
 

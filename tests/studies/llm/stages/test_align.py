@@ -18,8 +18,10 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.alignment.group_relative import run_group
 from recalltrap_studies.llm.alignment.online_dpo import run_online_dpo
 from recalltrap_studies.llm.alignment.ppo import run_ppo
+from recalltrap_studies.llm.alignment.registry import GroupRelative, OnlineDpo, Ppo
 from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.settings import GroupRelative, LlmSettings, OnlineDpo, Oracle, Ppo
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Reward
 from recalltrap_studies.llm.stages.oracle import run_oracle
 
 pytestmark = pytest.mark.slow  # they train
@@ -49,7 +51,7 @@ EACH = pytest.mark.parametrize(
 @pytest.fixture
 def parents(nano_store: Any) -> dict[str, Node]:
     """p' starts and anchors; the better model is p_target, with its oracle."""
-    config = part_config(LlmSettings(**SMALL), Oracle)
+    config = part_config(LlmSettings(**SMALL), Reward)
     oracle = Node("oracle", 3, config, {"p_target": nano_store.p_star})
     for _ in run_oracle(oracle, nano_store.store, Workers()):
         pass
