@@ -152,6 +152,7 @@ def _metrics(cells: Sequence[Cell], names: Sequence[str], evaluator: Evaluator) 
 
 def _curves(cells: Sequence[Cell], evaluator: Evaluator) -> pa.Table:
     """Curves of all stages that led to each cell's final model, and of p''."""
+    # long columns from short ones: names are repeated as indices, which is what makes this fast
     pieces: list[tuple[int, str, str, np.ndarray, np.ndarray]] = []
     for index, cell in enumerate(cells):
         for stage, node in numbered(cell.nodes):

@@ -138,6 +138,7 @@ class Block:
     def run(self, store: ArtifactStore) -> Iterator[Event]:
         """Advance to the end, storing each row's model at its lengths."""
         began, seconds, at = time.perf_counter(), 0.0, 0
+        # the block is filled up with copies of its first row, whose results nobody takes
         tensors = Tensors(self.rows + [self.rows[0]] * (WIDTH - len(self.rows)), self.device)
         state, hp = tensors.state(), tensors.hyperparameters()
         step = step_function(self.iteration, self.device, compiled=self.compiled)
@@ -147,13 +148,14 @@ class Block:
             with torch.no_grad():
                 for i in range(at, stop):
                     state = step(state, hp, batch_of(i))
+                # a point of the curve is the mean over the iterations since the last one
                 since = stop - (self.curve.steps[-1] if self.curve.steps else 0)
                 record = state.record / since
                 if self.iteration.monitor:
                     fresh = self.iteration.monitor(state.params, hp, monitor(stop))
                     record = torch.cat([fresh, record], 1)
                 params, means = (_array(t) for t in (state.params, record))
-            seconds += time.perf_counter() - began
+            seconds += time.perf_counter() - began  # what others do between two stops isn't ours
             at = stop
             failures = self._store(store, stop, params, means, seconds)
             if stop % CHUNK == 0:

@@ -39,8 +39,11 @@ class Disagrees(Ppo):
 @pytest.mark.parametrize("algorithm", ALL, ids=lambda algorithm: algorithm.name)
 def test_every_record_is_complete_and_its_code_takes_what_it_says(algorithm: Algorithm) -> None:
     algorithm.check(MogSettings)
-    parameters = inspect.signature(import_module(algorithm.code).iteration).parameters
-    assert tuple(parameters) == algorithm.shaped_by
+    make = import_module(algorithm.code).iteration
+    assert tuple(inspect.signature(make).parameters) == algorithm.shaped_by
+    iteration = make(**dict(algorithm.shape(algorithm.part.model_construct())))
+    assert (iteration.monitor is not None) == bool(algorithm.monitored)
+    assert (iteration.minibatches is not None) == bool(algorithm.pair_set)
 
 
 @pytest.mark.parametrize(

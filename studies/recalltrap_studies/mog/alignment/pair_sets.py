@@ -58,6 +58,7 @@ class PairSet:
 
     def minibatch(self, iteration: int) -> Pairs:
         """The pairs of one iteration."""
+        # the orders of all epochs make one long row, of which this is the next batch
         begin = iteration * self.batch
         first, last = begin // self.count, (begin + self.batch - 1) // self.count
         orders = self._epochs(first, last)

@@ -44,6 +44,7 @@ def crossings(lines: Parabolas, reach: float) -> Crossings:
     best = lines.at(active, place_M).argmax(axis=0)
     pieces = []
     for _ in range(2 * parabolas):  # an envelope of K parabolas has at most 2 K - 1 pieces
+        # each line's next piece is the first parabola to overtake the one it is on
         root, jump = _overtaking(lines, active, best, place_M)
         following = root.argmin(axis=1)
         row = np.arange(len(active))

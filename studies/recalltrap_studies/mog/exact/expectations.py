@@ -49,6 +49,7 @@ def _remainders(surfaces: Surfaces, main_J: Index, tolerance_J: Array) -> Integr
         coefficients, tolerance = surfaces.coefficients[j], float(tolerance_J[j])
         start = _first_level(surfaces, j, visible[j])
         kept, lead = lattice.survey(coefficients, int(main))
+        # not where a component is too narrow for it, or its edge would hold too much
         if start >= lattice.LAST_LEVEL or not lead * lattice.BEYOND <= tolerance:
             continue
         kept |= visible[j]
@@ -57,6 +58,7 @@ def _remainders(surfaces: Surfaces, main_J: Index, tolerance_J: Array) -> Integr
         by_lattice = lattice.remainder(coefficients[kept], place, start, tolerance)
         for part, value in zip(remainders, by_lattice, strict=True):
             part[j] = value
+    # what the lattice left, or never tried
     rough = np.flatnonzero(~(remainders.error <= tolerance_J))
     if len(rough):
         better = _along_lines(surfaces, rough, main_J, tolerance_J, visible)

@@ -46,11 +46,13 @@ def integrate(
     high = np.concatenate([c[1:] for c in cuts])
     total = Integrals(*(np.zeros(count) for _ in range(3)))
     for turn in range(ROUNDS):
+        # one line through every node of every panel, integrated by `inner`
         middle, half = (low + high) / 2.0, (high - low) / 2.0
         s_PN = middle[:, None] + half[:, None] * gauss.places
         per_line = _lines(surfaces, inner, np.repeat(base, len(gauss.places)), s_PN.ravel())
         density = half[:, None] * normal_density(s_PN)
         value, error, nodes = (part.reshape(s_PN.shape) for part in per_line)
+        # the two orders over the lines; where they agree, what the lines say of themselves remains
         fine, coarse = ((value * density * w).sum(axis=1) for w in (gauss.high, gauss.low))
         difference = np.abs(fine - coarse)
         limit = np.maximum(tolerance_J, 1e-12 * scale_J)[base] / 4.0
@@ -61,6 +63,7 @@ def integrate(
             sums += np.bincount(base, part, count)
         if done.all():
             break
+        # the panels in which they don't are halved
         base, low, middle, high = (part[~done] for part in (base, low, middle, high))
         base = np.concatenate([base, base])
         low, high = np.concatenate([low, middle]), np.concatenate([middle, high])

@@ -173,10 +173,12 @@ def moments(tilt: Tilt, functions: Sequence[Function], tolerance: float) -> Mome
     left = np.zeros(len(functions))
     nodes = 0
     for turn in range(MAX_ROUNDS):
+        # the integral of the mass and of every function, by two orders
         fine, coarse = (_sums(tilt, functions, todo, top, order) for order in ORDERS)
         nodes += len(todo.half) * sum(order**2 for order in ORDERS)
         total = sums + fine.sum(axis=0)
         means = total[1:] / total[0]
+        # how much each cell's two orders change a mean: a quotient, to first order
         gap = fine - coarse
         error_CF = np.abs(gap[:, 1:] - gap[:, :1] * means) / total[0]
         limit_F = np.maximum(tolerance, 1e-12 * np.abs(means))  # rounding of large values

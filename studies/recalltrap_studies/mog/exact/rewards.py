@@ -66,6 +66,7 @@ def _single(surfaces: Surfaces) -> Array:
 def _rewards(base_M: Index, parabolas: Parabolas) -> Integrals:
     """Integrals of exp(the largest parabola) against the normal density, [M]."""
     count = len(base_M)
+    # the pieces of each line between two crossings, and the largest parabola of each
     line, place, _ = crossings(parabolas, REACH)
     every = np.arange(count)
     line = np.concatenate([every, line])
@@ -75,6 +76,7 @@ def _rewards(base_M: Index, parabolas: Parabolas) -> Integrals:
     last = np.append(line[1:] != line[:-1], True)
     high = np.where(last, REACH, np.append(low[1:], REACH))
     best = parabolas.at(line, (low + high) / 2.0).argmax(axis=0)
+    # exp of a parabola times the normal density is a normal density of another mean and width
     a, b, c = (column[line, best] for column in parabolas)
     precision = 1.0 - 2.0 * a
     mean, root = b / precision, np.sqrt(precision)
