@@ -60,7 +60,7 @@ def our_names() -> frozenset[str]:
 
 def foreign_private_names(source: str, ours: frozenset[str]) -> list[str]:
     """`line: name` of each private or undocumented name of another package in a source."""
-    found = []
+    private = []
     for node in ast.walk(ast.parse(source)):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -68,18 +68,18 @@ def foreign_private_names(source: str, ours: frozenset[str]) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and not is_ours(node.module or ""):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             if (node.module or "").startswith("ray.") and node.module not in RAY_MODULES:
-                found.append(f"{node.lineno}: {node.module} (not in Ray's documentation)")
+                private.append(f"{node.lineno}: {node.module} (not in Ray's documentation)")
         elif isinstance(node, ast.Attribute) and node.attr not in NAMEDTUPLE:
             overridden = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
             names = [node.attr] if overridden or node.attr not in ours else []
         elif isinstance(node, ast.Constant) and is_unknown_variable(node.value):
-            found.append(f"{node.lineno}: {node.value!r} (not in Ray's documentation)")
-        found += [
+            private.append(f"{node.lineno}: {node.value!r} (not in Ray's documentation)")
+        private += [
             f"{node.lineno}: {name}"  # type: ignore[attr-defined]
             for name in names
             if any(is_private(part) for part in name.split("."))
         ]
-    return found
+    return private
 
 
 def is_unknown_variable(value: object) -> bool:
@@ -97,8 +97,8 @@ def test_no_other_file_touches_a_private_name(path: Path) -> None:
     place = path.relative_to(ROOT).as_posix()
     if place.startswith(tuple(OWNERS)):
         return
-    found = foreign_private_names(path.read_text(), our_names())
-    assert not found, f"{place} uses private names of other packages; {OWNERS} own those"
+    private = foreign_private_names(path.read_text(), our_names())
+    assert not private, f"{place} uses private names of other packages; {OWNERS} own those"
 
 
 @pytest.mark.parametrize(
