@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._inductor.exc import InductorError
 
-from recalltrap_studies.mog import compilation
+from recalltrap_studies.mog.program import compilation
 
 
 def test_a_compiler_that_fails_is_replaced_by_eager_mode_once_and_for_all() -> None:
