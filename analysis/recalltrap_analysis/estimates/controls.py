@@ -33,24 +33,6 @@ CONTRASTS: tuple[tuple[str, str, str], ...] = (
 """Minuend, subtrahend, and what their difference measures."""
 
 
-def cell_attainments(outcomes: pd.DataFrame, design: Design) -> pd.DataFrame:
-    """The attainment of every cell's final model: `point`, `ordering`, `seed`, `attainment`."""
-    start = column(outcomes, "p_second.reward").to_numpy()
-    reached = attainment(
-        column(outcomes, "final.reward").to_numpy(),
-        start,
-        column(outcomes, "reward_supremum").to_numpy(),
-    )
-    return pd.DataFrame(
-        {
-            "point": pd.Series(point_keys(outcomes, design.axes), dtype=object),
-            "ordering": outcomes["ordering"].to_numpy(),
-            "seed": outcomes["seed"].to_numpy(),
-            "attainment": reached,
-        }
-    )
-
-
 def _arms(attainments: pd.DataFrame) -> dict[tuple[GridPoint, str], dict[int, float]]:
     arms: dict[tuple[GridPoint, str], dict[int, float]] = {}
     columns = (attainments[name] for name in ("point", "ordering", "seed", "attainment"))
