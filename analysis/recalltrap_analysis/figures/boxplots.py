@@ -1,13 +1,11 @@
-"""Spread over seeds: the paper's boxplots (figures 3, 4, 6 to 12) and its reference check (2)."""
+"""Spread over seeds: the paper's boxplots (figures 3, 4, 6 to 12)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgba
@@ -15,16 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from recalltrap_analysis.figures.style import (
-    FAINT,
     INK,
-    P_PRIME,
-    P_SECOND,
+    Array,
     colour,
     new_figure,
     styled,
 )
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -88,12 +82,12 @@ def _boxes(axes: Axes, panels: BoxPanels, row: int, column: int) -> None:
         ]
         if found:
             tint = colour(ordering, panels.orderings)
-            _draw(axes, [v for _, v in found], [x for x, _ in found], step * 0.82, tint)
+            draw_boxes(axes, [v for _, v in found], [x for x, _ in found], step * 0.82, tint)
     axes.set_xlim(-0.6, len(panels.positions) - 0.4)
     axes.grid(axis="y")
 
 
-def _draw(
+def draw_boxes(
     axes: Axes, values: Sequence[Array], positions: Sequence[float], width: float, tint: str
 ) -> None:
     """Boxes as four collections, not as seven artists each: a study has hundreds of them."""
@@ -122,46 +116,3 @@ def _draw(
     axes.add_collection(LineCollection(medians, colors=INK, linewidths=1.2, zorder=2.2))
     axes.plot(beyond_x, beyond_y, ".", ms=3, mec=tint, mfc=tint, zorder=2)
     axes.autoscale_view()
-
-
-def reference_check(
-    labels: Sequence[str],
-    recall: Sequence[tuple[Array, Array]],
-    hit_rate: Sequence[tuple[Array, Array]],
-) -> Figure:
-    """p' against p'' before any alignment: overall recall and hit rate, seed by seed.
-
-    Args:
-        labels: One per group of settings that share their references.
-        recall: Per group, overall recall (nats) of p' and of p'', each of shape [N seeds].
-        hit_rate: Per group, P(R >= 0.9 R_max) of p' and of p'', each of shape [N seeds].
-    """
-    titles = ("overall recall, nats", "hit rate  P(R ≥ 0.9 R_max)")
-    long = max(len(text) for text in labels) > 24
-    with styled():
-        widest = max(len(line) for text in labels for line in text.split("\n"))
-        room = 1.3 + 2 * len(labels) * max(0.95, 0.072 * widest)
-        figure, axes = new_figure(min(11.0, max(6.4, room)), 3.4 if long else 3.1, 1, 2)
-        for panel, title, groups in zip(axes[0], titles, (recall, hit_rate), strict=True):
-            for group, (first_N, second_N) in enumerate(groups):
-                left, right = group - 0.2, group + 0.2
-                ends = [
-                    [(left, first), (right, second)]
-                    for first, second in zip(first_N, second_N, strict=True)
-                ]
-                panel.add_collection(LineCollection(ends, colors=FAINT, linewidths=0.5, zorder=1))
-                _draw(panel, [first_N], [left], 0.26, P_PRIME)
-                _draw(panel, [second_N], [right], 0.26, P_SECOND)
-            panel.set_title(title)
-            panel.set_xlim(-0.6, len(labels) - 0.4)
-            turn: dict[str, Any] = (
-                {"rotation": 25, "ha": "right"} if long and len(labels) > 1 else {}
-            )
-            panel.set_xticks(range(len(labels)), labels, **turn)
-            panel.grid(axis="y")
-        handles = [
-            Patch(facecolor=P_PRIME, alpha=0.55, edgecolor=INK, label="p' (reference of A-K)"),
-            Patch(facecolor=P_SECOND, alpha=0.55, edgecolor=INK, label="p'' (reference of K-A)"),
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2)
-    return figure

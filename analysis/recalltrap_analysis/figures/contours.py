@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recalltrap_analysis.figures.style import INK, new_figure, styled
+from recalltrap_analysis.figures.style import INK, Array, new_figure, styled
 
-Array = npt.NDArray[np.float64]
 GRID = 121
 
 

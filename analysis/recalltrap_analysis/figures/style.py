@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -26,6 +23,9 @@ PART_COLOURS = {
 }
 P_PRIME, P_SECOND = "#0072B2", "#D55E00"
 INK, FAINT = "#222222", "#999999"
+MARKERS = {"K-A": "o", "A-K": "s"}
+
+Array: TypeAlias = npt.NDArray[np.float64]
 
 _STYLE: Any = {
     "font.size": 9,
@@ -48,9 +48,9 @@ _STYLE: Any = {
 }
 
 
-def styled() -> Any:
-    """A context in which figures are made and rendered."""
-    return mpl.rc_context(_STYLE)
+def styled(**more: Any) -> Any:
+    """A context in which figures are made and rendered; `more`: further rc parameters."""
+    return mpl.rc_context(_STYLE | more)
 
 
 def new_figure(
@@ -69,57 +69,3 @@ def colour(ordering: str, orderings: Sequence[str]) -> str:
         return _KNOWN[ordering]
     unknown = [name for name in orderings if name not in _KNOWN]
     return _OTHERS[unknown.index(ordering) % len(_OTHERS)]
-
-
-def render(figure: Figure, kind: Literal["svg", "pdf"], stem: str) -> bytes:
-    """The figure's file, byte for byte the same for the same numbers.
-
-    Lays the figure out once and prints straight through the backend: `savefig` draws everything
-    twice for each file.
-    """
-    buffer = io.BytesIO()
-    figure.dpi = 72  # what both backends print at, so that the layout holds for them
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": stem}):
-        engine = figure.get_layout_engine()
-        if engine is not None:
-            engine.execute(figure)
-            figure.set_layout_engine("none")
-        if kind == "svg":
-            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
-        else:
-            metadata = {"CreationDate": None, "ModDate": None}
-            FigureCanvasPdf(figure).print_pdf(buffer, metadata=metadata)  # type: ignore[no-untyped-call]
-    return buffer.getvalue()
-
-
-def save(figure: Figure, folder: str | Path, stem: str) -> tuple[Path, Path]:
-    """Write `<stem>.svg` and `<stem>.pdf` into a local folder; returns their paths."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    paths = Path(folder) / f"{stem}.svg", Path(folder) / f"{stem}.pdf"
-    for path, content in zip(paths, render_both(figure, stem), strict=True):
-        path.write_bytes(content)
-    return paths
-
-
-def render_both(figure: Figure, stem: str) -> tuple[bytes, bytes]:
-    """The figure as SVG and as PDF, laid out once."""
-    return render(figure, "svg", stem), render(figure, "pdf", stem)
-
-
-def inline_svg(svg: bytes, stem: str, alternative: str) -> str:
-    """An SVG file as an element of a page: own ids, scalable, with an alternative text.
-
-    `alternative` is plain text; it is escaped here.
-    """
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{stem}-', text)
-    text = re.sub(r'href="#', f'href="#{stem}-', text)
-    text = text.replace("url(#", f"url(#{stem}-")
-    head, rest = text.split(">", 1)
-    size = re.search(r'width="([\d.]+)pt"', head)
-    width = f"--natural:{float(size.group(1)) * 4 / 3:.0f}px" if size else ""
-    head = re.sub(r'\s(width|height)="[\d.]+pt"', "", head)
-    label = re.sub(r"[&<>\"]", lambda match: f"&#{ord(match.group())};", alternative)
-    return f'{head} role="img" aria-label="{label}" style="{width}">{rest}'

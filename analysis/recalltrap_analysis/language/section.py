@@ -15,7 +15,7 @@ from recalltrap_analysis.language.students import (
     trainings,
     unconverged,
 )
-from recalltrap_analysis.language.tempering import temperature_picture
+from recalltrap_analysis.language.tempering import temperature_plot
 from recalltrap_analysis.language.topics import SHARE, VOICES, topic_names, voice_table
 from recalltrap_analysis.number_format import (
     decimal_text,
@@ -25,7 +25,7 @@ from recalltrap_analysis.number_format import (
     share_text,
 )
 from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
-from recalltrap_analysis.report.plots.portraits import deepest_points
+from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import common
@@ -44,7 +44,7 @@ def language_section(run: ReadRun, summary: Summary) -> Section | None:
     if not students:
         blocks.insert(0, Prose("How well the students learned isn't known: no model reports a "
                                "held-out loss.", "absent"))  # fmt: skip
-    if (sweep := temperature_picture(summary)) is not None:
+    if (sweep := temperature_plot(run, summary)) is not None:
         blocks.append(sweep)
     return Section("language", "What the models say, and how well they learned it", blocks)
 
@@ -98,11 +98,11 @@ def _topic_grids(
     text, data = pd.DataFrame(columns), records(table.drop(columns="points"))
     query = sql.voice_query(summary.axes)
     every = grid("topics", text, data=data, query=query)
-    deepest = deepest_points(summary, 1)
-    here = [i for i, row in enumerate(rows) if deepest and deepest[0] in row["points"]]
+    points = deepest(summary.severity, 1)
+    here = [i for i, row in enumerate(rows) if points and points[0] in row["points"]]
     if not here or len(here) == len(rows):
         return [every]
-    where = point_text(deepest[0], summary.axes)
+    where = point_text(points[0], summary.axes)
     words = Prose(f"At {where}, where severity is deepest:", "small", ours=False)
     shown = text.iloc[here].drop(columns=list(summary.axes))
     first = grid("topics at the deepest", shown, data=[data[i] for i in here], query=query)

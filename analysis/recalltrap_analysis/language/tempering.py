@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis import figures
+from recalltrap_analysis.figures.temperature import TemperatureSweep, temperature_sweep
 from recalltrap_analysis.number_format import decimal_text, point_lines
 from recalltrap_analysis.report.document import Plot
-from recalltrap_analysis.report.plots.panels import thin
-from recalltrap_analysis.report.plots.pictures import draw
+from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import column, point_keys
-from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.verdicts.summary import Summary
 
 TEMPERATURES = ("last_distill_temperature", "distill_temperature")
@@ -29,24 +27,15 @@ SEEN_BY: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """One ordering's final models along the temperature: means and sds over seeds, [T] each."""
-
-    ordering: str
-    temperature_T: Array
-    x_T: Array  # overall recall
-    y_T: Array
-    sd_T: Array
-
-
 def swept(axes: Sequence[str]) -> str | None:
     """The axis that is the temperature; None without one."""
     return next((name for name in TEMPERATURES if name in axes), None)
 
 
-def sweeps(outcomes: pd.DataFrame, design: Design, others: GridPoint, metric: str) -> list[Sweep]:
-    """Every ordering's way along the temperature, the other axes fixed at `others`.
+def sweeps(
+    outcomes: pd.DataFrame, design: Design, others: GridPoint, metric: str
+) -> list[TemperatureSweep]:
+    """Every ordering's final models along the temperature, the other axes fixed at `others`.
 
     A temperature at which a planned seed is missing or not finite is left out, one that isn't named
     (null) too, and an ordering that the temperature doesn't touch.
@@ -71,11 +60,11 @@ def sweeps(outcomes: pd.DataFrame, design: Design, others: GridPoint, metric: st
                 steps.append((float(point[place]), x_N.mean(), y_N.mean(), sd))
         if steps and (len(steps) == 1 or len({step[1:] for step in steps}) > 1):
             columns = (np.array(values) for values in zip(*sorted(steps), strict=True))
-            found.append(Sweep(ordering, *columns))
+            found.append(TemperatureSweep(ordering, *columns))
     return found
 
 
-def temperature_picture(summary: Summary) -> Plot | None:
+def temperature_plot(run: ReadRun, summary: Summary) -> Plot | None:
     """Final models along the temperature; None where the study doesn't sweep it."""
     design, stem = summary.design, "temperature"
     name = swept(design.axes)
@@ -109,6 +98,7 @@ def temperature_picture(summary: Summary) -> Plot | None:
         f"{decimal_text(sweep.y_T[0])} to {decimal_text(sweep.y_T[-1])}"
         for sweep in panels.get((0, 0), [])
     )
-    figure = figures.temperature_sweep(panels, list(SEEN_BY.values()), titles)
+    figure = temperature_sweep(panels, list(SEEN_BY.values()), titles)
     query = sql.temperature_query(summary.axes)
-    return draw(stem, figure, caption, f"Recall against precision along τ. {ends}.", query)
+    words = f"Recall against precision along τ. {ends}."
+    return Plot(stem, caption, words, figure, query)

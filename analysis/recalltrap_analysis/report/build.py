@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from recalltrap.errors import InputError
 from recalltrap_analysis.report import writers
-from recalltrap_analysis.report.contents import combined, single
-from recalltrap_analysis.report.document import Document, slug
+from recalltrap_analysis.report.document import Document, Plot, slug
+from recalltrap_analysis.report.joint_report import joint_report
 from recalltrap_analysis.report.redaction import redacted
+from recalltrap_analysis.report.rendering import rendered
+from recalltrap_analysis.report.run_report import run_report
 from recalltrap_analysis.runs.loaded_run import QueryableRun, ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -49,16 +51,20 @@ def write_report(
     read, refused = _read(runs)
     if len(read) == 1 and not refused:
         folder = f"{read[0].run}/report"
-        document = single(read[0], summary)
+        document = run_report(read[0], summary)
     else:
         folder = f"reports/{folder_name([run.study.name for run in read])}"
-        document = combined(read, refused)
-    document = redacted(document)
+        document = joint_report(read, refused)
     storage = read[0].storage
-    for plot in document.plots():
-        if plot.svg:
-            storage.write(f"{folder}/figures/{plot.stem}.svg", plot.svg)
-            storage.write(f"{folder}/figures/{plot.stem}.pdf", plot.pdf)
+
+    def write_files(plot: Plot) -> Plot:
+        for kind, data in (("svg", plot.svg), ("pdf", plot.pdf)):
+            if data:
+                storage.write(f"{folder}/figures/{plot.stem}.{kind}", data)
+        return plot
+
+    document = redacted(rendered(document))
+    document.with_plots(write_files)
     name, write = FORMATS[form]
     text = write(document)
     storage.write(f"{folder}/{name}", text.encode())

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 ROWS_SHOWN = 24
 NUMBER = re.compile(r"[-+–∞]?[\d.]*(e[-+]\d+)?[kMG]? ?%?( \[.*\]| of \d+| / .*)?$")
@@ -78,14 +79,19 @@ class Grid:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure; `svg` and `pdf` are empty where `caption` gives the reason for having none."""
+    """A figure with its caption, alternative text and the SQL behind it.
+
+    Without a `figure`, `caption` is the reason for having none. `svg` and `pdf` are its files,
+    once `rendered` has made them.
+    """
 
     stem: str
     caption: str
     alternative: str = ""
+    figure: Figure | None = None
+    query: str = ""
     svg: bytes = b""
     pdf: bytes = b""
-    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,15 @@ Block: TypeAlias = Prose | Items | Terms | Code | Grid | Plot | Fold
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it. `key` is unique in its chapter."""
+    """A heading and what stands below it.
+
+    `key` is unique in its chapter; `summary` is what the document's own summary takes from it.
+    """
 
     key: str
     title: str
     blocks: Sequence[Block]
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,22 +143,33 @@ class Document:
     glossary: Sequence[tuple[str, str]]
     summary: Mapping[str, Any] = field(default_factory=dict)
 
-    def plots(self) -> list[Plot]:
-        """Every figure, in order."""
-        found: list[Plot] = []
+    def with_plots(self, change: Callable[[Plot], Plot]) -> Document:
+        """The same document, every figure changed."""
+        chapters = [
+            replace(
+                chapter,
+                intro=with_plots(chapter.intro, change),
+                sections=[
+                    replace(section, blocks=with_plots(section.blocks, change))
+                    for section in chapter.sections
+                ],
+            )
+            for chapter in self.chapters
+        ]
+        return replace(self, chapters=chapters)
 
-        def visit(blocks: Sequence[Block]) -> None:
-            for block in blocks:
-                if isinstance(block, Plot):
-                    found.append(block)
-                elif isinstance(block, Fold):
-                    visit(block.blocks)
 
-        for chapter in self.chapters:
-            visit(chapter.intro)
-            for section in chapter.sections:
-                visit(section.blocks)
-        return found
+def with_plots(blocks: Sequence[Block], change: Callable[[Plot], Plot]) -> list[Block]:
+    """The same blocks, every figure changed, folded ones too."""
+    found: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Plot):
+            found.append(change(block))
+        elif isinstance(block, Fold):
+            found.append(replace(block, blocks=with_plots(block.blocks, change)))
+        else:
+            found.append(block)
+    return found
 
 
 def slug(name: str) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from recalltrap_analysis.figures import inline_svg
 from recalltrap_analysis.report.document import (
     Block,
     Code,
@@ -26,6 +25,7 @@ from recalltrap_analysis.report.document import (
     Terms,
     plain,
 )
+from recalltrap_analysis.report.rendering import inline_svg
 
 SCHEMA = "recalltrap.report/1"
 

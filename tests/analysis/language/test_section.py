@@ -18,12 +18,13 @@ from recalltrap_analysis.estimates.forecast import forecast_table
 from recalltrap_analysis.estimates.severity import pair_orderings, severity_query
 from recalltrap_analysis.language.section import language_section
 from recalltrap_analysis.language.students import Training, fall, unconverged
-from recalltrap_analysis.language.tempering import sweeps, temperature_picture
+from recalltrap_analysis.language.tempering import sweeps, temperature_plot
 from recalltrap_analysis.language.topics import topic_table
 from recalltrap_analysis.report.build import write_report
 from recalltrap_analysis.report.document import Section
-from recalltrap_analysis.report.plots.portraits import selection_picture, trajectory_picture
-from recalltrap_analysis.report.sections.outlook import forecast_section
+from recalltrap_analysis.report.plots.model_paths import model_paths_plot
+from recalltrap_analysis.report.plots.training_curves import training_curves_plot
+from recalltrap_analysis.report.sections.forecast import forecast_section
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
@@ -105,18 +106,18 @@ def test_few_effective_samples_are_called_unreliable(invent: Invent) -> None:
     assert table["ess_p_second"].tolist() == [40.0, 40.0]
     assert table["reliability"].str.startswith("unreliable: p' leaves as few as 40").all()
     assert pa.Table.from_pandas(table).num_rows == 2
-    assert "unreliable" in words(forecast_section(summarize(doubtful)))
+    assert "unreliable" in words(forecast_section(ReadRun(doubtful), summarize(doubtful)))
     sure = invent()
     table = forecast_table(sure.table("metrics"), sure.axes)
     assert (table["reliability"] == "").all()
-    assert "All optima here are reliable" in words(forecast_section(summarize(sure)))
+    assert "All optima here are reliable" in words(forecast_section(ReadRun(sure), summarize(sure)))
 
 
 def test_a_mixture_s_forecast_has_no_effective_samples(make_run: MakeRun) -> None:
     run = make_run(seeds=3)
     table = forecast_table(run.table("metrics"), run.axes)
     assert not {"ess_p_prime", "reliability"} & set(table.columns)
-    assert "reliable" not in words(forecast_section(summarize(run)))
+    assert "reliable" not in words(forecast_section(ReadRun(run), summarize(run)))
     assert language_section(ReadRun(run), summarize(run)) is None
 
 
@@ -188,10 +189,13 @@ def test_the_temperature_s_figure_and_the_chosen_checkpoints(invent: Invent) -> 
         grid={"distill_temperature": (0.925, 0.95, 0.975)}, seeds=3, algorithm="dpo_online"
     )
     summary = summarize(run)
-    sweep, chosen = temperature_picture(summary), selection_picture(ReadRun(run), summary)
+    sweep, chosen = (
+        temperature_plot(ReadRun(run), summary),
+        training_curves_plot(ReadRun(run), summary),
+    )
     assert sweep is not None
-    for plot in (sweep, chosen, trajectory_picture(summary)):
-        assert len(plot.svg) > 2000, plot.caption
+    for plot in (sweep, chosen, model_paths_plot(ReadRun(run), summary)):
+        assert plot.figure is not None, plot.caption
     assert "Dashed verticals" in chosen.caption
     asked = run.sql(sweep.query).to_pylist()
     precision = {
@@ -208,9 +212,9 @@ def test_the_temperature_s_figure_follows_the_last_distillation(invent: Invent) 
     assert [sweep.ordering for sweep in found] == ["A-K"]  # nothing moves K-A
     assert found[0].temperature_T.tolist() == [0.925, 0.975]
     assert found[0].y_T.tolist() == pytest.approx([-1.925, -1.975])
-    picture = temperature_picture(summary)
-    assert picture is not None
-    assert "last_distill_temperature" in picture.caption
+    plot = temperature_plot(ReadRun(run), summary)
+    assert plot is not None
+    assert "last_distill_temperature" in plot.caption
 
 
 def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:

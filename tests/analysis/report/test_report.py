@@ -17,8 +17,9 @@ import pytest
 from recalltrap.errors import InputError
 from recalltrap_analysis.report import writers
 from recalltrap_analysis.report.build import folder_name, write_report
-from recalltrap_analysis.report.contents import single
 from recalltrap_analysis.report.document import Document
+from recalltrap_analysis.report.rendering import rendered
+from recalltrap_analysis.report.run_report import run_report
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import summarize
 
@@ -173,7 +174,7 @@ def attacked(make_run: MakeRun) -> FakeRun:
 
 @pytest.fixture(scope="module")
 def attacked_document(make_shared_run: MakeRun) -> Document:
-    return single(ReadRun(attacked(make_shared_run)))
+    return rendered(run_report(ReadRun(attacked(make_shared_run))))
 
 
 def test_no_name_becomes_a_tag(attacked_document: Document) -> None:
@@ -199,7 +200,7 @@ def test_no_name_becomes_a_tag_or_a_picture_in_markdown(attacked_document: Docum
 
 def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     run = make_run(seeds=5, grid={"kl_weight": (0.5, 2.0), "student_components": (3, 4)})
-    document = single(ReadRun(run))
+    document = rendered(run_report(ReadRun(run)))
     page, markdown, as_json = (
         write(document) for write in (writers.html, writers.markdown, writers.to_json)
     )
@@ -293,7 +294,7 @@ def test_report_of_a_run_that_lacks_something(make_run: MakeRun, case: str) -> N
     if case == "lost plan":
         run.tables = {name: table.slice(0, 0) for name, table in run.tables.items()}
         run.tables["planned"] = pa.table({"cell_id": pa.array([], pa.string())})
-    document = single(ReadRun(run))
+    document = rendered(run_report(ReadRun(run)))
     page = parsed(writers.html(document))
     words = " ".join(page.words)
     assert "nan" not in re.findall(r"\b\w+\b", words.lower())

@@ -1,0 +1,110 @@
+"""The report of several runs: what they say together, then each run as a chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from recalltrap_analysis.claims import ClaimVerdict
+from recalltrap_analysis.number_format import count_text
+from recalltrap_analysis.report.document import (
+    Block,
+    Chapter,
+    Document,
+    Plot,
+    Prose,
+    Section,
+    slug,
+    with_plots,
+)
+from recalltrap_analysis.report.glossary import GLOSSARY
+from recalltrap_analysis.report.run_report import (
+    SECTIONS,
+    SectionOf,
+    about,
+    checked_summary,
+    counts,
+    made,
+)
+from recalltrap_analysis.report.sections.claims import joint_claims_section
+from recalltrap_analysis.report.sections.final_models import final_models_section
+from recalltrap_analysis.report.sections.overview import overview_section
+from recalltrap_analysis.report.sections.references import references_section
+from recalltrap_analysis.report.sections.scaling import joint_scaling_section
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.verdicts.summary import Summary
+
+TOGETHER = ("claims", "scaling")
+"""Sections that all runs have in common, and no run's chapter has for itself."""
+
+
+def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
+    """One report of several runs: a table of verdicts, one ledger, one scaling, then each run."""
+    summaries = [checked_summary(run) for run in runs]
+    verdicts: list[ClaimVerdict] = []
+
+    def claims() -> Section:
+        section, found = joint_claims_section(runs)
+        verdicts.extend(found)
+        return section
+
+    together = Chapter("together", "All runs together", made(runs, {
+        "overview": lambda: overview_section(runs, summaries, refused),
+        "claims": claims,
+        "scaling": lambda: joint_scaling_section(summaries),
+    }))  # fmt: skip
+    keys = _unique([slug(run.study.name) for run in runs])
+    chapters = [
+        _chapter(run, summary, key) for run, summary, key in zip(runs, summaries, keys, strict=True)
+    ]
+    trapped = sum(summary.verdict in ("trap", "mixed") for summary in summaries)
+    held = sum(claim.verdict == "reproduced" for claim in verdicts)
+    tested = sum(claim.verdict != "not tested" for claim in verdicts)
+    return Document(
+        title=f"{len(runs)} studies",
+        question=f"What {count_text(len(runs), 'study')} say together",
+        meta=", ".join(run.study.name for run in runs),
+        verdict="mixed" if trapped else "no verdict",
+        sentence=(
+            f"{trapped} of {len(runs)} studies show a trap at some or all of their settings. "
+            f"{held} of the {tested} claims that these runs can test are reproduced."
+        ),
+        counts=(
+            f"{sum(s.succeeded for s in summaries)} of {sum(s.planned for s in summaries)} cells "
+            f"succeeded, {sum(s.failed for s in summaries)} failed, "
+            f"{sum(s.missing for s in summaries)} not run."
+        ),
+        chapters=[together, *chapters],
+        glossary=GLOSSARY,
+        summary={"studies": [run.study.name for run in runs], "refused": list(refused)},
+    )
+
+
+def _unique(keys: Sequence[str]) -> list[str]:
+    return [key if keys.count(key) == 1 else f"{key}-{i + 1}" for i, key in enumerate(keys)]
+
+
+def _chapter(run: ReadRun, summary: Summary, key: str) -> Chapter:
+    """A run within a report of several: what one seed's models show is left to its own report."""
+    makers: dict[str, SectionOf] = {
+        **SECTIONS,
+        "models": partial(final_models_section, brief=True),
+        "references": partial(references_section, brief=True),
+    }
+    sections = made(
+        [run],
+        {key: partial(make, run, summary) for key, make in makers.items() if key not in TOGETHER},
+    )
+
+    def prefix(plot: Plot) -> Plot:  # so that the files of two runs have two names
+        return replace(plot, stem=f"{key}-{plot.stem}")
+
+    intro: list[Block] = [
+        Prose(about(run, summary), "small", ours=False),
+        Prose(run.study.question, ours=False),
+        Prose(summary.sentence, "caveat", ours=False),
+        Prose(counts(run, summary), "small", ours=False),
+    ]
+    prefixed = [replace(s, blocks=with_plots(s.blocks, prefix)) for s in sections]
+    return Chapter(f"run-{key}", run.study.name, prefixed, intro)

@@ -1,0 +1,130 @@
+"""Where severity comes from: waterfalls at the deepest settings, bars over the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recalltrap.streams import stream
+from recalltrap_analysis.estimates.controls import cell_attainments, ordering_attainments
+from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
+from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
+from recalltrap_analysis.figures.decomposition import (
+    Range,
+    Waterfall,
+    decomposition_bars,
+    waterfalls,
+)
+from recalltrap_analysis.number_format import (
+    decimal_text,
+    point_lines,
+    point_text,
+    range_text,
+    signed_text,
+)
+from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.plots.grid_points import deepest
+from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import GridPoint
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.statistics.paired import Estimate
+from recalltrap_analysis.verdicts.summary import Summary
+
+MOST_BARS = 24
+MOST_FALLS = 4
+CLIMB = ("optimiser_ka", "reference", "optimiser_ak", "last_distillation")
+"""The parts in the order that leads from K-A's attainment up to A-K's."""
+
+
+def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
+    """From K-A's attainment to A-K's, part by part, at the deepest settings."""
+    stem, parts = "waterfall", summary.decomposition
+    known = parts[parts["state"] == COMPLETE]
+    if known.empty:
+        reasons = "; ".join(dict.fromkeys(parts["state"].tolist()))
+        return Plot(stem, f"No grid point can be decomposed ({reasons or 'no cells'}).")
+    by_point = {row["point"]: row for _, row in known.iterrows()}
+    points = deepest(parts, MOST_FALLS)
+    rows = [by_point[point] for point in points]
+    attainments = ordering_attainments(
+        cell_attainments(summary.outcomes, summary.design),
+        summary.design,
+        points,
+        [name for name in summary.design.orderings if name not in (KD_THEN_ALIGN, ALIGN_THEN_KD)],
+        stream(0, "analysis/attainments"),
+    )
+    severity = {row["point"]: row for _, row in summary.severity.iterrows()}
+    falls = [_waterfall(row, severity[row["point"]], summary, attainments) for row in rows]
+    caption = (
+        "Where the lead of A-K comes from: K-A's attainment, then the parts of severity in turn, "
+        "which add up exactly to A-K's. Whiskers: 95 % intervals of each bar and part."
+    )
+    if len(known) > len(falls):
+        caption += f" The {len(falls)} of {len(known)} grid points with the deepest severity."
+    if any(fall.controls for fall in falls):
+        caption += (
+            " Hatched: the control orderings. K-A-K ends with the same distillation as A-K, so "
+            "what it gains over K-A is sharpening and not the ordering."
+        )
+    words = "Waterfalls from K-A to A-K: " + "; ".join(
+        f"{point_text(row['point'], summary.axes)}: "
+        + ", ".join(f"{TITLES[name]} {signed_text(row[name])}" for name in CLIMB)
+        for row in rows
+    )
+    query = sql.decomposition_query(summary.axes)
+    return Plot(stem, caption, words + ".", waterfalls(falls, TITLES), query)
+
+
+def _waterfall(
+    parts: pd.Series[Any],
+    whole: pd.Series[Any],
+    summary: Summary,
+    attainments: Mapping[tuple[GridPoint, str], Estimate],
+) -> Waterfall:
+    """One setting's rows of the decomposition's and the severity's table as a waterfall."""
+    point = parts["point"]
+    title = point_lines(point, summary.axes) if summary.axes else "the only grid point"
+    return Waterfall(
+        title=f"{title}\nseverity {decimal_text(whole['severity'])}",
+        start=_columns(whole, "attainment_ka"),
+        parts={name: _columns(parts, name) for name in CLIMB},
+        end=_columns(whole, "attainment_ak"),
+        controls={
+            name: _ends(attainments[point, name])
+            for name in summary.design.orderings
+            if name not in (KD_THEN_ALIGN, ALIGN_THEN_KD) and (point, name) in attainments
+        },
+    )
+
+
+def _columns(row: pd.Series[Any], name: str) -> Range:
+    return float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
+
+
+def _ends(found: Estimate) -> Range:
+    return found.value, found.low, found.high
+
+
+def decomposition_plot(run: ReadRun, summary: Summary) -> Plot | None:
+    """Stacked parts of severity over the grid; None where the waterfalls show all there is."""
+    stem, axes = "decomposition", summary.axes
+    known = summary.decomposition[summary.decomposition["state"] == COMPLETE]
+    total = len(known)
+    if total <= 1:
+        return None
+    if total > MOST_BARS:
+        deepest = np.argsort(-np.abs(known["severity"].to_numpy()), kind="stable")[:MOST_BARS]
+        known = known.iloc[np.sort(deepest)]
+    labels = [point_text(point, axes) for point in known["point"]]
+    parts = {name: known[name].to_numpy(dtype=float) for name in PARTS}
+    severity = known["severity"].to_numpy(dtype=float)
+    figure = decomposition_bars(parts, severity, labels, TITLES)
+    caption = "Mean parts of severity. They add up to it exactly, seed by seed."
+    if total > MOST_BARS:
+        caption += f" The {MOST_BARS} of {total} grid points with the largest severity are shown."
+    means = ", ".join(f"{TITLES[n]} {range_text(v)}" for n, v in parts.items())
+    words = f"Stacked bars of the parts of severity: {means}."
+    return Plot(stem, caption, words, figure, sql.decomposition_query(axes))

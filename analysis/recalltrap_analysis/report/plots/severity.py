@@ -1,0 +1,89 @@
+"""Severity over the grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.figures.severity import severity_line, severity_map
+from recalltrap_analysis.number_format import range_text, setting_text
+from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.plots.grid_points import point_at, split_grid, thin
+from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.design import Design
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.verdicts.summary import Summary
+
+
+def severity_plot(run: ReadRun, summary: Summary) -> Plot:
+    """Severity over the grid: a line with intervals for one axis, a heat map for more."""
+    stem, table, design = "severity", summary.severity, summary.design
+    if not (table["state"] == COMPLETE).any():
+        return Plot(stem, "No grid point is complete, so there is no severity to draw.")
+    query = sql.severity_query(design.axes)
+    if len(design.axes) > 1:
+        return _map(summary, query)
+    labels = [setting_text(point[0]) if point else "all" for point in design.points]
+    value, low, high = (
+        table[name].to_numpy(dtype=float) for name in ("severity", "severity_low", "severity_high")
+    )
+    axis = design.axes[0] if design.axes else ""
+    figure = severity_line(value, low, high, labels, axis)
+    caption = (
+        "Trap severity: mean over seeds and its 95 % interval; filled where the interval excludes "
+        "0. Above 0, A-K attains more of the reachable reward than K-A."
+    )
+    words = "Mean trap severity with interval at every grid point: " + _range(table["severity"])
+    return Plot(stem, caption, words, figure, query)
+
+
+def _map(summary: Summary, query: str) -> Plot:
+    """The trap map, with the border where the interval of severity excludes 0."""
+    design = summary.design
+    matrices = [
+        severity_grid(summary.severity, design, name)
+        for name in ("severity", "severity_low", "severity_high")
+    ]
+    (value, x_labels, y_labels, x_name, y_name), (low, *_), (high, *_) = matrices
+    sign = np.where(low > 0, 1, np.where(high < 0, -1, 0))
+    figure = severity_map(value, x_labels, y_labels, x_name, y_name, sign)
+    caption = (
+        f"The trap map: severity over the grid, mean over seeds; rows are {y_name}. Orange: A-K "
+        "attains more than K-A. Purple: less. The line borders the trap, where the 95 % interval "
+        "of severity lies above 0 (dashed: below 0). Hatched: incomplete."
+    )
+    total = len(design.points) // max(1, len(x_labels))
+    if len(y_labels) < total:
+        caption += f" {len(y_labels)} of {total} rows are shown; the table has all."
+    words = (
+        f"Heat map of mean trap severity by {x_name} and {y_name}: "
+        f"{_range(summary.severity['severity'])} The interval lies above 0 at "
+        f"{int((sign > 0).sum())} of {sign.size} grid points shown."
+    )
+    return Plot("severity", caption, words, figure, query)
+
+
+def severity_grid(
+    table: pd.DataFrame, design: Design, name: str = "severity", most_rows: int = 40
+) -> tuple[Array, list[str], list[str], str, str]:
+    """A column of the severity table as a matrix [other axes, sweep], its labels, the axes' names.
+
+    The rows are sorted as the design has them; NaN where a grid point has no number.
+    """
+    sweep, values, others, facets = split_grid(design)
+    found = dict(zip(table["point"], table[name], strict=True))
+    shown = thin(facets, most_rows)
+    matrix = [
+        [found.get(point_at(design, value, facet), np.nan) for value in values] for facet in shown
+    ]
+    if len(others) == 1:
+        y_labels = [setting_text(facet[0]) for facet in shown]
+    else:
+        y_labels = [" · ".join(setting_text(value) for value in facet) for facet in shown]
+    return np.array(matrix), [setting_text(v) for v in values], y_labels, sweep, " · ".join(others)
+
+
+def _range(values: pd.Series[float]) -> str:
+    return f"from {range_text(values)}."

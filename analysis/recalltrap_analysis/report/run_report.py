@@ -1,0 +1,125 @@
+"""The report of one run: its sections, in order, and what stands above them.
+
+Every section takes the run and its summary; what they lack is a section's own matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
+
+from recalltrap_analysis.language.section import language_section
+from recalltrap_analysis.number_format import count_text
+from recalltrap_analysis.report.document import Chapter, Document, Prose, Section
+from recalltrap_analysis.report.glossary import GLOSSARY
+from recalltrap_analysis.report.sections.claims import claims_section
+from recalltrap_analysis.report.sections.costs import cost_section
+from recalltrap_analysis.report.sections.decomposition import decomposition_section
+from recalltrap_analysis.report.sections.final_models import final_models_section
+from recalltrap_analysis.report.sections.forecast import forecast_section
+from recalltrap_analysis.report.sections.missing_cells import missing_cells_section
+from recalltrap_analysis.report.sections.provenance import provenance_section
+from recalltrap_analysis.report.sections.references import references_section
+from recalltrap_analysis.report.sections.scaling import scaling_section
+from recalltrap_analysis.report.sections.severity import severity_section
+from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
+from recalltrap_analysis.verdicts.summary import Summary, summarize
+
+SectionOf: TypeAlias = Callable[[ReadRun, Summary], Section | None]
+
+SECTIONS: Mapping[str, SectionOf] = {
+    "severity": severity_section,
+    "origin": decomposition_section,
+    "models": final_models_section,
+    "language": language_section,
+    "references": references_section,
+    "claims": claims_section,
+    "forecast": forecast_section,
+    "scaling": scaling_section,
+    "cost": cost_section,
+    "gaps": missing_cells_section,
+    "provenance": provenance_section,
+}
+"""The sections by key, in the order of the page."""
+
+
+def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
+    """The report of one run; `summary` is what `summarize` said of it, where that is known."""
+    summary = checked_summary(run, summary)
+    makers = {key: partial(make, run, summary) for key, make in SECTIONS.items()}
+    sections = made([run], makers)
+    found: dict[str, Any] = {"studies": [run.study.name], "lacks": []}
+    for section in sections:
+        found |= section.summary
+    return Document(
+        title=run.study.name,
+        question=run.study.question,
+        meta=about(run, summary),
+        verdict=summary.verdict,
+        sentence=summary.sentence,
+        counts=counts(run, summary),
+        chapters=[Chapter("run", "", sections)],
+        glossary=GLOSSARY,
+        summary=found,
+    )
+
+
+def made(
+    runs: Sequence[ReadRun], makers: Mapping[str, Callable[[], Section | None]]
+) -> list[Section]:
+    """The sections that there are, in order.
+
+    What a run lacks is a section's own matter. A section that fails all the same is a fault of
+    ours: it is shown as such, and costs a finished study neither the others nor its report.
+    """
+    sections = []
+    for key, make in makers.items():
+        try:
+            found = make()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            for run in runs:
+                run.problems[f"section {key}"] = reason
+            text = f"This section can't be shown, by a fault of recalltrap itself ({reason})."
+            found = Section(key, key.capitalize(), [Prose(text, "absent", ours=False)])
+        if found is not None:
+            sections.append(found)
+    return sections
+
+
+def checked_summary(run: ReadRun, known: Summary | None = None) -> Summary:
+    """The run's summary; where its tables can't be used, that is the reason for no verdict."""
+    summary = known or summarize(run)
+    lost = [name for name in ("planned", "cells", "metrics") if name in run.problems]
+    if not lost:
+        return summary
+    reason = run.problems[lost[0]]
+    sentence = f"No verdict: the table {lost[0]} can't be used ({reason})."
+    return replace(summary, verdict="no verdict", sentence=sentence, notes=())
+
+
+def about(run: ReadRun, summary: Summary) -> str:
+    study, points = run.study, len(summary.severity)
+    orderings = ", ".join(ordering.name for ordering in study.orderings)
+    return (
+        f"Study {study.name} of kind {study.kind} · {orderings} · "
+        f"{count_text(len(study.seeds), 'seed')} · {count_text(points, 'grid point')}"
+    )
+
+
+def counts(run: ReadRun, summary: Summary) -> str:
+    notes = [*summary.notes]
+    reasons: dict[str, list[str]] = {}
+    for name, why in run.problems.items():
+        reasons.setdefault(why, []).append(name)
+    notes += [f"can't be used: {', '.join(names)} ({why})" for why, names in reasons.items()]
+    if {"planned", "cells"} & set(run.problems):
+        text = f"{count_text(summary.planned, 'cell')} planned; what became of them can't be read"
+        return ". ".join([text, *notes]) + "."
+    text = (
+        f"{summary.succeeded} of {summary.planned} cells succeeded, {summary.failed} failed, "
+        f"{summary.missing} not run. "
+    )
+    return text + (f"{'; '.join(notes)}." if notes else "")

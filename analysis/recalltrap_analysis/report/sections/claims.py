@@ -1,0 +1,99 @@
+"""The ledger of the paper's claims, of one run or of several together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from recalltrap.errors import RecalltrapError
+from recalltrap_analysis.claims import ClaimVerdict, ledger
+from recalltrap_analysis.number_format import estimate_text
+from recalltrap_analysis.report.document import (
+    Block,
+    Code,
+    Fold,
+    Items,
+    Prose,
+    Record,
+    Section,
+    grid,
+)
+from recalltrap_analysis.report.sections.statistics_tables import estimate_record
+from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
+from recalltrap_analysis.verdicts.summary import Summary
+
+
+def claims_section(run: ReadRun, summary: Summary) -> Section:
+    """The ledger of one run."""
+    section, _ = joint_claims_section([run])
+    return section
+
+
+def joint_claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVerdict]]:
+    """The ledger: every claim of the paper with verdict, effect, interval and rows."""
+    title = "Do the paper's claims hold here?"
+    try:
+        found = ledger(runs)
+    except RecalltrapError as error:  # a table that can't be read as one row per cell
+        reason = Prose("The claims can't be judged from these tables:", "absent")
+        return Section("claims", title, [reason, Items([first_line(error)])]), []
+    counts = pd.Series([claim.verdict for claim in found]).value_counts(sort=False)
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    text = pd.DataFrame(
+        {
+            "claim": [claim.id for claim in found],
+            "verdict": [claim.verdict for claim in found],
+            "what the paper says": [claim.text for claim in found],
+            "effect, interval, method": [_effect(claim) for claim in found],
+            "rows": [claim.rows for claim in found],
+        }
+    )
+    blocks: list[Block] = [
+        Prose(f"Of {len(found)} claims: {said}. A claim that these tables can't test says why."),
+        grid("claims", text, data=[_claim_record(claim) for claim in found]),
+        *(_behind(claim) for claim in found if claim.verdict != "not tested"),
+    ]
+    return Section("claims", title, blocks), found
+
+
+def _effect(claim: ClaimVerdict) -> str:
+    if claim.effect is None:
+        return claim.detail
+    return f"{estimate_text(claim.effect)} ({claim.effect.method}): {claim.effect_name}"
+
+
+def _claim_record(claim: ClaimVerdict) -> Record:
+    return {
+        "id": claim.id, "text": claim.text, "verdict": claim.verdict,
+        "effect_name": claim.effect_name, "effect": estimate_record(claim.effect),
+        "detail": claim.detail, "runs": list(claim.runs), "rows": claim.rows,
+        "query": claim.query,
+        "strata": [
+            {"stratum": s.stratum, "verdict": s.verdict, "effect": estimate_record(s.effect),
+             "detail": s.detail}
+            for s in claim.strata
+        ],
+    }  # fmt: skip
+
+
+def _behind(claim: ClaimVerdict) -> Fold:
+    """The rows behind one claim, and what it said in every stratum."""
+    blocks: list[Block] = []
+    if len(claim.strata) > 1:
+        text = pd.DataFrame(
+            {
+                "where": [stratum.stratum for stratum in claim.strata],
+                "verdict": [stratum.verdict for stratum in claim.strata],
+                "effect": [estimate_text(stratum.effect) for stratum in claim.strata],
+                "reason": [stratum.detail for stratum in claim.strata],
+            }
+        )
+        blocks.append(grid(f"{claim.id} by stratum", text, data=_claim_record(claim)["strata"]))
+    else:
+        blocks.append(Prose(claim.detail, ours=False))
+    if claim.query:
+        blocks.append(Prose(f"The {claim.rows} rows behind it, over the tables of "
+                            f"{', '.join(claim.runs)}:", "small", ours=False))  # fmt: skip
+        blocks.append(Code(claim.query))
+    return Fold(f"{claim.id}, {claim.verdict}: the reason and the rows behind it", blocks)

@@ -1,0 +1,168 @@
+"""What each ordering cost, and severity at equal updates and at equal cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from recalltrap.streams import stream
+from recalltrap_analysis.estimates.costs import cost_table, known_costs, unshared_seconds
+from recalltrap_analysis.estimates.equal_cost import (
+    Budget,
+    cell_budgets,
+    cost_measure,
+    equal_cost_table,
+    length_axis,
+)
+from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
+from recalltrap_analysis.number_format import (
+    duration_text,
+    quantity_text,
+    ratio_text,
+    row_interval,
+    setting_text,
+)
+from recalltrap_analysis.report.document import Block, Prose, Section, grid, records
+from recalltrap_analysis.report.missing_parts import missing_costs
+from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.verdicts.summary import Summary
+
+UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
+
+
+def cost_section(run: ReadRun, summary: Summary) -> Section:
+    """Cost per ordering and stage, what sharing saved, severity at equal updates and cost."""
+    costs = known_costs(run.frame("costs"))
+    title = "What did it cost?"
+    if costs.empty:
+        return Section("cost", title, [Prose("No cost has been recorded.", "absent")])
+    table = cost_table(costs, summary.cells)
+    paid = float(table["wall_seconds"].iloc[-1])
+    saved = unshared_seconds(costs, summary.cells) - paid
+    text = pd.DataFrame(
+        {
+            "ordering": table["ordering"],
+            "stage": table["stage"],
+            "built": table["artifacts"].astype(int),
+            "wall s": [quantity_text(value) for value in table["wall_seconds"]],
+            "device s": [quantity_text(value) for value in table["device_seconds"]],
+            "tokens or samples": [quantity_text(value) for value in table["tokens"]],
+            "FLOPs": [quantity_text(value) for value in table["flops"]],
+        }
+    )
+    blocks: list[Block] = [
+        grid("cost", text, data=records(table), query=sql.cost_query()),
+        Prose(
+            "Each ordering as if run alone, down to p': what two orderings share counts in both. "
+            f"The last row is what the run paid, {duration_text(paid)}; building every cell's "
+            f"models anew would have taken {duration_text(saved)} more.",
+            "small",
+        ),
+        *(
+            Prose(
+                f"Sums leave out what isn't known. {line[0].upper()}{line[1:]}.",
+                "absent",
+                ours=False,
+            )
+            for line in missing_costs(costs, summary)
+        ),
+        *_equal(costs, summary),
+    ]
+    return Section("cost", title, blocks)
+
+
+def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
+    """Severity at equal updates and at equal cost, or why it can't be had."""
+    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.design.orderings):
+        return [Prose("Severity at equal cost needs both K-A and A-K.", "absent")]
+    budgets = cell_budgets(costs, summary.cells)
+    blocks: list[Block] = [Prose(_updates(budgets, summary), ours=False)]
+    measure = cost_measure(costs)
+    blocks.append(Prose(_ratio(budgets, summary, UNITS[measure]), ours=False))
+    axis = length_axis(summary.design, summary.cells)
+    if axis is None:
+        return [*blocks, Prose(
+            "**Severity at equal cost** can't be had from this study: it needs the attainment of "
+            "K-A at the length of alignment that costs what A-K costs, so the alignment's length "
+            "(for a mixture, `iterations`) must be an axis. The curves don't stand in for it: A-K "
+            "would have to be distilled again from an earlier p'_AK.", "absent")]  # fmt: skip
+    table = equal_cost_table(
+        summary.pairs, summary.design, summary.cells, budgets, stream(0, "analysis/equal-cost")
+    )
+    if table.empty:
+        return [*blocks, Prose("Severity at equal cost can't be had: no grid point has the costs "
+                               "and attainments of both orderings.", "absent")]  # fmt: skip
+    rows = [row for _, row in table.iterrows()]
+    columns = {name: [setting_text(value) for value in table[name]] for name in summary.axes}
+    columns["severity at equal updates"] = [row_interval(row, "equal_updates") for row in rows]
+    columns["at equal cost"] = [row_interval(row, "equal_cost") for row in rows]
+    columns["cost of A-K / K-A"] = [ratio_text(row["cost_ak"], row["cost_ka"]) for row in rows]
+    columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
+    order = table["equal_cost"].abs().argsort()[::-1].tolist()
+    query = sql.pair_query(summary.axes)
+    found = grid("equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query)
+    blocks.append(Prose(
+        f"**Severity at equal cost**: K-A aligns for as long as it takes to cost what A-K costs "
+        f"({UNITS[measure]} after p'), its attainment interpolated between its lengths, seed by "
+        "seed."))  # fmt: skip
+    return [*blocks, found]
+
+
+_REACH = {
+    "within": "within its lengths",
+    "beyond": "its longest run costs less and stands in",
+    "below": "its shortest run costs more and stands in",
+}
+
+
+def _updates(budgets: Mapping[str, Budget], summary: Summary) -> str:
+    """Whether the study's own pairs are at equal updates."""
+    pairs: dict[tuple[Any, ...], dict[str, Mapping[str, int | None]]] = {}
+    for cell in summary.cells:
+        if cell.id in budgets and cell.ordering.name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
+            key = (cell.settings, cell.seed)
+            pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = budgets[
+                cell.id
+            ].updates
+    both = [found for found in pairs.values() if len(found) == 2]
+    if not both:
+        return "Severity at equal updates: no pair has a recorded cost of both orderings."
+    if any(None in updates.values() for found in both for updates in found.values()):
+        return "Severity at equal updates: the stages don't say how many updates they made."
+    unequal = sum(dict(f[KD_THEN_ALIGN]) != dict(f[ALIGN_THEN_KD]) for f in both)
+    if unequal:
+        return (
+            f"In {unequal} of {len(both)} pairs the orderings made different numbers of updates: "
+            "severity is not at equal updates."
+        )
+    kinds = {stage: sorted({int(f[KD_THEN_ALIGN][stage] or 0) for f in both})
+             for stage in both[0][KD_THEN_ALIGN]}  # fmt: skip
+    words = " and ".join(
+        f"{counts[0]} to {counts[-1]} updates of {stage}" if len(counts) > 1
+        else f"{counts[0]} updates of {stage}"
+        for stage, counts in kinds.items()
+    )  # fmt: skip
+    return (
+        f"Equal updates: in every pair both orderings made the same {words} after p', so the "
+        "severity above is severity at equal updates."
+    )
+
+
+def _ratio(budgets: Mapping[str, Budget], summary: Summary, unit: str) -> str:
+    spent: dict[str, list[float]] = {}
+    for cell in summary.cells:
+        if cell.id in budgets:
+            spent.setdefault(cell.ordering.name, []).append(budgets[cell.id].cost)
+    if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(spent):
+        return "The costs of one of the orderings are not recorded."
+    means = {name: sum(values) / len(values) for name, values in spent.items()}
+    cost_ka, cost_ak = means[KD_THEN_ALIGN], means[ALIGN_THEN_KD]
+    times = ratio_text(cost_ak, cost_ka)
+    reason = ", since A-K aligns the larger model" if cost_ak > 1.005 * cost_ka else ""
+    return (
+        f"After p', a cell of A-K costs {quantity_text(cost_ak)} {unit}, one of K-A "
+        f"{quantity_text(cost_ka)}: {times} times as much{reason}."
+    )

@@ -1,0 +1,17 @@
+"""The references p' and p'', before any alignment."""
+
+from __future__ import annotations
+
+from recalltrap_analysis.mixture.plots import reward_distribution_plot
+from recalltrap_analysis.report.document import Block, Section
+from recalltrap_analysis.report.plots.references import references_plot
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.verdicts.summary import Summary
+
+
+def references_section(run: ReadRun, summary: Summary, *, brief: bool = False) -> Section:
+    """p' and p'' before any alignment."""
+    blocks: list[Block] = [references_plot(run, summary)]
+    if not brief and run.drawable:
+        blocks.append(reward_distribution_plot(run, summary))
+    return Section("references", "The references, before any alignment", blocks)

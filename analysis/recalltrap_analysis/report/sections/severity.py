@@ -1,0 +1,72 @@
+"""How severe the trap is, over the grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.report.plots.severity import severity_plot
+from recalltrap_analysis.report.sections.grid_tables import deepest_first
+from recalltrap_analysis.report.sections.statistics_tables import statistics_blocks
+from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.verdicts.summary import (
+    SIGNIFICANT,
+    SLIGHT,
+    Summary,
+    severity_text,
+    smallest_adjusted_p,
+)
+
+METHODS = {"trap_rate": "Wilson", "instability_ratio": "jackknife of the log variance ratio"}
+
+
+def severity_section(run: ReadRun, summary: Summary) -> Section:
+    """Severity over the grid, with every statistic behind the reading."""
+    methods = [m for m in summary.severity.get("method", pd.Series(dtype=str)).unique() if m]
+    method = " and ".join(methods)
+    kinds = f" ({method}; trap rate: Wilson; instability: jackknife)" if method else ""
+    blocks: list[Block] = [
+        severity_plot(run, summary),
+        _severity_grid(summary),
+        Prose(
+            f"Square brackets: 95 % intervals over paired seeds{kinds}. p: paired sign-flip "
+            "permutation test of severity, adjusted by Holm over the complete grid points; a "
+            f"reading other than noise needs p ≤ {SIGNIFICANT}. A grid point that misses pairs "
+            "gets no numbers.",
+            "small",
+        ),
+        Fold("Every statistic: means and medians, effect size, tests, seeds that would be needed",
+             statistics_blocks(summary)),
+    ]  # fmt: skip
+    return Section("severity", "How severe is it?", blocks)
+
+
+def _severity_grid(summary: Summary) -> Grid:
+    table = summary.severity
+    text = severity_text(table, summary.axes)
+    complete = int((table["state"] == COMPLETE).sum())
+    text["reading"] = [_reading(row, complete) for _, row in table.iterrows()]
+    lead = [*summary.axes, "severity", "p (Holm)", "reading"]
+    rest = [name for name in text.columns if name not in (*lead, "state", "pairs")]
+    wanted = [name for name in (*lead, *rest, "pairs") if name in text.columns]
+    return grid(
+        "severity",
+        text[wanted],
+        data=records(table.assign(reading=text["reading"]), METHODS),
+        order=deepest_first(table),
+        query=sql.severity_query(summary.axes),
+    )
+
+
+def _reading(row: pd.Series[Any], complete: int) -> str:
+    if row["state"] != COMPLETE:
+        return str(row["state"])
+    if not row["p_holm"] <= SIGNIFICANT:
+        enough = smallest_adjusted_p(int(row["pairs"]), complete) <= SIGNIFICANT
+        return "within seed noise" if enough else "too few seeds"
+    slight = "slight " if abs(row["severity"]) < SLIGHT else ""
+    return f"{slight}trap" if row["severity"] > 0 else f"{slight}reversal"
