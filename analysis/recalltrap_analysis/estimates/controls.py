@@ -14,13 +14,11 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.severity import (
     COMPLETE,
-    attainment,
     estimate_means,
     flips_for,
     spread,
 )
 from recalltrap_analysis.runs.design import Design, GridPoint
-from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Estimate, holm, sign_flip_p_values
 
 CONTRASTS: tuple[tuple[str, str, str], ...] = (

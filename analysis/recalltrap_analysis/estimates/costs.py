@@ -28,9 +28,9 @@ def cost_table(costs: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
         cells: The planned cells; costs of artifacts that none of them needs are left out.
 
     Returns:
-        Columns `ordering`, `stage` (parents before children, `all stages` last), `artifacts`, `wall_seconds`,
-        `device_seconds`, `tokens`, `flops`. The last row's ordering is `all orderings`: every
-        artifact once, which is what the run paid.
+        Columns `ordering`, `stage` (parents before children, `all stages` last), `artifacts`,
+        `wall_seconds`, `device_seconds`, `tokens`, `flops`. The last row's ordering is `all
+        orderings`: every artifact once, which is what the run paid.
     """
     needs: dict[str, dict[str, None]] = {}
     for cell in cells:
@@ -46,7 +46,8 @@ def cost_table(costs: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
     for ordering, artifacts in needs.items():
         mine = paid[_belongs(paid, set(artifacts))]
         stages = mine.groupby("stage", sort=False)[["artifacts", *MEASURES]].sum().reset_index()
-        stages = stages.sort_values("stage", key=lambda names: names.map(order).fillna(np.inf), kind="stable")
+        places = stages["stage"].map(order).fillna(np.inf)
+        stages = stages.iloc[np.argsort(places.to_numpy(), kind="stable")]
         frames += [stages.assign(ordering=ordering), _total(mine, ordering)]
     everything = {node.id for cell in cells for node in cell.nodes} | {cell.id for cell in cells}
     frames.append(_total(paid[_belongs(paid, everything)], "all orderings"))

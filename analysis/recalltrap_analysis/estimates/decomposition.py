@@ -118,9 +118,11 @@ def decomposition_table(
         record["severity"] = float(known["severity"].mean()) if known is not None else np.nan
         record |= spread(estimates.get(point, {}), PARTS)
         record["largest"] = max(PARTS, key=lambda n: abs(record[n])) if known is not None else ""
-        record["note"] = kind.optimum_note(design.settings[point]) if known is not None else ""
-        check = kind.optimum_check if known is not None else None
-        record["reliability"] = check.reliability(known) if check is not None else ""
+        record["note"], record["reliability"] = "", ""
+        if known is not None:
+            record["note"] = kind.optimum_note(design.settings[point])
+            check = kind.optimum_check
+            record["reliability"] = check.reliability(known) if check is not None else ""
         records.append(record)
     return pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*design.axes, "point", "state"]

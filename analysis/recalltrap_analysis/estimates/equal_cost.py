@@ -25,6 +25,7 @@ from recalltrap_analysis.estimates.severity import (
 from recalltrap_analysis.kind_analysis import KindAnalysis
 from recalltrap_analysis.runs.design import Design, GridPoint, hashable
 
+
 @dataclass(frozen=True)
 class CellCost:
     """What one cell spends after p', by `cost_measure`, and the updates that it makes there.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.kind_analysis import OptimumCheck
-from recalltrap_analysis.number_format import quantity_text, point_text
+from recalltrap_analysis.number_format import point_text, quantity_text
 
 FLOOR = 100
 """Effective samples below which a weighed optimum is called unreliable. At 100 its standard error

@@ -65,7 +65,9 @@ def cell_outcomes(
     known = np.isfinite(values).any(axis=0)
     columns = keys.take(pa.array(first_keys)).to_pylist()
     wide = pd.DataFrame(values[:, known], columns=list(itertools.compress(columns, known)))
-    names = [*axes, supremum] if supremum in metrics.column_names else axes
+    names = list(axes)
+    if supremum is not None and supremum in metrics.column_names:
+        names.append(supremum)
     found = pd.concat([_settings(metrics, names, first_rows), wide], axis=1)
     return found.assign(reward_supremum=_supremum(found, supremum))
 

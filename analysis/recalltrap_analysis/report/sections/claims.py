@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from recalltrap.errors import RecalltrapError
-from recalltrap_analysis.claims import ClaimVerdict, ledger
+from recalltrap_analysis.claims.ledger import ledger
+from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.number_format import estimate_text
 from recalltrap_analysis.report.document import (
     Block,
