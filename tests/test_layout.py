@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.structure import PACKAGES, arrows, circles, folder_sizes, imports
+
 ROOT = Path(__file__).parents[1]
-ROOMS = {
-    "recalltrap": ROOT / "platform/recalltrap",
-    "recalltrap_studies": ROOT / "studies/recalltrap_studies",
-    "recalltrap_cluster": ROOT / "cluster/recalltrap_cluster",
-    "recalltrap_analysis": ROOT / "analysis/recalltrap_analysis",
-}
+ROOMS = {package: ROOT / room / package for package, room in PACKAGES.items()}
 ALLOWED = {
     "recalltrap": {"recalltrap"},
     "recalltrap_studies": {"recalltrap", "recalltrap_studies"},
@@ -31,25 +26,10 @@ FOLDERS = {"platform", "studies", "cluster", "analysis", "tests"}
 SOURCES = [(room, path) for room, folder in ROOMS.items() for path in sorted(folder.rglob("*.py"))]
 
 
-def imports(source: str) -> Iterator[str]:
-    """Every module that a source imports, wherever in it, also by `import_module("...")`."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            yield node.module or ""
-        elif isinstance(node, ast.Call) and node.args:
-            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            first = node.args[0]
-            if name in ("import_module", "__import__") and isinstance(first, ast.Constant):
-                yield str(first.value)
-
-
 def forbidden(room: str, path: Path, source: str) -> list[str]:
     """The imports of a source that its room may not have."""
     found = []
-    for module in imports(source):
+    for module, _ in imports(source):
         top = module.partition(".")[0]
         launcher = (
             room == "recalltrap_studies"
@@ -134,3 +114,28 @@ def test_the_command_line_starts_without_the_frameworks() -> None:
 @pytest.mark.parametrize("path", [path for _, path in SOURCES], ids=lambda path: path.name)
 def test_a_file_stays_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400, "split it where its subject changes"
+
+
+@pytest.mark.parametrize(("folder", "size"), folder_sizes(ROOT).items())
+def test_a_folder_holds_what_a_reader_takes_in_at_once(folder: str, size: int) -> None:
+    assert size <= 15, "give what belongs together a folder of its own"
+
+
+def test_arrows_between_folders_go_one_way() -> None:
+    """Draw them with `python tests/structure.py`."""
+    assert not circles(arrows(ROOT))
+
+
+def test_a_circle_would_be_found() -> None:
+    ring = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": {"e"}, "e": set()}
+    assert circles(ring) == [["b", "c"]]
+    assert circles({**ring, "e": {"a"}}) == [["a", "b", "c", "d", "e"]]
+    assert not circles({**ring, "c": {"d"}})
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_tests_lie_where_what_they_test_lies(room: str) -> None:
+    tests = ROOT / "tests" / PACKAGES[room]
+    for path in tests.rglob("test_*.py"):
+        folder = ROOMS[room] / path.parent.relative_to(tests)
+        assert folder.is_dir(), f"{path.relative_to(ROOT)} mirrors no folder"

@@ -52,7 +52,8 @@ from recalltrap_studies.llm.models import weights as models
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.models.tokenizers import train_tokenizer
 from recalltrap_studies.llm.resources import LlmResources
-from recalltrap_studies.llm.settings import LlmSettings, Sft
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Sft
 from recalltrap_studies.llm.stages import train as students
 
 EOS, PAD, FIRST = 0, 1, 2

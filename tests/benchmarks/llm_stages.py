@@ -96,7 +96,7 @@ def build(node: Node, store: ArtifactStore) -> list[str]:
     seconds = time.perf_counter() - began
     if failures:
         raise SystemExit(f"{node.stage} failed: {failures[0].message}")
-    tokens = int(store.record(node)["cost"]["tokens"])
+    tokens = int(store.open(node).cost["tokens"])
     rate = f"{tokens / seconds:,.0f}"
     return [node.stage, f"{seconds:.1f}", f"{tokens:,}", rate, f"{peak.mib:,.0f}"]
 

@@ -19,7 +19,7 @@ from recalltrap.settings_parts import all_settings
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.named_studies import load_study
-from recalltrap_studies.llm.settings import ALIGNMENTS as LLM_ALIGNMENTS
+from recalltrap_studies.llm.alignment.registry import ALGORITHMS as LLM_ALIGNMENTS
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.mog.models import MODEL_FILE
 from recalltrap_studies.mog.settings import ALIGNMENTS as MOG_ALIGNMENTS

@@ -147,7 +147,7 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
     plan = plan_references(study, store)
     check_place(plan, here=True)
     for node in plan.cached:
-        store.verify(node)
+        store.open(node).verify()
     root.prepare()
     if plan.packs:
         say(f"building {len(plan.builds())} references ...", error=True)

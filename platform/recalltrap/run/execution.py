@@ -183,7 +183,7 @@ def stage_costs(
     spent: dict[str, dict[str, Any]] = {}  # by the shorter lengths of the same execution
     for node in sorted(nodes, key=lambda node: node.length):
         count = users.get(node.id, 1)
-        cost = store.record(node)["cost"]
+        cost = store.open(node).cost
         before = spent.get(node.execution, {})
         spent[node.execution] = {name: cost.get(name) for name in (*ADDITIVE_COSTS, "updates")}
         rows.append(

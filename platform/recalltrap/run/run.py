@@ -77,7 +77,7 @@ def run(
     here = local or address == "local"
     check_place(plan, here=here)
     for node in plan.cached:
-        ArtifactStore(root).verify(node)
+        ArtifactStore(root).open(node).verify()
     with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
         root.prepare()
         context = make_context(plan, root)

@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.store.provenance import current_provenance
@@ -58,10 +61,19 @@ class ArtifactStore:
             self._known.add(node.id)
         return node.id in self._known
 
-    def put(self, node: Node, files: Mapping[str, bytes], cost: Cost) -> None:
-        """Write the files, then the record."""
-        written = {name: self.write_file(node, name, data) for name, data in files.items()}
+    def put(self, node: Node, files: Mapping[str, bytes | pa.Table], cost: Cost) -> None:
+        """Write the files, then the record; tables as Parquet."""
+        written = {}
+        for name, data in files.items():
+            write = self.put_table if isinstance(data, pa.Table) else self.write_file
+            written[name] = write(node, name, data)
         self._write_record(node, written, cost)
+
+    def put_table(self, node: Node, name: str, table: pa.Table) -> FileDigest:
+        """Write one table of an artifact that isn't complete yet; `seal` completes it."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        return self.write_file(node, name, sink.getvalue().to_pybytes())
 
     def write_file(self, node: Node, name: str, data: bytes) -> FileDigest:
         """Write one file of an artifact that isn't complete yet; `seal` completes it."""
@@ -95,50 +107,85 @@ class ArtifactStore:
         self.storage.write(f"{self.folder(node)}/{RECORD}", text.encode() + b"\n")
         self._known.add(node.id)
 
-    def record(self, node: Node) -> dict[str, Any]:
-        """The record of an artifact.
+    def open(self, node: Node) -> Artifact:
+        """A stored artifact, whose record is read once.
 
         Raises:
-            InputError: there is none, or it is damaged.
+            InputError: there is none, or its record is damaged.
         """
-        path = f"{self.folder(node)}/{RECORD}"
+        folder = self.folder(node)
         try:
-            record = json.loads(self.storage.read(path))
+            record = json.loads(self.storage.read(f"{folder}/{RECORD}"))
             if record["hashed"] != node.hashed.decode() or not isinstance(record["files"], dict):
                 raise ValueError("it describes another artifact")
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            raise self._damaged(node, f"{RECORD} can't be used ({error})") from None
-        return dict(record)
+            raise _damaged(self.storage, folder, f"{RECORD} can't be used ({error})") from None
+        return Artifact(self.storage, folder, record)
 
     def read(self, node: Node, name: str) -> bytes:
-        """One file of an artifact, checked against its record.
+        """One file of an artifact; `open` it to read several."""
+        return self.open(node).read(name)
+
+    def read_table(self, node: Node, name: str) -> pa.Table:
+        """One table of an artifact; `open` it to read several."""
+        return self.open(node).read_table(name)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What stands in the store for a node. Every file is checked against the record."""
+
+    storage: Storage
+    folder: str
+    record: Mapping[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """Its files, without the record."""
+        return list(self.record["files"])
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What building it took: the fields of `Cost`; those that a later version added lack."""
+        return dict(self.record["cost"])
+
+    def read(self, name: str) -> bytes:
+        """One file.
 
         Raises:
-            InputError: the artifact is missing or was changed after it was written.
+            InputError: it is missing, or was changed after it was written.
         """
-        expected = self.record(node)["files"].get(name)
         try:
-            data = self.storage.read(f"{self.folder(node)}/{name}")
+            data = self.storage.read(f"{self.folder}/{name}")
         except FileNotFoundError:
-            raise self._damaged(node, f"{name} is missing") from None
-        if expected is None or hashlib.sha256(data).hexdigest() != expected["sha256"]:
-            raise self._damaged(node, f"{name} was changed after it was written")
+            raise _damaged(self.storage, self.folder, f"{name} is missing") from None
+        self._compare(name, hashlib.sha256(data).hexdigest())
         return data
 
-    def verify(self, node: Node) -> None:
-        """Check the record and every file of an artifact.
+    def read_table(self, name: str) -> pa.Table:
+        """One table."""
+        return pq.read_table(pa.BufferReader(self.read(name)))
+
+    def verify(self) -> None:
+        """Check every file.
 
         Raises:
             InputError: something is missing or was changed.
         """
-        for name, expected in self.record(node)["files"].items():
+        for name in self.names:
             try:
-                found, _ = self.storage.digest(f"{self.folder(node)}/{name}")
+                found, _ = self.storage.digest(f"{self.folder}/{name}")
             except FileNotFoundError:
-                raise self._damaged(node, f"{name} is missing") from None
-            if found != expected["sha256"]:
-                raise self._damaged(node, f"{name} was changed after it was written")
+                raise _damaged(self.storage, self.folder, f"{name} is missing") from None
+            self._compare(name, found)
 
-    def _damaged(self, node: Node, what: str) -> InputError:
-        folder = self.storage.display(self.folder(node))
-        return InputError(f"artifact {folder}: {what}. Remove that folder, and it is built again")
+    def _compare(self, name: str, found: str) -> None:
+        expected = self.record["files"].get(name)
+        if expected is None or found != expected["sha256"]:
+            what = f"{name} was changed after it was written"
+            raise _damaged(self.storage, self.folder, what)
+
+
+def _damaged(storage: Storage, folder: str, what: str) -> InputError:
+    place = storage.display(folder)
+    return InputError(f"artifact {place}: {what}. Remove that folder, and it is built again")

@@ -1,7 +1,8 @@
 """What a node should take, for `recalltrap plan`: operations, seconds on a core or a GPU, bytes.
 
-Rough on purpose: the operations are exact to a few per cent, the rates are one core's and one
-GPU's. How large the models are is `shapes`' business.
+One function for each kind of work, which the records of `stages.registry` name. Rough on purpose:
+the operations are exact to a few per cent, the rates are one core's and one GPU's. How large the
+models are is `model_sizes`' business.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from recalltrap.graph import Node
 from recalltrap.kind import CostEstimate
+from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.model_sizes import Shape, shape_of
 
 RATE, LARGE_RATE, LARGE = 2e10, 6e10, 1e7
@@ -69,112 +71,102 @@ class Pass:
 Work = Sequence[Draw | Pass]
 
 
-def estimate(node: Node) -> CostEstimate:
-    """Seconds on one core and on one GPU, bytes on disk, floating point operations."""
-    work = _work(node)
-    seconds = sum(part.flops / _rate(part.shape) for part in work) + _overhead(node)
-    decoding = sum(part.gpu_seconds for part in work if isinstance(part, Draw))
-    passes = sum(part.flops for part in work if isinstance(part, Pass)) / GPU_RATE
-    flops = sum(part.flops for part in work)
-    return CostEstimate(seconds, _bytes(node), flops, decoding + passes, decoding)
-
-
-def updates(node: Node) -> int:
-    """Updates of a training node."""
-    config = node.config
+def training(node: Node, epochs: str) -> CostEstimate:
+    """What a training takes; `epochs` is the setting that says how often it sees its rows."""
+    config, made = node.config, updates(node, epochs)
     samples = node.parents.get("samples")
+    longest = samples.config["sample_tokens"] if samples else CORPUS_TOKENS
+    tokens = made * int(config["batch_size"]) * FILL * float(longest)
+    learned = Pass(shape_of(node), tokens, learned=True)
+    return _estimate((learned,), made * UPDATE_SECONDS, _weights(node))
+
+
+def updates(node: Node, epochs: str) -> int:
+    """Updates of a training."""
+    config, samples = node.config, node.parents.get("samples")
     rows = samples.config["samples"] if samples else config["corpus_sentences"]
-    epochs = next(config[name] for name in config if name.endswith("_epochs"))
-    return math.ceil(float(rows) * float(epochs) / int(config["batch_size"]))
+    return math.ceil(float(rows) * float(config[epochs]) / int(config["batch_size"]))
 
 
-def sequences(node: Node) -> int:
-    """Sequences that a node draws or scores."""
-    config = node.config
-    if node.stage == "sample":
-        return int(config["samples"] + config["heldout_samples"])
-    return int(config["oracle_samples"] if node.stage == "oracle" else config["evaluation_samples"])
+def loading(node: Node) -> CostEstimate:
+    """What a pointer to p* takes: its tokenizer is copied, and its weights aren't."""
+    return _estimate((), 0.0, 4_000_000)
 
 
-def _work(node: Node) -> Work:
-    if node.stage == "load":
-        return ()
-    if node.stage in ("pretrain", "sft", "target", "distill"):
-        samples = node.parents.get("samples")
-        longest = samples.config["sample_tokens"] if samples else CORPUS_TOKENS
-        tokens = updates(node) * int(node.config["batch_size"]) * FILL * float(longest)
-        return (Pass(shape_of(node), tokens, learned=True),)
-    if node.stage == "align":
-        return _alignment(node)
-    drawn = Draw(shape_of(node), sequences(node), _longest(node), BATCH)
-    return _assessment(node, drawn) if node.stage == "assess" else (drawn,)
+def sampling(node: Node) -> CostEstimate:
+    """What a teacher's samples take, those held out too."""
+    count = int(node.config["samples"] + node.config["heldout_samples"])
+    return _responses(node, count, int(node.config["sample_tokens"]))
 
 
-def _assessment(node: Node, drawn: Draw) -> Work:
+def threshold(node: Node) -> CostEstimate:
+    """What the oracle's threshold takes: samples of p_target."""
+    return _responses(node, *_threshold_samples(node))
+
+
+def assessment(node: Node) -> CostEstimate:
     """q draws its own samples and scores those of p* and of p_target; both score q's."""
+    count, longest = int(node.config["evaluation_samples"]), int(node.config["sample_tokens"])
     p_star, p_target, oracle = (node.parents[name] for name in ("p_star", "p_target", "oracle"))
-    own = drawn.responses * FILL * drawn.longest
-    theirs = own + sequences(oracle) * FILL * _longest(oracle)
-    return (
-        drawn,
-        Pass(drawn.shape, theirs),
+    own, (of_target, longest_of_target) = count * FILL * longest, _threshold_samples(oracle)
+    theirs = own + of_target * FILL * longest_of_target
+    passes = (
+        Pass(shape_of(node), theirs),
         Pass(shape_of(p_star), own),
         Pass(shape_of(p_target), own),
     )
+    return _responses(node, count, longest, passes)
 
 
-def _alignment(node: Node) -> Work:
+def alignment(node: Node) -> CostEstimate:
     """The policy draws, reference and p_target score, the policy learns."""
-    config = node.config
+    algorithm = find_algorithm(node.config["algorithm"])
+    settings = algorithm.part.model_validate(node.config)
     start, reference, p_target = (
         shape_of(node.parents[name]) for name in ("start", "reference", "p_target")
     )
-    algorithm, size = str(config["algorithm"]), int(config["rollout_size"])
-    rollouts, mean = int(config["iterations"]), FILL * _longest(node)
-    drawn, learned = rollouts * size, float(rollouts * size)
-    if algorithm == "ppo":
-        learned *= int(config["ppo_epochs"])
-    elif algorithm == "dpo_online":
-        learned = 2.0 * rollouts * int(config["dpo_updates"]) * int(config["minibatch_size"])
-    elif algorithm == "dpo_offline":
-        measured = math.ceil(rollouts / int(config["selection_interval"]))
-        drawn = 2 * int(config["offline_pairs"]) + measured * size
-    # Offline DPO's pairs are scored by the reference in each update.
-    scored = learned if algorithm == "dpo_offline" else drawn
-    return (
-        Draw(start, drawn, _longest(node), size),
-        *(Pass(start, drawn * mean) for _ in range(algorithm == "ppo")),  # the values
-        Pass(reference, scored * mean),
-        Pass(p_target, drawn * mean),
-        Pass(start, learned * mean, learned=True),
+    passes, longest = algorithm.passes(settings), settings.align_tokens
+    mean = FILL * longest
+    work = (
+        Draw(start, passes.drawn, longest, settings.rollout_size),
+        Pass(start, passes.by_policy * mean),
+        Pass(reference, passes.by_reference * mean),
+        Pass(p_target, passes.drawn * mean),
+        Pass(start, passes.learned * mean, learned=True),
     )
+    learning = settings.rollout_size / settings.minibatch_size * UPDATE_SECONDS
+    overhead = settings.iterations * (longest * STEP_SECONDS + learning)
+    return _estimate(work, overhead, _weights(node))
 
 
-def _overhead(node: Node) -> float:
-    """What a core takes beside the operations."""
-    config = node.config
-    if node.stage in ("pretrain", "sft", "target", "distill"):
-        return updates(node) * UPDATE_SECONDS
-    if node.stage == "align":
-        learning = config["rollout_size"] / config["minibatch_size"] * UPDATE_SECONDS
-        drawing = config["align_tokens"] * STEP_SECONDS
-        return float(config["iterations"] * (drawing + learning))
-    if node.stage in ("sample", "oracle", "assess"):
-        return math.ceil(sequences(node) / BATCH) * _longest(node) * STEP_SECONDS
-    return 0.0
+def _responses(node: Node, count: int, longest: int, passes: Work = ()) -> CostEstimate:
+    """What it takes to draw responses, and to let them pass through models."""
+    drawn = Draw(shape_of(node), count, longest, BATCH)
+    overhead = math.ceil(count / BATCH) * longest * STEP_SECONDS
+    return _estimate((drawn, *passes), overhead, count * (20 + 5 * longest))
+
+
+def _threshold_samples(oracle: Node) -> tuple[int, int]:
+    """How many samples of p_target an oracle draws, and how long they may be."""
+    return int(oracle.config["oracle_samples"]), int(oracle.config["align_tokens"])
+
+
+def _estimate(work: Work, overhead: float, stored: int) -> CostEstimate:
+    """Seconds on one core and on one GPU, bytes on disk, floating point operations.
+
+    `overhead` is what a core takes beside the operations, in seconds.
+    """
+    seconds = sum(part.flops / _rate(part.shape) for part in work) + overhead
+    decoding = sum(part.gpu_seconds for part in work if isinstance(part, Draw))
+    passes = sum(part.flops for part in work if isinstance(part, Pass)) / GPU_RATE
+    flops = sum(part.flops for part in work)
+    return CostEstimate(seconds, stored, flops, decoding + passes, decoding)
 
 
 def _rate(shape: Shape) -> float:
     return LARGE_RATE if shape.parameters >= LARGE else RATE
 
 
-def _longest(node: Node) -> int:
-    return int(node.config.get("sample_tokens") or node.config["align_tokens"])
-
-
-def _bytes(node: Node) -> int:
-    if node.stage == "load":
-        return 4_000_000
-    if node.stage in ("sample", "oracle", "assess"):
-        return sequences(node) * (20 + 5 * _longest(node))
+def _weights(node: Node) -> int:
+    """Bytes of a model in float32, with its tokenizer."""
     return 4 * shape_of(node).parameters + 60_000

@@ -6,45 +6,37 @@ belongs to a seed, and both orderings of a seed share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from recalltrap.graph import Node
 from recalltrap.orderings import Ordering, walk
-from recalltrap.settings_parts import Part, part_config
+from recalltrap.settings_parts import part_config
 from recalltrap_studies.llm.fingerprints import (
     architecture_identity,
     corpus_identity,
     model_identity,
 )
 from recalltrap_studies.llm.models.architectures import is_size
-from recalltrap_studies.llm.settings import (
-    ALIGNMENTS,
-    Distill,
-    Evaluate,
-    LlmSettings,
-    Oracle,
-    Pretrain,
-    Sft,
-    Target,
+from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
+from recalltrap_studies.llm.stage_settings import Evaluate, Pretrain, Reward, Sft, Target
+from recalltrap_studies.llm.stages.registry import (
+    ALIGN,
+    ASSESS,
+    DISTILL,
+    LOAD,
+    ORACLE,
+    PRETRAIN,
+    SAMPLE,
+    SFT,
+    TARGET,
+    Stage,
+    Training,
 )
 
-VERSIONS = {
-    "pretrain": 1, "load": 2, "sample": 1, "sft": 1, "target": 1, "oracle": 1, "distill": 1,
-    "align": 1, "assess": 1,
-}  # fmt: skip
-"""Bumped when a stage's numbers change their meaning. `load` 2: what comes from outside begins a
-text as its tokenizer does (BOS), and its students are initialised by their family's rules."""
-ALGORITHM_VERSIONS = {"grpo": 2, "rloo": 2}
-"""In place of `align`'s, where one algorithm's numbers changed. 2: the KL in GRPO's reward."""
-ARCHITECTURE = {"sft": "p_prime", "distill": "student", "target": "p_target"}
-"""Which setting names the architecture that a stage initialises."""
 
-
-def node(stage: str, seed: int, config: Mapping[str, Any], **parents: Node) -> Node:
-    """A node at its stage's version, or its algorithm's."""
-    version = ALGORITHM_VERSIONS.get(config.get("algorithm", ""), VERSIONS[stage])
-    return Node(stage, seed, config, parents, version)
+def root_stage(settings: LlmSettings) -> Stage:
+    """What makes p*: it is trained here where it's a size of ours, and loaded otherwise."""
+    return PRETRAIN if is_size(settings.p_star) else LOAD
 
 
 class Graph:
@@ -56,9 +48,16 @@ class Graph:
         self.p_star = _p_star(settings)
         truth = {"samples": settings.evaluation_samples, "heldout_samples": 0}
         self.truth = self.sample(self.p_star, 1.0, **truth)
-        self.p_prime = self._student("sft", Sft, self.p_star, 1.0)
-        self.p_target = self._student("target", Target, self.p_prime, settings.target_temperature)
-        self.oracle = node("oracle", seed, part_config(settings, Oracle), p_target=self.p_target)
+        self.p_prime = self._student(SFT, part_config(settings, Sft), self.p_star, 1.0)
+        # p_target never learns the very samples that p'' learns, also where tau is the same
+        self.p_target = self._student(
+            TARGET,
+            part_config(settings, Target),
+            self.p_prime,
+            settings.target_temperature,
+            learner="p_target",
+        )
+        self.oracle = ORACLE.node(seed, part_config(settings, Reward), p_target=self.p_target)
 
     def sample(self, model: Node, temperature: float, **extra: Any) -> Node:
         """Sequences of a model; what differs in its configuration is drawn with other numbers."""
@@ -72,15 +71,21 @@ class Graph:
             "temperature": temperature,
             **extra,
         }
-        return node("sample", self.seed, config, model=model)
+        return SAMPLE.node(self.seed, config, model=model)
 
-    def _student(self, stage: str, part: type[Part], teacher: Node, temperature: float) -> Node:
-        config = part_config(self.settings, part)
-        config["architecture"] = architecture_identity(config.pop(ARCHITECTURE[stage]))
-        # p_target never learns the very samples that p'' learns, also where tau is the same
-        own = {"learner": "p_target"} if stage == "target" else {}
-        samples = self.sample(teacher, temperature, **own)
-        return node(stage, self.seed, config, samples=samples, teacher=teacher)
+    def _student(
+        self,
+        stage: Training,
+        config: dict[str, Any],
+        teacher: Node,
+        temperature: float,
+        version: int | None = None,
+        **extra: Any,
+    ) -> Node:
+        """A training of the stage's architecture on the teacher's samples; `extra` as `sample`."""
+        config["architecture"] = architecture_identity(config.pop(stage.architecture))
+        samples = self.sample(teacher, temperature, **extra)
+        return stage.node(self.seed, config, version, samples=samples, teacher=teacher)
 
     def distill(self, teacher: Node, aligned: bool) -> Node:
         """A student of a teacher, from its samples at temperature tau: the last distillation's own
@@ -88,19 +93,34 @@ class Graph:
         temperature = self.settings.last_distill_temperature
         if temperature is None or not aligned:
             temperature = self.settings.distill_temperature
-        return self._student("distill", Distill, teacher, temperature)
+        record = distillation_of(self.settings)
+        config = record.config(self.settings)
+        return self._student(DISTILL, config, teacher, temperature, record.version)
 
     def align(self, start: Node, reference: Node) -> Node:
         """An alignment of `start`, anchored to `reference`."""
-        config = part_config(self.settings, ALIGNMENTS[self.settings.algorithm])
-        return node("align", self.seed, config, start=start, reference=reference,
-                    p_target=self.p_target, oracle=self.oracle)  # fmt: skip
+        record = algorithm_of(self.settings)
+        return ALIGN.node(
+            self.seed,
+            part_config(self.settings, record.part),
+            record.version,
+            start=start,
+            reference=reference,
+            p_target=self.p_target,
+            oracle=self.oracle,
+        )
 
     def assess(self, model: Node) -> Node:
         """What judges a model, once for all cells."""
-        config = part_config(self.settings, Evaluate)
-        return node("assess", self.seed, config, model=model, truth=self.truth, p_star=self.p_star,
-                    p_target=self.p_target, oracle=self.oracle)  # fmt: skip
+        return ASSESS.node(
+            self.seed,
+            part_config(self.settings, Evaluate),
+            model=model,
+            truth=self.truth,
+            p_star=self.p_star,
+            p_target=self.p_target,
+            oracle=self.oracle,
+        )
 
     def models(self, ordering: Ordering) -> dict[str, Node]:
         """p', p'' and the final model, whatever the ordering; p'_AK where there is one."""
@@ -108,7 +128,7 @@ class Graph:
 
 
 def _p_star(settings: LlmSettings) -> Node:
-    if not is_size(settings.p_star):
-        return node("load", 0, {"p_star": model_identity(settings.p_star)})
+    if root_stage(settings) is LOAD:
+        return LOAD.node(0, {"p_star": model_identity(settings.p_star)})
     corpus = corpus_identity(settings.corpus)
-    return node("pretrain", 0, {**part_config(settings, Pretrain), "corpus": corpus})
+    return PRETRAIN.node(0, {**part_config(settings, Pretrain), "corpus": corpus})

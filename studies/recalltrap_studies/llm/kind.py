@@ -15,20 +15,15 @@ from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_align
 from recalltrap.resources import Resources
 from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.devices import check_device
+from recalltrap_studies.llm.alignment.registry import ALGORITHMS
+from recalltrap_studies.llm.distillation.registry import DISTILLATIONS
+from recalltrap_studies.llm.graph import Graph, root_stage
 from recalltrap_studies.llm.metrics.names import METRICS
-from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.resources import LlmResources
-from recalltrap_studies.llm.settings import (
-    ALIGNMENTS,
-    Distill,
-    Evaluate,
-    LlmSettings,
-    Oracle,
-    Pretrain,
-    Sample,
-    Sft,
-    Target,
-)
+from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
+from recalltrap_studies.llm.stage_settings import Pretrain
+from recalltrap_studies.llm.stages.registry import LOAD, PRETRAIN, STAGES
+from recalltrap_studies.records import record_parts
 
 if TYPE_CHECKING:
     from recalltrap.store.store import ArtifactStore
@@ -83,8 +78,6 @@ class LlmKind(StudyKind):
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, and what judges each of them."""
-        from recalltrap_studies.llm.graph import Graph
-
         assert isinstance(settings, LlmSettings)
         graph = Graph(settings, seed)
         models = graph.models(ordering)
@@ -120,9 +113,7 @@ class LlmKind(StudyKind):
 
     def estimate(self, node: Node) -> CostEstimate:
         """Seconds on one core, from the floating point operations and a measured rate; bytes."""
-        from recalltrap_studies.llm.cost_estimates import estimate
-
-        return estimate(node)
+        return STAGES[node.stage].estimate(node)
 
     def pack_shape(self, cell: Cell) -> str:
         """A pack is one cell: nothing is shared."""
@@ -131,19 +122,22 @@ class LlmKind(StudyKind):
 
 @lru_cache(maxsize=4096)
 def _reads(settings: LlmSettings, aligned: bool, distilled_last: bool) -> Reads:
-    parts: list[type[Part]] = [Sample, Sft, Distill, Target, Oracle, Evaluate]
-    if is_size(settings.p_star):
-        parts.append(Pretrain)
+    algorithm, distillation = algorithm_of(settings), distillation_of(settings)
+    stages = [stage for stage in STAGES.values() if stage not in (PRETRAIN, LOAD)]
+    stages.append(root_stage(settings))
+    parts = [stage.settings for stage in stages if stage.settings] + [distillation.part]
     if aligned:
-        parts.append(ALIGNMENTS[settings.algorithm])
-    doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
-    loaded = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
-    # kl_weight: of the optimum that the evaluation estimates for each reference
-    also = ["p_star", "kl_weight", "distill_temperature", "target_temperature", "engine"]
-    unread: dict[type[Part], str] = dict.fromkeys(ALIGNMENTS.values(), doesnt)
-    unread[Pretrain] = loaded
+        parts.append(algorithm.part)
+    # the optimum that the evaluation estimates for each reference has this weight
+    also = {"kl_weight", *(name for stage in stages for name in stage.also)}
     if distilled_last:
-        also.append("last_distill_temperature")
+        also.add("last_distill_temperature")
+    doesnt = f"{algorithm.name} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
+    unread: dict[type[Part], str] = dict.fromkeys(record_parts(ALGORITHMS), doesnt)
+    unread |= dict.fromkeys(
+        record_parts(DISTILLATIONS), f"distillation = {distillation.name} doesn't read"
+    )
+    unread[Pretrain] = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
     return Reads.of(settings, parts, also=also, otherwise=unread)
 
 

@@ -51,7 +51,7 @@ def _vocabulary(node: Node) -> int | None:
     """Tokens of p*, which every model of the study takes over; None where they aren't known."""
     while node.source is not None:
         node = node.source
-    if node.stage == "pretrain":
+    if "vocabulary_size" in node.config:  # p* is trained here
         return int(node.config["vocabulary_size"])
     found = _outside(spec_of(node.config["p_star"]))
     return found[1] if found else None

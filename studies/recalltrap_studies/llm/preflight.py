@@ -17,7 +17,8 @@ from recalltrap_studies.llm.models import architectures, hub
 from recalltrap_studies.llm.models.families import first_line
 from recalltrap_studies.llm.models.pretrained import look
 from recalltrap_studies.llm.models.tokenizers import compare_vocabularies, encode_prompt
-from recalltrap_studies.llm.settings import LlmSettings, Sample
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Sample
 
 MODEL_FIELDS = ("p_star", "p_prime", "student", "p_target")
 WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"})

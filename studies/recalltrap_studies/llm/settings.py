@@ -1,263 +1,64 @@
 """The settings of the language-model study: one flat model, composed of what each stage reads.
 
-`LlmSettings` is what a study file sets and a grid sweeps. The parts below it are what the stages
-get; a stage's artifact depends on its own part and on nothing else. "Paper" is arXiv 2509.23667
-(section 4.2, appendices C and D); what is marked "ours" it leaves open. The defaults are the
-embedded `nano` study's; the named studies `llm/smollm2-*` hold the paper's values.
+`LlmSettings` is what a study file sets and a grid sweeps. It has the fields of every stage
+(`stage_settings`), of every algorithm (`alignment.registry`), and those that several stages share.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, create_model, model_validator
 
+from recalltrap.errors import InputError
 from recalltrap.settings_parts import Part, added_setting
+from recalltrap_studies.llm.alignment.registry import ALGORITHMS, Algorithm, find_algorithm
+from recalltrap_studies.llm.distillation.registry import (
+    DISTILLATIONS,
+    FIRST,
+    SETTING,
+    Distillation,
+    find_distillation,
+)
+from recalltrap_studies.llm.stage_settings import (
+    Alignment,
+    Distill,
+    Engine,
+    Evaluate,
+    Positive,
+    Pretrain,
+    Reward,
+    Sample,
+    Sft,
+    Target,
+)
+from recalltrap_studies.records import record_parts
 
-Algorithm = Literal["ppo", "grpo", "rloo", "dpo_online", "dpo_offline"]
-Shaping = Literal["fold", "clip", "none"]
-Selection = Literal["last", "paper"]
-Engine = Literal["transformers", "vllm"]
+if TYPE_CHECKING:
+    AlgorithmName = str
 
-Positive = Annotated[float, Field(ge=1e-9, le=1e6, allow_inf_nan=False)]
-Rate = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
-"""The lower bounds keep quotients and squares of settings inside what a float32 holds."""
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, le=0.999999)]
-Count = Annotated[int, Field(ge=1, le=100_000_000)]
-Tokens = Annotated[int, Field(ge=2, le=8192)]
+    class StageFields(Pretrain, Sample, Sft, Distill, Target, Reward, Alignment, Evaluate):
+        """As far as it can be known without the registries."""
 
-
-def _written(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-Spec = Annotated[str, Field(min_length=1, max_length=500), BeforeValidator(_written)]
-"""A name, a path (see `recalltrap.paths`) or a hub id, as the user wrote it."""
-
-
-class Optimiser(Part):
-    """Causal-LM training by AdamW under a warmup-stable-decay schedule with linear decay."""
-
-    learning_rate: Rate = Field(3e-3, description="Peak rate of every training. Paper: 5e-4.")
-    batch_size: Count = Field(64, description="Sequences per update, over all workers. Paper: 64.")
-    warmup_share: Share = Field(0.01, description="Share of warmup updates. Paper: 1 %.")
-    decay_share: Share = Field(0.2, description="Share of linear decay. Paper: 20 %.")
-    adam_beta1: Decay = Field(0.9, description="AdamW's first decay. Paper: 0.9.")
-    adam_beta2: Decay = Field(0.95, description="AdamW's second decay. Paper: 0.95.")
-    weight_decay: Share = Field(0.0, description="AdamW's weight decay (ours).")
-    packing: bool = Field(False, description="Pack sequences to full length instead of padding.")
-    max_gradient_norm: Positive = added_setting(
-        1.0, description="Gradients of every training are scaled down to this norm (ours)."
+else:
+    AlgorithmName = Literal[tuple(ALGORITHMS)]
+    _first, *_others = DISTILLATIONS
+    # A choice between one is none: a second distillation makes it a setting.
+    _choice = {SETTING: (Literal[tuple(DISTILLATIONS)], added_setting(_first))} if _others else {}
+    StageFields = create_model(
+        "StageFields",
+        __base__=(
+            *(Pretrain, Sample, Sft, *record_parts(DISTILLATIONS), Target, Reward),
+            *(*record_parts(ALGORITHMS), Evaluate),
+        ),
+        **_choice,
     )
 
 
-class Pretrain(Optimiser):
-    """p* where it is trained here: from a corpus, with a tokenizer of its own."""
-
-    p_star: Spec = Field(
-        "nano-large",
-        description="p*: a hub id (with @revision), a folder in the hub's format, or a size of "
-        "ours, which is trained on the corpus. Paper: SmolLM2-1.7B.",
-    )
-    corpus: Spec = Field(
-        "grammar", description="`grammar` (ours), or a text file with one document per line."
-    )
-    corpus_sentences: Count = Field(40_000, description="Sentences drawn from the grammar (ours).")
-    vocabulary_size: int = Field(
-        512, ge=64, le=65_536, description="Tokens of a tokenizer trained here (ours)."
-    )
-    p_star_epochs: Positive = Field(1.5, description="Epochs of p* over the corpus (ours).")
-
-    @classmethod
-    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
-        if settings.corpus == "grammar":
-            return {}
-        why = f"corpus = {settings.corpus!r} is read whole: nothing reads corpus_sentences"
-        return {"corpus_sentences": why}
-
-
-class Prompt(Part):
-    """Every sequence begins with it."""
-
-    prompt: str = Field("The", min_length=1, description='Paper: "The".')
-
-
-class Sample(Prompt):
-    """Sequences drawn from a model for a student to learn from."""
-
-    training_samples: Count = Field(40_000, description="Sequences. Paper: 10,000,000.")
-    heldout_samples: Count = Field(
-        2_048, description="Sequences kept from training. Paper: 100,000."
-    )
-    sample_tokens: Tokens = Field(32, description="New tokens at most. Paper: 512.")
-
-
-class Sft(Optimiser):
-    """p': an architecture, re-initialised and trained on samples of p* at temperature 1."""
-
-    p_prime: Spec = Field("nano-medium", description="Architecture of p'. Paper: SmolLM2-360M.")
-    p_prime_epochs: Positive = Field(3.0, description="Epochs of p' over its samples (ours).")
-
-
-class Distill(Optimiser):
-    """A student: re-initialised and trained on samples of its teacher."""
-
-    student: Spec = Field(
-        "nano-small", description="Architecture of p'' and of every final. Paper: SmolLM2-135M."
-    )
-    distill_epochs: Positive = Field(4.0, description="Epochs of a student (ours).")
-
-
-class Target(Optimiser):
-    """p_target: trained on samples of p' at a low temperature, or on rare topics."""
-
-    p_target: Spec = Field("nano-small", description="Architecture. Paper: SmolLM2-135M.")
-    target_epochs: Positive = Field(4.0, description="Epochs of p_target (ours).")
-    target_topics: tuple[str, ...] = Field(
-        (), description="Grammar topics that p_target's training samples are redrawn from (ours)."
-    )
-    target_topic_share: Share = Field(
-        0.5, description="Share of training samples redrawn from target_topics (ours)."
-    )
-
-    @classmethod
-    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
-        if settings.target_topics:
-            return {}
-        return {"target_topic_share": "without target_topics nothing reads target_topic_share"}
-
-
-class Oracle(Prompt):
-    """The oracle: R_base = height · exp(−sharpness · NLL), folded at a computed threshold."""
-
-    reward_height: Positive = Field(10.0, description="Factor of R_base (eq. 9). Paper: 10.")
-    reward_sharpness: Positive = Field(0.5, description="Of the mean NLL per token. Paper: 0.5.")
-    reward_shaping: Shaping = Field(
-        "fold", description="Above the threshold: fold back (eq. 10), clip, or leave."
-    )
-    fold_quantile: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.9, description="Of R_base over p_target's own samples: the threshold. Paper: 0.9."
-    )
-    oracle_samples: Count = Field(4_096, description="Samples of p_target behind the threshold.")
-    align_tokens: Tokens = Field(32, description="New tokens of a response. Paper: 128.")
-
-    @classmethod
-    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
-        if settings.reward_shaping != "none":
-            return {}
-        return {"fold_quantile": "with reward_shaping = none nothing reads fold_quantile"}
-
-
-class Alignment(Prompt):
-    """What all alignments read."""
-
-    algorithm: Algorithm = Field("ppo", description="How to align.")
-    kl_weight: Positive = Field(0.7, description="beta: the weight of the anchor. Paper: 0.7.")
-    iterations: Count = Field(200, description="Rollouts. Paper: 2000 for online DPO.")
-    align_learning_rate: Rate = Field(3e-4, description="Paper: 1e-5 (PPO), 5e-6 (DPO).")
-    align_tokens: Tokens = Field(32, description="New tokens of a response. Paper: 128.")
-    rollout_size: Count = Field(64, description="Responses per rollout. Paper: 64; DPO: 128.")
-    minibatch_size: Count = Field(
-        16, description="Responses (pairs for DPO) per update, over all workers. Paper: 8."
-    )
-    model_selection: Selection = Field(
-        "last",
-        description="Which checkpoint an alignment ends with: the last, or the paper's choice.",
-    )
-    selection_interval: Count = Field(10, description="Rollouts between candidates (ours).")
-    align_max_gradient_norm: Positive = added_setting(
-        1.0, description="Gradients of an alignment are scaled down to this norm (ours)."
-    )
-
-    @classmethod
-    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
-        if settings.model_selection != "last":
-            return {}
-        why = "with model_selection = last nothing reads selection_interval"
-        return {"selection_interval": why}
-
-
-class Ppo(Alignment):
-    """PPO: per-token KL shaping, GAE, clipped ratio and value."""
-
-    ppo_epochs: int = Field(1, ge=1, le=64, description="Passes over a rollout. Paper: 1.")
-    clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
-    value_clip_range: Positive = Field(
-        1.0, description="Clipping of the value's step, in the reward's unit (ours)."
-    )
-    value_weight: Positive = Field(0.1, description="Weight of the value loss (ours).")
-    gae_lambda: Share = Field(
-        1.0, description="lambda of GAE (ours); below 1 a young value head misleads."
-    )
-    discount: Share = Field(1.0, description="gamma of GAE (ours).")
-    whiten: bool = Field(True, description="Whiten the advantages of a rollout (ours).")
-
-    @classmethod
-    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
-        idle = dict(super().idle(settings))
-        if settings.ppo_epochs == 1:
-            idle.update(_never_clipped(settings, ("clip_range", "value_clip_range")))
-        return idle
-
-
-class GroupRelative(Alignment):
-    """GRPO and RLOO: groups of responses to one prompt, the KL in their rewards."""
-
-    clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
-    group_size: int = Field(8, ge=2, le=1024, description="Responses per group (ours).")
-
-    @classmethod
-    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
-        return {**super().idle(settings), **_never_clipped(settings, ("clip_range",))}
-
-
-def _never_clipped(settings: LlmSettings, names: Sequence[str]) -> dict[str, str]:
-    """A rollout's first update is made at ratio 1, inside every clipping range."""
-    if settings.minibatch_size < settings.rollout_size:
-        return {}
-    why = f"with one update per rollout nothing is clipped, and {settings.algorithm} doesn't read"
-    return {name: f"{why} {name}" for name in names}
-
-
-class Preference(Alignment):
-    """What both DPOs read; a pair's winner has the lower NLL under p_target."""
-
-    preference_noise: float = Field(
-        0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."
-    )
-
-
-class OnlineDpo(Preference):
-    """On-policy DPO: each rollout is paired, labelled and learned from."""
-
-    dpo_updates: Count = Field(16, description="Updates per rollout. Paper: 16.")
-
-
-class OfflineDpo(Preference):
-    """Offline DPO, by TRL: one pair set, sampled once from the reference."""
-
-    offline_pairs: Count = Field(2_048, description="Pairs of the fixed set (ours).")
-
-    @classmethod
-    def idle(cls, settings: LlmSettings) -> Mapping[str, str]:
-        """The policy is measured at every candidate, for the curves."""
-        return {}
-
-
-class Evaluate(Prompt):
-    """What the metrics of a model read."""
-
-    evaluation_samples: Count = Field(4_096, description="Samples of each model and of p* (ours).")
-    sample_tokens: Tokens = Field(32, description="New tokens at most. Paper: 512.")
-
-
-class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, GroupRelative, OnlineDpo,
-                  OfflineDpo, Evaluate):  # fmt: skip
+class LlmSettings(StageFields):
     """Every setting of the language-model study. All have defaults; grid axes are these fields."""
 
+    algorithm: AlgorithmName = Field("ppo", description="How to align.")
     distill_temperature: Positive = Field(
         0.95, description="tau: temperature of a teacher's samples. Paper: 0.95."
     )
@@ -284,27 +85,35 @@ class LlmSettings(Pretrain, Sample, Sft, Distill, Target, Oracle, Ppo, GroupRela
 
     @model_validator(mode="after")
     def _rollouts_divide(self) -> LlmSettings:
-        pairs = self.algorithm in ("dpo_online", "dpo_offline")
-        if pairs and self.rollout_size % 2:
-            raise ValueError(f"rollout_size {self.rollout_size} must be even: responses are paired")
-        examples = self.rollout_size // 2 if pairs else self.rollout_size
-        if examples % self.minibatch_size:
-            raise ValueError(
-                f"minibatch_size {self.minibatch_size} must divide the {examples} "
-                f"{'pairs' if pairs else 'responses'} of a rollout "
-                f"(rollout_size {self.rollout_size})"
-            )
-        if self.algorithm in ("grpo", "rloo") and self.rollout_size % self.group_size:
-            raise ValueError(
-                f"group_size {self.group_size} must divide rollout_size {self.rollout_size}"
-            )
+        algorithm_of(self).check(self)
         return self
 
 
-ALIGNMENTS: dict[str, type[Alignment]] = {
-    "ppo": Ppo,
-    "grpo": GroupRelative,
-    "rloo": GroupRelative,
-    "dpo_online": OnlineDpo,
-    "dpo_offline": OfflineDpo,
-}
+def algorithm_of(settings: LlmSettings) -> Algorithm:
+    """The record of the algorithm that these settings align with.
+
+    Raises:
+        InputError: it isn't wholly registered; says what is missing.
+    """
+    record = find_algorithm(settings.algorithm)
+    _composed(settings, record.name, record.part)
+    return record
+
+
+def distillation_of(settings: LlmSettings) -> Distillation:
+    """The record of the distillation that these settings distil with.
+
+    Raises:
+        InputError: it isn't wholly registered; says what is missing.
+    """
+    record = find_distillation(getattr(settings, SETTING, FIRST))
+    _composed(settings, record.name, record.part)
+    return record
+
+
+def _composed(settings: LlmSettings, name: str, part: type[Part]) -> None:
+    if not isinstance(settings, part):
+        raise InputError(
+            f"{name!r} is not wholly registered: its settings {part.__name__} are not among the "
+            "study's; LlmSettings is composed when it's imported: register before that"
+        )

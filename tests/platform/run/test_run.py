@@ -245,7 +245,7 @@ def test_a_launch_and_its_provenance_are_recorded(study_file: StudyFile, storage
     assert (launch["cells"], launch["done_before"]) == (4, 0)
     assert results.provenance()["versions"]["pyarrow"] == pa.__version__
     node: Node = results.planned()[0].models["final"]
-    record = results.store.record(node)
+    record = results.store.open(node).record
     assert json.loads(record["hashed"]) == node.identity
     assert record["provenance"] == launch["provenance"]
 

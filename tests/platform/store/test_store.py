@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from recalltrap.errors import InputError
@@ -39,14 +40,14 @@ def test_what_was_put_is_there_for_everybody(store: ArtifactStore) -> None:
     for reader in (store, again(store)):
         assert reader.has(NODE)
         assert {name: reader.read(NODE, name) for name in FILES} == FILES
-        reader.verify(NODE)
+        reader.open(NODE).verify()
     assert not again(store).has(PARENT)
 
 
 def test_the_record_says_where_it_came_from(store: ArtifactStore) -> None:
     store.put(NODE, FILES, COST)
     record = json.loads((folder(store) / "record.json").read_text())
-    assert record == store.record(NODE)
+    assert record == store.open(NODE).record
     assert record["artifact_id"] == NODE.id
     assert record["artifact_id"] == hashlib.sha256(record["hashed"].encode()).hexdigest()[:20]
     assert record["parents"] == [PARENT.id]
@@ -75,13 +76,13 @@ def test_the_record_is_written_last(store: ArtifactStore, monkeypatch: pytest.Mo
     assert not again(store).has(NODE)
     monkeypatch.undo()
     store.put(NODE, FILES, COST)
-    store.verify(NODE)
+    store.open(NODE).verify()
 
 
 def test_putting_twice_is_harmless(store: ArtifactStore) -> None:
     store.put(NODE, FILES, COST)
     again(store).put(NODE, FILES, COST)
-    store.verify(NODE)
+    store.open(NODE).verify()
     assert {name: store.read(NODE, name) for name in FILES} == FILES
 
 
@@ -92,14 +93,14 @@ def test_an_edited_file_is_refused(store: ArtifactStore, name: str) -> None:
     with pytest.raises(InputError, match=f"{name} was changed.*Remove that folder"):
         again(store).read(NODE, name)
     with pytest.raises(InputError, match=str(folder(store))):
-        again(store).verify(NODE)
+        again(store).open(NODE).verify()
 
 
 def test_a_missing_file_is_refused(store: ArtifactStore) -> None:
     store.put(NODE, FILES, COST)
     (folder(store) / "more.bin").unlink()
     with pytest.raises(InputError, match=r"more\.bin is missing"):
-        again(store).verify(NODE)
+        again(store).open(NODE).verify()
     with pytest.raises(InputError, match=r"other\.bin"):
         store.read(NODE, "other.bin")
 
@@ -113,7 +114,7 @@ def test_a_file_that_the_record_does_not_know_is_refused(store: ArtifactStore) -
 
 def test_without_a_record_there_is_no_artifact(store: ArtifactStore) -> None:
     with pytest.raises(InputError, match=r"record\.json can't be used"):
-        store.record(NODE)
+        store.open(NODE)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"hashed": 1}', "null"])
@@ -142,7 +143,7 @@ def test_files_written_one_by_one_count_once_they_are_sealed(store: ArtifactStor
     sealed = again(store)
     assert sealed.has(NODE)
     assert {name: sealed.read(NODE, name) for name in FILES} == FILES
-    sealed.verify(NODE)
+    sealed.open(NODE).verify()
 
 
 def test_what_does_not_stand_cannot_be_sealed(store: ArtifactStore) -> None:
@@ -150,3 +151,38 @@ def test_what_does_not_stand_cannot_be_sealed(store: ArtifactStore) -> None:
     with pytest.raises(FileNotFoundError):
         store.seal(NODE, ["model.safetensors", "more.bin"], COST)
     assert not again(store).has(NODE)
+
+
+def test_tables_go_in_and_out(store: ArtifactStore) -> None:
+    table = pa.table({"step": [1, 2], "value": [0.5, float("inf")]})
+    store.put(NODE, {"curves.parquet": table, "facts.json": b"{}"}, COST)
+    assert store.read_table(NODE, "curves.parquet").equals(table)
+    assert again(store).open(NODE).names == ["curves.parquet", "facts.json"]
+
+
+def test_a_table_that_is_written_beside_others_is_sealed_with_them(store: ArtifactStore) -> None:
+    parts = [pa.table({"row": [index]}) for index in range(3)]
+    for index, part in enumerate(parts):
+        store.put_table(NODE, f"train-{index}.parquet", part)
+    assert not store.has(NODE)
+    store.seal(NODE, [f"train-{index}.parquet" for index in range(3)], COST)
+    artifact = store.open(NODE)
+    assert [artifact.read_table(name) for name in artifact.names] == parts
+
+
+def test_the_record_is_read_once_however_many_files_are(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(NODE, {f"{index}.bin": b"x" for index in range(20)}, COST)
+    read = store.storage.read
+    asked: list[str] = []
+
+    def counted(path: str) -> bytes:
+        asked.append(path)
+        return read(path)
+
+    monkeypatch.setattr(store.storage, "read", counted)
+    artifact = store.open(NODE)
+    assert {artifact.read(name) for name in artifact.names} == {b"x"}
+    assert sum(path.endswith("record.json") for path in asked) == 1
+    assert len(asked) == 21

@@ -9,11 +9,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.graph import Cell, Node
 from recalltrap.orderings import Ordering
-from recalltrap_studies.llm.cost_estimates import GPU_BANDWIDTH, GPU_RATE, Draw, estimate
+from recalltrap_studies.llm.alignment.registry import ALGORITHMS
+from recalltrap_studies.llm.cost_estimates import GPU_BANDWIDTH, GPU_RATE, Draw
 from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.model_sizes import Shape, shape_of
 from recalltrap_studies.llm.models import architectures
 from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stages.registry import SAMPLE
 
 HUB = "HuggingFaceTB/SmolLM2-{}"
 
@@ -49,7 +51,7 @@ def test_a_folder_s_own_configuration_is_counted(folder: str, tiny_model: PreTra
     student = architectures.shape_parameters("nano-small", tokens)
     assert shape_of(model(found, "distill")).parameters == student
     assert shape_of(found.models["final"]).parameters == student
-    assert estimate(model(found, "sft")).bytes == pytest.approx(4 * own, abs=100_000)
+    assert KIND.estimate(model(found, "sft")).bytes == pytest.approx(4 * own, abs=100_000)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_a_hub_id_that_is_not_here_is_judged_by_its_name(spec: str, parameters: 
 def test_p_star_and_its_pupils_have_sizes_of_their_own() -> None:
     found = cell(p_star=HUB.format("1.7B"), p_prime="smollm2-360m", student="smollm2-135m")
     large, small = (
-        estimate(Node("sample", 0, model(found, "sample").config, {"model": model(found, stage)}))
+        KIND.estimate(SAMPLE.node(0, model(found, "sample").config, model=model(found, stage)))
         for stage in ("load", "sft")
     )
     assert large.flops / small.flops == pytest.approx(1.7e9 / 361_821_120)
@@ -82,7 +84,8 @@ def test_an_assessment_is_the_sum_of_who_draws_and_who_scores() -> None:
     node = found.assessments["final"]
     sizes = [shape_of(node.parents[name]).parameters for name in ("model", "p_star", "p_target")]
     tokens = 100 * 0.6 * 32
-    assert estimate(node).flops == pytest.approx(2 * tokens * (3 * sizes[0] + sizes[1] + sizes[2]))
+    passes = 2 * tokens * (3 * sizes[0] + sizes[1] + sizes[2])
+    assert KIND.estimate(node).flops == pytest.approx(passes)
 
 
 @pytest.mark.parametrize("batch", [1, 16])
@@ -99,11 +102,11 @@ def test_few_rows_are_decoded_as_fast_as_memory_is_read(batch: int) -> None:
     assert cached.gpu_seconds > 1.1 * Draw(shape, 64, 128, 64).gpu_seconds
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "grpo", "rloo", "dpo_online", "dpo_offline"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_alignment_has_a_cost(algorithm: str) -> None:
     node = model(cell("A", algorithm=algorithm), "align")
-    found = estimate(node)
+    found = KIND.estimate(node)
     assert found.flops > 0
     assert 0 < found.gpu_decoding < found.gpu_seconds
-    longer = estimate(model(cell("A", algorithm=algorithm, iterations=400), "align"))
+    longer = KIND.estimate(model(cell("A", algorithm=algorithm, iterations=400), "align"))
     assert found.seconds < longer.seconds <= 2 * found.seconds

@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from recalltrap.graph import Cell
 from recalltrap.orderings import Ordering
 from recalltrap.study.named_studies import load_study
-from recalltrap_studies.llm.cost_estimates import estimate, updates
+from recalltrap_studies.llm.alignment.registry import ALGORITHMS
+from recalltrap_studies.llm.cost_estimates import updates
 from recalltrap_studies.llm.kind import KIND
-from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stages.registry import DISTILL
 
 
 def cell(ordering: str = "K-A", seed: int = 1, **settings: Any) -> Cell:
@@ -100,7 +102,7 @@ def test_artifacts_of_algorithms_that_did_not_change_keep_their_ids(algorithm: s
 
 def test_versions_are_those_of_an_algorithm() -> None:
     versions = {algorithm: cell("K-A", algorithm=algorithm).models["final"].version
-                for algorithm in ALIGNMENTS}  # fmt: skip
+                for algorithm in ALGORITHMS}  # fmt: skip
     assert versions == {"ppo": 1, "grpo": 2, "rloo": 2, "dpo_online": 1, "dpo_offline": 1}
 
 
@@ -152,7 +154,7 @@ def test_updates_follow_from_epochs() -> None:
     nodes = {node.stage: node for node in cell("K").nodes}
     settings = LlmSettings()
     wanted = settings.distill_epochs * settings.training_samples / settings.batch_size
-    assert updates(nodes["distill"]) == wanted
+    assert updates(nodes["distill"], DISTILL.epochs) == wanted
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_an_alignment_that_draws_or_learns_more_takes_more(
     algorithm: str, more: dict[str, Any]
 ) -> None:
     few, many = (
-        estimate(cell("K-A", algorithm=algorithm, **fields).models["final"]).flops
+        KIND.estimate(cell("K-A", algorithm=algorithm, **fields).models["final"]).flops
         for fields in ({}, more)
     )
     assert 0 < few < many
@@ -185,7 +187,7 @@ def test_the_papers_scale_takes_more_than_a_laptop_has() -> None:
     def operations(name: str) -> float:
         cells = load_study(name).cells()
         nodes = {node.id: node for one in cells for node in one.nodes}
-        found = [estimate(node) for node in nodes.values()]
+        found = [KIND.estimate(node) for node in nodes.values()]
         assert all(one.seconds >= 0 and one.bytes > 0 for one in found)
         return sum(one.flops for one in found)
 

@@ -8,7 +8,8 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import Part, part_config
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm.settings import LlmSettings, Sft, Target
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Sft, Target
 from recalltrap_studies.llm.stages.sample import run_sample
 
 UPDATES = 24

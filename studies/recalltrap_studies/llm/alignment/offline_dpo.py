@@ -26,13 +26,13 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.llm.alignment.online_dpo import pair_order
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import OfflineDpo
 from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext
 from recalltrap_studies.llm.alignment.trl_iterations import Iterated
 from recalltrap_studies.llm.data.token_sequences import InOrder, shuffled
 from recalltrap_studies.llm.inference import response_batches
 from recalltrap_studies.llm.models import devices
 from recalltrap_studies.llm.models.tokenizers import read_tokenizer
-from recalltrap_studies.llm.settings import OfflineDpo
 from recalltrap_studies.llm.stages.align import run_on_policy
 
 

@@ -21,8 +21,8 @@ from recalltrap_studies.llm.alignment import losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy
+from recalltrap_studies.llm.alignment.registry import OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.settings import OnlineDpo
 from recalltrap_studies.llm.stages.align import run_on_policy
 
 

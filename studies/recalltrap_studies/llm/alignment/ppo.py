@@ -19,8 +19,8 @@ from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import Ppo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.settings import Ppo
 from recalltrap_studies.llm.stages.align import run_on_policy
 
 

@@ -19,7 +19,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.candidates import CandidateTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out
-from recalltrap_studies.llm.settings import Alignment
+from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training import arguments
 
 SHOWN: Mapping[str, str] = {

@@ -47,7 +47,7 @@ def prepare(node: Node, store: ArtifactStore) -> TrainingData:
         InputError: a corpus that can't be read.
         StageError: no sample of the wanted topics.
     """
-    return from_corpus(node) if node.stage == "pretrain" else from_samples(node, store)
+    return from_samples(node, store) if node.parents else from_corpus(node)
 
 
 def from_corpus(node: Node) -> TrainingData:
@@ -166,10 +166,11 @@ def response_tokens(table: pa.Table) -> Array:
 
 def vocabulary_size(node: Node, store: ArtifactStore, tokenizer: PreTrainedTokenizerFast) -> int:
     """Tokens that the teacher can utter: its embeddings, which may be more than its tokenizer's."""
-    if node.stage == "pretrain":
+    teacher = node.parents.get("teacher")
+    if teacher is None:  # p*, whose tokenizer was trained for it
         return len(tokenizer)
-    teacher = node.parents["teacher"]
-    if SOURCE_FILE in store.record(teacher)["files"]:
+    artifact = store.open(teacher)
+    if SOURCE_FILE in artifact.names:
         spec = opened(teacher.config["p_star"], "p_star")
         return int(architectures.load_config(spec, "p_star").vocab_size)
-    return int(json.loads(store.read(teacher, "config.json"))["vocab_size"])
+    return int(json.loads(artifact.read("config.json"))["vocab_size"])

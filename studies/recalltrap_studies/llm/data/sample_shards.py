@@ -6,14 +6,12 @@ neither the number of workers nor an interruption changes its bytes.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
@@ -58,21 +56,15 @@ def shards_of(samples: int, heldout: int) -> list[Shard]:
     ]
 
 
-def write_shard(shard: Shard, prompt_ids: Sequence[int], parts: Sequence[Responses]) -> bytes:
-    """A shard's Parquet file: prompt and response as token ids, the response's log-probabilities.
-
-    Equal responses give equal bytes.
-    """
+def shard_table(shard: Shard, prompt_ids: Sequence[int], parts: Sequence[Responses]) -> pa.Table:
+    """A shard's sequences: prompt and response as token ids, the response's log-probabilities."""
     columns = [_columns(prompt_ids, part) for part in parts]
     input_ids, log_probs, finished = (
         pa.concat_arrays([column[name] for column in columns])
         for name in ("input_ids", "log_probs", "finished")
     )
     sequence = pa.array(np.arange(shard.start, shard.start + shard.rows, dtype=np.int64))
-    table = pa.table([sequence, input_ids, log_probs, finished], schema=SCHEMA)
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    return pa.table([sequence, input_ids, log_probs, finished], schema=SCHEMA)
 
 
 def _columns(prompt_ids: Sequence[int], part: Responses) -> dict[str, pa.Array]:
@@ -100,6 +92,7 @@ def read_shards(store: ArtifactStore, node: Node, split: Split = "train") -> pa.
     Raises:
         InputError: the artifact is missing or damaged.
     """
-    names = sorted(name for name in store.record(node)["files"] if name.startswith(f"{split}-"))
-    tables = [pq.read_table(io.BytesIO(store.read(node, name))) for name in names]
+    artifact = store.open(node)
+    names = sorted(name for name in artifact.names if name.startswith(f"{split}-"))
+    tables = [artifact.read_table(name) for name in names]
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()

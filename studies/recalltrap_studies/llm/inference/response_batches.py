@@ -6,7 +6,6 @@ other batches change it. Large sample sets for students are `sampling`'s busines
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -95,32 +93,19 @@ def joined(parts: Sequence[Drawn]) -> Drawn:
     return Drawn(stack("tokens_BT"), stack("mask_BT"), stack("log_probs_BT"), finished_B)
 
 
-def packed(drawn: Drawn) -> bytes:
-    """A Parquet file: `tokens` and `log_probs` as lists (responses alone), `finished`."""
+def as_table(drawn: Drawn) -> pa.Table:
+    """A table: `tokens` and `log_probs` as lists (responses alone), `finished`."""
     lengths = drawn.mask_BT.sum(axis=1)
     offsets = pa.array(np.concatenate([[0], lengths.cumsum()]).astype(np.int32))
     tokens = pa.array(drawn.tokens_BT[drawn.mask_BT].astype(np.int32))
     log_probs = pa.array(drawn.log_probs_BT[drawn.mask_BT].astype(np.float32))
-    table = pa.table(
+    return pa.table(
         {
             "tokens": pa.ListArray.from_arrays(offsets, tokens),
             "log_probs": pa.ListArray.from_arrays(offsets, log_probs),
             "finished": pa.array(drawn.finished_B),
         }
     )
-    return parquet(table)
-
-
-def parquet(table: pa.Table) -> bytes:
-    """The table as a file's bytes."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def unpacked(data: bytes) -> pa.Table:
-    """The table of a file's bytes."""
-    return pq.read_table(io.BytesIO(data))
 
 
 @dataclass

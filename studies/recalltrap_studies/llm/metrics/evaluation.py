@@ -20,18 +20,17 @@ from recalltrap.results.metric_rows import Value, metric_rows, numbered
 from recalltrap.results.tables import table_schema
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.grammar import sentences
-from recalltrap_studies.llm.inference.response_batches import unpacked
 from recalltrap_studies.llm.metrics import importance_weights
 from recalltrap_studies.llm.metrics.importance_weights import MeanWithError
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.rewards.oracle import ORACLE_FILE
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stages.assess import OWN_FILE, TARGET_FILE, TRUTH_FILE
+from recalltrap_studies.llm.stages.registry import STAGES
 
 Array = npt.NDArray[np.float64]
 
 REFERENCES = ("p_prime", "p_second")
-TRAININGS = ("pretrain", "sft", "target", "distill", "align")
 
 
 def _value(metric: str, estimate: MeanWithError, samples: int, scorer: str) -> Value:
@@ -55,13 +54,14 @@ class Assessment:
     @classmethod
     def read(cls, store: ArtifactStore, node: Node) -> Assessment:
         """The assessment that a node built."""
-        own, target = (unpacked(store.read(node, name)) for name in (OWN_FILE, TARGET_FILE))
+        artifact = store.open(node)
+        own, target = artifact.read_table(OWN_FILE), artifact.read_table(TARGET_FILE)
         read = own["grammatical"].null_count == 0
         oracle = node.parents["oracle"]
         facts = json.loads(store.read(oracle, ORACLE_FILE))
         return cls(
             own=_numbers(own.drop_columns(["topic", "grammatical"])),
-            truth=_numbers(unpacked(store.read(node, TRUTH_FILE))),
+            truth=_numbers(artifact.read_table(TRUTH_FILE)),
             target=_numbers(target.drop_columns(["topic"])),
             topic_N=np.array(own["topic"].to_pylist(), dtype=object) if read else None,
             target_topic_K=np.array(target["topic"].to_pylist(), dtype=object) if read else None,
@@ -201,9 +201,10 @@ class Evaluator:
     def _training(self, node: Node) -> list[Value]:
         """How far a student is from its teacher: held-out loss against the teacher's entropy; of
         an alignment, the update whose weights it ended with."""
-        if FACTS_FILE not in self.store.record(node)["files"]:
+        artifact = self.store.open(node)
+        if FACTS_FILE not in artifact.names:
             return []
-        facts = json.loads(self.store.read(node, FACTS_FILE))
+        facts = json.loads(artifact.read(FACTS_FILE))
         if "selected_step" in facts:
             return [Value("selected_step", float(facts["selected_step"]), 0.0, 1, "selection")]
         if "heldout_loss" not in facts or "teacher_entropy" not in facts:
@@ -231,7 +232,7 @@ def _curves(cells: Sequence[Cell], store: ArtifactStore) -> pa.Table:
     for cell in cells:
         trained = [node for node in cell.nodes if _has_curves(node, store)]
         for stage, node in numbered(trained):
-            curve = unpacked(store.read(node, CURVES_FILE))
+            curve = store.read_table(node, CURVES_FILE)
             size = curve.num_rows
             data = {
                 "cell_id": [cell.id] * size,
@@ -243,7 +244,7 @@ def _curves(cells: Sequence[Cell], store: ArtifactStore) -> pa.Table:
 
 
 def _has_curves(node: Node, store: ArtifactStore) -> bool:
-    return node.stage in TRAININGS and CURVES_FILE in store.record(node)["files"]
+    return STAGES[node.stage].curves and CURVES_FILE in store.open(node).names
 
 
 def evaluate(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:

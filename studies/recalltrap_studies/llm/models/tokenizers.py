@@ -125,11 +125,11 @@ def tokenizer_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, bytes]:
 
 def read_tokenizer(store: ArtifactStore, node: Node) -> PreTrainedTokenizerFast:
     """The tokenizer that stands in a model's artifact."""
-    names = store.record(node)["files"]
-    wanted = [name for name in TOKENIZER_FILES if name in names]
+    artifact = store.open(node)
+    wanted = [name for name in TOKENIZER_FILES if name in artifact.names]
     with tempfile.TemporaryDirectory() as folder:
         for name in wanted:
-            Path(folder, name).write_bytes(store.read(node, name))
+            Path(folder, name).write_bytes(artifact.read(name))
         tokenizer = AutoTokenizer.from_pretrained(folder)
         assert isinstance(tokenizer, PreTrainedTokenizerFast)
         return tokenizer

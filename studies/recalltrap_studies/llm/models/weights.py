@@ -119,8 +119,9 @@ def model_files(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> d
 def unpacked(store: ArtifactStore, node: Node) -> Iterator[Path]:
     """A model artifact as a folder on this machine, for as long as the context lasts."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in store.record(node)["files"]:
-            Path(folder, name).write_bytes(store.read(node, name))
+        artifact = store.open(node)
+        for name in artifact.names:
+            Path(folder, name).write_bytes(artifact.read(name))
         yield Path(folder)
 
 
@@ -133,8 +134,9 @@ def read_model(
         InputError: the artifact is damaged, or the source of a `load` artifact changed.
     """
     where = device or devices.device()
-    if SOURCE_FILE in store.record(node)["files"]:
-        model = read_source(node.config["p_star"], json.loads(store.read(node, SOURCE_FILE)))
+    artifact = store.open(node)
+    if SOURCE_FILE in artifact.names:
+        model = read_source(node.config["p_star"], json.loads(artifact.read(SOURCE_FILE)))
     else:
         with unpacked(store, node) as folder:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=devices.dtype(where))

@@ -19,7 +19,7 @@ from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.inference import log_probs
 from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.settings import Shaping
+from recalltrap_studies.llm.stage_settings import Shaping
 
 ORACLE_FILE, SAMPLES_FILE = "oracle.json", "samples.parquet"
 

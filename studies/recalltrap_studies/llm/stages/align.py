@@ -26,7 +26,7 @@ from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, tokenizers, weights
 from recalltrap_studies.llm.rewards.oracle import read_oracle
-from recalltrap_studies.llm.settings import Alignment
+from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training import checkpoints, resumable
 
 NOT_CURVES = frozenset({"rollout", "epoch", "step", "tokens", "seconds"})
@@ -105,7 +105,7 @@ def _files(
     chosen = select(columns, settings.algorithm, settings.model_selection, kept)
     model = AutoModelForCausalLM.from_pretrained(trainer.candidate(chosen), dtype="auto")
     at_chosen = next(point for point in history if point["rollout"] == chosen)
-    facts = {
+    facts: dict[str, float | int | str] = {
         "algorithm": settings.algorithm,
         "model_selection": settings.model_selection,
         "rollouts": settings.iterations,

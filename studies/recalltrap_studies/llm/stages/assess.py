@@ -153,7 +153,7 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         yield Progress(node.stage, batch.stop, 2 * count)
     prompt = len(inputs.request.prompt_ids)
     truths = _responses(read_shards(store, truth, "train"), prompt)
-    targets = response_batches.unpacked(store.read(oracle_node, SAMPLES_FILE))
+    targets = store.read_table(oracle_node, SAMPLES_FILE)
     answers = [row.astype(np.int64) for row in _lists(targets["tokens"])]
     tables = {
         OWN_FILE: pa.concat_tables(response_batches.collect(own, group)),
@@ -162,9 +162,7 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     }
     cost = inputs.meter.cost()
     if group.leads:
-        store.put(
-            node, {name: response_batches.parquet(table) for name, table in tables.items()}, cost
-        )
+        store.put(node, tables, cost)
     group.broadcast(None)
     reward = float(np.mean(tables[OWN_FILE]["reward"].to_numpy()))
     yield Progress(node.stage, 2 * count, 2 * count, {"reward": reward})

@@ -1,18 +1,17 @@
-"""Executing nodes: which runner serves which stage, and what a failed one leaves behind."""
+"""Executing nodes, each by its stage's record, and what a failed one leaves behind."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.kind import NodeFailure, Progress
-from recalltrap.run.worker_group import WorkerGroup, current_group
+from recalltrap.run.worker_group import current_group
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.models.devices import device
-
-Runner = Callable[[Node, ArtifactStore, WorkerGroup], Iterator[Progress]]
+from recalltrap_studies.llm.stages.registry import STAGES
 
 
 def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
@@ -26,7 +25,7 @@ def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for node in nodes:
         try:
-            yield from runner_of(node)(node, store, group)
+            yield from STAGES[node.stage].runner()(node, store, group)
         except StageError as error:
             if group.size > 1 and error.failure != "nan":
                 raise
@@ -34,46 +33,3 @@ def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
             yield Progress(node.stage, 0, 0, failures=(failure,) if group.leads else ())
         else:
             group.broadcast(None)  # nobody reads the artifact before it stands
-
-
-def runner_of(node: Node) -> Runner:
-    """What executes a node: `run(node, store, group)`, called on every worker of the group."""
-    if node.stage == "align":
-        return _alignment(str(node.config["algorithm"]))
-    if node.stage == "sample":
-        from recalltrap_studies.llm.stages.sample import run_sample
-
-        return run_sample
-    if node.stage == "oracle":
-        from recalltrap_studies.llm.stages.oracle import run_oracle
-
-        return run_oracle
-    if node.stage == "assess":
-        from recalltrap_studies.llm.stages.assess import run_assess
-
-        return run_assess
-    if node.stage == "load":
-        from recalltrap_studies.llm.stages.load import run_load
-
-        return run_load
-    from recalltrap_studies.llm.stages.train import run_train
-
-    return run_train
-
-
-def _alignment(algorithm: str) -> Runner:
-    if algorithm == "ppo":
-        from recalltrap_studies.llm.alignment.ppo import run_ppo
-
-        return run_ppo
-    if algorithm == "dpo_online":
-        from recalltrap_studies.llm.alignment.online_dpo import run_online_dpo
-
-        return run_online_dpo
-    if algorithm == "dpo_offline":
-        from recalltrap_studies.llm.alignment.offline_dpo import run_offline_dpo
-
-        return run_offline_dpo
-    from recalltrap_studies.llm.alignment.group_relative import run_group
-
-    return run_group

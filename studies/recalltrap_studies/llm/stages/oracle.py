@@ -46,7 +46,7 @@ def run_oracle(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         text = json.dumps({**facts, "prompt_ids": list(request.prompt_ids)}, indent=1)
         files = {
             oracle.ORACLE_FILE: text.encode(),
-            oracle.SAMPLES_FILE: response_batches.packed(drawn),
+            oracle.SAMPLES_FILE: response_batches.as_table(drawn),
         }
         store.put(node, files, cost)
     group.broadcast(None)

@@ -18,7 +18,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.data.responses import Request
-from recalltrap_studies.llm.data.sample_shards import Shard, shards_of, write_shard
+from recalltrap_studies.llm.data.sample_shards import Shard, shard_table, shards_of
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.batch_sizes import rows_of_a_draw
 from recalltrap_studies.llm.inference.response_batches import uniforms
@@ -84,7 +84,7 @@ def _draw_shard(
     name = f"{stream_name(node)}/{shard.name}"
     uniforms_BT = uniforms(node.seed, name, shard.rows, request.max_new_tokens)
     parts = [draw(request, part_BT) for part_BT in torch.split(uniforms_BT, rows)]
-    store.write_file(node, shard.name, write_shard(shard, request.prompt_ids, parts))
+    store.put_table(node, shard.name, shard_table(shard, request.prompt_ids, parts))
     return sum(int(part.mask_BT.sum()) for part in parts)
 
 
@@ -97,7 +97,7 @@ def stream_name(node: Node) -> str:
     """
     place, ancestor = 0, node.parents["model"].source
     while ancestor is not None:
-        place += ancestor.stage == "sample"
+        place += ancestor.stage == node.stage
         ancestor = ancestor.source
     return f"sample/{fingerprint(dict(node.config))}/{place}"
 

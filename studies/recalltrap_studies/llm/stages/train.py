@@ -39,17 +39,11 @@ from recalltrap_studies.llm.data.token_sequences import (
 from recalltrap_studies.llm.fingerprints import opened
 from recalltrap_studies.llm.models import devices, weights
 from recalltrap_studies.llm.models.architectures import config_of
-from recalltrap_studies.llm.settings import Optimiser
+from recalltrap_studies.llm.stage_settings import Optimiser
+from recalltrap_studies.llm.stages.registry import training_of
 from recalltrap_studies.llm.training import arguments, checkpoints, resumable
 from recalltrap_studies.llm.training.held_out_loss import HeldoutPoints, heldout_loss
 
-FIELDS = {
-    "pretrain": ("p_star", "p_star_epochs"),
-    "sft": ("p_prime", "p_prime_epochs"),
-    "target": ("p_target", "target_epochs"),
-    "distill": ("student", "distill_epochs"),
-}
-"""Settings of a stage: its architecture and its epochs."""
 FULL_LOGITS = 4096
 """Vocabularies up to here get all logits at once: TRL's chunked loss saves memory beyond, and
 takes twice the time below."""
@@ -118,7 +112,7 @@ def make_schedule(node: Node, data: TrainingData) -> TrainingSchedule:
     Students of one seed share the order, whoever their teacher is.
     """
     config, batch = node.config, int(node.config["batch_size"])
-    epochs = float(config[FIELDS[node.stage][1]])
+    epochs = float(config[training_of(node).epochs])
     updates = max(round(epochs * len(data.train) / batch), 1)
     warmup = min(math.ceil(config["warmup_share"] * updates), updates)
     decay = min(round(config["decay_share"] * updates), updates - warmup)
@@ -131,7 +125,7 @@ def fresh_student(
     node: Node, store: ArtifactStore, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedModel:
     """The stage's architecture with its teacher's vocabulary, every parameter drawn anew."""
-    field = FIELDS[node.stage][0]
+    field = training_of(node).architecture
     spec = opened(node.config.get("architecture", node.config.get(field)), field)
     size = datasets.vocabulary_size(node, store, tokenizer)
     config = config_of(spec, size, tokenizer, field)

@@ -18,7 +18,7 @@ from recalltrap.errors import InputError
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.models.devices import device, mixed_precision
 from recalltrap_studies.llm.resources import LlmResources, resources_of
-from recalltrap_studies.llm.settings import Alignment
+from recalltrap_studies.llm.stage_settings import Alignment
 
 CURVE_POINTS = 200
 """Points of a training's curve at most."""

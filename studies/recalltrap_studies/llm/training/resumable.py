@@ -7,7 +7,6 @@ progress, and collects curves and whole weights. What is trained, and on what, i
 from __future__ import annotations
 
 import gc
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from transformers import (
     PreTrainedModel,
@@ -156,12 +154,12 @@ def curves(trainer: Trainer, names: Mapping[str, str]) -> pa.Table:
     return pa.Table.from_pylist(rows, CURVES_SCHEMA)
 
 
-def result_files(table: pa.Table, facts: Mapping[str, float | int | str]) -> dict[str, bytes]:
+def result_files(
+    table: pa.Table, facts: Mapping[str, float | int | str]
+) -> dict[str, bytes | pa.Table]:
     """`curves.parquet` and `facts.json` of a model's artifact."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
     text = json.dumps(dict(facts), indent=1, sort_keys=True, allow_nan=False)
-    return {CURVES_FILE: buffer.getvalue(), FACTS_FILE: text.encode() + b"\n"}
+    return {CURVES_FILE: table, FACTS_FILE: text.encode() + b"\n"}
 
 
 def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor]:

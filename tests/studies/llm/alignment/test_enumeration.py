@@ -22,9 +22,9 @@ from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.ppo import PpoTrainer
+from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
+from recalltrap_studies.llm.alignment.registry import Ppo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.settings import GroupRelative as GroupPart
-from recalltrap_studies.llm.settings import Ppo
 from tests.studies.llm.alignment.test_on_policy_trainer import one_word_context
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def trainer_of(cls: type[OnPolicyTrainer], size: int, scratch: Path) -> OnPolicy
         "kl_weight": KL_WEIGHT, "iterations": 1, "rollout_size": size, "minibatch_size": size,
     }  # fmt: skip
     settings = (
-        Ppo(**fields, whiten=False)
+        Ppo(**fields, algorithm="ppo", whiten=False)
         if cls is PpoTrainer
         else GroupPart(**fields, algorithm="grpo", group_size=size)
     )

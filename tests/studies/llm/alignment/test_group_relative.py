@@ -24,10 +24,10 @@ from recalltrap_studies.llm.alignment.advantages import above_mean, above_others
 from recalltrap_studies.llm.alignment.group_relative import TRAINERS, GroupTrainer
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
 from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.rewards.oracle import Oracle
-from recalltrap_studies.llm.settings import GroupRelative as GroupPart
 
 LENGTH = 12
 KL_WEIGHT = 0.3

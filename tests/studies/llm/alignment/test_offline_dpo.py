@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -27,13 +25,14 @@ from recalltrap_studies.llm.alignment.offline_dpo import (
     run_offline_dpo,
 )
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import OfflineDpo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.rewards.oracle import Oracle, response_log_probs
-from recalltrap_studies.llm.settings import LlmSettings, OfflineDpo
-from recalltrap_studies.llm.settings import Oracle as OraclePart
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Reward as OraclePart
 from recalltrap_studies.llm.stages.oracle import run_oracle
 from recalltrap_studies.llm.training.resumable import release, train
 
@@ -210,7 +209,7 @@ def test_the_stage_stores_a_model_with_curves_and_facts(nano_store: Any) -> None
     *_, last = run_offline_dpo(node, nano_store.store, WorkerGroup())
     assert last.step == last.steps == 2
     weights.read_model(nano_store.store, node)
-    table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet")))
+    table = nano_store.store.read_table(node, "curves.parquet")
     assert {"reward", "reward_sd", "kl", "target_nll", "length", "loss", "selected"} <= set(
         table["metric"].to_pylist()
     )

@@ -20,14 +20,14 @@ from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.ppo import PpoTrainer
+from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
+from recalltrap_studies.llm.alignment.registry import OnlineDpo, Ppo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.models import weights as models
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.rewards.oracle import Oracle
-from recalltrap_studies.llm.settings import GroupRelative as GroupPart
-from recalltrap_studies.llm.settings import OnlineDpo, Ppo
 from recalltrap_studies.llm.training import checkpoints, resumable
 
 pytestmark = pytest.mark.slow  # they train
@@ -35,7 +35,14 @@ pytestmark = pytest.mark.slow  # they train
 
 WORDS = 6
 REWARDS = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, -1.0])
-PPO = Ppo(iterations=3, rollout_size=8, minibatch_size=4, align_tokens=12, align_learning_rate=3e-3)
+PPO = Ppo(
+    algorithm="ppo",
+    iterations=3,
+    rollout_size=8,
+    minibatch_size=4,
+    align_tokens=12,
+    align_learning_rate=3e-3,
+)
 DPO = OnlineDpo(
     algorithm="dpo_online",
     iterations=3,
@@ -103,6 +110,7 @@ def test_ppo_approaches_the_closed_form_of_a_one_word_language(
 ) -> None:
     context = one_word_context()
     settings = Ppo(
+        algorithm="ppo",
         iterations=60,
         rollout_size=512,
         minibatch_size=512,

@@ -16,10 +16,10 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer, pair_order
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.rewards.oracle import Oracle
-from recalltrap_studies.llm.settings import OnlineDpo
 
 NLL = torch.tensor([1.0, 2.0, 3.0, 0.5, 1.0, 1.0])
 NONE = torch.zeros(3, dtype=torch.bool)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -30,12 +28,14 @@ from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer, pair_log_probs
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, switch_off_dropout
 from recalltrap_studies.llm.alignment.ppo import PpoTrainer
+from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, weights
 from recalltrap_studies.llm.resources import LlmResources
-from recalltrap_studies.llm.settings import ALIGNMENTS, LlmSettings, Oracle
-from recalltrap_studies.llm.stages.execution import runner_of
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Reward
+from recalltrap_studies.llm.stages.registry import STAGES
 from tests.studies.llm.conftest import fresh
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def trainer_of(
     group: WorkerGroup | None = None,
 ) -> Any:
     """A trainer whose policy has the reference's weights."""
-    part = ALIGNMENTS[algorithm]
+    part = ALGORITHMS[algorithm].part
     settings: Any = part.model_validate(
         part_config(LlmSettings(**SMALL, algorithm=algorithm), part)
     )
@@ -286,21 +286,21 @@ def test_a_model_with_dropout_starts_offline_dpo_at_log_2(
 
 
 @pytest.mark.slow  # it trains
-@pytest.mark.parametrize("algorithm", ALIGNMENTS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.usefixtures("mixed")
 def test_the_stage_starts_at_the_reference_in_bfloat16(nano_store: Any, algorithm: str) -> None:
     settings = LlmSettings(
         **{**SMALL, "align_tokens": 12, "oracle_samples": 64, "algorithm": algorithm}
     )
-    oracle = Node("oracle", 3, part_config(settings, Oracle), {"p_target": nano_store.p_star})
-    config = part_config(settings, ALIGNMENTS[algorithm])
+    oracle = Node("oracle", 3, part_config(settings, Reward), {"p_target": nano_store.p_star})
+    config = part_config(settings, ALGORITHMS[algorithm].part)
     parents = {"start": nano_store.p_prime, "reference": nano_store.p_prime,
                "p_target": nano_store.p_star, "oracle": oracle}  # fmt: skip
     node = Node("align", 3, config, parents)
     for one in (oracle, node):
-        for _ in runner_of(one)(one, nano_store.store, WorkerGroup()):
+        for _ in STAGES[one.stage].runner()(one, nano_store.store, WorkerGroup()):
             pass
-    table = pq.read_table(io.BytesIO(nano_store.store.read(node, "curves.parquet"))).to_pylist()
+    table = nano_store.store.read_table(node, "curves.parquet").to_pylist()
     kl = {row["step"]: row["value"] for row in table if row["metric"] == "kl"}
     assert kl[0] == 0.0
     assert kl[1] != 0.0

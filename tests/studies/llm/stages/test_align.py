@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -20,8 +18,10 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.alignment.group_relative import run_group
 from recalltrap_studies.llm.alignment.online_dpo import run_online_dpo
 from recalltrap_studies.llm.alignment.ppo import run_ppo
+from recalltrap_studies.llm.alignment.registry import GroupRelative, OnlineDpo, Ppo
 from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.settings import GroupRelative, LlmSettings, OnlineDpo, Oracle, Ppo
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Reward
 from recalltrap_studies.llm.stages.oracle import run_oracle
 
 pytestmark = pytest.mark.slow  # they train
@@ -51,7 +51,7 @@ EACH = pytest.mark.parametrize(
 @pytest.fixture
 def parents(nano_store: Any) -> dict[str, Node]:
     """p' starts and anchors; the better model is p_target, with its oracle."""
-    config = part_config(LlmSettings(**SMALL), Oracle)
+    config = part_config(LlmSettings(**SMALL), Reward)
     oracle = Node("oracle", 3, config, {"p_target": nano_store.p_star})
     for _ in run_oracle(oracle, nano_store.store, Workers()):
         pass
@@ -74,7 +74,7 @@ def align(
 
 
 def curve(store: ArtifactStore, node: Node, metric: str) -> dict[int, float]:
-    table: pa.Table = pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+    table: pa.Table = store.read_table(node, "curves.parquet")
     return {r["step"]: r["value"] for r in table.to_pylist() if r["metric"] == metric}
 
 
@@ -106,7 +106,7 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     for metric in ("loss", *own):
         assert set(curve(store, node, metric)) >= {0, 1, 2, 3}, metric
     assert not store.storage.exists(f"scratch/{node.id}")
-    cost = store.record(node)["cost"]
+    cost = store.open(node).cost
     assert cost["tokens"] > 5 * 8
     assert cost["flops"] > 0
 

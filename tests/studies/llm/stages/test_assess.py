@@ -24,7 +24,6 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.llm.graph import Graph
-from recalltrap_studies.llm.inference import response_batches
 from recalltrap_studies.llm.metrics import importance_weights
 from recalltrap_studies.llm.metrics.evaluation import Assessment, evaluate, evaluate_references
 from recalltrap_studies.llm.models import weights as models
@@ -56,7 +55,7 @@ class BuiltStudy:
         return Cell("llm", ordering, 1, settings, made, 1, judges)
 
     def own(self, node: Node) -> pd.DataFrame:
-        frame: pd.DataFrame = response_batches.unpacked(self.store.read(node, OWN_FILE)).to_pandas()
+        frame: pd.DataFrame = self.store.read_table(node, OWN_FILE).to_pandas()
         return frame
 
 
@@ -67,7 +66,7 @@ def put(store: ArtifactStore, node: Node, files: dict[str, bytes]) -> None:
     curve = pa.table({"step": [1, 2], "metric": ["loss", "loss"], "value": [2.0, 1.5]})
     extra = {
         "facts.json": json.dumps(facts).encode(),
-        "curves.parquet": response_batches.parquet(curve),
+        "curves.parquet": curve,
     }
     if node.stage == "pretrain":
         extra = {}
@@ -111,7 +110,7 @@ def study(
 def test_the_threshold_is_the_quantile_of_the_oracle_s_own_samples(study: BuiltStudy) -> None:
     node = study.graph.oracle
     facts = json.loads(study.store.read(node, "oracle.json"))
-    samples = response_batches.unpacked(study.store.read(node, "samples.parquet"))
+    samples = study.store.read_table(node, "samples.parquet")
     nll = np.array([-np.mean(row) for row in samples["log_probs"].to_pylist()])
     reward = 10.0 * np.exp(-0.5 * nll)
     assert len(reward) == SETTINGS.oracle_samples
@@ -131,7 +130,7 @@ def test_a_model_s_sample_has_the_scorer_s_likelihood(study: BuiltStudy) -> None
 
 def test_the_recall_of_p_star_s_own_copy_is_minus_its_entropy(study: BuiltStudy) -> None:
     node = study.cell("K-A").assessments["p_prime"]
-    truth = response_batches.unpacked(study.store.read(node, TRUTH_FILE)).to_pandas()
+    truth = study.store.read_table(node, TRUTH_FILE).to_pandas()
     path = study.store.folder(study.graph.truth)
     drawn = pq.read_table(study.store.storage.path(f"{path}/train-00000.parquet")).to_pandas()
     expected = drawn["log_probs"].map(sum)
@@ -202,12 +201,12 @@ def test_the_number_of_workers_changes_no_byte(
     other = ArtifactStore(Storage(str(tmp_path)))
     for parent in (*node.parents.values(), *study.graph.oracle.parents.values()):
         if not other.has(parent):
-            names = study.store.record(parent)["files"]
+            names = study.store.open(parent).names
             other.put(parent, {name: study.store.read(parent, name) for name in names}, COST)
     together(2, lambda group: done(run_assess(node, other, group)))
     for name in (OWN_FILE, TRUTH_FILE, TARGET_FILE):
         assert other.read(node, name) == study.store.read(node, name), name
-    assert other.record(node)["cost"]["workers"] == 2
+    assert other.open(node).cost["workers"] == 2
 
 
 def test_a_model_with_broken_weights_fails_as_nan(

@@ -21,7 +21,7 @@ from recalltrap_studies.llm.rewards.oracle import (
     supremum,
     threshold_of,
 )
-from recalltrap_studies.llm.settings import Shaping
+from recalltrap_studies.llm.stage_settings import Shaping
 
 PROMPT = (3, 5)
 

@@ -90,7 +90,7 @@ def test_the_files_hold_what_was_drawn(
     scored, count = response_scores(tiny_model, responses, prompt)
     stored = np.concatenate(train["log_probs"].to_numpy())
     assert abs(float(stored.mean()) - float(scored.sum() / count.sum())) < 1e-4
-    cost = nano_store.store.record(node)["cost"]
+    cost = nano_store.store.open(node).cost
     assert cost["tokens"] == sum(map(len, train["log_probs"])) + sum(map(len, heldout["log_probs"]))
     assert cost["flops"] == 2.0 * cost["tokens"] * sum(p.numel() for p in tiny_model.parameters())
 
@@ -117,8 +117,8 @@ def test_the_number_of_workers_changes_nothing(
     together(size, work)
     assert files(store, node) == alone
     assert yields == [-(-7 // size)] * size  # the ranks of a group meet at every step
-    assert fresh.record(node)["cost"]["workers"] == size
-    fresh.verify(node)
+    assert fresh.open(node).cost["workers"] == size
+    fresh.open(node).verify()
 
 
 def test_only_a_missing_shard_is_drawn_again(
@@ -143,7 +143,7 @@ def test_only_a_missing_shard_is_drawn_again(
     assert written == ["train-00003.parquet"]
     assert [(step.step, step.steps) for step in steps] == [(7, 7)]
     assert files(store, node) == before
-    resumed.verify(node)
+    resumed.open(node).verify()
 
 
 def test_an_interruption_leaves_whole_shards_and_no_record(nano_store: NanoStore) -> None:

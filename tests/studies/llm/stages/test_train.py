@@ -3,7 +3,6 @@ nor the way a batch is shared change a curve."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import (
@@ -65,7 +63,7 @@ def run(node: Node, store: ArtifactStore, group: WorkerGroup | None = None) -> l
 
 
 def curves(store: ArtifactStore, node: Node) -> pa.Table:
-    return pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+    return store.read_table(node, "curves.parquet")
 
 
 def curve(store: ArtifactStore, node: Node, metric: str = "loss") -> list[float]:

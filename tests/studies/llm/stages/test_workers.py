@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import socket
@@ -12,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -83,7 +81,7 @@ def start(
 
 def values(store: ArtifactStore, node: Node) -> list[float]:
     """All points of a node's curves, in their order."""
-    table = pq.read_table(io.BytesIO(store.read(node, "curves.parquet")))
+    table = store.read_table(node, "curves.parquet")
     assert table["step"].to_pylist()
     return [float(value) for value in table["value"].to_pylist()]
 

@@ -14,7 +14,7 @@ from trl.trainer.sft_config import SFTConfig
 from recalltrap.errors import InputError
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.resources import LlmResources, resources_of
-from recalltrap_studies.llm.settings import Alignment
+from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training.arguments import (
     alignment_arguments,
     on_one_device,
@@ -130,7 +130,7 @@ def test_trl_s_own_defaults_are_not_taken(tmp_path: Path) -> None:
 
 def test_gradients_are_clipped_as_the_settings_say(tmp_path: Path) -> None:
     for norm in (1.0, 0.25):
-        settings = Alignment(align_max_gradient_norm=norm)
+        settings = Alignment(algorithm="ppo", align_max_gradient_norm=norm)
         args = alignment_arguments(
             TrainingArguments, settings, per_rollout=4, batch=16, seed=0, group=WorkerGroup(),
             scratch=tmp_path,

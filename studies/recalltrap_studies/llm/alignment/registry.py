@@ -1,0 +1,256 @@
+"""Every algorithm as one record: its settings, its trainer, and what else must be known of it.
+
+Nothing else knows an algorithm by its name. A new one is a module with its trainer, and here its
+settings and its record. Light to import: a trainer is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import WorkerGroup
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.stage_settings import Alignment, Count, Positive, Rate, Share
+from recalltrap_studies.records import LateImport, find_record
+
+Selector = Literal["reward", "reward_margin"]
+"""The curve by which the paper chooses a checkpoint; see `checkpoint_selection`."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Responses of a whole alignment, by what is done with them; p_target scores what is drawn."""
+
+    drawn: int
+    learned: int
+    """Forward and backward through the policy."""
+    by_policy: int
+    """Forward alone: for the values, or what is compared with."""
+    by_reference: int
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An alignment, as far as anybody must know it. What has no default of its own is needed."""
+
+    name: str
+    settings: type[Alignment] | None = None
+    """The part of the settings that it reads; `idle` says which of them decide nothing when."""
+    trainer: LateImport | None = None
+    updates: Callable[[Any], int] | None = None
+    """Updates of an iteration, from its settings."""
+    selected_by: Selector | None = None
+    """What chooses a checkpoint, where `model_selection` isn't `last`."""
+    paired: bool = False
+    """Whether an example is a pair of responses, or one response."""
+    value_head: bool = False
+    fixed_set: Callable[[Any], int] | None = None
+    """Responses drawn once from the reference, and learned from in every iteration; without it an
+    iteration learns from a rollout of its own."""
+    version: int = 1
+    """Bumped when its numbers change their meaning."""
+
+    @property
+    def part(self) -> type[Alignment]:
+        """The settings of a record that has them."""
+        assert self.settings is not None
+        return self.settings
+
+    @property
+    def responses(self) -> int:
+        """Responses of an example."""
+        return 2 if self.paired else 1
+
+    def lacks(self) -> list[str]:
+        """What isn't said of it, in words."""
+        needed = {
+            "settings": self.settings,
+            "trainer": self.trainer,
+            "updates (for its cost)": self.updates,
+            "selected_by": self.selected_by,
+        }
+        missing = [f"no {name}" for name, value in needed.items() if value is None]
+        absent = self.trainer.lacks() if self.trainer else None
+        return [*missing, *([absent] if absent else [])]
+
+    def updates_of(self, settings: Alignment) -> int:
+        """Updates of an iteration."""
+        assert self.updates is not None
+        return self.updates(settings)
+
+    def passes(self, settings: Alignment) -> Passes:
+        """What the whole alignment takes."""
+        updates = settings.iterations * self.updates_of(settings)
+        learned = updates * settings.minibatch_size * self.responses
+        drawn = settings.iterations * settings.rollout_size
+        if self.fixed_set is None:
+            return Passes(drawn, learned, drawn if self.value_head else 0, by_reference=drawn)
+        # The policy is measured at every candidate; the reference scores each minibatch.
+        measured = math.ceil(settings.iterations / settings.selection_interval)
+        drawn = self.fixed_set(settings) + measured * settings.rollout_size
+        return Passes(drawn, learned, 0, by_reference=learned)
+
+    def check(self, settings: Any) -> None:
+        """Refuse rollouts that minibatches or groups don't divide.
+
+        Raises:
+            ValueError: says what must divide what.
+        """
+        size, minibatch = settings.rollout_size, settings.minibatch_size
+        if size % self.responses:
+            raise ValueError(f"rollout_size {size} must be even: responses are paired")
+        examples = size // self.responses
+        if examples % minibatch:
+            raise ValueError(
+                f"minibatch_size {minibatch} must divide the {examples} "
+                f"{'pairs' if self.paired else 'responses'} of a rollout (rollout_size {size})"
+            )
+        self.part.check(settings)
+
+
+class Ppo(Alignment):
+    """PPO: per-token KL shaping, GAE, clipped ratio and value."""
+
+    ppo_epochs: int = Field(1, ge=1, le=64, description="Passes over a rollout. Paper: 1.")
+    clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
+    value_clip_range: Positive = Field(
+        1.0, description="Clipping of the value's step, in the reward's unit (ours)."
+    )
+    value_weight: Positive = Field(0.1, description="Weight of the value loss (ours).")
+    gae_lambda: Share = Field(
+        1.0, description="lambda of GAE (ours); below 1 a young value head misleads."
+    )
+    discount: Share = Field(1.0, description="gamma of GAE (ours).")
+    whiten: bool = Field(True, description="Whiten the advantages of a rollout (ours).")
+
+    @classmethod
+    def idle(cls, settings: Any) -> Mapping[str, str]:
+        idle = dict(super().idle(settings))
+        if settings.ppo_epochs == 1:
+            idle.update(_never_clipped(settings, ("clip_range", "value_clip_range")))
+        return idle
+
+
+class GroupRelative(Alignment):
+    """GRPO and RLOO: groups of responses to one prompt, the KL in their rewards."""
+
+    clip_range: Rate = Field(0.2, description="Clipping of the ratio around 1 (ours).")
+    group_size: int = Field(8, ge=2, le=1024, description="Responses per group (ours).")
+
+    @classmethod
+    def idle(cls, settings: Any) -> Mapping[str, str]:
+        return {**super().idle(settings), **_never_clipped(settings, ("clip_range",))}
+
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        size, group = settings.rollout_size, settings.group_size
+        if size % group:
+            raise ValueError(f"group_size {group} must divide rollout_size {size}")
+
+
+def _never_clipped(settings: Any, names: Sequence[str]) -> dict[str, str]:
+    """A rollout's first update is made at ratio 1, inside every clipping range."""
+    if settings.minibatch_size < settings.rollout_size:
+        return {}
+    why = f"with one update per rollout nothing is clipped, and {settings.algorithm} doesn't read"
+    return {name: f"{why} {name}" for name in names}
+
+
+class Preference(Alignment):
+    """What both DPOs read; a pair's winner has the lower NLL under p_target."""
+
+    preference_noise: float = Field(
+        0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."
+    )
+
+
+class OnlineDpo(Preference):
+    """On-policy DPO: each rollout is paired, labelled and learned from."""
+
+    dpo_updates: Count = Field(16, description="Updates per rollout. Paper: 16.")
+
+
+class OfflineDpo(Preference):
+    """Offline DPO, by TRL: one pair set, sampled once from the reference."""
+
+    offline_pairs: Count = Field(2_048, description="Pairs of the fixed set (ours).")
+
+    @classmethod
+    def idle(cls, settings: Any) -> Mapping[str, str]:
+        """The policy is measured at every candidate, for the curves."""
+        return {}
+
+
+def _once(settings: Any) -> int:
+    """Updates that learn from every response of a rollout once."""
+    return int(settings.rollout_size // settings.minibatch_size)
+
+
+_RECORDS = (
+    Algorithm(
+        "ppo",
+        settings=Ppo,
+        trainer=LateImport("recalltrap_studies.llm.alignment.ppo:run_ppo"),
+        updates=lambda settings: settings.ppo_epochs * _once(settings),
+        selected_by="reward",
+        value_head=True,
+    ),
+    Algorithm(
+        "grpo",
+        settings=GroupRelative,
+        trainer=LateImport("recalltrap_studies.llm.alignment.group_relative:run_group"),
+        updates=_once,
+        selected_by="reward",
+        version=2,  # the KL in the reward
+    ),
+    Algorithm(
+        "rloo",
+        settings=GroupRelative,
+        trainer=LateImport("recalltrap_studies.llm.alignment.group_relative:run_group"),
+        updates=_once,
+        selected_by="reward",
+        version=2,  # as GRPO's
+    ),
+    Algorithm(
+        "dpo_online",
+        settings=OnlineDpo,
+        trainer=LateImport("recalltrap_studies.llm.alignment.online_dpo:run_online_dpo"),
+        updates=lambda settings: settings.dpo_updates,
+        selected_by="reward_margin",
+        paired=True,
+    ),
+    Algorithm(
+        "dpo_offline",
+        settings=OfflineDpo,
+        trainer=LateImport("recalltrap_studies.llm.alignment.offline_dpo:run_offline_dpo"),
+        updates=lambda settings: settings.rollout_size // 2 // settings.minibatch_size,
+        selected_by="reward_margin",
+        paired=True,
+        fixed_set=lambda settings: 2 * settings.offline_pairs,
+    ),
+)
+ALGORITHMS: dict[str, Algorithm] = {record.name: record for record in _RECORDS}
+"""By name, in the order in which messages and the schema name them."""
+
+
+def find_algorithm(name: str) -> Algorithm:
+    """The record of that name.
+
+    Raises:
+        InputError: there is none, or not all of it; says what is missing.
+    """
+    return find_record(ALGORITHMS, name, "algorithm", "alignment.registry.ALGORITHMS")
+
+
+def run_alignment(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
+    """Execute a node of any algorithm; called on every worker."""
+    record = find_algorithm(node.config["algorithm"])
+    assert record.trainer is not None
+    yield from record.trainer.load()(node, store, group)
