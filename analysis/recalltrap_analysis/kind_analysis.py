@@ -95,6 +95,8 @@ class KindAnalysis:
     optimum_check: OptimumCheck | None = None
     optimum_note: Callable[[Settings], str] = lambda settings: ""
     """What to know of the exact optimum under these settings; mostly nothing."""
+    curves_note: Callable[[pd.DataFrame], str] = lambda curves: ""
+    """What to know of the alignments' curves that a figure shows; mostly nothing."""
     updates: Callable[[Node], int | None] = lambda node: None
     """A stage's updates, where the `costs` table doesn't count them: of earlier versions."""
     glossary: Sequence[tuple[str, str]] = ()

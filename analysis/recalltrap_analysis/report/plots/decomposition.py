@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.streams import stream
-from recalltrap_analysis.estimates.controls import cell_attainments, ordering_attainments
+from recalltrap_analysis.estimates.attainment import cell_attainments
+from recalltrap_analysis.estimates.controls import ordering_attainments
 from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
 from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.figures.decomposition import (
@@ -74,7 +75,7 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
         + ", ".join(f"{TITLES[name]} {signed_text(row[name])}" for name in CLIMB)
         for row in rows
     )
-    query = sql.decomposition_query(summary.axes)
+    query = sql.decomposition_query(summary.axes, summary.kind)
     return Plot(stem, caption, words + ".", waterfalls(falls, TITLES), query)
 
 
@@ -127,4 +128,4 @@ def decomposition_plot(run: ReadRun, summary: Summary) -> Plot | None:
         caption += f" The {MOST_BARS} of {total} grid points with the largest severity are shown."
     means = ", ".join(f"{TITLES[n]} {range_text(v)}" for n, v in parts.items())
     words = f"Stacked bars of the parts of severity: {means}."
-    return Plot(stem, caption, words, figure, sql.decomposition_query(axes))
+    return Plot(stem, caption, words, figure, sql.decomposition_query(axes, summary.kind))

@@ -14,6 +14,7 @@ from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.metric_labels import metric_labels
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -22,10 +23,7 @@ MODELS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "A-K": (("p'", "p_prime"), ("p'_AK", "p_prime_aligned"), ("p''_AK", "final")),
 }
 """Per ordering the models it passes through: title, and name in the `metrics` table."""
-TARGETS: Mapping[str, str] = {
-    "target_precision": "target precision, nats",
-    "reward": "reward",
-}
+TARGETS = ("target_precision", "reward")
 MOST_SETTINGS = 3
 
 
@@ -33,9 +31,10 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
     """The orderings' ways through recall and target, where severity is deepest."""
     stem = "trajectories"
     points = deepest(summary.severity, MOST_SETTINGS)
+    targets = metric_labels(summary.metrics, TARGETS)
     panels = {
         (row, column): found
-        for row, metric in enumerate(TARGETS)
+        for row, metric in enumerate(targets)
         for column, point in enumerate(points)
         if (found := paths_at(summary.outcomes, summary.design, point, metric))
     }
@@ -49,20 +48,20 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
     )
     if len(points) < len(summary.design.points):
         caption += f" The {len(points)} grid points with the deepest severity."
-    for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
+    for metric, found in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
         if lacking := missing_models(found):
-            caption += f" Not known in every seed, so left out of {TARGETS[metric]}"
+            caption += f" Not known in every seed, so left out of {targets[metric]}"
             caption += (
                 f"{' at the first of them' if len(points) > 1 else ''}: {', '.join(lacking)}."
             )
     ends = ", ".join(
         f"{path.titles[-1]} at recall {decimal_text(path.x_M[-1])} and {metric.replace('_', ' ')} "
         f"{decimal_text(path.y_M[-1])}"
-        for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
+        for metric, found in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
         for path in found
     )
     words = f"Ways through overall recall and target; at the deepest setting they end with {ends}."
-    figure = model_paths(panels, list(TARGETS.values()), titles)
+    figure = model_paths(panels, list(targets.values()), titles)
     return Plot(stem, caption, words, figure, sql.trajectory_query(summary.axes))
 
 

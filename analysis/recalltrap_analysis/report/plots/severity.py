@@ -22,7 +22,7 @@ def severity_plot(run: ReadRun, summary: Summary) -> Plot:
     stem, table, design = "severity", summary.severity, summary.design
     if not (table["state"] == COMPLETE).any():
         return Plot(stem, "No grid point is complete, so there is no severity to draw.")
-    query = sql.severity_query(design.axes)
+    query = sql.severity_query(design.axes, summary.kind)
     if len(design.axes) > 1:
         return _map(summary, query)
     labels = [setting_text(point[0]) if point else "all" for point in design.points]

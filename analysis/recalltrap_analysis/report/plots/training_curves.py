@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError
+from recalltrap.orderings import ALIGN
 from recalltrap_analysis.figures.training_curves import CurveOverSeeds, training_curves
 from recalltrap_analysis.number_format import decimal_text, point_text
 from recalltrap_analysis.report.document import Plot
@@ -60,12 +61,8 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
     chosen = chosen_steps(curves, orderings)
     if chosen:
         caption += " Dashed verticals: the checkpoints that the alignments ended with, per seed."
-    clipped = curves.loc[curves["metric"] == "clip_fraction", "value"]
-    if len(clipped) and not clipped.any():
-        caption += (
-            " Nothing was ever clipped: each rollout is used for one update, where every ratio is "
-            "1, so this PPO is the policy gradient with a baseline."
-        )
+    if note := summary.kind.curves_note(curves):
+        caption += f" {note}"
     step = "rollout" if chosen else "update"
     last = ", ".join(
         f"{m} of {o} ends at {decimal_text(c.mean_T[-1])}" for (m, o), c in drawn.items()
@@ -92,7 +89,7 @@ def curves_over_seeds(
     if curves.empty:
         return found
     known = np.isfinite(curves["value"].to_numpy(dtype=float))
-    rows = curves[known & (curves["stage"] == "align").to_numpy()]
+    rows = curves[known & (curves["stage"] == ALIGN).to_numpy()]
     for metric in CURVES:
         for ordering in orderings:
             mine = rows[(rows["metric"] == metric) & (rows["ordering"] == ordering)]
@@ -116,7 +113,7 @@ def chosen_steps(curves: pd.DataFrame, orderings: Sequence[str]) -> dict[str, Ar
     """The step of each seed's chosen checkpoint, by ordering; of the first alignment alone."""
     if curves.empty:
         return {}
-    rows = curves[(curves["stage"] == "align") & (curves["metric"] == CHOSEN)]
+    rows = curves[(curves["stage"] == ALIGN) & (curves["metric"] == CHOSEN)]
     found = {name: rows[rows["ordering"] == name]["step"].to_numpy(float) for name in orderings}
     return {name: step_N for name, step_N in found.items() if len(step_N)}
 
@@ -126,5 +123,5 @@ def curve_query(cell_ids: Sequence[str]) -> str:
     ids = ", ".join("'" + name.replace("'", "''") + "'" for name in cell_ids)
     return f"""select ordering, seed, stage, step, metric, curves.value
 from curves join cells using (cell_id)
-where stage = 'align' and cell_id in ({ids})
+where stage = '{ALIGN}' and cell_id in ({ids})
 order by all"""

@@ -10,11 +10,12 @@ import pandas as pd
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.costs import cost_table, known_costs, unshared_seconds
 from recalltrap_analysis.estimates.equal_cost import (
-    Budget,
-    cell_budgets,
+    CellCost,
+    cell_costs,
     cost_measure,
     equal_cost_table,
     length_axis,
+    length_setting,
 )
 from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import (
@@ -78,19 +79,21 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     """Severity at equal updates and at equal cost, or why it can't be had."""
     if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.design.orderings):
         return [Prose("Severity at equal cost needs both K-A and A-K.", "absent")]
-    budgets = cell_budgets(costs, summary.cells)
-    blocks: list[Block] = [Prose(_updates(budgets, summary), ours=False)]
-    measure = cost_measure(costs)
-    blocks.append(Prose(_ratio(budgets, summary, UNITS[measure]), ours=False))
+    spending = cell_costs(costs, summary.cells, summary.kind)
+    blocks: list[Block] = [Prose(_updates(spending, summary), ours=False)]
+    measure = cost_measure(costs, summary.cells)
+    blocks.append(Prose(_ratio(spending, summary, UNITS[measure]), ours=False))
     axis = length_axis(summary.design, summary.cells)
     if axis is None:
+        setting = length_setting(summary.cells)
+        which = f" (`{setting}`)" if setting else ""
         return [*blocks, Prose(
             "**Severity at equal cost** can't be had from this study: it needs the attainment of "
-            "K-A at the length of alignment that costs what A-K costs, so the alignment's length "
-            "(for a mixture, `iterations`) must be an axis. The curves don't stand in for it: A-K "
+            "K-A at the length of alignment that costs what A-K costs, so the alignment's length"
+            f"{which} must be an axis. The curves don't stand in for it: A-K "
             "would have to be distilled again from an earlier p'_AK.", "absent")]  # fmt: skip
     table = equal_cost_table(
-        summary.pairs, summary.design, summary.cells, budgets, stream(0, "analysis/equal-cost")
+        summary.pairs, summary.design, summary.cells, spending, stream(0, "analysis/equal-cost")
     )
     if table.empty:
         return [*blocks, Prose("Severity at equal cost can't be had: no grid point has the costs "
@@ -102,7 +105,7 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     columns["cost of A-K / K-A"] = [ratio_text(row["cost_ak"], row["cost_ka"]) for row in rows]
     columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
     order = table["equal_cost"].abs().argsort()[::-1].tolist()
-    query = sql.pair_query(summary.axes)
+    query = sql.pair_query(summary.axes, summary.kind)
     found = grid("equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query)
     blocks.append(Prose(
         f"**Severity at equal cost**: K-A aligns for as long as it takes to cost what A-K costs "
@@ -118,13 +121,13 @@ _REACH = {
 }
 
 
-def _updates(budgets: Mapping[str, Budget], summary: Summary) -> str:
+def _updates(spending: Mapping[str, CellCost], summary: Summary) -> str:
     """Whether the study's own pairs are at equal updates."""
     pairs: dict[tuple[Any, ...], dict[str, Mapping[str, int | None]]] = {}
     for cell in summary.cells:
-        if cell.id in budgets and cell.ordering.name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
+        if cell.id in spending and cell.ordering.name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
             key = (cell.settings, cell.seed)
-            pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = budgets[
+            pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = spending[
                 cell.id
             ].updates
     both = [found for found in pairs.values() if len(found) == 2]
@@ -151,11 +154,11 @@ def _updates(budgets: Mapping[str, Budget], summary: Summary) -> str:
     )
 
 
-def _ratio(budgets: Mapping[str, Budget], summary: Summary, unit: str) -> str:
+def _ratio(spending: Mapping[str, CellCost], summary: Summary, unit: str) -> str:
     spent: dict[str, list[float]] = {}
     for cell in summary.cells:
-        if cell.id in budgets:
-            spent.setdefault(cell.ordering.name, []).append(budgets[cell.id].cost)
+        if cell.id in spending:
+            spent.setdefault(cell.ordering.name, []).append(spending[cell.id].amount)
     if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(spent):
         return "The costs of one of the orderings are not recorded."
     means = {name: sum(values) / len(values) for name, values in spent.items()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from recalltrap.streams import stream
-from recalltrap_analysis.estimates.controls import cell_attainments, contrast_table
+from recalltrap_analysis.estimates.attainment import cell_attainments
+from recalltrap_analysis.estimates.controls import contrast_table
 from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
-from recalltrap_analysis.estimates.effective_samples import doubt_over
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.number_format import decimal_text, p_text, row_interval
 from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
@@ -37,7 +37,8 @@ def decomposition_section(run: ReadRun, summary: Summary) -> Section:
     note = next((note for note in summary.decomposition.get("note", []) if note), "")
     if note:
         blocks.append(Prose(note, "caveat"))
-    if doubt := doubt_over(summary.decomposition, summary.axes):
+    check = summary.kind.optimum_check
+    if check is not None and (doubt := check.warning(summary.decomposition, summary.axes)):
         blocks.append(Prose(doubt, "caveat", ours=False))
     blocks.append(waterfall_plot(run, summary))
     if (bars := decomposition_plot(run, summary)) is not None:
@@ -62,7 +63,7 @@ def _parts_grid(summary: Summary) -> Grid:
         pd.DataFrame(columns),
         data=records(table, methods),
         order=deepest_first(table),
-        query=sql.decomposition_query(axes),
+        query=sql.decomposition_query(axes, summary.kind),
     )
 
 
@@ -95,7 +96,7 @@ def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
         pd.DataFrame(columns),
         data=records(table),
         order=largest_first(table["difference"]),
-        query=sql.contrast_query(summary.axes),
+        query=sql.contrast_query(summary.axes, summary.kind),
     )
     methods = " and ".join(m for m in table["method"].unique() if m)
     return [

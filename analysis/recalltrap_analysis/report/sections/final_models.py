@@ -6,14 +6,15 @@ import math
 
 import pandas as pd
 
+from recalltrap.kind import metric_of
 from recalltrap_analysis.estimates.evaluation_noise import noise_table, nothing_sampled
-from recalltrap_analysis.mixture.plots import contour_plot
 from recalltrap_analysis.number_format import decimal_text, share_text, significant_text
 from recalltrap_analysis.report.document import Block, Fold, Prose, Section, grid, records
 from recalltrap_analysis.report.plots.boxplots import boxplots_plot
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
+from recalltrap_analysis.report.sections.kind_blocks import kind_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
@@ -25,9 +26,8 @@ def final_models_section(run: ReadRun, summary: Summary, *, brief: bool = False)
         boxplots_plot(run, summary),
         model_paths_plot(run, summary),
     ]
+    blocks += kind_blocks("models", run, summary, brief=brief)
     if not brief:
-        if run.drawable:
-            blocks.append(contour_plot(run, summary))
         blocks.append(training_curves_plot(run, summary))
     blocks += _noise(run, summary)
     return Section("models", "The final models, seed by seed", blocks)
@@ -40,7 +40,7 @@ def _noise(run: ReadRun, summary: Summary) -> list[Block]:
                       "from the spread over seeds.", "absent")]  # fmt: skip
     columns = axis_columns(table, summary.axes)
     columns["ordering"] = table["ordering"].tolist()
-    columns["metric"] = [name.replace("_", " ") for name in table["metric"]]
+    columns["metric"] = [metric_of(summary.metrics, name).title for name in table["metric"]]
     columns["sd over seeds"] = [decimal_text(value, 3) for value in table["seed_sd"]]
     columns["evaluation s.e."] = [decimal_text(value, 3) for value in table["evaluation_error"]]
     columns["its share of the variance"] = [share_text(value, 1) for value in table["share"]]

@@ -58,7 +58,7 @@ def _severity_grid(summary: Summary) -> Grid:
         text[wanted],
         data=records(table.assign(reading=text["reading"]), METHODS),
         order=deepest_first(table),
-        query=sql.severity_query(summary.axes),
+        query=sql.severity_query(summary.axes, summary.kind),
     )
 
 

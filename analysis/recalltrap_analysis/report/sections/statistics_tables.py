@@ -53,7 +53,7 @@ def statistics_blocks(summary: Summary) -> list[Block]:
     ]
     sizes = np.array([-abs(float(row["severity"])) for row in rows])
     order = [int(i) for i in np.argsort(sizes, kind="stable")]
-    query = sql.pair_query(summary.axes)
+    query = sql.pair_query(summary.axes, summary.kind)
     return [
         grid("statistics", pd.DataFrame(columns), data=data, order=order, query=query),
         Prose(
