@@ -19,7 +19,7 @@ from recalltrap.registry import registered
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recalltrap_analysis.report.document import Block
+    from recalltrap_analysis.report.document.blocks import Block
     from recalltrap_analysis.runs.loaded_run import ReadRun
     from recalltrap_analysis.verdicts.summary import Summary
 

@@ -25,7 +25,8 @@ from recalltrap_analysis.number_format import (
     row_interval,
     share_text,
 )
-from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import common

@@ -10,7 +10,7 @@ import pandas as pd
 from recalltrap_analysis.figures.temperature import TemperatureSweep, temperature_sweep
 from recalltrap_analysis.language.queries import temperature_query
 from recalltrap_analysis.number_format import decimal_text, point_lines
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun

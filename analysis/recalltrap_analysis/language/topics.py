@@ -15,7 +15,8 @@ from recalltrap.streams import stream
 from recalltrap_analysis.estimates.severity import by_point, estimate_means, spread
 from recalltrap_analysis.language.queries import topic_forecast_query
 from recalltrap_analysis.number_format import row_interval, share_text
-from recalltrap_analysis.report.document import Block, Fold, Prose, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Prose
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.sections.grid_tables import axis_columns
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.wide_tables import column, common, point_keys

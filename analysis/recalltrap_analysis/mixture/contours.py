@@ -14,7 +14,7 @@ from recalltrap_analysis.estimates.severity import COMPLETE, by_point
 from recalltrap_analysis.figures.contours import Mixture, contour_panels
 from recalltrap_analysis.mixture.stored_mixtures import ground_truth, load_mixture, mixture
 from recalltrap_analysis.number_format import point_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import cells_at
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun

@@ -16,7 +16,7 @@ from recalltrap_analysis.figures.reward_distribution import reward_distribution
 from recalltrap_analysis.figures.style import P_PRIME, P_SECOND
 from recalltrap_analysis.mixture.stored_mixtures import ground_truth, load_mixture
 from recalltrap_analysis.number_format import decimal_text, point_text, share_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import cells_at, deepest
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.paired import Array

@@ -8,7 +8,7 @@ from functools import partial
 
 from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.number_format import count_text
-from recalltrap_analysis.report.document import (
+from recalltrap_analysis.report.document.blocks import (
     Block,
     Chapter,
     Document,

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.style import styled
-from recalltrap_analysis.report.document import Document, Plot
+from recalltrap_analysis.report.document.blocks import Document, Plot
 from recalltrap_analysis.runs.loaded_run import first_line
 
 

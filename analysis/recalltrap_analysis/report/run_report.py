@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from recalltrap_analysis.kind_analysis import KindAnalysis, KindSection
 from recalltrap_analysis.number_format import count_text
-from recalltrap_analysis.report.document import Chapter, Document, Prose, Section
+from recalltrap_analysis.report.document.blocks import Chapter, Document, Prose, Section
 from recalltrap_analysis.report.glossary import glossary
 from recalltrap_analysis.report.sections.claims import claims_section
 from recalltrap_analysis.report.sections.costs import cost_section

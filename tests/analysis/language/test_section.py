@@ -21,7 +21,7 @@ from recalltrap_analysis.language.students import Training, fall, unconverged
 from recalltrap_analysis.language.tempering import sweeps, temperature_plot
 from recalltrap_analysis.language.topics import topic_table
 from recalltrap_analysis.report.build import write_report
-from recalltrap_analysis.report.document import Section
+from recalltrap_analysis.report.document.blocks import Section
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot
 from recalltrap_analysis.report.sections.forecast import forecast_section

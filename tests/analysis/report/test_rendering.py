@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.severity import severity_line
-from recalltrap_analysis.report.document import Chapter, Document, Fold, Plot, Section
+from recalltrap_analysis.report.document.blocks import Chapter, Document, Fold, Plot, Section
 from recalltrap_analysis.report.rendering import inline_svg, render, rendered
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from recalltrap_analysis.figures.boxplots import BoxPanels, boxplots
 from recalltrap_analysis.number_format import point_lines, setting_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import point_at, split_grid, thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint

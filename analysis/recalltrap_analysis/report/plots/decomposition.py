@@ -26,7 +26,7 @@ from recalltrap_analysis.number_format import (
     range_text,
     signed_text,
 )
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import GridPoint

@@ -9,7 +9,7 @@ import pandas as pd
 
 from recalltrap_analysis.figures.model_paths import ModelPath, model_paths
 from recalltrap_analysis.number_format import decimal_text, point_lines
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint

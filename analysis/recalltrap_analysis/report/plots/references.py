@@ -9,7 +9,7 @@ from recalltrap_analysis.estimates.forecast import reference_rows
 from recalltrap_analysis.estimates.severity import by_point
 from recalltrap_analysis.figures.references import reference_check
 from recalltrap_analysis.number_format import point_lines, significant_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint

@@ -7,7 +7,7 @@ import numpy as np
 from recalltrap_analysis.estimates.scaling import ScalingFit
 from recalltrap_analysis.figures.scaling import scaling_curve
 from recalltrap_analysis.number_format import range_text, setting_text
-from recalltrap_analysis.report.document import Plot, slug
+from recalltrap_analysis.report.document.blocks import Plot, slug
 
 
 def scaling_plot(name: str, found: ScalingFit, kl_weight: str | None, query: str) -> Plot:

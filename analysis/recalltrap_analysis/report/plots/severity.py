@@ -8,7 +8,7 @@ import pandas as pd
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.figures.severity import severity_line, severity_map
 from recalltrap_analysis.number_format import range_text, setting_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import point_at, split_grid, thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design

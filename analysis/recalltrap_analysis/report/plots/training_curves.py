@@ -12,7 +12,7 @@ from recalltrap.errors import InputError
 from recalltrap.orderings import ALIGN
 from recalltrap_analysis.figures.training_curves import CurveOverSeeds, training_curves
 from recalltrap_analysis.number_format import decimal_text, point_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import cells_at, deepest
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.paired import Array

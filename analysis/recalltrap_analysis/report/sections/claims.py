@@ -10,7 +10,7 @@ from recalltrap.errors import RecalltrapError
 from recalltrap_analysis.claims.ledger import ledger
 from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.number_format import estimate_text
-from recalltrap_analysis.report.document import (
+from recalltrap_analysis.report.document.blocks import (
     Block,
     Code,
     Fold,
@@ -18,8 +18,8 @@ from recalltrap_analysis.report.document import (
     Prose,
     Record,
     Section,
-    grid,
 )
+from recalltrap_analysis.report.document.tables import grid
 from recalltrap_analysis.report.sections.statistics_tables import estimate_record
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary

@@ -10,7 +10,8 @@ from recalltrap_analysis.estimates.controls import contrast_table
 from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.number_format import decimal_text, p_text, row_interval
-from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.decomposition import decomposition_plot, waterfall_plot
 from recalltrap_analysis.report.sections.grid_tables import (
     axis_columns,

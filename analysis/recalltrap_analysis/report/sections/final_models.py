@@ -9,7 +9,8 @@ import pandas as pd
 from recalltrap.kind import metric_of
 from recalltrap_analysis.estimates.evaluation_noise import noise_table, nothing_sampled
 from recalltrap_analysis.number_format import decimal_text, share_text, significant_text
-from recalltrap_analysis.report.document import Block, Fold, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.boxplots import boxplots_plot
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot

@@ -17,7 +17,8 @@ from recalltrap_analysis.number_format import (
     row_interval,
     signed_text,
 )
-from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.forecast import forecast_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, deepest_first
 from recalltrap_analysis.report.sections.kind_blocks import kind_blocks

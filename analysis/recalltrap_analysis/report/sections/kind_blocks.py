@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recalltrap_analysis.report.document import Block
+from recalltrap_analysis.report.document.blocks import Block
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recalltrap_analysis.report.document import Block, Code, Fold, Prose, Section, Terms
+from recalltrap_analysis.report.document.blocks import Block, Code, Fold, Prose, Section, Terms
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 

@@ -14,7 +14,8 @@ from recalltrap_analysis.number_format import (
     setting_text,
     significant_text,
 )
-from recalltrap_analysis.report.document import Block, Fold, Prose, Record, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Prose, Record, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.scaling import scaling_plot
 from recalltrap_analysis.report.sections.grid_tables import deepest_first
 from recalltrap_analysis.runs import sql

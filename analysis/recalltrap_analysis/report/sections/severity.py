@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE
-from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.severity import severity_plot
 from recalltrap_analysis.report.sections.grid_tables import deepest_first
 from recalltrap_analysis.report.sections.statistics_tables import statistics_blocks

@@ -10,7 +10,8 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE, by_point
 from recalltrap_analysis.number_format import estimate_text, p_text, setting_text
-from recalltrap_analysis.report.document import Block, Items, Prose, Record, grid, plain
+from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Record
+from recalltrap_analysis.report.document.tables import grid, plain
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.statistics.coverage import covers
 from recalltrap_analysis.statistics.effect_sizes import (
