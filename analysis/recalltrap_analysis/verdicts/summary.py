@@ -165,17 +165,17 @@ def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     least = smallest_adjusted_p(pairs, points)
     if least > SIGNIFICANT:
         needed = next(n for n in range(2, 64) if smallest_adjusted_p(n, points) <= SIGNIFICANT)
-        pairs_known, where = count_text(pairs, "pair"), count_text(points, "grid point")
+        seeds, where = count_text(pairs, "seed"), count_text(points, "grid point")
         return "not enough seeds", (
-            f"Not enough seeds: with {pairs_known} at {where} no outcome could reach "
-            f"significance (the smallest possible p, adjusted by Holm, is "
-            f"{p_text(least)}; {needed} pairs would do)."
+            f"Not enough seeds: with {seeds} at {where} nothing can be significant (the smallest "
+            f"possible p, adjusted by Holm, is {p_text(least)}). You need at least {needed} "
+            f"seeds: rerun with -o seeds={needed}."
         )
     where = "the grid point" if points == 1 else f"any of {points} grid points"
     return "no trap", (
         f"No trap: A-K does not differ from K-A beyond seed noise at {where} (paired sign flips, "
-        f"Holm, 5 %); the data leave room for a severity of at most "
-        f"{decimal_text(complete['severity_high'].max())}."
+        f"Holm, 5 %); severities up to "
+        f"{decimal_text(complete['severity_high'].max())} can't be excluded."
     )
 
 
@@ -213,14 +213,31 @@ def _worst(complete: pd.DataFrame, parts: pd.DataFrame, design: Design, verdict:
     where = f" at {point_text(row['point'], design.axes)}" if design.axes else ""
     interval = row_interval(row, "severity")
     text = f" The deepest severity is {interval}{where}"
-    found = parts[[point == row["point"] for point in parts["point"]]]
-    if verdict in ("trap", "mixed") and len(found) and found.iloc[0]["state"] == COMPLETE:
-        part = found.iloc[0]["largest"]
-        text += f", most of all from the {TITLES[part]} ({signed_text(found.iloc[0][part])})"
+    here = parts[[point == row["point"] for point in parts["point"]]]
+    if verdict in ("trap", "mixed") and len(here) and here.iloc[0]["state"] == COMPLETE:
+        text += _mostly(here.iloc[0])
     text += "."
     if verdict in ("trap", "mixed"):
         text += _recall_price(row)
     return text
+
+
+BECAUSE = {
+    "last_distillation": "A-K is distilled last",
+    "optimiser_ak": "A-K's alignment goes beyond the optimum of its objective",
+    "reference": "alignment can reach more from p' than from p''",
+    "optimiser_ka": "K-A's alignment falls short of the optimum of its objective",
+}
+"""What makes a part of severity positive."""
+
+
+def _mostly(parts: pd.Series[Any]) -> str:
+    """The largest part of a grid point's severity, as a reason where it adds to it."""
+    largest = parts["largest"]
+    size = signed_text(parts[largest])
+    if parts[largest] > 0:
+        return f", mostly because {BECAUSE[largest]} ({size})"
+    return f"; its largest part is the {TITLES[largest]} ({size})"
 
 
 def _recall_price(row: pd.Series[Any]) -> str:
