@@ -178,7 +178,7 @@ def check_damages(run: FakeRun, examples: int) -> None:
         spoilt = run
         for damage in chosen:
             spoilt = damage.done(spoilt)
-        forecast_table(spoilt.tables["metrics"], spoilt.axes)
+        forecast_table(spoilt.tables["metrics"], spoilt.axes, "mog")
         _, lacks = check_report(spoilt)
         if len(chosen) == 1:
             assert chosen[0].known_to_lack(run) in " ".join(lacks)
@@ -266,7 +266,7 @@ def test_severity_needs_the_reward_alone(runs: dict[str, FakeRun]) -> None:
     assert after.severity["severity"].tolist() == before.severity["severity"].tolist()
     assert after.severity["recall_difference"].isna().all()
     assert (after.table()["recall, nats"] == "–").all()
-    assert (forecast_table(run.tables["metrics"], run.axes)["state"] == "complete").all()
+    assert (forecast_table(run.tables["metrics"], run.axes, "mog")["state"] == "complete").all()
 
 
 def test_an_infinite_supremum_gives_no_attainment(runs: dict[str, FakeRun]) -> None:

@@ -18,8 +18,8 @@ from recalltrap.cli.command_line import main
 from recalltrap.cli.commands import status_notes
 from recalltrap.graph import Cell
 from recalltrap.kind import Evaluation
+from recalltrap.results.notes import unmeasured_notes, view_notes
 from recalltrap.results.results import Results
-from recalltrap.results.unseen import unmeasured_notes, view_notes
 from recalltrap.store.store import ArtifactStore
 
 pytestmark = pytest.mark.slow
