@@ -28,7 +28,7 @@ ANALYSIS = KindAnalysis(
     sections=(
         KindSection(
             "language",
-            "What the models say, and how well they learned it",
+            "Responses, and how well the students learned",
             after="models",
             make=language_blocks,
         ),

@@ -97,7 +97,7 @@ def made(
             reason = f"{type(error).__name__}: {first_line(error)}"
             for run in runs:
                 run.problems[f"section {key}"] = reason
-            text = f"This section can't be shown, by a fault of recalltrap itself ({reason})."
+            text = f"This section can't be shown: a bug in recalltrap ({reason})."
             found = Section(key, key.capitalize(), [Prose(text, "absent", ours=False)])
         if found is not None:
             sections.append(found)

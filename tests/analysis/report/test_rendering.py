@@ -64,4 +64,4 @@ def test_a_figure_that_can_not_be_laid_out_costs_no_other() -> None:
 
     plot, _ = files(rendered(document(Broken())))
     assert not plot.svg
-    assert "fault of recalltrap itself (ZeroDivisionError: by nothing)" in plot.caption
+    assert "a bug in recalltrap (ZeroDivisionError: by nothing)" in plot.caption

@@ -60,15 +60,15 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
     severity = {row["point"]: row for _, row in summary.severity.iterrows()}
     falls = [_waterfall(row, severity[row["point"]], summary, attainments) for row in rows]
     caption = (
-        "Where the lead of A-K comes from: K-A's attainment, then the parts of severity in turn, "
-        "which add up exactly to A-K's. Whiskers: 95 % intervals of each bar and part."
+        "From K-A's attainment to A-K's: the four parts of severity add up exactly to the "
+        "difference. Whiskers: 95 % intervals of each bar and part."
     )
     if len(known) > len(falls):
         caption += f" The {len(falls)} of {len(known)} grid points with the deepest severity."
     if any(fall.controls for fall in falls):
         caption += (
             " Hatched: the control orderings. K-A-K ends with the same distillation as A-K, so "
-            "what it gains over K-A is sharpening and not the ordering."
+            "what it gains over K-A is due to that distillation and not to the ordering."
         )
     words = "Waterfalls from K-A to A-K: " + "; ".join(
         f"{point_text(row['point'], summary.axes)}: "
@@ -123,7 +123,7 @@ def decomposition_plot(run: ReadRun, summary: Summary) -> Plot | None:
     parts = {name: known[name].to_numpy(dtype=float) for name in PARTS}
     severity = known["severity"].to_numpy(dtype=float)
     figure = decomposition_bars(parts, severity, labels, TITLES)
-    caption = "Mean parts of severity. They add up to it exactly, seed by seed."
+    caption = "Mean parts of severity; they add up to it exactly, seed by seed."
     if total > MOST_BARS:
         caption += f" The {MOST_BARS} of {total} grid points with the largest severity are shown."
     means = ", ".join(f"{TITLES[n]} {range_text(v)}" for n, v in parts.items())

@@ -28,7 +28,7 @@ MOST_SETTINGS = 3
 
 
 def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
-    """The orderings' ways through recall and target, where severity is deepest."""
+    """The orderings' paths through recall and target, where severity is deepest."""
     stem = "trajectories"
     points = deepest(summary.severity, MOST_SETTINGS)
     targets = metric_labels(summary.metrics, TARGETS)
@@ -39,18 +39,18 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
         if (found := paths_at(summary.outcomes, summary.design, point, metric))
     }
     if not panels:
-        return Plot(stem, "No complete grid point reports the models that the orderings pass.")
+        return Plot(stem, "No complete grid point reports the models on the orderings' paths.")
     titles = [point_lines(point, summary.axes) if summary.axes else "" for point in points]
     caption = (
-        "Each ordering's way, as in the paper's figures 5 and 15: K-A distils p' into p'' and then "
-        "aligns; A-K aligns p' and then distils. Means over seeds; a marker's area grows with the "
-        "standard deviation over seeds of what stands on the vertical axis."
+        "Each ordering's path, as in the paper's figures 5 and 15: K-A distils p' into p'' and "
+        "then aligns; A-K aligns p' and then distils. Means over seeds; a marker's area grows with "
+        "the standard deviation over seeds of the metric on the vertical axis."
     )
     if len(points) < len(summary.design.points):
         caption += f" The {len(points)} grid points with the deepest severity."
     for metric, found in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
         if lacking := missing_models(found):
-            caption += f" Not known in every seed, so left out of {targets[metric]}"
+            caption += f" Not known in every seed, so not drawn for {targets[metric]}"
             caption += (
                 f"{' at the first of them' if len(points) > 1 else ''}: {', '.join(lacking)}."
             )
@@ -60,7 +60,7 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
         for metric, found in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
         for path in found
     )
-    words = f"Ways through overall recall and target; at the deepest setting they end with {ends}."
+    words = f"Paths through overall recall and target; at the deepest setting they end at {ends}."
     figure = model_paths(panels, list(targets.values()), titles)
     return Plot(stem, caption, words, figure, sql.trajectory_query(summary.axes))
 

@@ -27,7 +27,7 @@ def references_plot(run: ReadRun, summary: Summary) -> Plot:
     if not labels:
         return Plot(stem, "No cell reports both recall and hit rate of p' and p''.")
     caption = (
-        "The references before any alignment, as in the paper's figure 2: one line per seed. Low "
+        "The references p' and p'', as in the paper's figure 2: one line per seed. Low "
         "recall of p'' sets the learning trap, a low hit rate the sampling trap."
     )
     if note:

@@ -41,14 +41,13 @@ def scaling_plot(name: str, found: ScalingFit, kl_weight: str | None, query: str
         curve,
         found.x_name if drawn else "recall deficit, nats",
     )
-    heading = f"{name}: " if name else ""
     caption = (
-        f"{heading}severity against the recall deficit (overall recall of p' minus that of p''), "
-        "one point per setting with its 95 % interval"
+        f"{f'{name}: severity' if name else 'Severity'} against the recall deficit (overall recall "
+        "of p' minus that of p''), one point per setting with its 95 % interval"
     )
     caption += f"; the curve with its band ({found.interval})." if drawn else "."
     words = (
         f"Severity from {range_text(settings['severity'])} against recall deficits from "
         f"{range_text(settings['deficit'])} nats over {len(settings)} settings."
     )
-    return Plot(stem, caption[0].upper() + caption[1:], words, figure, query)
+    return Plot(stem, caption, words, figure, query)

@@ -49,7 +49,7 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
         return Plot(stem, "The curves table holds no reward of an alignment over its updates.")
     where = f" at {point_text(points[0], summary.axes)}" if summary.axes else ""
     caption = (
-        f"The first alignment of each ordering{where}, as in the paper's figures 13 and 14: means "
+        f"First alignment of each ordering{where}, as in the paper's figures 13 and 14: means "
         "over seeds, bands from the lowest to the highest seed. A fall of the reward's standard "
         "deviation marks the onset of collapse."
     )
@@ -60,7 +60,7 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
         caption += f" Not every seed has a curve: {'; '.join(fewer)}."
     chosen = chosen_steps(curves, orderings)
     if chosen:
-        caption += " Dashed verticals: the checkpoints that the alignments ended with, per seed."
+        caption += " Dashed verticals: the selected checkpoints, one per seed."
     if note := summary.kind.curves_note(curves):
         caption += f" {note}"
     step = "rollout" if chosen else "update"
@@ -74,7 +74,7 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
 def curves_over_seeds(
     curves: pd.DataFrame, orderings: Sequence[str]
 ) -> dict[tuple[str, str], CurveOverSeeds]:
-    """Selection curves by metric and ordering.
+    """Training curves by metric and ordering.
 
     Args:
         curves: Columns `ordering`, `seed`, `stage`, `step`, `metric`, `value`: the `curves` table

@@ -38,7 +38,7 @@ UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
 def cost_section(run: ReadRun, summary: Summary) -> Section:
     """Cost per ordering and stage, what sharing saved, severity at equal updates and cost."""
     costs = known_costs(run.frame("costs"))
-    title = "What did it cost?"
+    title = "Cost"
     if costs.empty:
         return Section("cost", title, [Prose("No cost has been recorded.", "absent")])
     table = cost_table(costs, summary.cells)
@@ -58,14 +58,14 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
     blocks: list[Block] = [
         grid("cost", text, data=records(table), query=sql.cost_query()),
         Prose(
-            "Each ordering as if run alone, down to p': what two orderings share counts in both. "
-            f"The last row is what the run paid, {duration_text(paid)}; building every cell's "
-            f"models anew would have taken {duration_text(saved)} more.",
+            "Each ordering as if run alone, p' included: stages that two orderings share count in "
+            f"both. The last row is what the run took, {duration_text(paid)}; without sharing it "
+            f"would have taken {duration_text(saved)} more.",
             "small",
         ),
         *(
             Prose(
-                f"Sums leave out what isn't known. {line[0].upper()}{line[1:]}.",
+                f"Sums leave out unknown costs. {line[0].upper()}{line[1:]}.",
                 "absent",
                 ours=False,
             )
@@ -89,16 +89,16 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
         setting = length_setting(summary.cells)
         which = f" (`{setting}`)" if setting else ""
         return [*blocks, Prose(
-            "**Severity at equal cost** can't be had from this study: it needs the attainment of "
-            "K-A at the length of alignment that costs what A-K costs, so the alignment's length"
-            f"{which} must be an axis. The curves don't stand in for it: A-K "
-            "would have to be distilled again from an earlier p'_AK.", "absent")]  # fmt: skip
+            f"**Severity at equal cost** needs the alignment's length{which} as an axis: K-A is "
+            "then taken at the length where it costs what A-K costs. Training curves can't stand "
+            "in for it, since A-K would have to be distilled again from an earlier p'_AK.",
+            "absent")]  # fmt: skip
     table = equal_cost_table(
         summary.pairs, summary.design, summary.cells, spending, stream(0, "analysis/equal-cost")
     )
     if table.empty:
-        return [*blocks, Prose("Severity at equal cost can't be had: no grid point has the costs "
-                               "and attainments of both orderings.", "absent")]  # fmt: skip
+        return [*blocks, Prose("No severity at equal cost: no grid point has the costs and "
+                               "attainments of both orderings.", "absent")]  # fmt: skip
     rows = [row for _, row in table.iterrows()]
     columns = {name: [setting_text(value) for value in table[name]] for name in summary.axes}
     columns["severity at equal updates"] = [row_interval(row, "equal_updates") for row in rows]
@@ -109,16 +109,16 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     query = sql.pair_query(summary.axes, summary.kind)
     found = grid("equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query)
     blocks.append(Prose(
-        f"**Severity at equal cost**: K-A aligns for as long as it takes to cost what A-K costs "
-        f"({UNITS[measure]} after p'), its attainment interpolated between its lengths, seed by "
+        f"**Severity at equal cost**: K-A aligned until it costs what A-K costs "
+        f"({UNITS[measure]} after p'), its attainment interpolated between lengths, seed by "
         "seed."))  # fmt: skip
     return [*blocks, found]
 
 
 _REACH = {
     "within": "within its lengths",
-    "beyond": "its longest run costs less and stands in",
-    "below": "its shortest run costs more and stands in",
+    "beyond": "above its longest run, which stands in",
+    "below": "below its shortest run, which stands in",
 }
 
 
@@ -135,7 +135,7 @@ def _updates(spending: Mapping[str, CellCost], summary: Summary) -> str:
     if not both:
         return "Severity at equal updates: no pair has a recorded cost of both orderings."
     if any(None in updates.values() for found in both for updates in found.values()):
-        return "Severity at equal updates: the stages don't say how many updates they made."
+        return "Severity at equal updates: the stages didn't record how many updates they made."
     unequal = sum(dict(f[KD_THEN_ALIGN]) != dict(f[ALIGN_THEN_KD]) for f in both)
     if unequal:
         return (

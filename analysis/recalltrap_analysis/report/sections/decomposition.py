@@ -46,7 +46,7 @@ def decomposition_section(run: ReadRun, summary: Summary) -> Section:
         blocks.append(bars)
     blocks.append(Fold("The parts with their intervals", [_parts_grid(summary)]))
     blocks += _controls(summary, attainments)
-    return Section("origin", "Where does it come from?", blocks)
+    return Section("origin", "Decomposition: where severity comes from", blocks)
 
 
 def _parts_grid(summary: Summary) -> Grid:
@@ -79,8 +79,8 @@ def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
     if table.empty:
         return [
             Prose(
-                "This study has no control ordering (`K-A-K`, `K-A@p'`, `A`), so the decomposition "
-                "alone tells the last distillation's sharpening from the ordering.",
+                "This study has no control ordering (`K-A-K`, `K-A@p'`, `A`), so only the "
+                "decomposition separates the last distillation from the effect of the ordering.",
                 "caveat",
             )
         ]
@@ -101,9 +101,8 @@ def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
     )
     methods = " and ".join(m for m in table["method"].unique() if m)
     return [
-        Prose("**Controls**: paired differences of attainment between orderings. Only what is left "
-              "beside K-A-K, which ends with the same distillation as A-K, may be credited to the "
-              "ordering."),
+        Prose("**Controls**: paired differences of attainment between orderings. Only A-K minus "
+              "K-A-K measures the ordering itself: both end with the same distillation."),
         found,
         Prose(f"95 % intervals over paired seeds ({methods or 'none'}); p: paired sign flips, "
               "Holm over the table.", "small"),

@@ -34,17 +34,17 @@ def forecast_section(run: ReadRun, summary: Summary) -> Section:
     table = forecast_points(summary.outcomes, summary.axes, summary.kind)
     blocks: list[Block] = [
         Prose(
-            "The exact optimum of the KL-regularised objective follows from a reference and the "
-            "reward alone. It says what each ordering can reach before anything is aligned; A-K's "
-            "last distillation is not part of the forecast."
+            "The exact optimum of the KL-regularised objective depends on the reference and the "
+            "reward alone, so it says what each ordering can reach before anything is aligned. "
+            "A-K's last distillation is not part of the forecast."
         ),
         *_reliability(table, summary),
         forecast_plot(run, summary),
         *_errors(pairs, summary.axes, query),
-        Fold("The forecast for every grid point", [_forecast_grid(summary, table)]),
+        Fold("Forecast per grid point", [_forecast_grid(summary, table)]),
         *kind_blocks("forecast", run, summary),
     ]
-    return Section("forecast", "Could it have been forecast?", blocks)
+    return Section("forecast", "Forecast vs outcome", blocks)
 
 
 def _errors(pairs: pd.DataFrame, axes: Sequence[str], query: str) -> list[Block]:
@@ -72,7 +72,7 @@ def _errors(pairs: pd.DataFrame, axes: Sequence[str], query: str) -> list[Block]
             data=[data[i] for i in rest],
             query=query,
         )
-        blocks.append(Fold("The forecast's error at every grid point", [every]))
+        blocks.append(Fold("Forecast error per grid point", [every]))
     return blocks
 
 

@@ -43,5 +43,5 @@ def overview_section(
         )  # fmt: skip
     blocks: list[Block] = [grid("studies", pd.DataFrame(rows), data=data)]
     if refused:
-        blocks += [Prose("Runs that can't be read, and are not in this report:"), Items(refused)]
-    return Section("overview", "Study by study", blocks)
+        blocks += [Prose("Runs that can't be read, so not in this report:"), Items(refused)]
+    return Section("overview", "Studies", blocks)

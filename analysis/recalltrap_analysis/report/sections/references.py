@@ -13,4 +13,4 @@ def references_section(run: ReadRun, summary: Summary, *, brief: bool = False) -
     """p' and p'' before any alignment."""
     blocks: list[Block] = [references_plot(run, summary)]
     blocks += kind_blocks("references", run, summary, brief=brief)
-    return Section("references", "The references, before any alignment", blocks)
+    return Section("references", "References before alignment", blocks)

@@ -32,17 +32,17 @@ def joint_scaling_section(summaries: Sequence[Summary]) -> Section:
     """Severity against the recall that distillation lost, one curve per algorithm."""
     blocks: list[Block] = [
         Prose("Distillation costs recall: p'' covers less of p* than p' does. If that is what "
-              "traps K-A, severity must grow with this **recall deficit**, and with the weight of "
-              "the anchor.")]  # fmt: skip
+              "traps K-A, severity must grow with this **recall deficit**, and with the strength "
+              "of the KL penalty.")]  # fmt: skip
     groups = _by_algorithm(summaries)
     if not groups:
-        blocks.append(Prose("No grid point is complete, so there is nothing to scale.", "absent"))
+        blocks.append(Prose("No grid point is complete, so there is nothing to fit.", "absent"))
     one = summaries[0] if len(summaries) == 1 else None
     query = sql.scaling_query(one.axes, one.kind) if one else ""
     for (name, kl_weight), points in groups.items():
         found = fit(points, kl_weight)
         blocks += _scaling_blocks(name if len(groups) > 1 else "", found, kl_weight, query)
-    return Section("scaling", "Does it grow with the recall that is lost?", blocks)
+    return Section("scaling", "Severity vs recall deficit", blocks)
 
 
 def _by_algorithm(
@@ -77,7 +77,7 @@ def _scaling_blocks(name: str, found: ScalingFit, kl_weight: str | None, query: 
     if found.left_out:
         noun = "grid point has" if found.left_out == 1 else "grid points have"
         blocks.append(Prose(f"{found.left_out} {noun} no overall recall of p' and p'' in every "
-                            "seed, and so no recall deficit: left out.", "absent"))  # fmt: skip
+                            "seed, so no recall deficit: left out.", "absent"))  # fmt: skip
     if found.reason:
         blocks.append(Prose(f"No curve: {found.reason}.", "absent", ours=False))
     else:
@@ -115,7 +115,7 @@ def _scaling_blocks(name: str, found: ScalingFit, kl_weight: str | None, query: 
         "high": found.high.tolist(),
     }  # fmt: skip
     table = replace(table, extra=curve)
-    return [*blocks, Fold("Every setting's deficit, severity and prediction", [table])]
+    return [*blocks, Fold("Deficit, severity and prediction per setting", [table])]
 
 
 _SIDES = {"trap": "above 0", "reversed": "below 0", "unclear": "holds 0"}

@@ -60,9 +60,8 @@ def statistics_blocks(summary: Summary) -> list[Block]:
         Prose(
             "IQM: mean of the middle half of the seeds. d_z: paired effect size, the mean "
             "difference in units of its sd. p: paired sign flips, alone and adjusted by Holm. "
-            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. The last column "
-            f"tells how many seeds an interval of the mean no wider than {setting_text(WIDTH)} "
-            "would take, if the spread stays as it is.",
+            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. Seeds needed: for "
+            f"an interval of the mean no wider than {setting_text(WIDTH)}, at this spread.",
             "small",
         ),
         *_coverage(rows),
@@ -126,4 +125,4 @@ def _coverage(rows: list[dict[str, Any]]) -> list[Block]:
     said = [text for method, n in kinds if (text := covers(method, n))]
     if not said:
         return []
-    return [Prose("How far these intervals can be trusted, by our own calibration:"), Items(said)]
+    return [Prose("What these intervals covered in our calibration:"), Items(said)]
