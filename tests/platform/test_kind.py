@@ -127,7 +127,8 @@ def _reads(statements: Iterable[ast.AST]) -> Iterator[str]:
         elif isinstance(node, ast.JoinedStr) and isinstance(node.values[-1], ast.Constant):
             yield str(node.values[-1].value)
         elif isinstance(node, ast.Call):
-            for argument in node.args[:2]:
+            # Also a record's `epochs="target_epochs"`: which field it reads.
+            for argument in (*node.args[:2], *(keyword.value for keyword in node.keywords)):
                 if isinstance(argument, ast.Constant):
                     yield str(argument.value)
         elif isinstance(node, ast.Dict):  # which field a stage reads, as data

@@ -12,8 +12,10 @@ import torch
 from recalltrap.graph import Cell
 from recalltrap.kind import NodeFailure
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.mog import KIND, execution, rows
+from recalltrap_studies.mog import execution, rows
+from recalltrap_studies.mog.alignment.registry import ALGORITHMS
 from recalltrap_studies.mog.execution import WIDTH
+from recalltrap_studies.mog.kind import KIND
 from recalltrap_studies.mog.models import MODEL_FILE, Model, unpack
 
 SMALL = {
@@ -23,7 +25,6 @@ SMALL = {
     "offline_pairs": 70,
     "learning_rate": 0.03,
 }
-ALGORITHMS = ["ppo", "grpo", "dpo_online", "dpo_offline"]
 Build = Callable[[Sequence[Cell], ArtifactStore], list[NodeFailure]]
 Make = Callable[..., Cell]
 MakeStore = Callable[[str], ArtifactStore]

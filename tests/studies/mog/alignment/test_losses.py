@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recalltrap_studies.mog import objectives as ob
+from recalltrap_studies.mog.alignment import losses as ob
+from recalltrap_studies.mog.program.maximum_likelihood import nll_loss, nll_slope
 
 R, N = 3, 16
 
@@ -27,7 +28,7 @@ SIGN = torch.where(random(R, N, seed=5) > 0, 1.0, -1.0).double()
 
 CASES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], Tensor, tuple[object, ...]]]
 CASES = {
-    "nll": (ob.nll_loss, ob.nll_slope, LOGP, ()),
+    "nll": (nll_loss, nll_slope, LOGP, ()),
     "ppo": (ob.ppo_loss, ob.ppo_slope, NEAR, (OLD, ADVANTAGE, CLIP)),
     "grpo-k2": (ob.grpo_loss, ob.grpo_slope, NEAR, (OLD, ADVANTAGE, REF, BETA, "k2")),
     "grpo-k3": (ob.grpo_loss, ob.grpo_slope, NEAR, (OLD, ADVANTAGE, REF, BETA, "k3")),

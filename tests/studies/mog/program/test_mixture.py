@@ -12,8 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recalltrap_studies.mog.mixture import density, log_prob, score, sharpen, terms, transform
-from recalltrap_studies.mog.randoms import Noise
+from recalltrap_studies.mog.program.mixture import (
+    density,
+    log_prob,
+    score,
+    sharpen,
+    terms,
+    transform,
+)
+from recalltrap_studies.mog.program.noise import Noise
 from recalltrap_studies.mog.rows import to_model, to_params
 
 

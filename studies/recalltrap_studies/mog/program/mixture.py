@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recalltrap_studies.mog.randoms import Noise
+from recalltrap_studies.mog.program.noise import Noise
 
 LOG_2PI = math.log(2.0 * math.pi)
 DIAGONAL, FULL = 5, 6  # P

@@ -12,8 +12,8 @@ import torch
 from recalltrap.graph import Cell
 from recalltrap.kind import NodeFailure
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.mog.compilation import can_compile
 from recalltrap_studies.mog.models import MODEL_FILE, unpack
+from recalltrap_studies.mog.program.compilation import can_compile
 
 pytestmark = [
     pytest.mark.slow,

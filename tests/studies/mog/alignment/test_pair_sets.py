@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from recalltrap.streams import key
-from recalltrap_studies.mog.pair_sets import PairSet, in_pairs, order
-from recalltrap_studies.mog.program import Pairs
-from recalltrap_studies.mog.randoms import PLANES, draw
+from recalltrap_studies.mog.alignment.pair_sets import PairSet, in_pairs, order
+from recalltrap_studies.mog.alignment.pairs import Pairs
+from recalltrap_studies.mog.program.noise import PLANES, draw
 
 
 def keys(*seeds: int) -> torch.Tensor:

@@ -146,14 +146,16 @@ def test_closed_forms_need_no_nodes() -> None:
         expected = -math.log(2 * math.pi * 0.05) - float((weights * spread).sum()) / 0.1
         assert abs(found.value - expected) < 1e-9 * abs(expected)
         assert found[1:] == (0.0, 0)
-        assert expected_reward(model, ground_truth.oracle(SETTINGS)).method == "closed form"
+        assert (
+            expected_reward(model, ground_truth.reward_function(SETTINGS)).method == "closed form"
+        )
 
 
 @pytest.mark.parametrize("name", ["narrow", "wide", "sheared", "near-empty"])
 @pytest.mark.parametrize("targets", [(7,), (6, 7), (2, 4, 7)])
 def test_reward_against_scipy(name: str, targets: tuple[int, ...]) -> None:
     """A nested quadrature of the reward as it is, cut at the bisectors y = -0.5 and y = 0.5."""
-    reward, model = ground_truth.oracle(MogSettings(targets=targets)), MODELS[name]
+    reward, model = ground_truth.reward_function(MogSettings(targets=targets)), MODELS[name]
     place, weight = np.polynomial.legendre.leggauss(120)
     total = 0.0
     shares = np.exp(model.log_weights)
@@ -181,8 +183,8 @@ def test_a_reward_as_sharp_as_a_needle(sharpness: float) -> None:
     both = MogSettings(targets=(0, 7), reward_sharpness=sharpness, spacing=8.0)
     model = isotropic(np.array([[7.7, -8.1], [-8.2, 7.5]]), 0.3)
     alone = (MogSettings(targets=(t,), reward_sharpness=sharpness, spacing=8.0) for t in (0, 7))
-    expected = sum(expected_reward(model, ground_truth.oracle(one)).value for one in alone)
-    assert abs(expected_reward(model, ground_truth.oracle(both)).value - expected) < 1e-5
+    expected = sum(expected_reward(model, ground_truth.reward_function(one)).value for one in alone)
+    assert abs(expected_reward(model, ground_truth.reward_function(both)).value - expected) < 1e-5
 
 
 @settings(max_examples=25, deadline=None)
@@ -194,7 +196,7 @@ def test_bounds_hold_for_any_mixture(seed: int, full: bool) -> None:
     for found in (own, cross):
         assert found.error <= 1e-5 + 1e-12 * abs(found.value)
     assert cross.value <= own.value + 1e-5
-    several = ground_truth.oracle(MogSettings(targets=(1, 6, 7)))
+    several = ground_truth.reward_function(MogSettings(targets=(1, 6, 7)))
     reward, hits = expected_reward(q, several), hit_rate(q, several, 0.9)
     assert max(reward.error, hits.error) <= 1e-5
     assert 9.0 * hits.value - 1e-5 <= reward.value <= 9.0 + hits.value + 1e-5
@@ -212,7 +214,7 @@ def random_mixture(seed: int, *, full: bool) -> Model:
 @pytest.mark.parametrize("name", list(MODELS))
 def test_samples_agree(name: str) -> None:
     """The averages that used to be stored, over 4,096 draws; heavy tails need more of them."""
-    model, reward = MODELS[name], ground_truth.oracle(MogSettings(targets=(6, 7)))
+    model, reward = MODELS[name], ground_truth.reward_function(MogSettings(targets=(6, 7)))
     count = 200_000
     truth, own = (sample(m, f"test/{i}", count) for i, m in enumerate((P_STAR, model)))
     for found, values in (

@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recalltrap_studies.mog.program import Pairs
-from recalltrap_studies.mog.randoms import Noise, threefry
+from recalltrap_studies.mog.alignment.pairs import Pairs
+from recalltrap_studies.mog.program.noise import Noise, threefry
 
 
 def in_pairs(noise: Tensor) -> Noise:
-    """Noise [planes, R, 2C] arranged for `program.labelled_pairs`: all first samples, all second.
+    """Noise [planes, R, 2C] arranged for `pairs.labelled_pairs`: all first samples, all second.
 
     Samples 2i and 2i + 1 make pair i, so that a smaller set is the beginning of a larger one.
     """
@@ -58,14 +58,15 @@ class PairSet:
 
     def minibatch(self, iteration: int) -> Pairs:
         """The pairs of one iteration."""
+        # the orders of all epochs make one long row, of which this is the next batch
         begin = iteration * self.batch
         first, last = begin // self.count, (begin + self.batch - 1) // self.count
         orders = self._epochs(first, last)
         chosen = orders[:, begin - first * self.count :][:, : self.batch]
         rows = len(chosen)
-        found = self.table.gather(2, chosen[:, None].expand(rows, 6, self.batch))
-        x, y = (found[:, i : i + 2].reshape(rows, 2 * self.batch) for i in (0, 2))
-        return Pairs(x, y, found[:, 4], found[:, 5])
+        taken = self.table.gather(2, chosen[:, None].expand(rows, 6, self.batch))
+        x, y = (taken[:, i : i + 2].reshape(rows, 2 * self.batch) for i in (0, 2))
+        return Pairs(x, y, taken[:, 4], taken[:, 5])
 
     def _epochs(self, first: int, last: int) -> Tensor:
         """The orders of consecutive epochs, one after the other; earlier ones are forgotten."""

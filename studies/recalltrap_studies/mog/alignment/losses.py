@@ -13,16 +13,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 
-def nll_loss(logp: Tensor) -> Tensor:
-    """Negative log-likelihood: the forward KL(data || model) up to the data's entropy."""
-    return -logp.mean(1)
-
-
-def nll_slope(logp: Tensor) -> Tensor:
-    """-1 / N for every sample."""
-    return torch.full_like(logp, -1.0 / logp.shape[1])
-
-
 def shaped_reward(reward: Tensor, logp: Tensor, logp_ref: Tensor, beta: Tensor) -> Tensor:
     """r' = R - beta log(pi / pi_ref) (section 3.1); its mean estimates eq. 1, the reverse KL
     KL(pi || pi_ref) being the penalty."""

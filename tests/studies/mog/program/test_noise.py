@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from recalltrap.streams import key
-from recalltrap_studies.mog.randoms import PLANES, draw, threefry
+from recalltrap_studies.mog.program.noise import PLANES, draw, threefry
 
 
 def word(value: int) -> torch.Tensor:

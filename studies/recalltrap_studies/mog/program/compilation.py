@@ -1,4 +1,4 @@
-"""Turning a shape into a function that advances a block by one iteration: compiled or eager.
+"""Turning an algorithm's iteration into a function that advances a block: compiled or eager.
 
 `RECALLTRAP_COMPILE=0` forces eager mode, which is also the way without a C++ compiler.
 """
@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from functools import lru_cache, partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -17,9 +18,15 @@ from torch import Tensor
 from torch._dynamo.exc import BackendCompilerFailed
 
 from recalltrap_studies.devices import choose_device
-from recalltrap_studies.mog import program
-from recalltrap_studies.mog.program import Pairs, Rollout, Settings, Shape, State, Step
-from recalltrap_studies.mog.randoms import draw
+from recalltrap_studies.mog.program.iteration import (
+    Batch,
+    Hyperparameters,
+    Iteration,
+    State,
+    Step,
+    Update,
+)
+from recalltrap_studies.mog.program.noise import draw
 
 log = logging.getLogger(__name__)
 
@@ -83,22 +90,13 @@ def _or_eager(compiled: Callable[..., Any], function: Callable[..., Any]) -> Cal
 
 
 @lru_cache(maxsize=256)
-def _functions(shape: Shape) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The iteration of a shape, and what PPO repeats on the same samples."""
+def load_iteration(code: str, own: tuple[tuple[str, object], ...]) -> Iteration:
+    """The iteration that the module `code` makes of an algorithm's own settings.
 
-    def iterate(state: State, s: Settings, noise: Tensor) -> State | tuple[State, Rollout]:
-        rollout = program.ppo_rollout(state, s, noise)
-        state = program.ppo_update(state, s, rollout, epochs=shape.epochs, first=True)
-        return state if shape.epochs == 1 else (state, rollout)
-
-    single: dict[str, Callable[..., Any]] = {
-        "fit": program.fit_step,
-        "grpo": partial(program.grpo_step, estimator=shape.estimator),
-        "dpo_online": program.dpo_online_step,
-        "dpo_offline": program.dpo_offline_step,
-    }
-    again = partial(program.ppo_update, epochs=shape.epochs, first=False)
-    return single.get(shape.action, iterate), again
+    The same functions whenever it is asked for, so that nothing is compiled twice.
+    """
+    made: Iteration = import_module(code).iteration(**dict(own))
+    return made
 
 
 @lru_cache(maxsize=256)
@@ -109,34 +107,33 @@ def _noise(iterations: int, count: int, planes: int) -> Callable[[Tensor, Tensor
 def noise_function(
     iterations: int, count: int, planes: int, device: torch.device, *, compiled: bool
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function (keys, first iteration) -> noise, see `randoms.draw`."""
+    """A function (keys, first iteration) -> noise, see `noise.draw`."""
     function = _noise(iterations, count, planes)
     if not compiled:
         return function
     return _compiled(function, device, torch.get_num_threads(), largest_expression=6)
 
 
-def step_function(shape: Shape, device: torch.device, *, compiled: bool) -> Step:
-    """A function (state, settings, noise or fixed pairs) -> state."""
-    first, _ = _functions(shape)
+def step_function(iteration: Iteration, device: torch.device, *, compiled: bool) -> Step:
+    """A function (state, hyperparameters, batch) -> state after one iteration."""
+    first = iteration.first
     if compiled:
         first = _compiled(first, device, torch.get_num_threads())
-    if shape.epochs == 1:
-        return lambda state, s, batch: State(*first(state, s, batch))
-    again = repeated_function(shape, device, compiled=compiled)
+    if not iteration.repeats:
+        return lambda state, hp, batch: State(*first(state, hp, batch))
+    again = repeated_function(iteration, device, compiled=compiled)
 
-    def step(state: State, s: Settings, batch: Tensor | Pairs) -> State:
-        state, rollout = first(state, s, batch)
-        for _ in range(shape.epochs - 1):
-            state = again(state, s, rollout)
+    def step(state: State, hp: Hyperparameters, batch: Batch) -> State:
+        state, samples = first(state, hp, batch)
+        for _ in range(iteration.repeats):
+            state = again(state, hp, samples)
         return state
 
     return step
 
 
-def repeated_function(
-    shape: Shape, device: torch.device, *, compiled: bool
-) -> Callable[[State, Settings, Rollout], State]:
-    """A further update of PPO on the same samples."""
-    _, again = _functions(shape)
+def repeated_function(iteration: Iteration, device: torch.device, *, compiled: bool) -> Update:
+    """A further update on the same samples."""
+    assert iteration.again is not None
+    again = iteration.again
     return _compiled(again, device, torch.get_num_threads()) if compiled else again
