@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.figures.temperature import TemperatureSweep, temperature_sweep
+from recalltrap_analysis.language.queries import temperature_query
 from recalltrap_analysis.number_format import decimal_text, point_lines
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
-from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import column, point_keys
@@ -99,6 +99,6 @@ def temperature_plot(run: ReadRun, summary: Summary) -> Plot | None:
         for sweep in panels.get((0, 0), [])
     )
     figure = temperature_sweep(panels, list(SEEN_BY.values()), titles)
-    query = sql.temperature_query(summary.axes)
+    query = temperature_query(summary.axes)
     words = f"Recall against precision along τ. {ends}."
     return Plot(stem, caption, words, figure, query)
