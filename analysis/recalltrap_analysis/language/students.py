@@ -227,5 +227,6 @@ def lost_in_last_distillation(
         f"At {len(lost)} of {len(effects)} complete grid points the last distillation of A-K loses "
         "more against its teacher than the orderings differ in target precision, "
         f"{decimal_text(one.gap, 3)} against {signed_text(effect, 3)} nats per token{where}: its "
-        "own loss may hide the ordering's effect. p'_AK and the decomposition show what came before it."
+        "own loss may hide the ordering's effect. p'_AK and the decomposition show what came "
+        "before it."
     ]
