@@ -1,7 +1,7 @@
 """Causal-LM training as a stage: p* on a corpus, and every student on samples of its teacher.
 
 By TRL's SFTTrainer over token ids: nothing is decoded and encoded again. What it learns from is
-prepared in `datasets`; how a training runs, resumes and fails is in `training`.
+prepared in `data.datasets`; how a training runs, resumes and fails is in `training`.
 """
 
 from __future__ import annotations
