@@ -24,6 +24,7 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import sequence, stream
+from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.token_sequences import (
@@ -34,7 +35,6 @@ from recalltrap_studies.llm.data.token_sequences import (
     shuffled,
     tokens_seen,
 )
-from recalltrap_studies.llm.fingerprints import opened
 from recalltrap_studies.llm.models import devices, weights
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.stage_settings import Optimiser
