@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from recalltrap_analysis.report.document import (
+from recalltrap_analysis.report.document.blocks import (
     Block,
     Code,
     Document,
@@ -23,8 +23,8 @@ from recalltrap_analysis.report.document import (
     Plot,
     Prose,
     Terms,
-    plain,
 )
+from recalltrap_analysis.report.document.tables import plain
 from recalltrap_analysis.report.rendering import inline_svg
 
 SCHEMA = "recalltrap.report/1"

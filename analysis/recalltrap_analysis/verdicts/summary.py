@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
+from recalltrap.kind import Metric
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.decomposition import TITLES, decomposition_table
 from recalltrap_analysis.estimates.missing_metrics import lacking_values
@@ -23,6 +24,7 @@ from recalltrap_analysis.estimates.severity import (
     pair_orderings,
     severity_table,
 )
+from recalltrap_analysis.kind_analysis import KindAnalysis, analysis_of
 from recalltrap_analysis.number_format import (
     count_text,
     decimal_text,
@@ -47,6 +49,7 @@ MOST_LACKS = 3
 class Summary:
     """A run's numbers and its verdict.
 
+    `kind` is what the analysis knows of the study's kind, `metrics` what its metrics are called.
     `severity`, `decomposition`: one row per grid point, as `severity_table` and
     `decomposition_table` return them. `outcomes`: one row per succeeded cell. `pairs`: one row
     per grid point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell
@@ -55,6 +58,8 @@ class Summary:
     """
 
     study: str
+    kind: KindAnalysis
+    metrics: Mapping[str, Metric]
     axes: tuple[str, ...]
     verdict: Verdict
     sentence: str
@@ -85,19 +90,22 @@ def summarize(results: Run) -> Summary:
     """
     cells = results.planned()
     axes = tuple(results.axes)
+    kind = analysis_of(results.study.kind)
     design = Design.of(cells, axes)
-    succeeded, failed = _fates(results.table("cells"), cells)
+    succeeded, failed = _cells_by_status(results.table("cells"), cells)
     metrics = results.table("metrics")
-    outcomes = cell_outcomes(metrics, axes)
+    outcomes = cell_outcomes(metrics, axes, kind.reward_supremum)
     outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
-    pairs = pair_orderings(outcomes, axes)
+    pairs = pair_orderings(outcomes, axes, kind.optimum_check)
     table = severity_table(pairs, design, stream(0, "analysis/severity"))
-    parts = decomposition_table(pairs, design, stream(0, "analysis/decomposition"))
+    parts = decomposition_table(pairs, design, stream(0, "analysis/decomposition"), kind)
     verdict, sentence = judge(table, parts, design)
     missing = len(cells) - len(succeeded) - len(failed)
-    lacks = lacking_values(metrics, outcomes, cells, succeeded, axes)
+    lacks = lacking_values(metrics, outcomes, cells, succeeded, axes, kind)
     return Summary(
         study=results.study.name,
+        kind=kind,
+        metrics=results.metrics(),
         axes=axes,
         verdict=verdict,
         sentence=sentence,
@@ -117,7 +125,7 @@ def summarize(results: Run) -> Summary:
     )
 
 
-def _fates(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], set[str]]:
+def _cells_by_status(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], set[str]]:
     """Ids of the planned cells that succeeded and that failed."""
     planned = {cell.id for cell in cells}
     rows = list(zip(table["cell_id"].to_pylist(), table["status"].to_pylist(), strict=True))
@@ -184,7 +192,7 @@ def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     reversed_ = significant & (complete["severity"] < 0)
     points = count_text(len(complete), "grid point")
     slight = int((complete["severity"][traps] < SLIGHT).sum())
-    aside = f" (at {slight} of them slightly, below {SLIGHT:g})" if slight else ""
+    aside = f" (at {slight} of them slightly, below {setting_text(SLIGHT)})" if slight else ""
     if traps.all():
         where = "the grid point" if len(complete) == 1 else f"all {points}"
         return "trap", f"Trap: A-K attains more than K-A at {where}{aside}."
@@ -286,8 +294,8 @@ def severity_text(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     columns: dict[str, list[str]] = {axis: [setting_text(v) for v in table[axis]] for axis in axes}
     if len(table):
         columns["pairs"] = [
-            f"{found} of {planned}"
-            for found, planned in zip(table["pairs"], table["planned_pairs"], strict=True)
+            f"{complete} of {planned}"
+            for complete, planned in zip(table["pairs"], table["planned_pairs"], strict=True)
         ]
         rows = [row for _, row in table.iterrows()]
         for name, title in TEXT_COLUMNS.items():

@@ -154,7 +154,7 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
         execute_here(plan, make_context(plan, root), Silent())
     metrics = reference_metrics(_built(plan, store), find_kind(study.kind), store)
     table: pa.Table = pa.Table.from_pandas(
-        room("forecast")(metrics, study.axes), preserve_index=False
+        room("forecast")(metrics, study.axes, study.kind), preserve_index=False
     )
     return table
 

@@ -177,4 +177,4 @@ def test_a_finished_run_ends_with_its_report(
     )
     content = json.loads(shown.stdout)
     assert any(named in line for line in content["lacks"])
-    assert "fault of recalltrap" not in shown.stdout
+    assert "a bug in recalltrap" not in shown.stdout

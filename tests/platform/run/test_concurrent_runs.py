@@ -120,7 +120,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_does_the_rest(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted; what was finished is kept" in errors
+    assert "interrupted; finished work is kept" in errors
     assert "Traceback" not in errors
     stopped = rt.open_run("toy/test", storage)
     kept = stopped.table("cells").to_pylist()

@@ -9,7 +9,7 @@ from recalltrap_analysis.estimates.forecast import reference_rows
 from recalltrap_analysis.estimates.severity import by_point
 from recalltrap_analysis.figures.references import reference_check
 from recalltrap_analysis.number_format import point_lines, significant_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint
@@ -27,7 +27,7 @@ def references_plot(run: ReadRun, summary: Summary) -> Plot:
     if not labels:
         return Plot(stem, "No cell reports both recall and hit rate of p' and p''.")
     caption = (
-        "The references before any alignment, as in the paper's figure 2: one line per seed. Low "
+        "The references p' and p'', as in the paper's figure 2: one line per seed. Low "
         "recall of p'' sets the learning trap, a low hit rate the sampling trap."
     )
     if note:
@@ -52,9 +52,9 @@ def reference_groups(
     names = ["recall_p_prime", "recall_p_second", "hit_rate_p_prime", "hit_rate_p_second"]
     groups: dict[bytes, list[GridPoint]] = {}
     numbers: dict[bytes, Array] = {}
-    found = by_point(reference_rows(outcomes, design.axes))
-    for point in (point for point in design.points if point in found):
-        values = found[point][names].to_numpy(dtype=float)
+    at_point = by_point(reference_rows(outcomes, design.axes))
+    for point in (point for point in design.points if point in at_point):
+        values = at_point[point][names].to_numpy(dtype=float)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values):
             groups.setdefault(values.tobytes(), []).append(point)

@@ -8,7 +8,7 @@ import pandas as pd
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.figures.severity import severity_line, severity_map
 from recalltrap_analysis.number_format import range_text, setting_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import point_at, split_grid, thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design
@@ -22,7 +22,7 @@ def severity_plot(run: ReadRun, summary: Summary) -> Plot:
     stem, table, design = "severity", summary.severity, summary.design
     if not (table["state"] == COMPLETE).any():
         return Plot(stem, "No grid point is complete, so there is no severity to draw.")
-    query = sql.severity_query(design.axes)
+    query = sql.severity_query(design.axes, summary.kind)
     if len(design.axes) > 1:
         return _map(summary, query)
     labels = [setting_text(point[0]) if point else "all" for point in design.points]
@@ -73,10 +73,11 @@ def severity_grid(
     The rows are sorted as the design has them; NaN where a grid point has no number.
     """
     sweep, values, others, facets = split_grid(design)
-    found = dict(zip(table["point"], table[name], strict=True))
+    at_point = dict(zip(table["point"], table[name], strict=True))
     shown = thin(facets, most_rows)
     matrix = [
-        [found.get(point_at(design, value, facet), np.nan) for value in values] for facet in shown
+        [at_point.get(point_at(design, value, facet), np.nan) for value in values]
+        for facet in shown
     ]
     if len(others) == 1:
         y_labels = [setting_text(facet[0]) for facet in shown]

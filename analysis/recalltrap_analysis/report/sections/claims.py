@@ -10,7 +10,7 @@ from recalltrap.errors import RecalltrapError
 from recalltrap_analysis.claims.ledger import ledger
 from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.number_format import estimate_text
-from recalltrap_analysis.report.document import (
+from recalltrap_analysis.report.document.blocks import (
     Block,
     Code,
     Fold,
@@ -18,8 +18,8 @@ from recalltrap_analysis.report.document import (
     Prose,
     Record,
     Section,
-    grid,
 )
+from recalltrap_analysis.report.document.tables import grid
 from recalltrap_analysis.report.sections.statistics_tables import estimate_record
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary
@@ -33,29 +33,29 @@ def claims_section(run: ReadRun, summary: Summary) -> Section:
 
 def joint_claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVerdict]]:
     """The ledger: every claim of the paper with verdict, effect, interval and rows."""
-    title = "Do the paper's claims hold here?"
+    title = "The paper's claims"
     try:
-        found = ledger(runs)
+        verdicts = ledger(runs)
     except RecalltrapError as error:  # a table that can't be read as one row per cell
         reason = Prose("The claims can't be judged from these tables:", "absent")
         return Section("claims", title, [reason, Items([first_line(error)])]), []
-    counts = pd.Series([claim.verdict for claim in found]).value_counts(sort=False)
+    counts = pd.Series([claim.verdict for claim in verdicts]).value_counts(sort=False)
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     text = pd.DataFrame(
         {
-            "claim": [claim.id for claim in found],
-            "verdict": [claim.verdict for claim in found],
-            "what the paper says": [claim.text for claim in found],
-            "effect, interval, method": [_effect(claim) for claim in found],
-            "rows": [claim.rows for claim in found],
+            "claim": [claim.id for claim in verdicts],
+            "verdict": [claim.verdict for claim in verdicts],
+            "what the paper says": [claim.text for claim in verdicts],
+            "effect, interval, method": [_effect(claim) for claim in verdicts],
+            "rows": [claim.rows for claim in verdicts],
         }
     )
     blocks: list[Block] = [
-        Prose(f"Of {len(found)} claims: {said}. A claim that these tables can't test says why."),
-        grid("claims", text, data=[_claim_record(claim) for claim in found]),
-        *(_behind(claim) for claim in found if claim.verdict != "not tested"),
+        Prose(f"{len(verdicts)} claims: {said}. The table says why a claim can't be tested here."),
+        grid("claims", text, data=[_claim_record(claim) for claim in verdicts]),
+        *(_behind(claim) for claim in verdicts if claim.verdict != "not tested"),
     ]
-    return Section("claims", title, blocks), found
+    return Section("claims", title, blocks), verdicts
 
 
 def _effect(claim: ClaimVerdict) -> str:

@@ -1,7 +1,7 @@
 """How far an optimum by importance weights can be trusted: its effective sample size.
 
-A mixture's optimum is a quadrature and has none; a language model's is weighed from samples of
-the reference, and says little where a few of them hold most of the weight.
+A language model's optimum is weighed from samples of the reference, and says little where a few
+of them hold most of the weight.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.number_format import point_text
+from recalltrap_analysis.kind_analysis import OptimumCheck
+from recalltrap_analysis.number_format import decimal_text, point_text, quantity_text
 
 FLOOR = 100
 """Effective samples below which a weighed optimum is called unreliable. At 100 its standard error
@@ -34,18 +35,13 @@ def reliability(rows: pd.DataFrame) -> str:
         small = sizes < FLOOR
         if small.any():
             found.append(
-                f"{title} leaves as few as {np.nanmin(sizes):.0f} effective samples "
+                f"{title} leaves as few as {decimal_text(np.nanmin(sizes), 0)} effective samples "
                 f"(in {int(small.sum())} of {len(sizes)} seeds fewer than {FLOOR})"
             )
     return f"unreliable: {'; '.join(found)}" if found else ""
 
 
-def weighed(rows: pd.DataFrame) -> bool:
-    """Whether any optimum was weighed from samples."""
-    return bool(rows[[f"ess_{name}" for name in REFERENCES]].notna().any(axis=None))
-
-
-def doubt_over(table: pd.DataFrame, axes: Sequence[str]) -> str:
+def warning(table: pd.DataFrame, axes: Sequence[str]) -> str:
     """One sentence on the grid points whose optima are unreliable; empty without any.
 
     Args:
@@ -67,3 +63,24 @@ def doubt_over(table: pd.DataFrame, axes: Sequence[str]) -> str:
         "Optima of language models are weighed from samples of the reference. Read what depends "
         f"on them with care at {where}: {text}."
     )
+
+
+def explanation(table: pd.DataFrame) -> str:
+    """What effective samples are, and the fewest that any optimum of a forecast rests on."""
+    least = min(float(table[f"ess_{name}"].min()) for name in REFERENCES)
+    return (
+        "Here the optimum is weighed from samples of the reference, each by exp(R / β), and so "
+        "is known as well as its effective sample size allows: at least "
+        f"{quantity_text(least)} in this study. Below {FLOOR} it is called unreliable: a few "
+        "responses decide it, and what was never sampled can't count."
+    )
+
+
+EFFECTIVE_SAMPLES = OptimumCheck(
+    metric="optimum_ess",
+    column="ess",
+    title="effective samples",
+    reliability=reliability,
+    warning=warning,
+    explanation=explanation,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recalltrap_analysis.mixture.plots import typical_pair
+from recalltrap_analysis.mixture.contours import typical_pair
 from recalltrap_analysis.verdicts.summary import summarize
 
 if TYPE_CHECKING:

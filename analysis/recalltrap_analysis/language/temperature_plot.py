@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.figures.temperature import TemperatureSweep, temperature_sweep
-from recalltrap_analysis.number_format import decimal_text, point_lines
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.language.queries import temperature_query
+from recalltrap_analysis.number_format import decimal_text, point_lines, setting_text
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
-from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import column, point_keys
@@ -93,12 +93,13 @@ def temperature_plot(run: ReadRun, summary: Summary) -> Plot | None:
     if len(shown) < len(every):
         caption += f" {len(shown)} of {len(every)} combinations of the other axes are shown."
     ends = "; ".join(
-        f"{sweep.ordering} from τ {sweep.temperature_T[0]:g} to {sweep.temperature_T[-1]:g}: "
+        f"{sweep.ordering} from τ {setting_text(float(sweep.temperature_T[0]))} to "
+        f"{setting_text(float(sweep.temperature_T[-1]))}: "
         f"recall {decimal_text(sweep.x_T[0])} to {decimal_text(sweep.x_T[-1])}, overall precision "
         f"{decimal_text(sweep.y_T[0])} to {decimal_text(sweep.y_T[-1])}"
         for sweep in panels.get((0, 0), [])
     )
     figure = temperature_sweep(panels, list(SEEN_BY.values()), titles)
-    query = sql.temperature_query(summary.axes)
+    query = temperature_query(summary.axes)
     words = f"Recall against precision along τ. {ends}."
     return Plot(stem, caption, words, figure, query)

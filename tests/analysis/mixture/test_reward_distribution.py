@@ -7,7 +7,7 @@ import pytest
 
 from recalltrap_analysis.figures.contours import Mixture
 from recalltrap_analysis.figures.reward_distribution import reward_distribution
-from recalltrap_analysis.mixture.densities import draw_samples, reward_shares
+from recalltrap_analysis.mixture.reward_distribution import draw_samples, reward_shares
 
 
 def test_rewards_of_samples_are_those_of_the_mixture() -> None:
