@@ -85,11 +85,20 @@ def cell_costs(costs: pd.DataFrame, cells: Sequence[Cell], kind: KindRecord) -> 
         if node.length_field and node.id in spent:
             lengths.setdefault(node.execution, []).append(node)
 
-    def total(node: Node) -> float:
+    def passed_through(node: Node) -> list[Node]:
+        """The node and the shorter ones that its execution had stored before."""
         if not node.length_field:
-            return spent[node.id]
-        shorter = [other for other in lengths[node.execution] if other.length <= node.length]
-        return sum(spent[other.id] for other in shorter)
+            return [node]
+        return [other for other in lengths[node.execution] if other.length <= node.length]
+
+    def total(node: Node) -> float:
+        return sum(spent[other.id] for other in passed_through(node))
+
+    def updates_of(node: Node) -> int | None:
+        made = [counted.get(other.id) for other in passed_through(node)]
+        if None in made:
+            return node.length or kind.updates(node)
+        return sum(one for one in made if one is not None)
 
     found = {}
     for cell in cells:
@@ -98,8 +107,7 @@ def cell_costs(costs: pd.DataFrame, cells: Sequence[Cell], kind: KindRecord) -> 
             continue
         updates: dict[str, int | None] = {}
         for node in policies(cell):
-            mine = counted.get(node.id, node.length or kind.updates(node))
-            before = updates.get(node.stage, 0)
+            mine, before = updates_of(node), updates.get(node.stage, 0)
             updates[node.stage] = None if mine is None or before is None else before + mine
         found[cell.id] = CellCost(sum(map(total, after)), updates)
     return found
