@@ -15,7 +15,7 @@ ANSWER_SECONDS = 5.0
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
-def reach(address: str) -> str:
+def resolve_address(address: str) -> str:
     """The address to join, after all checks; `auto` follows RAY_ADDRESS.
 
     Raises:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import logging
 import os
-import sys
 import tempfile
 import uuid
 import warnings
@@ -24,9 +22,8 @@ from recalltrap.run.execution import record_failure
 from recalltrap.run.plan import Plan
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.store.storage import Storage
-from recalltrap_cluster.failure_reasons import failure_reason
 from recalltrap_cluster.filesystem import shared_filesystem
-from recalltrap_cluster.resources import ResourcePlan, plan_resources
+from recalltrap_cluster.resources import Placement, place_trials
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -46,15 +43,14 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         yield lambda plan, context, display: None
         return
     _check_gpus_asked(plan)
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner ignores verbose=0
-    from recalltrap_cluster.session import is_client, node_resources, ray_session
+    from recalltrap_cluster.session import ray_session
 
     with ray_session(address):
-        resources = plan_resources(
-            node_resources(), plan.study.resources, len(plan.packs), _is_grouped(plan)
-        )
-        run = functools.partial(_run, resources)
+        from recalltrap_cluster.ray_internals import is_client, live_nodes
+
+        nodes = [node.resources for node in live_nodes()]
+        trials, grouped = len(plan.packs), _is_grouped(plan)
+        run = functools.partial(_run, place_trials(nodes, plan.study.resources, trials, grouped))
         if is_client():
             from recalltrap_cluster.ray_client import run_on_cluster
 
@@ -72,23 +68,26 @@ def _check_gpus_asked(plan: Plan) -> None:
         )
 
 
-def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Display) -> None:
+def _run(placement: Placement, plan: Plan, context: RunContext, display: Display) -> None:
     from recalltrap_cluster.callback import DisplayCallback
+    from recalltrap_cluster.failure_reasons import failure_reason
+    from recalltrap_cluster.ray_internals import error_text, import_tensorboard
     from recalltrap_cluster.searcher import PackSearcher
 
-    with _board(resources) as (early, board):
-        searcher = PackSearcher(plan.packs, early, board)
+    with _early_starts(placement) as (early, marks):
+        searcher = PackSearcher(plan.packs, early, marks)
         callback = DisplayCallback(searcher, display)
-        trainable = _trainable(plan, context, callback, board)
-        _import_tensorboard()
+        trainable = _trainable(plan, context, callback, marks)
+        import_tensorboard()
         with shared_filesystem(context.storage) as filesystem, _quiet_tune():
-            trials = _tune(plan, context, resources, searcher, callback, trainable, filesystem)
+            trials = _tune(plan, context, placement, searcher, callback, trainable, filesystem)
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
     for trial in trials:
-        if trial.status == "ERROR" and trial.trial_id not in callback.broken:
+        text = error_text(trial)
+        if text is not None and trial.trial_id not in callback.broken:
             # Those were recorded where they broke; these could say nothing any more.
             pack = searcher.trials[trial.trial_id]
-            record_failure(context, pack, failure_reason(trial.get_error() or ""), trial.trial_id)
+            record_failure(context, pack, failure_reason(text), trial.trial_id)
     if interrupted:
         raise KeyboardInterrupt
 
@@ -96,7 +95,7 @@ def _run(resources: ResourcePlan, plan: Plan, context: RunContext, display: Disp
 def _tune(
     plan: Plan,
     context: RunContext,
-    resources: ResourcePlan,
+    placement: Placement,
     searcher: PackSearcher,
     callback: DisplayCallback,
     trainable: Any,
@@ -109,14 +108,14 @@ def _tune(
     from ray import tune
 
     # A worker that becomes free is kept where a trial waits for it.
-    waiting = 0 if resources.workers else 1
+    waiting = 0 if placement.workers else 1
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     analysis = tune.run(
-        tune.with_resources(trainable, dict(resources.per_trial)),
+        tune.with_resources(trainable, dict(placement.per_trial)),
         name=name,
         search_alg=searcher,
         num_samples=len(plan.packs),
-        max_concurrent_trials=resources.concurrent + waiting,
+        max_concurrent_trials=placement.concurrent + waiting,
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
@@ -136,7 +135,7 @@ def _is_grouped(plan: Plan) -> bool:
 
 
 @contextlib.contextmanager
-def _board(resources: ResourcePlan) -> Iterator[tuple[int, Path | None]]:
+def _early_starts(placement: Placement) -> Iterator[tuple[int, Path | None]]:
     """How many packs may start before their parents have ended, and where they see that they have.
 
     Only where Ray is this machine and has room now: a pack that waits must never keep the place
@@ -144,8 +143,8 @@ def _board(resources: ResourcePlan) -> Iterator[tuple[int, Path | None]]:
     """
     from recalltrap_cluster.session import starting_slots
 
-    slots = 0 if resources.workers else starting_slots(resources.per_trial)
-    early = min(slots, resources.concurrent) - 1
+    slots = 0 if placement.workers else starting_slots(placement.per_trial)
+    early = min(slots, placement.concurrent) - 1
     if early < 1:
         yield 0, None
         return
@@ -154,7 +153,7 @@ def _board(resources: ResourcePlan) -> Iterator[tuple[int, Path | None]]:
 
 
 def _trainable(
-    plan: Plan, context: RunContext, callback: DisplayCallback, board: Path | None
+    plan: Plan, context: RunContext, callback: DisplayCallback, marks: Path | None
 ) -> Any:
     """What a trial runs: a pack in its own process, or a group of workers that execute it."""
     from ray import tune
@@ -165,12 +164,13 @@ def _trainable(
 
         argv = os.environ[ARGV_VARIABLE]
         return tune.with_parameters(
-            PackTrainable, packs=packs, context=context, board=board, argv=argv
+            PackTrainable, packs=packs, context=context, marks=marks, argv=argv
         )
     from recalltrap_cluster import training
+    from recalltrap_cluster.mailbox import free_placement, open_mailbox
 
-    mailbox = training.open_mailbox()
-    callback.clear = functools.partial(training.free_place, mailbox)
+    mailbox = open_mailbox()
+    callback.on_lost = functools.partial(free_placement, mailbox)
     return tune.with_parameters(
         training.train_pack,
         packs=packs,
@@ -193,20 +193,6 @@ def _quiet_tune() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
-
-
-def _import_tensorboard() -> None:
-    """Import what Tune writes TensorBoard's files with, without the 3 s that torch takes.
-
-    It wants torch for the sake of one type, and does without where there is none.
-    """
-    if "torch" in sys.modules:
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]  # Python's way to say "not there"
-    try:
-        importlib.import_module("tensorboardX")
-    finally:
-        del sys.modules["torch"]
 
 
 def result_grid(storage: Storage, run: str) -> ResultGrid:

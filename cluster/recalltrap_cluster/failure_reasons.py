@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from recalltrap.errors import FailureClass, is_out_of_memory
-
-_WORKER_LOST = re.compile(
-    "ActorDiedError|ActorUnavailableError|The actor is dead|The actor died unexpectedly|"
-    "The actor \\w+ is unavailable|The worker died unexpectedly"
-)
-_SCHEDULING = re.compile("WorkerGroupStartup|Insufficient cluster resources|worker group startup")
-
-
-def last_attempt(text: str) -> str:
-    """The last attempt's part of a trial's `error.txt`, without its heading."""
-    heading, _, rest = text.rpartition("Failure # ")[2].partition("\n")
-    return (rest if "(occurred at" in heading else text).strip()
+from recalltrap_cluster.ray_internals import NOT_SCHEDULED, WORKER_LOST, last_attempt
 
 
 def failure_reason(text: str) -> tuple[FailureClass, str, str]:
@@ -30,8 +17,8 @@ def failure_reason(text: str) -> tuple[FailureClass, str, str]:
     tail = "\n".join(lines[-30:])
     if is_out_of_memory(text):
         return "oom", lines[-1], tail
-    if _WORKER_LOST.search(text):
+    if WORKER_LOST.search(text):
         return "worker_lost", "the worker process died (killed, or its node was lost)", tail
-    if _SCHEDULING.search(text):
+    if NOT_SCHEDULED.search(text):
         return "scheduling", lines[-1], tail
     return "user_code", lines[-1], tail

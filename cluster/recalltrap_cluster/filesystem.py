@@ -18,16 +18,16 @@ from pyarrow import fs
 from recalltrap.store.storage import Storage
 
 
-class Keeper:
-    """Knows a location for as long as the session lasts; a Ray actor."""
+class StorageLocation:
+    """The location of a storage, for as long as the session lasts; a Ray actor."""
 
     def __init__(self) -> None:
         self.location = ""
 
-    def keep(self, location: str) -> None:
+    def set(self, location: str) -> None:
         self.location = location
 
-    def tell(self) -> str:
+    def get(self) -> str:
         return self.location
 
 
@@ -49,41 +49,41 @@ def shared_filesystem(storage: Storage) -> Iterator[fs.FileSystem | None]:
 
     name = f"recalltrap-storage-{uuid.uuid4().hex}"
     options = {"name": name, "num_cpus": 0, "scheduling_strategy": "DEFAULT"}
-    keeper: Any = ray.remote(Keeper).options(**options).remote()
-    ray.get(keeper.keep.remote(storage.location))  # an argument of its making would be recorded
+    holder: Any = ray.remote(StorageLocation).options(**options).remote()
+    ray.get(holder.set.remote(storage.location))  # an argument of its making would be recorded
     try:
-        yield fs.PyFileSystem(KeptHandler(name))
+        yield fs.PyFileSystem(SharedStorageHandler(name))
     finally:
-        ray.kill(keeper)
+        ray.kill(holder)
 
 
 @cache
-def _kept(name: str) -> fs.FileSystem:
-    """The filesystem of a kept location, in any process of the session."""
+def _shared(name: str) -> fs.FileSystem:
+    """The filesystem of a shared storage, in any process of the session."""
     import ray
 
-    keeper: Any = ray.get_actor(name)
-    return Storage(ray.get(keeper.tell.remote())).filesystem
+    holder: Any = ray.get_actor(name)
+    return Storage(ray.get(holder.get.remote())).filesystem
 
 
-class KeptHandler(fs.FileSystemHandler):  # type: ignore[misc]
-    """Passes everything on to the filesystem of a kept location."""
+class SharedStorageHandler(fs.FileSystemHandler):  # type: ignore[misc]
+    """Passes everything on to the filesystem of the storage whose location an actor holds."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __reduce__(self) -> tuple[Callable[[str], KeptHandler], tuple[str]]:
-        return KeptHandler, (self.name,)
+    def __reduce__(self) -> tuple[Callable[[str], SharedStorageHandler], tuple[str]]:
+        return SharedStorageHandler, (self.name,)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeptHandler) and other.name == self.name
+        return isinstance(other, SharedStorageHandler) and other.name == self.name
 
     def __hash__(self) -> int:
         return hash(self.name)
 
     @property
     def _fs(self) -> fs.FileSystem:
-        return _kept(self.name)
+        return _shared(self.name)
 
     def get_type_name(self) -> str:
         return "recalltrap"

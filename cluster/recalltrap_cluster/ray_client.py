@@ -16,15 +16,14 @@ from recalltrap.run.context import RunContext
 from recalltrap.run.display import Display
 from recalltrap.run.plan import Pack, Plan
 from recalltrap.store.provenance import ARGV_VARIABLE
+from recalltrap_cluster.ray_internals import HEAD_RESOURCES, SESSION_ENVIRONMENT
 
 Event = tuple[str, str, Any]
 """Which method of the display, the pack's id, the rest."""
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0
 """How long a cancelled Tune may take to stop its trials."""
-PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RAY_TRAIN_ENABLE_PRINT_PATCH",
-             "RAY_AIR_NEW_OUTPUT")  # fmt: skip
-HEAD = {"node:__internal_head__": 0.001}  # nodes come and go, the head stays
+PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", *SESSION_ENVIRONMENT)
 
 
 class Events:
@@ -72,12 +71,12 @@ def run_on_cluster(run: Run, plan: Plan, context: RunContext, display: Display) 
     events: Any = ray.remote(num_cpus=0)(Events).remote()
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     drive = ray.remote(
-        num_cpus=0, max_retries=0, resources=HEAD, runtime_env={"env_vars": environment}
+        num_cpus=0, max_retries=0, resources=HEAD_RESOURCES, runtime_env={"env_vars": environment}
     )(_drive)
     task = drive.remote(run, plan, context, events)
     packs = {pack.id: pack for pack in plan.packs}
     try:
-        while not ray.wait([task], timeout=LOOK_SECONDS)[0]:
+        while not ray.wait([task], timeout=POLL_SECONDS)[0]:
             _show(display, packs, ray.get(events.take.remote()))
         ray.get(task)
     except KeyboardInterrupt:

@@ -1,17 +1,72 @@
-"""The one file that touches Ray's private names. Seen with Ray 2.60."""
+"""All of Ray that may change without a word: private names, undocumented ones, its files and texts.
+
+Seen with Ray 2.60. Nothing else in this project touches one, and `test_ray_internals.py` has a test
+for each that says what an upgrade broke. Importing this imports Ray, so it's imported after
+`recalltrap_cluster.address` has said which cluster to join: Ray reads its token then.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import json
+import os
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import ray
 from pyarrow import fs
 from ray._private import ray_constants
 from ray.tune import ExperimentAnalysis, ResultGrid, TuneError
 from ray.tune.experiment import Trial
+from ray.util.client import ray as client
+
+# --- Environment variables ------------------------------------------------------------------
+
+SESSION_ENVIRONMENT = {
+    # Ray Train replaces `print`; `datasets` then disassembles it to hash a function.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's new banner ignores verbose=0
+    # A process that asked for no GPU keeps the CUDA_VISIBLE_DEVICES that it was given.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Of the process that starts or joins Ray, and of the processes that Ray starts."""
+
+TRAIN_ENVIRONMENT = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how late an end or a death is seen
+    # An actor and its imports less per group. Nobody here could use the warning: a worker of a
+    # node that goes away is a lost worker.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+"""Of the process that drives a group of workers."""
+
+LOOPBACK_ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Of a `ray start` that listens on loopback alone, and of what joins it: see `loopback_only`."""
+
+CLIENT_SERVER_ENVIRONMENT = {
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",  # for a busy machine
+    # With it, every second server of a client died as it was forked, without a word.
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
+}
+"""Of a `ray start --head` that clients (`ray://`) join."""
+
+
+def set_environment(variables: Mapping[str, str]) -> None:
+    """Set variables where the user has set nothing else."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
+# --- The session ----------------------------------------------------------------------------
+
+HEAD_RESOURCES = {"node:__internal_head__": 0.001}
+"""What a task asks for to run on the head: nodes come and go, the head stays."""
 
 
 @contextlib.contextmanager
@@ -30,6 +85,131 @@ def loopback_only() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
+def is_client() -> bool:
+    """Whether this process talks to a cluster through Ray's client (`ray://`)."""
+    return bool(client.is_connected())  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class ClusterNode:
+    """A live node of the cluster: its host's name, and its resources by Ray's names."""
+
+    host: str
+    resources: Mapping[str, float]
+
+
+def live_nodes() -> list[ClusterNode]:
+    """The live nodes of the joined cluster. Ray's own list is documented as "for debugging"."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [
+        ClusterNode(node["NodeManagerHostname"], dict(node["Resources"]))
+        for node in nodes
+        if node["Alive"]
+    ]
+
+
+def say_ready(actor: Any) -> Any:
+    """Ask an actor for a sign of life; a reference to nothing, which it keeps once it's alive."""
+    return actor.__ray_ready__.remote()
+
+
+# --- Tune's trials --------------------------------------------------------------------------
+
+
+def never_retry(trial: Any) -> None:
+    """Take back what `max_failures` promised a running trial: trying again would break again."""
+    trial.max_failures = 0
+
+
+def error_text(trial: Any) -> str | None:
+    """The `error.txt` of a trial that Tune gave up on, "" without one; None for all others."""
+    if trial.status != Trial.ERROR:
+        return None
+    return str(trial.get_error() or "")
+
+
+def import_tensorboard() -> None:
+    """Import what Tune writes TensorBoard's files with, without the 3 s that torch takes.
+
+    tensorboardX wants torch for the sake of one type, and does without where there is none.
+    """
+    if "torch" in sys.modules:
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # Python's way to say "not there"
+    try:
+        importlib.import_module("tensorboardX")
+    finally:
+        del sys.modules["torch"]
+
+
+# --- Train's groups of workers --------------------------------------------------------------
+
+UNUSED_CALLBACKS = ("PlacementGroupCleanerCallback", "DatasetsCallback")
+"""Each starts an actor, a second of a core per group. The first frees what a dead run holds, needs
+Ray's dashboard to see that it is dead and never ends without one: see `mailbox.free_placement`.
+The second serves Ray Data."""
+
+
+def lean_trainer() -> Any:
+    """`ray.train.torch.TorchTrainer` without the callbacks of Ray's own that only cost time.
+
+    There is no setting for it. A function, because the import takes torch along.
+    """
+    from ray.train.torch import TorchTrainer
+
+    base: Any = TorchTrainer  # annotated as the trainer of Train's first version
+
+    class LeanTrainer(base):  # type: ignore[misc]
+        def _create_default_callbacks(self) -> list[Any]:
+            callbacks = super()._create_default_callbacks()
+            return [each for each in callbacks if type(each).__name__ not in UNUSED_CALLBACKS]
+
+    return LeanTrainer
+
+
+# --- What Ray says of a failure -------------------------------------------------------------
+
+WORKER_LOST = re.compile(
+    "ActorDiedError|ActorUnavailableError|The actor is dead|The actor died unexpectedly|"
+    "The actor \\w+ is unavailable|The worker died unexpectedly"
+)
+NOT_SCHEDULED = re.compile("WorkerGroupStartup|Insufficient cluster resources|worker group startup")
+_ATTEMPT, _ATTEMPT_TIME = "Failure # ", "(occurred at"
+
+
+def last_attempt(text: str) -> str:
+    """The last attempt's part of a trial's `error.txt`, without its heading.
+
+    Tune adds each attempt's error to the file, under a line `Failure # 2 (occurred at ...)`.
+    """
+    heading, _, rest = text.rpartition(_ATTEMPT)[2].partition("\n")
+    return (rest if _ATTEMPT_TIME in heading else text).strip()
+
+
+# --- Tune's folder of an experiment ---------------------------------------------------------
+
+CONFIG_FILE, RESULTS_FILE, ERROR_FILE = "params.json", "result.json", "error.txt"
+"""A trial's files: its configuration, a line of JSON per result, the errors of its attempts."""
+STATE_PREFIX = "experiment_state"
+"""The experiment's files of this prefix hold the trials' states; the last one counts."""
+
+
+def trial_statuses(state: bytes) -> dict[str, str]:
+    """How the trials ended, by their ids, as a state of the experiment says it.
+
+    Ray decodes pickles that stand in that file. Here it is plain JSON, of which two strings are
+    taken; a file that isn't says nothing.
+    """
+    try:
+        trials = [json.loads(trial) for trial, _ in json.loads(state)["trial_data"]]
+        return {str(trial["trial_id"]): str(trial["status"]) for trial in trials}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+# --- Tune's views of recorded trials --------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """What the plain files of a trial say: its configuration, results and last error.
@@ -41,8 +221,26 @@ class TrialRecord:
     path: str
     config: Mapping[str, Any]
     status: str
-    rows: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    rows: Sequence[Mapping[str, Any]] = ()
     error: str | None = None
+
+
+def make_record(
+    id: str,
+    path: str,
+    config: Mapping[str, Any],
+    status: str | None,
+    rows: Sequence[Mapping[str, Any]],
+    error: str | None,
+) -> TrialRecord:
+    """A trial's record; without a status, its results and its last error say how it ended."""
+    if status is None:
+        done = bool(rows and rows[-1].get("done"))
+        status = Trial.TERMINATED if done else Trial.PENDING if error is None else Trial.ERROR
+    if rows and status == Trial.TERMINATED:
+        # Of a function, Tune learns that it is done after its last result was written.
+        rows = [*rows[:-1], {**rows[-1], "done": True}]
+    return TrialRecord(id, path, config, status, rows, error)
 
 
 class _RecordedTrial(Trial):

@@ -10,12 +10,12 @@ from pathlib import Path
 from recalltrap.errors import InputError
 from recalltrap.resources import Resources
 
-GROUP_TRIAL = {"CPU": 0.0, "memory": 1.0}
+DRIVER_REQUEST = {"CPU": 0.0, "memory": 1.0}
 """What a trial asks for that only drives workers: Tune refuses a request for nothing at all."""
 
 
 @dataclass(frozen=True)
-class ResourcePlan:
+class Placement:
     """What Tune is asked for: `per_trial` in Ray's names, `concurrent` trials at once.
 
     A trial that drives `workers` asks for next to nothing itself. They ask for theirs later, so
@@ -27,9 +27,9 @@ class ResourcePlan:
     workers: int = 0
 
 
-def plan_resources(
+def place_trials(
     nodes: Sequence[Mapping[str, float]], wanted: Resources, trials: int, grouped: bool = False
-) -> ResourcePlan:
+) -> Placement:
     """Fit a study's trials onto a cluster's nodes.
 
     Args:
@@ -44,11 +44,11 @@ def plan_resources(
     each = {"CPU": float(wanted.cpus_per_trial)}
     if wanted.gpus_per_trial:
         each["GPU"] = float(wanted.gpus_per_trial)
-    slots = sum(places(node, each) for node in nodes)
+    slots = sum(count_fitting(node, each) for node in nodes)
     if slots == 0:
         raise InputError(_shortfall(nodes, each, "worker" if grouped else "trial"))
     if not grouped:
-        return ResourcePlan(each, max(1, min(slots, trials)))
+        return Placement(each, max(1, min(slots, trials)))
     if wanted.workers > 1 and 0 < wanted.gpus_per_trial < 1:
         raise InputError(
             f"resources.gpus_per_trial = {wanted.gpus_per_trial:g} with resources.workers = "
@@ -64,10 +64,10 @@ def plan_resources(
             "with resources.cpus_per_trial or resources.gpus_per_trial, or join a larger cluster"
         )
     groups = max(1, min(slots // wanted.workers, trials))
-    return ResourcePlan(GROUP_TRIAL, groups, wanted.workers)
+    return Placement(DRIVER_REQUEST, groups, wanted.workers)
 
 
-def places(node: Mapping[str, float], each: Mapping[str, float]) -> int:
+def count_fitting(node: Mapping[str, float], each: Mapping[str, float]) -> int:
     """How many processes that ask for `each` fit into a node's resources at once."""
     return min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())
 
@@ -89,11 +89,11 @@ def schedulable(wanted: Resources, trials: int, grouped: bool = False) -> str:
     """Whether a study's trials fit on this machine, in words; Ray is not started."""
     here = {"CPU": float(os.cpu_count() or 1), "GPU": float(_gpus())}
     try:
-        plan = plan_resources([here], wanted, trials, grouped)
+        placement = place_trials([here], wanted, trials, grouped)
     except InputError as error:
         return f"no: {error}"
-    group = f", {plan.workers} worker(s) each" if plan.workers else ""
-    return f"yes, {plan.concurrent} at once{group}"
+    group = f", {placement.workers} worker(s) each" if placement.workers else ""
+    return f"yes, {placement.concurrent} at once{group}"
 
 
 def _gpus() -> int:

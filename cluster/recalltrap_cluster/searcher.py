@@ -21,15 +21,15 @@ class PackSearcher(Searcher):
         early: how many packs may be handed out before their parents have ended. Their actors
             start meanwhile, and stay through a lull. Fewer than run at once, or a parent that is
             tried again may find no place.
-        board: a folder where a file with a pack's id says that the pack has ended: a trial that
+        marks: a folder where a file with a pack's id says that the pack has ended: a trial that
             was handed out early looks there.
     """
 
-    def __init__(self, packs: tuple[Pack, ...], early: int = 0, board: Path | None = None) -> None:
+    def __init__(self, packs: tuple[Pack, ...], early: int = 0, marks: Path | None = None) -> None:
         super().__init__()
         self.waiting = {pack.id: pack for pack in packs}
         self.early = early
-        self.board = board
+        self.marks = marks
         self.trials: dict[str, Pack] = {}
         self.ended: set[str] = set()
 
@@ -53,8 +53,8 @@ class PackSearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         pack = self.trials[trial_id].id
-        if self.board is not None:
-            (self.board / pack).touch()
+        if self.marks is not None:
+            (self.marks / pack).touch()
         self.ended.add(pack)
 
     def save(self, checkpoint_path: str) -> None:

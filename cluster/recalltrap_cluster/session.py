@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from recalltrap.errors import InputError
-from recalltrap_cluster.address import reach
-from recalltrap_cluster.resources import places
+from recalltrap_cluster.address import resolve_address
+from recalltrap_cluster.resources import count_fitting
 
 
 @contextlib.contextmanager
@@ -27,16 +25,18 @@ def ray_session(address: str) -> Iterator[None]:
         InputError: the address is refused or nothing answers there.
     """
     loaded = sys.modules.get("ray")
-    if loaded is not None and loaded.is_initialized():
-        yield  # a notebook's session: used as it is, and left running
-        return
-    address = reach(address)  # before the import: Ray reads then whether it shall send a token
+    joined = loaded is not None and loaded.is_initialized()
+    if not joined:  # before the import: Ray reads then whether it shall send a token
+        address = resolve_address(address)
     import ray
     import ray.exceptions
 
-    from recalltrap_cluster.ray_internals import loopback_only
+    from recalltrap_cluster.ray_internals import SESSION_ENVIRONMENT, loopback_only, set_environment
 
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    set_environment(SESSION_ENVIRONMENT)
+    if joined:
+        yield  # a notebook's session: used as it is, and left running
+        return
     own = address == "local"
     try:
         with loopback_only() if own else contextlib.nullcontext():
@@ -63,23 +63,9 @@ def starting_slots(each: Mapping[str, float]) -> int:
     """How many trials could start now, where Ray is this machine alone; 0 where it isn't."""
     import ray
 
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    alone = len(nodes) == 1 and nodes[0]["NodeManagerHostname"] == socket.gethostname()
+    from recalltrap_cluster.ray_internals import is_client, live_nodes
+
+    alone = [node.host for node in live_nodes()] == [socket.gethostname()]
     if not alone or is_client():
         return 0
-    return places(ray.available_resources(), each)  # type: ignore[no-untyped-call]
-
-
-def is_client() -> bool:
-    """Whether this process talks to a cluster through Ray's client (`ray://`)."""
-    from ray.util.client import ray as client
-
-    return bool(client.is_connected())  # type: ignore[no-untyped-call]
-
-
-def node_resources() -> list[dict[str, float]]:
-    """The resources of every live node of the joined cluster."""
-    import ray
-
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [dict(node["Resources"]) for node in nodes if node["Alive"]]
+    return count_fitting(ray.available_resources(), each)  # type: ignore[no-untyped-call]

@@ -19,7 +19,7 @@ from ray.train.torch import TorchConfig
 INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 
-class GroupConfig(TorchConfig):
+class LoopbackTorchConfig(TorchConfig):
     """Torch's process group, on loopback where Ray is."""
 
     @property
@@ -28,13 +28,13 @@ class GroupConfig(TorchConfig):
 
         class _Backend(base):  # type: ignore[valid-type, misc]
             def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
-                worker_group.execute(meet_on_loopback)
+                worker_group.execute(bind_store_to_loopback)
                 super().on_start(worker_group, backend_config)
 
         return _Backend
 
 
-def meet_on_loopback() -> None:
+def bind_store_to_loopback() -> None:
     """From now on this process binds a store to the loopback address that it has, if it has one."""
     # Not an attribute: a function of the package has the module's name.
     rendezvous: Any = importlib.import_module("torch.distributed.rendezvous")

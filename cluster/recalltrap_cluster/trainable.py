@@ -21,7 +21,7 @@ from recalltrap.store.provenance import ARGV_VARIABLE
 REPORT_SECONDS = 0.5
 """Tune takes several ms for a result: chunks that end sooner are reported together."""
 WAIT_SECONDS = 0.02
-"""Between two looks at the board, where a pack was handed out before its parents had ended."""
+"""Between two looks for the marks, where a pack was handed out before its parents had ended."""
 FAILED = "failed"
 """A result's field: what broke. It is recorded already, and trying again would break again."""
 
@@ -34,13 +34,13 @@ class PackTrainable(tune.Trainable):
         config: dict[str, Any],
         packs: dict[str, Pack],
         context: RunContext,
-        board: Path | None,
+        marks: Path | None,
         argv: str,
     ) -> None:
         os.environ[ARGV_VARIABLE] = argv  # a worker that stood before the run knows nothing of it
         self.packs = packs
         self.context = context
-        self.board = board
+        self.marks = marks
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -63,8 +63,8 @@ class PackTrainable(tune.Trainable):
         yield from PackRun(self.pack, self.context, self.trial_id).steps()
 
     def _parents_ended(self) -> bool:
-        board = self.board
-        return board is None or all((board / needed).exists() for needed in self.pack.needs)
+        marks = self.marks
+        return marks is None or all((marks / needed).exists() for needed in self.pack.needs)
 
     def step(self) -> dict[str, Any]:
         """Chunks for a while. A pack that breaks says so first, then raises: see `FAILED`."""

@@ -16,11 +16,16 @@ from pyarrow import fs
 
 from recalltrap.errors import InputError
 from recalltrap.store.storage import Storage
-from recalltrap_cluster.failure_reasons import last_attempt
-from recalltrap_cluster.ray_internals import TrialRecord
-
-CONFIG, ROWS, ERROR = "params.json", "result.json", "error.txt"
-TERMINATED, PENDING, ERRED = "TERMINATED", "PENDING", "ERROR"  # Tune's words
+from recalltrap_cluster.ray_internals import (
+    CONFIG_FILE,
+    ERROR_FILE,
+    RESULTS_FILE,
+    STATE_PREFIX,
+    TrialRecord,
+    last_attempt,
+    make_record,
+    trial_statuses,
+)
 
 
 def launches(storage: Storage, run: str) -> list[str]:
@@ -39,7 +44,7 @@ def read_trials(storage: Storage, folder: str) -> list[TrialRecord]:
     files: dict[str, set[str]] = defaultdict(set)  # by the trial's folder
     for info in storage.filesystem.get_file_info(selector):
         place, name = posixpath.split(posixpath.relpath(info.path, root))
-        if name in (CONFIG, ROWS, ERROR) and place and "/" not in place:
+        if name in (CONFIG_FILE, RESULTS_FILE, ERROR_FILE) and place and "/" not in place:
             files[place].add(name)
     statuses = _statuses(storage, folder)
     records = [
@@ -50,20 +55,9 @@ def read_trials(storage: Storage, folder: str) -> list[TrialRecord]:
 
 
 def _statuses(storage: Storage, folder: str) -> dict[str, str]:
-    """How the trials ended, by their ids, as the last state of the experiment says it.
-
-    Ray decodes pickles that stand in that file. Here it is plain JSON, of which two strings are
-    taken; a file that isn't says nothing.
-    """
-    states = [name for name in storage.list(folder) if name.startswith("experiment_state")]
-    if not states:
-        return {}
-    try:
-        content = json.loads(storage.read(f"{folder}/{states[-1]}"))
-        trials = [json.loads(trial) for trial, _ in content["trial_data"]]
-        return {str(trial["trial_id"]): str(trial["status"]) for trial in trials}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
+    """How the trials ended, by their ids, as the last state of the experiment says it."""
+    states = [name for name in storage.list(folder) if name.startswith(STATE_PREFIX)]
+    return trial_statuses(storage.read(f"{folder}/{states[-1]}")) if states else {}
 
 
 def _began(record: TrialRecord) -> float:
@@ -73,26 +67,20 @@ def _began(record: TrialRecord) -> float:
 
 def _read_trial(storage: Storage, folder: str, names: set[str], status: str | None) -> TrialRecord:
     rows: list[dict[str, Any]] = []
-    if ROWS in names:
-        text = storage.read(f"{folder}/{ROWS}").decode(errors="replace")
+    if RESULTS_FILE in names:
+        text = storage.read(f"{folder}/{RESULTS_FILE}").decode(errors="replace")
         # What stands behind the last line's end was being written when the run was killed.
         lines = text[: text.rfind("\n") + 1].splitlines()
-        rows = [_object(storage, f"{folder}/{ROWS}", line) for line in lines]
+        rows = [_object(storage, f"{folder}/{RESULTS_FILE}", line) for line in lines]
     config = rows[-1].get("config") if rows else None
-    if CONFIG in names:
-        text = storage.read(f"{folder}/{CONFIG}").decode(errors="replace")
-        config = _object(storage, f"{folder}/{CONFIG}", text)
+    if CONFIG_FILE in names:
+        text = storage.read(f"{folder}/{CONFIG_FILE}").decode(errors="replace")
+        config = _object(storage, f"{folder}/{CONFIG_FILE}", text)
     error = None
-    if ERROR in names:
-        error = last_attempt(storage.read(f"{folder}/{ERROR}").decode(errors="replace"))
-    if status is None:
-        done = bool(rows and rows[-1].get("done"))
-        status = TERMINATED if done else PENDING if error is None else ERRED
-    if rows and status == TERMINATED:
-        rows[-1]["done"] = True  # of a function, Tune learns it after its last result
-    return TrialRecord(
-        posixpath.basename(folder), storage.path(folder), dict(config or {}), status, rows, error
-    )
+    if ERROR_FILE in names:
+        error = last_attempt(storage.read(f"{folder}/{ERROR_FILE}").decode(errors="replace"))
+    place = storage.path(folder)
+    return make_record(posixpath.basename(folder), place, dict(config or {}), status, rows, error)
 
 
 def _object(storage: Storage, path: str, text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recalltrap.errors import InputError
-from recalltrap_cluster.address import check_address, has_token, reach
+from recalltrap_cluster.address import check_address, has_token, resolve_address
 
 
 @pytest.fixture(autouse=True)
@@ -71,25 +71,25 @@ def test_where_nothing_answers_it_is_said_at_once(monkeypatch: pytest.MonkeyPatc
         free.bind(("127.0.0.1", 0))
         nobody = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(InputError, match="nothing answers there"):
-        reach(nobody)
+        resolve_address(nobody)
     monkeypatch.setenv("RAY_ADDRESS", nobody)
     with pytest.raises(InputError, match=f"{nobody}: nothing answers there"):
-        reach("auto")
+        resolve_address("auto")
 
 
 def test_somebody_elses_ray_address_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.5:10001")
     with pytest.raises(InputError, match="no authentication token"):
-        reach("auto")
+        resolve_address("auto")
     monkeypatch.delenv("RAY_ADDRESS")
-    assert reach("auto") == "auto"
-    assert reach("local") == "local"
+    assert resolve_address("auto") == "auto"
+    assert resolve_address("local") == "local"
 
 
 def test_what_answers_is_reached() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        assert reach(address) == address
+        assert resolve_address(address) == address
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy_display import RecordingDisplay
 from toy_trouble import plant
-from toy_watch import Watcher
 
 import recalltrap as rt
 from recalltrap.errors import InputError
@@ -22,14 +20,14 @@ Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]
 
 
 @pytest.fixture(scope="module")
-def watcher() -> Watcher:
-    return Watcher()
+def shown() -> RecordingDisplay:
+    return RecordingDisplay()
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory, watcher: Watcher) -> Results:
+def tuned(tmp_path_factory: pytest.TempPathFactory, shown: RecordingDisplay) -> Results:
     storage = str(tmp_path_factory.mktemp("tuned") / "runs")
-    return rt.run("toy/tiny", storage=storage, display=watcher)
+    return rt.run("toy/tiny", storage=storage, display=shown)
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +92,16 @@ class TestTheSameStudy:
             assert list(Path(result.path).glob("events.out.tfevents.*"))
             assert Path(result.path).is_relative_to(tuned.folder)
 
-    def test_the_watcher_saw_every_pack_end(self, tuned: Results, watcher: Watcher) -> None:
+    def test_the_display_saw_every_pack_end(self, tuned: Results, shown: RecordingDisplay) -> None:
         names = [
             "A-K kl_weight=0.5", "A-K kl_weight=2.0", "K-A kl_weight=0.5", "K-A kl_weight=2.0",
             "distill (shared)", "sft (shared)",
         ]  # fmt: skip
-        assert watcher.packs("finished") == names
-        assert set(watcher.packs("progress")) == set(names)
-        assert watcher.packs("failed") == []
-        assert watcher.events[0][0] == "begin"
-        assert watcher.events[-1][0] == "end"
+        assert shown.packs("finished") == names
+        assert set(shown.packs("progress")) == set(names)
+        assert shown.packs("failed") == []
+        assert shown.events[0][0] == "begin"
+        assert shown.events[-1][0] == "end"
 
     def test_more_seeds_run_alone(self, tuned: Results, snapshot: Snapshot) -> None:
         before = snapshot(f"{tuned.storage.location}/artifacts")
@@ -131,8 +129,8 @@ def test_faults_stay_where_they_are(study_file: StudyFile, storage: str, tmp_pat
         plant(trouble, "nan", "align", kl_weight=4.0, seed=1),
         plant(trouble, "stage_error", "align", kl_weight=5.0),
     ]
-    watcher = Watcher()
-    results = rt.run(study, storage=storage, display=watcher)
+    shown = RecordingDisplay()
+    results = rt.run(study, storage=storage, display=shown)
     assert not killed_once.exists()
     rows = results.table("cells").to_pylist()
     status = {(row["kl_weight"], row["seed"]): row["status"] for row in rows}
@@ -159,7 +157,7 @@ def test_faults_stay_where_they_are(study_file: StudyFile, storage: str, tmp_pat
         if c.id in set(broken["cell_id"].to_pylist())
     }
     assert all(sum(final in nodes for nodes in built) == 1 for final in finals), "tried once"
-    assert watcher.packs("failed") == [f"K-A kl_weight={w}" for w in (2.0, 3.0, 5.0)]
+    assert shown.packs("failed") == [f"K-A kl_weight={w}" for w in (2.0, 3.0, 5.0)]
     assert len(results.result_grid().errors) == 3
     for cause in causes:
         cause.unlink()
@@ -179,8 +177,8 @@ def test_all_workers_start_with_the_first_trial_and_wait_for_what_they_share(
     study = study_file(
         seeds=1, grid={"kl_weight": [1.0, 2.0]}, settings={"trouble": str(tmp_path / "trouble")}
     )
-    watcher = Watcher()
-    results = rt.run(study, storage=storage, display=watcher)
+    shown = RecordingDisplay()
+    results = rt.run(study, storage=storage, display=shown)
     assert results.sql("select distinct status from cells")["status"].to_pylist() == ["succeeded"]
     grid = results.result_grid()
     waited = [r for r in grid if "waiting for shared stages" in set(r.metrics_dataframe["stage"])]
@@ -213,15 +211,6 @@ def test_what_can_never_be_scheduled_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=r"asks for 512 CPU on one node.* is 2 CPU"):
         rt.run(study_file(resources={"cpus_per_trial": 512}), storage=storage)
     assert not Path(storage).exists()
-
-
-def test_tensorboards_writer_is_imported_without_torch() -> None:
-    code = (
-        "import sys; from recalltrap_cluster.executor import _import_tensorboard as load; "
-        "load(); print(sorted({'torch', 'tensorboardX'} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "['tensorboardX']"
 
 
 def test_nothing_to_do_needs_no_trials(study_file: StudyFile, storage: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recalltrap.errors import InputError
 from recalltrap.resources import Resources
-from recalltrap_cluster.resources import plan_resources, schedulable
+from recalltrap_cluster.resources import place_trials, schedulable
 
 LAPTOP = {"CPU": 8.0, "memory": 1e9, "node:10.0.0.1": 1.0}
 GPU_NODE = {"CPU": 16.0, "GPU": 4.0}
@@ -33,9 +33,9 @@ GPU_NODE = {"CPU": 16.0, "GPU": 4.0}
 def test_how_many_at_once(
     nodes: list[dict[str, float]], cpus: int, gpus: float, trials: int, concurrent: int
 ) -> None:
-    plan = plan_resources(nodes, Resources(cpus_per_trial=cpus, gpus_per_trial=gpus), trials)
-    assert plan.concurrent == concurrent
-    assert plan.per_trial == {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+    placement = place_trials(nodes, Resources(cpus_per_trial=cpus, gpus_per_trial=gpus), trials)
+    assert placement.concurrent == concurrent
+    assert placement.per_trial == {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_can_never_run_is_refused_with_the_shortfall(
     nodes: list[dict[str, float]], cpus: int, gpus: float, shortfall: str
 ) -> None:
     with pytest.raises(InputError, match=shortfall):
-        plan_resources(nodes, Resources(cpus_per_trial=cpus, gpus_per_trial=gpus), 1)
+        place_trials(nodes, Resources(cpus_per_trial=cpus, gpus_per_trial=gpus), 1)
 
 
 @given(
@@ -70,12 +70,12 @@ def test_a_plan_fits_its_cluster(
     fits = [node for node in nodes if node["CPU"] >= cpus and node["GPU"] >= gpus]
     if not fits:
         with pytest.raises(InputError):
-            plan_resources(nodes, wanted, trials)
+            place_trials(nodes, wanted, trials)
         return
-    plan = plan_resources(nodes, wanted, trials)
-    assert 1 <= plan.concurrent <= trials
-    assert plan.concurrent * cpus <= sum(node["CPU"] for node in fits)
-    assert plan.concurrent * gpus <= sum(node["GPU"] for node in fits) + 1e-6
+    placement = place_trials(nodes, wanted, trials)
+    assert 1 <= placement.concurrent <= trials
+    assert placement.concurrent * cpus <= sum(node["CPU"] for node in fits)
+    assert placement.concurrent * gpus <= sum(node["GPU"] for node in fits) + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_how_many_groups_at_once(
     wanted = Resources(workers=workers, cpus_per_trial=cpus, gpus_per_trial=gpus)
     if concurrent is None:
         with pytest.raises(InputError, match=rf"resources\.workers = {workers}.*never start"):
-            plan_resources(nodes, wanted, trials, grouped=True)
+            place_trials(nodes, wanted, trials, grouped=True)
         return
-    plan = plan_resources(nodes, wanted, trials, grouped=True)
-    assert (plan.concurrent, plan.workers) == (concurrent, workers)
-    assert plan.per_trial == {"CPU": 0, "memory": 1}, "the workers' share is left to them"
+    placement = place_trials(nodes, wanted, trials, grouped=True)
+    assert (placement.concurrent, placement.workers) == (concurrent, workers)
+    assert placement.per_trial == {"CPU": 0, "memory": 1}, "the workers' share is left to them"
 
 
 @given(
@@ -136,10 +136,10 @@ def test_groups_can_all_be_placed(
 
     if placed() < workers:
         with pytest.raises(InputError):
-            plan_resources(nodes, wanted, trials, grouped=True)
+            place_trials(nodes, wanted, trials, grouped=True)
         return
-    plan = plan_resources(nodes, wanted, trials, grouped=True)
-    assert plan.concurrent == min(trials, placed() // workers)
+    placement = place_trials(nodes, wanted, trials, grouped=True)
+    assert placement.concurrent == min(trials, placed() // workers)
 
 
 def test_too_many_workers_are_refused_with_the_way_out() -> None:
@@ -149,15 +149,15 @@ def test_too_many_workers_are_refused_with_the_way_out() -> None:
         match=r"resources\.workers = 20: 20 workers of 2 CPU each.*2 node\(s\) hold 8 of them: "
         r"12 too few.*Set resources\.workers=8.*resources\.cpus_per_trial",
     ):
-        plan_resources([LAPTOP, LAPTOP], wanted, 1, grouped=True)
+        place_trials([LAPTOP, LAPTOP], wanted, 1, grouped=True)
     with pytest.raises(InputError, match=r"a worker asks for 9 CPU on one node"):
-        plan_resources([LAPTOP], Resources(workers=2, cpus_per_trial=9), 1, grouped=True)
-    assert plan_resources([LAPTOP], wanted, 1).concurrent == 1, "other kinds have no workers"
+        place_trials([LAPTOP], Resources(workers=2, cpus_per_trial=9), 1, grouped=True)
+    assert place_trials([LAPTOP], wanted, 1).concurrent == 1, "other kinds have no workers"
 
 
 def test_workers_that_train_together_share_no_gpu() -> None:
     with pytest.raises(InputError, match=r"resources\.gpus_per_trial = 0\.5.*gpus_per_trial=1"):
-        plan_resources([GPU_NODE], Resources(workers=2, gpus_per_trial=0.5), 1, grouped=True)
+        place_trials([GPU_NODE], Resources(workers=2, gpus_per_trial=0.5), 1, grouped=True)
 
 
 def test_this_machine_in_words() -> None:

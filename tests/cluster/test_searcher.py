@@ -72,7 +72,7 @@ def test_a_ready_pack_goes_before_one_that_would_wait() -> None:
 
 def test_the_board_says_which_packs_have_ended(tmp_path: Path) -> None:
     parent = pack(0)
-    searcher = PackSearcher((parent, pack(1, (parent,))), early=1, board=tmp_path)
+    searcher = PackSearcher((parent, pack(1, (parent,))), early=1, marks=tmp_path)
     searcher.suggest("a"), searcher.suggest("b")
     assert list(tmp_path.iterdir()) == []
     searcher.on_trial_complete("a", error=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 import ray
 
 from recalltrap_cluster.session import starting_slots
 
-HERE = {"NodeManagerHostname": socket.gethostname()}
-ELSEWHERE = {"NodeManagerHostname": "another.example"}
+HERE = {"NodeManagerHostname": socket.gethostname(), "Alive": True, "Resources": {}}
+ELSEWHERE = {**HERE, "NodeManagerHostname": "another.example"}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ ELSEWHERE = {"NodeManagerHostname": "another.example"}
     ],
 )
 def test_places_to_start_in_are_counted_on_this_machine_alone(
-    nodes: list[dict[str, str]],
+    nodes: list[dict[str, Any]],
     free: dict[str, float],
     slots: int,
     monkeypatch: pytest.MonkeyPatch,

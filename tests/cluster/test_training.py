@@ -13,15 +13,15 @@ from typing import Any
 
 import psutil
 import pytest
-from toy_processes import await_nobody, is_loopback, listening, start
+from toy_display import RecordingDisplay
+from toy_processes import RAY_SERVERS, TUNE_FUNCTION, await_nobody, is_loopback, listening, start
 from toy_trouble import plant
-from toy_watch import Watcher
 
 import recalltrap as rt
 from recalltrap.errors import InputError
+from recalltrap.resources import Resources
 from recalltrap.results.results import Results
-
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(180)]
+from recalltrap_cluster.training import worker_environment
 
 StudyFile = Callable[..., str]
 
@@ -49,6 +49,9 @@ def numbers(results: Results) -> dict[float, Any]:
     return {weight: results.sql(query.replace("?", str(weight))) for weight in weights}
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("local_ray")
 class TestOnAGroup:
     @pytest.mark.parametrize("workers", [1, 2])
@@ -56,15 +59,15 @@ class TestOnAGroup:
         self, workers: int, study_file: StudyFile, storage: str, tmp_path: Path
     ) -> None:
         study = write(study_file, tmp_path / "trouble", resources={"workers": workers})
-        watcher = Watcher()
-        results = rt.run(study, storage=storage, display=watcher)
+        shown = RecordingDisplay()
+        results = rt.run(study, storage=storage, display=shown)
         assert begun(tmp_path / "trouble", "sft") == 1, "the first worker's line"
         here = rt.run(study, storage=str(tmp_path / "here"), local=True)
         for table in ("metrics", "curves"):
             assert results.table(table).num_rows > 0
             assert results.table(table).equals(here.table(table))
         assert results.sql("select status from cells")["status"].to_pylist() == ["succeeded"]
-        assert watcher.packs("finished") == ["K-A kl_weight=0.5"]
+        assert shown.packs("finished") == ["K-A kl_weight=0.5"]
         (result,) = results.result_grid()
         rows = result.metrics_dataframe
         assert rows["stage"].iloc[0] == f"starting {workers} workers"
@@ -80,8 +83,8 @@ class TestOnAGroup:
         study = write(study_file, trouble, grid={"kl_weight": [1.0, 2.0, 3.0]})
         killed = plant(trouble, "kill", "align/7", once=True, kl_weight=1.0, rank=1)
         plant(trouble, "raise", "align/7", kl_weight=2.0, rank=1)
-        watcher = Watcher()
-        results = rt.run(study, storage=storage, display=watcher)
+        shown = RecordingDisplay()
+        results = rt.run(study, storage=storage, display=shown)
         assert not killed.exists()
         rows = results.table("cells").to_pylist()
         assert {row["kl_weight"]: row["status"] for row in rows} == {
@@ -93,7 +96,7 @@ class TestOnAGroup:
         assert failure["failure"] == "user_code"
         assert failure["message"] == "RuntimeError: toy align/7 broke on purpose"
         assert "toy_group.py" in failure["log_tail"]
-        assert watcher.packs("failed") == ["K-A kl_weight=2.0"]
+        assert shown.packs("failed") == ["K-A kl_weight=2.0"]
         here = rt.run(study, storage=str(tmp_path / "here"), local=True)
         assert set(numbers(results)) == {1.0, 3.0}
         assert all(table.equals(numbers(here)[w]) for w, table in numbers(results).items())
@@ -113,7 +116,7 @@ class TestOnAGroup:
             worker = psutil.Process(int((trouble / "waiting").read_text()))
             hold.unlink()
             raylet = psutil.Process(worker.ppid())
-            (driver,) = (p for p in raylet.children() if "ImplicitFunc" in p.name())
+            (driver,) = (p for p in raylet.children() if TUNE_FUNCTION in p.name())
             driver.kill()
             worker.wait(timeout=30)
             gone.set()
@@ -146,6 +149,9 @@ class TestOnAGroup:
         assert not Path(storage).exists()
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its processes in /proc")
 def test_ctrl_c_ends_the_workers_too(study_file: StudyFile, storage: str, tmp_path: Path) -> None:
     trouble, mark = tmp_path / "trouble", uuid.uuid4().hex
@@ -157,7 +163,7 @@ def test_ctrl_c_ends_the_workers_too(study_file: StudyFile, storage: str, tmp_pa
         time.sleep(0.05)
     sockets = listening(mark)
     servers = {each.split()[-1] for each in sockets}
-    assert {"gcs_server", "raylet"} < servers, "and those that the workers meet at"
+    assert servers > RAY_SERVERS, "and those that the workers meet at"
     assert not [each for each in sockets if not is_loopback(each)]
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     _, errors = process.communicate(timeout=60)
@@ -170,3 +176,20 @@ def test_ctrl_c_ends_the_workers_too(study_file: StudyFile, storage: str, tmp_pa
     hold.unlink()
     assert rt.run(study, storage=storage, local=True).table("cells").num_rows == 1
     assert begun(trouble, "sft") == 1, "a stage that stood was kept"
+
+
+def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECALLTRAP_ARGV", '["recalltrap", "run"]')
+    monkeypatch.delenv("RECALLTRAP_DEVICE", raising=False)
+    environment = worker_environment(Resources(cpus_per_trial=3))
+    assert environment == {
+        "RECALLTRAP_ARGV": '["recalltrap", "run"]',
+        "OMP_NUM_THREADS": "3",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    monkeypatch.setenv("RECALLTRAP_DEVICE", "cuda")
+    with_gpu = worker_environment(Resources(gpus_per_trial=1))
+    assert "CUDA_VISIBLE_DEVICES" not in with_gpu
+    assert with_gpu["RECALLTRAP_DEVICE"] == "cuda"

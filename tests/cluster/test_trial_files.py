@@ -14,18 +14,9 @@ from ray.tune import ResultGrid
 from recalltrap.errors import InputError
 from recalltrap.store.storage import Storage
 from recalltrap_cluster.executor import result_grid
-from recalltrap_cluster.failure_reasons import failure_reason
+from tests.cluster.tune_errors import BROKE, LOST
 
 RUN = "studies/toy/test"
-LOST = """Failure # 1 (occurred at 2026-01-02_03-04-05)
-The actor died unexpectedly before finishing this task.
-\tclass_name: PackTrainable
-"""
-BROKE = """Failure # 2 (occurred at 2026-01-02_03-05-05)
-ray::PackTrainable.train() (pid=1)
-  File "toy_kind.py", line 3, in step
-RuntimeError: broke on purpose
-"""
 
 
 @pytest.fixture
@@ -158,26 +149,3 @@ def test_what_is_not_plain_json_is_refused(name: str, text: str, storage: Storag
     (folder / name).write_text(text)
     with pytest.raises(InputError, match=rf"a/{name} isn't the JSON"):
         result_grid(storage, RUN)
-
-
-@pytest.mark.parametrize(
-    ("text", "failure", "message"),
-    [
-        (LOST, "worker_lost", "the worker process died"),
-        (LOST + BROKE, "user_code", "RuntimeError: broke on purpose"),
-        ("Failure # 1 (occurred at x)\nThe actor ab12 is unavailable: y.", "worker_lost", "died"),
-        ("Failure # 1 (occurred at x)\nray.exceptions.ActorDiedError: gone", "worker_lost", ""),
-        ("Failure # 1 (occurred at x)\nTask was killed due to the node running low on memory.",
-         "oom", "running low on memory"),
-        ("Failure # 1 (occurred at x)\nray.train.WorkerGroupStartupTimeoutError: 30 s",
-         "scheduling", "30 s"),
-        ("Failure # 1 (occurred at x)\nThe actor died because of an error raised in its creation "
-         "task, \nKeyError: 'pack'", "user_code", "KeyError: 'pack'"),
-        ("", "user_code", "without a word"),
-    ],
-)  # fmt: skip
-def test_the_reason_of_a_failure(text: str, failure: str, message: str) -> None:
-    found = failure_reason(text)
-    assert found[0] == failure
-    assert message in found[1]
-    assert "Failure #" not in found[2]

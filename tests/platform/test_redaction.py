@@ -28,7 +28,7 @@ from recalltrap.redaction import redact, redact_argv, redact_location
 from recalltrap.registry import find_kind, room
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.store.storage import Storage
-from recalltrap_cluster.filesystem import KeptHandler
+from recalltrap_cluster.filesystem import SharedStorageHandler
 
 StudyFile = Callable[..., str]
 SECRET = "pl4nted/Secret+x=9@z"
@@ -108,7 +108,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert redact("toy/test failed") == "toy/test failed"
 
 
-class Bucket(KeptHandler):
+class Bucket(SharedStorageHandler):
     """An object store: a folder of this machine that isn't known to be one."""
 
     @property
@@ -230,6 +230,6 @@ def test_a_local_storages_retry_command_names_it(study_file: StudyFile, storage:
 
 
 def test_what_ray_pickles_of_a_storage_holds_no_credential() -> None:
-    pickled = pickle.dumps(fs.PyFileSystem(KeptHandler("recalltrap-storage-1")))
+    pickled = pickle.dumps(fs.PyFileSystem(SharedStorageHandler("recalltrap-storage-1")))
     assert_clean(pickled)
-    assert pickle.loads(pickled).handler == KeptHandler("recalltrap-storage-1")
+    assert pickle.loads(pickled).handler == SharedStorageHandler("recalltrap-storage-1")

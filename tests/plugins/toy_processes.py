@@ -13,6 +13,10 @@ import psutil
 
 MARK = "RECALLTRAP_TEST_MARK"
 ENDING_SECONDS = 20.0
+RAY_SERVERS = {"gcs_server", "raylet"}
+"""What Ray's own servers are called among the processes of a session."""
+TUNE_FUNCTION = "ImplicitFunc"
+"""The class that Tune makes of a function, in the name of the process that drives its trial."""
 
 
 def processes_with(mark: str) -> list[str]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from recalltrap_studies.llm.alignment.registry import Selector
+
 Curve = npt.NDArray[np.float64]
 
 SMOOTHING = 0.05
@@ -25,14 +27,14 @@ BEFORE = 0.9
 
 def select(
     curves: Mapping[str, npt.ArrayLike],
-    algorithm: str,
+    by: Selector,
     how: str,
     candidates: Sequence[int] | None = None,
 ) -> int:
     """The step of the chosen checkpoint.
 
-    `curves` holds `step` and the metrics measured at those steps, equally long: `reward` and
-    `reward_sd` for PPO, GRPO and RLOO, `reward_margin` for DPO; values that are NaN don't count.
+    `curves` holds `step` and the metrics measured at those steps, equally long: `by`, and where
+    that is `reward` also `reward_sd`; values that are NaN don't count.
     `candidates` are the steps whose weights were kept; without them every step but 0. `how` is
     `last`, or `paper`: the highest mean reward before the reward's deviation falls sharply, or
     the largest margin. Equal ones give the earliest.
@@ -46,15 +48,14 @@ def select(
         raise ValueError("no candidates to select a checkpoint from")
     if how == "last":
         return max(allowed)
-    name = "reward_margin" if algorithm.startswith("dpo") else "reward"
-    score = smooth(np.asarray(curves[name], np.float64))
+    score = smooth(np.asarray(curves[by], np.float64))
     limit = steps[-1]
-    if name == "reward":
+    if by == "reward":
         limit = steps[fall_onset(smooth(np.asarray(curves["reward_sd"], np.float64)))]
     known = {int(step): float(value) for step, value in zip(steps, score, strict=True)}
     scored = [step for step in sorted(allowed) if np.isfinite(known.get(step, np.nan))]
     if not scored:
-        raise ValueError(f"no candidate has a finite {name}")
+        raise ValueError(f"no candidate has a finite {by}")
     before = [step for step in scored if step <= limit] or scored[:1]
     return max(before, key=lambda step: known[step])
 

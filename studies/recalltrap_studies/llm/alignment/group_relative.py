@@ -3,39 +3,30 @@
 Both maximise E[R] - kl_weight * KL(policy || reference), as PPO does, without a critic. The KL of
 a whole response is taken off its reward, for a penalty on each token in the loss isn't that
 objective's gradient: a token changes the KL of those that follow it. Rollouts, minibatches and
-checkpoints are `onpolicy`'s; each response is learned from once, and minibatches after the first
+checkpoints are the trainer's; each response is learned from once, and minibatches after the first
 of a rollout are held near the policy that drew it by the clipped ratio.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recalltrap.graph import Node
-from recalltrap.kind import Progress
-from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import GroupRelative
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.stages.align import run_on_policy
 
 
-class GroupTrainer(OnPolicyTrainer):
+class GroupRelativeTrainer(OnPolicyTrainer):
     """Learns from each response once; every response counts alike, however long it is."""
 
     settings: GroupRelative
-
-    @classmethod
-    def updates_in_rollout(cls, settings: Any) -> int:
-        return int(settings.rollout_size // settings.minibatch_size)
 
     def advantage(self, reward_CG: Tensor) -> Tensor:
         """How much better than its group each response is, [C, G]: C groups of G responses."""
@@ -63,7 +54,7 @@ class GroupTrainer(OnPolicyTrainer):
         return {"old": policy(rows["tokens"])[0]}
 
 
-class GrpoTrainer(GroupTrainer):
+class GrpoTrainer(GroupRelativeTrainer):
     """GRPO (Shao et al. 2024): the group's mean as baseline, a ratio for each token.
 
     Neither the group's deviation nor a response's length divides (Dr. GRPO, Liu et al. 2025), for
@@ -86,7 +77,7 @@ class GrpoTrainer(GroupTrainer):
         }
 
 
-class RlooTrainer(GroupTrainer):
+class RlooTrainer(GroupRelativeTrainer):
     """RLOO (Ahmadian et al. 2024): the others' mean as baseline, one ratio for a whole response.
 
     The baseline doesn't depend on the response: the expected gradient is the objective's.
@@ -103,12 +94,3 @@ class RlooTrainer(GroupTrainer):
             "loss": losses.ppo_loss(*surprise),
             "clip_fraction": losses.ppo_clipped(*surprise).to(log_prob_B.dtype),
         }
-
-
-TRAINERS: dict[str, type[GroupTrainer]] = {"grpo": GrpoTrainer, "rloo": RlooTrainer}
-
-
-def run_group(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Align the node's first parent by GRPO or RLOO; see `alignment.run_on_policy`."""
-    trainer = TRAINERS[str(node.config["algorithm"])]
-    yield from run_on_policy(node, store, group, GroupRelative, trainer)

@@ -1,4 +1,4 @@
-"""What an on-policy alignment trains: a language model after a fixed prompt, and PPO's value head.
+"""What an alignment trains: a language model after a fixed prompt, and PPO's value head.
 
 A policy maps responses to the log-probabilities of their tokens, so that whatever wraps it for
 several workers computes all that a loss needs in one forward pass. Whatever it is compared with, a
@@ -13,15 +13,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
+from recalltrap_studies.llm.training import upstream
+
+DROPOUT = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+)  # fmt: skip
 RANDOM = ("drop", "jitter")
 """Words in the names of what is random in a layer while it trains."""
 LOGITS = 1 << 27
 """Logits that `score` holds at once at most: half a gigabyte in float32."""
 
 
-class Policy(nn.Module):
+class Policy(upstream.CheckpointedActivations):
     """A causal language model that continues `prompt_ids`.
 
     With a value head, a linear map of the trunk's last hidden state that starts at 0, the trunk
@@ -72,25 +76,6 @@ class Policy(nn.Module):
         finally:
             _assign([(config, name, 0.0) for config, name, _ in self._muted])
 
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        if hasattr(self.lm, "is_activation_checkpointing"):  # its name since transformers 5.20
-            return bool(self.lm.is_activation_checkpointing)
-        return bool(self.lm.is_gradient_checkpointing)
-
-    def activation_checkpointing_enable(self, *args: Any, **options: Any) -> None:
-        """What the trainer calls for `resources.gradient_checkpointing`."""
-        enable = getattr(self.lm, "activation_checkpointing_enable", None)
-        (enable or self.lm.gradient_checkpointing_enable)(*args, **options)
-
-    def gradient_checkpointing_enable(self, *args: Any, **options: Any) -> None:
-        """What turns it on again after a rollout, and the trainer's name of it before."""
-        self.lm.gradient_checkpointing_enable(*args, **options)
-
-    def gradient_checkpointing_disable(self) -> None:
-        """A rollout computes no gradient."""
-        self.lm.gradient_checkpointing_disable()
-
 
 @torch.no_grad()
 def score(policy: Policy, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,7 +96,7 @@ def switch_off_dropout(lm: nn.Module) -> list[tuple[Any, str, float]]:
         config = getattr(module, "config", None)
         for owner in (module, config):
             for name, rate in list(getattr(owner, "__dict__", {}).items()):
-                random = any(word in name for word in RANDOM) or isinstance(owner, _DropoutNd)
+                random = any(word in name for word in RANDOM) or isinstance(owner, DROPOUT)
                 if random and isinstance(rate, float) and rate:
                     setattr(owner, name, 0.0)
                     if owner is config:

@@ -1,37 +1,28 @@
 """PPO: per-token KL shaping, GAE, clipped ratio and value, a value head on the shared trunk.
 
 Section 3.1 and appendix C.3 of arXiv 2509.23667; what the paper leaves open follows Schulman et
-al. 2017. Rollouts, minibatches and checkpoints are `onpolicy`'s.
+al. 2017. Rollouts, minibatches and checkpoints are the trainer's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from recalltrap.graph import Node
-from recalltrap.kind import Progress
-from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import Ppo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from recalltrap_studies.llm.stages.align import run_on_policy
 
 
 class PpoTrainer(OnPolicyTrainer):
     """Learns from each rollout in `ppo_epochs` passes; every token counts alike."""
 
     settings: Ppo
-
-    @classmethod
-    def updates_in_rollout(cls, settings: Any) -> int:
-        return int(settings.ppo_epochs * (settings.rollout_size // settings.minibatch_size))
 
     def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
         settings, mask_NT = self.settings, rollout.mask_NT
@@ -85,8 +76,3 @@ class PpoTrainer(OnPolicyTrainer):
             "value_loss": value_B,
             "clip_fraction": masked_sum(losses.ppo_clipped(*surprise).float(), mask_BT),
         }
-
-
-def run_ppo(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Align the node's first parent by PPO; see `alignment.run_on_policy`."""
-    yield from run_on_policy(node, store, group, Ppo, PpoTrainer, value_head=True)

@@ -7,18 +7,17 @@ settings and its record. Light to import: a trainer is imported when it runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from recalltrap.graph import Node
-from recalltrap.kind import Progress
-from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.stage_settings import Alignment, Count, Positive, Rate, Share
 from recalltrap_studies.records import LateImport, find_record
+
+if TYPE_CHECKING:
+    from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
 
 Selector = Literal["reward", "reward_margin"]
 """The curve by which the paper chooses a checkpoint; see `checkpoint_selection`."""
@@ -44,6 +43,7 @@ class Algorithm:
     settings: type[Alignment] | None = None
     """The part of the settings that it reads; `idle` says which of them decide nothing when."""
     trainer: LateImport | None = None
+    """An `AlignmentTrainer`."""
     updates: Callable[[Any], int] | None = None
     """Updates of an iteration, from its settings."""
     selected_by: Selector | None = None
@@ -79,6 +79,12 @@ class Algorithm:
         missing = [f"no {name}" for name, value in needed.items() if value is None]
         absent = self.trainer.lacks() if self.trainer else None
         return [*missing, *([absent] if absent else [])]
+
+    def trainer_class(self) -> type[AlignmentTrainer]:
+        """What trains; imports it."""
+        assert self.trainer is not None
+        found: type[AlignmentTrainer] = self.trainer.load()
+        return found
 
     def updates_of(self, settings: Alignment) -> int:
         """Updates of an iteration."""
@@ -178,7 +184,7 @@ class OnlineDpo(Preference):
 
 
 class OfflineDpo(Preference):
-    """Offline DPO, by TRL: one pair set, sampled once from the reference."""
+    """Offline DPO: one pair set, sampled once from the reference."""
 
     offline_pairs: Count = Field(2_048, description="Pairs of the fixed set (ours).")
 
@@ -197,7 +203,7 @@ _RECORDS = (
     Algorithm(
         "ppo",
         settings=Ppo,
-        trainer=LateImport("recalltrap_studies.llm.alignment.ppo:run_ppo"),
+        trainer=LateImport("recalltrap_studies.llm.alignment.ppo:PpoTrainer"),
         updates=lambda settings: settings.ppo_epochs * _once(settings),
         selected_by="reward",
         value_head=True,
@@ -205,7 +211,7 @@ _RECORDS = (
     Algorithm(
         "grpo",
         settings=GroupRelative,
-        trainer=LateImport("recalltrap_studies.llm.alignment.group_relative:run_group"),
+        trainer=LateImport("recalltrap_studies.llm.alignment.group_relative:GrpoTrainer"),
         updates=_once,
         selected_by="reward",
         version=2,  # the KL in the reward
@@ -213,7 +219,7 @@ _RECORDS = (
     Algorithm(
         "rloo",
         settings=GroupRelative,
-        trainer=LateImport("recalltrap_studies.llm.alignment.group_relative:run_group"),
+        trainer=LateImport("recalltrap_studies.llm.alignment.group_relative:RlooTrainer"),
         updates=_once,
         selected_by="reward",
         version=2,  # as GRPO's
@@ -221,7 +227,7 @@ _RECORDS = (
     Algorithm(
         "dpo_online",
         settings=OnlineDpo,
-        trainer=LateImport("recalltrap_studies.llm.alignment.online_dpo:run_online_dpo"),
+        trainer=LateImport("recalltrap_studies.llm.alignment.dpo:OnlineDpoTrainer"),
         updates=lambda settings: settings.dpo_updates,
         selected_by="reward_margin",
         paired=True,
@@ -229,7 +235,7 @@ _RECORDS = (
     Algorithm(
         "dpo_offline",
         settings=OfflineDpo,
-        trainer=LateImport("recalltrap_studies.llm.alignment.offline_dpo:run_offline_dpo"),
+        trainer=LateImport("recalltrap_studies.llm.alignment.dpo:OfflineDpoTrainer"),
         updates=lambda settings: settings.rollout_size // 2 // settings.minibatch_size,
         selected_by="reward_margin",
         paired=True,
@@ -247,10 +253,3 @@ def find_algorithm(name: str) -> Algorithm:
         InputError: there is none, or not all of it; says what is missing.
     """
     return find_record(ALGORITHMS, name, "algorithm", "alignment.registry.ALGORITHMS")
-
-
-def run_alignment(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Execute a node of any algorithm; called on every worker."""
-    record = find_algorithm(node.config["algorithm"])
-    assert record.trainer is not None
-    yield from record.trainer.load()(node, store, group)

@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from recalltrap.errors import InputError
+from recalltrap_studies.llm.models import upstream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -104,7 +105,7 @@ def _without_cache(config: PreTrainedConfig) -> str | None:
     cls: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     layers = DynamicCache(config=config).layers
     if (
-        not getattr(cls, "_is_stateful", False)
+        not upstream.keeps_a_state(cls)
         and "past_key_values" in inspect.signature(cls.forward).parameters
         and all(hasattr(layer, "batch_select_indices") for layer in layers)
     ):

@@ -6,6 +6,7 @@ What they are made of is read here, with an error that names the setting and the
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import torch
 from transformers import (
@@ -19,7 +20,7 @@ from transformers import (
 from recalltrap.errors import InputError
 from recalltrap.store.contents import Content
 from recalltrap_studies.llm.fingerprints import Identity, opened
-from recalltrap_studies.llm.models import architectures, devices
+from recalltrap_studies.llm.models import architectures, devices, upstream
 from recalltrap_studies.llm.models.tokenizers import load_tokenizer, tokenizer_files
 
 SOURCE_FILE = "source.json"
@@ -100,9 +101,12 @@ def source_files(identity: Identity, field: str = "p_star") -> dict[str, bytes]:
         InputError: see `load_pretrained`.
     """
     spec = opened(identity, field)
-    tokenizer, config = look(spec, field)
-    hub = {"spec": spec, "revision": getattr(config, "_commit_hash", None)}
-    source = dict(identity) if isinstance(identity, Content) else hub
+    tokenizer, _ = look(spec, field)
+    source: dict[str, Any] = (
+        dict(identity)
+        if isinstance(identity, Content)
+        else {"spec": spec, "revision": upstream.commit_of(*architectures.location(spec, field))}
+    )
     text = json.dumps(source, indent=1) + "\n"
     return {SOURCE_FILE: text.encode(), **tokenizer_files(tokenizer)}
 

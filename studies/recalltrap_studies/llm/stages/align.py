@@ -1,7 +1,7 @@
-"""An on-policy alignment as a stage: models from the store, the training, the chosen checkpoint.
+"""An alignment as a stage: models from the store, the training, the chosen checkpoint.
 
-What is learned and how is `ppo`'s, `groups`' and `online_dpo`'s. The artifact is the language model
-alone, without a value head, with its curves and facts.
+What is learned and how is the trainer's. The artifact is the language model alone, without a value
+head, with its curves and facts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
+from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
 from recalltrap_studies.llm.alignment.checkpoint_selection import select
-from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.models import devices, tokenizers, weights
@@ -33,27 +34,22 @@ NOT_CURVES = frozenset({"rollout", "epoch", "step", "tokens", "seconds"})
 FIELDS = resumable.SettingNames(learning_rate="align_learning_rate", batch_size="minibatch_size")
 
 
-def run_on_policy(
-    node: Node,
-    store: ArtifactStore,
-    group: WorkerGroup,
-    part: type[Alignment],
-    trainer_class: type[OnPolicyTrainer],
-    value_head: bool = False,
-) -> Iterator[Progress]:
-    """Align the node's first parent, anchored to its second, and store what is chosen.
+def run_align(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
+    """Align the node's parent `start`, anchored to `reference`, and store what is chosen.
 
-    The third and fourth parents are p_target and the oracle. Steps of the curves are rollouts
-    learned from; the last one was measured after the last update. Every worker calls it.
+    Steps of the curves are iterations learned from; the last one was measured after the last
+    update. Every worker calls it.
 
     Raises:
         InputError: prompt and response don't fit the context, or a minibatch the workers.
         StageError: `nan` or `oom`; finished checkpoints stay.
     """
     began = time.perf_counter()
-    settings = part.model_validate(node.config)
+    algorithm = find_algorithm(node.config["algorithm"])
+    settings = algorithm.part.model_validate(node.config)
     scratch = checkpoints.scratch_folder(store, node, group)
-    policy, context = _players(node, store, settings, value_head)
+    policy, context = _models(node, store, settings, algorithm.value_head)
+    trainer_class = algorithm.trainer_class()
     trainer = trainer_class(policy, context, settings, seed=node.seed, group=group, scratch=scratch)
     began_training = time.perf_counter()
     resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, fields=FIELDS)
@@ -70,7 +66,7 @@ def run_on_policy(
     yield Progress(node.stage, settings.iterations, settings.iterations, last)
 
 
-def _players(
+def _models(
     node: Node, store: ArtifactStore, settings: Alignment, value_head: bool
 ) -> tuple[Policy, RolloutContext]:
     parents = node.parents
@@ -93,7 +89,7 @@ def _files(
     node: Node,
     store: ArtifactStore,
     settings: Alignment,
-    trainer: OnPolicyTrainer,
+    trainer: AlignmentTrainer,
     history: Sequence[Mapping[str, Any]],
 ) -> dict[str, bytes]:
     """The chosen checkpoint as an artifact."""
@@ -102,14 +98,16 @@ def _files(
     names = sorted({name for point in history for name in point} - NOT_CURVES)
     columns = {name: [point.get(name, np.nan) for point in history] for name in names}
     columns["step"] = [point["rollout"] for point in history]
-    chosen = select(columns, settings.algorithm, settings.model_selection, kept)
+    by = find_algorithm(settings.algorithm).selected_by
+    assert by is not None
+    chosen = select(columns, by, settings.model_selection, kept)
     model = AutoModelForCausalLM.from_pretrained(trainer.candidate(chosen), dtype="auto")
     at_chosen = next(point for point in history if point["rollout"] == chosen)
     facts: dict[str, float | int | str] = {
         "algorithm": settings.algorithm,
         "model_selection": settings.model_selection,
         "rollouts": settings.iterations,
-        "updates": settings.iterations * trainer.per_rollout,
+        "updates": settings.iterations * trainer.updates_per_iteration,
         "selected_step": chosen,
         "candidates": len(kept),
         **{f"selected_{name}": float(at_chosen[name]) for name in ("reward", "kl", "target_nll")},
@@ -135,7 +133,7 @@ def training_curves(history: Sequence[Mapping[str, Any]], chosen: int) -> pa.Tab
 def _cost(
     history: Sequence[Mapping[str, Any]],
     seconds: float,
-    trainer: OnPolicyTrainer,
+    trainer: AlignmentTrainer,
     group: WorkerGroup,
 ) -> Cost:
     """What all rollouts took, those before an interruption too.
@@ -147,8 +145,8 @@ def _cost(
     policy = sum(parameter.numel() for parameter in trainer.policy.parameters())
     others = [trainer.context.reference, getattr(trainer.context.reward_model, "model", None)]
     scored = sum(p.numel() for model in others if model is not None for p in model.parameters())
-    rows = settings.rollout_size // (2 if settings.algorithm == "dpo_online" else 1)
-    passes = trainer.per_rollout * settings.minibatch_size / rows
+    examples = settings.rollout_size // find_algorithm(settings.algorithm).responses
+    passes = trainer.updates_per_iteration * settings.minibatch_size / examples
     forward = 2.0 * (policy + scored + (policy if trainer.scored else 0))
     tokens = sum(int(point["tokens"]) for point in history)
     return Cost(

@@ -139,7 +139,7 @@ DISTILL: Training = Training(
 )
 ALIGN = Stage(
     "align",
-    LateImport("recalltrap_studies.llm.alignment.registry:run_alignment"),
+    LateImport(f"{_STAGES}.align:run_align"),
     costs.alignment,
     ("start", "reference", "p_target", "oracle"),
     curves=True,

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
@@ -41,7 +39,7 @@ from recalltrap_studies.llm.models import devices, weights
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.stage_settings import Optimiser
 from recalltrap_studies.llm.stages.registry import training_of
-from recalltrap_studies.llm.training import arguments, checkpoints, resumable
+from recalltrap_studies.llm.training import arguments, checkpoints, resumable, upstream
 from recalltrap_studies.llm.training.held_out_loss import HeldoutPoints, heldout_loss
 
 FULL_LOGITS = 4096
@@ -172,30 +170,20 @@ def make_trainer(
         model=model,
         args=args,
         data_collator=Collator(data.train, pad, width),
-        train_dataset=rows_dataset(len(data.train)),
+        train_dataset=upstream.row_numbers(len(data.train)),
         processing_class=data.tokenizer,
     )
-    trainer.order = schedule.order
+    trainer.sampler = InOrder(schedule.order)
     trainer.chunked = model.config.vocab_size > FULL_LOGITS
     trainer.add_callback(HeldoutPoints(trainer, data.heldout, pad, group, schedule.updates))
     return trainer
 
 
-def rows_dataset(count: int) -> Dataset:
-    """What TRL takes for a dataset: row numbers, which the collator turns into sequences."""
-    table = pa.table({"row": np.arange(count)})
-    return Dataset(pa.Table.from_batches(table.to_batches()), fingerprint=f"rows-{count}")
-
-
-class StudentTrainer(SFTTrainer):
+class StudentTrainer(upstream.OrderedSftTrainer):
     """TRL's trainer in a given order, without the metrics that cost a small model half its time."""
 
-    order: Array
     chunked: bool
     """Whether the loss goes by TRL's chunks of the vocabulary."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> InOrder:
-        return InOrder(self.order)
 
     def compute_loss(
         self,
@@ -219,12 +207,6 @@ class StudentTrainer(SFTTrainer):
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over workers
         return loss
-
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        return 0  # counted once for all, not by walking the model at every update
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        Trainer._save_checkpoint(self, model, trial)  # no model card beside it
 
 
 def _with_last(table: pa.Table, step: int, loss: float) -> pa.Table:

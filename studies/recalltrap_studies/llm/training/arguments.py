@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from huggingface_hub import constants
 from transformers import TrainingArguments
 
 from recalltrap.errors import InputError
@@ -19,22 +18,14 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.models.devices import device, mixed_precision
 from recalltrap_studies.llm.resources import LlmResources, resources_of
 from recalltrap_studies.llm.stage_settings import Alignment
+from recalltrap_studies.llm.training import upstream
+from recalltrap_studies.llm.training.upstream import Arguments
 
 CURVE_POINTS = 200
 """Points of a training's curve at most."""
 
 BUCKET = 50_000_000
 """Numbers that ZeRO sends at once: its buffers hold a few of these."""
-
-SHARED_MEMORY_OP = "deepspeed_shm_comm"
-
-CHECKPOINTING = (
-    "activation_checkpointing"
-    if "activation_checkpointing" in TrainingArguments.__dataclass_fields__
-    else "gradient_checkpointing"  # its name before transformers 5.20
-)
-
-Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
 def training_arguments(
@@ -60,11 +51,11 @@ def training_arguments(
     Raises:
         InputError: a global batch that the workers can't share evenly.
     """
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # TRL's trainers send a ping when they are made
+    upstream.silence_telemetry()
     resources = resources_of(group)
     on_cpu = device().type == "cpu"
     if on_cpu and group.distributed and resources.zero_stage:
-        reduce_over_gloo()
+        upstream.reduce_over_gloo()
     every = resources.checkpoint_updates
     chosen: dict[str, Any] = {
         "output_dir": str(scratch),
@@ -72,7 +63,7 @@ def training_arguments(
         "learning_rate": learning_rate,
         "per_device_train_batch_size": rows_per_pass(global_batch, group, batch_field),
         "gradient_accumulation_steps": resources.gradient_accumulation,
-        CHECKPOINTING: resources.gradient_checkpointing,
+        upstream.CHECKPOINTING: resources.gradient_checkpointing,
         "seed": seed % 2**32,
         "use_cpu": on_cpu,
         "bf16": mixed_precision(device()),
@@ -87,18 +78,7 @@ def training_arguments(
         "remove_unused_columns": False,
         **schedule(updates, warmup_updates, decay_updates),
     }
-    return on_one_device(cls(**{**chosen, **extra}))
-
-
-def on_one_device(arguments: Arguments) -> Arguments:
-    """The same arguments, for one GPU of the machine's.
-
-    With several in sight a trainer that is alone would wrap its model in `DataParallel`, and learn
-    from as many times the batch.
-    """
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1
-    return arguments
+    return upstream.on_one_device(cls(**{**chosen, **extra}))
 
 
 def _saving(every: int, updates: int) -> dict[str, Any]:
@@ -108,48 +88,29 @@ def _saving(every: int, updates: int) -> dict[str, Any]:
 
 
 def alignment_arguments(
-    cls: type[Arguments],
     settings: Alignment,
+    updates_per_iteration: int,
     *,
-    per_rollout: int,
-    batch: int,
     seed: int,
     group: WorkerGroup,
     scratch: Path | str,
-    **extra: Any,
-) -> Arguments:
-    """Arguments of an alignment: a constant rate, checkpoints at the boundaries of rollouts alone.
-
-    `per_rollout` updates of `batch` rows learn from one rollout; `extra` goes to `cls`.
-    """
-    updates = settings.iterations * per_rollout
-    every = per_rollout * math.ceil(group.resources.checkpoint_updates / per_rollout)
+) -> TrainingArguments:
+    """Arguments of an alignment: a constant rate, checkpoints between iterations alone."""
+    updates = settings.iterations * updates_per_iteration
+    iterations = math.ceil(group.resources.checkpoint_updates / updates_per_iteration)
     return training_arguments(
-        cls,
+        TrainingArguments,
         scratch=scratch,
         updates=updates,
         learning_rate=settings.align_learning_rate,
         max_grad_norm=settings.align_max_gradient_norm,
-        global_batch=batch,
+        global_batch=settings.minibatch_size,
         batch_field="minibatch_size",
         seed=seed,
         group=group,
         logging_strategy="no",
-        **{**_saving(every, updates), **extra},
+        **_saving(updates_per_iteration * iterations, updates),
     )
-
-
-def reduce_over_gloo() -> None:
-    """Keep DeepSpeed from compiling its shared-memory reduction for CPUs.
-
-    It takes a minute and a compiler, and fails where two processes compile it at once. Gloo does
-    the same.
-    """
-    import deepspeed.ops
-
-    compatible = getattr(deepspeed.ops, "__compatible_ops__", {})
-    if SHARED_MEMORY_OP in compatible:
-        compatible[SHARED_MEMORY_OP] = False
 
 
 def rows_per_pass(global_batch: int, group: WorkerGroup, batch_field: str = "batch_size") -> int:

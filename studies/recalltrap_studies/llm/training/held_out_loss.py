@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.data.token_sequences import IGNORED, Sequences
+from recalltrap_studies.llm.training import upstream
 
 POINTS = 10
 """Points of a training's held-out curve."""
@@ -28,8 +29,7 @@ room for their logits."""
 
 def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: WorkerGroup) -> float:
     """Mean negative log-likelihood per learned token, in nats; every rank calls it."""
-    whole = trainer.is_deepspeed_enabled
-    model = trainer.model_wrapped if whole else trainer.accelerator.unwrap_model(trainer.model)
+    model = upstream.forward_model(trainer)
     longest = int(np.diff(sequences.offsets).max())
     vocabulary = int(trainer.accelerator.unwrap_model(trainer.model).config.vocab_size)
     rows = rows_of_a_pass(longest * vocabulary, trainer.args.device.type)

@@ -25,13 +25,12 @@ from transformers import (
     TrainerControl,
     TrainerState,
 )
-from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from recalltrap.errors import StageError, is_out_of_memory
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
-from recalltrap_studies.llm.training import checkpoints
+from recalltrap_studies.llm.training import checkpoints, upstream
 
 CURVES_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
 
@@ -68,8 +67,7 @@ def train(
         with memory_guard(fields):
             trainer.train(resume_from_checkpoint=checkpoints.last(scratch, group))
     finally:
-        # While it stands, every model that is loaded is cut into ZeRO-3's shards.
-        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
+        upstream.forget_deepspeed()
 
 
 @contextmanager
@@ -162,21 +160,9 @@ def result_files(
     return {CURVES_FILE: table, FACTS_FILE: text.encode() + b"\n"}
 
 
-def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    """The trained weights, gathered from ZeRO's shards, on the CPU; every rank calls it.
-
-    Only rank 0 gets them under ZeRO-3.
-    """
-    if trainer.is_deepspeed_enabled:
-        state = trainer.accelerator.get_state_dict(trainer.deepspeed) or {}
-    else:
-        state = trainer.accelerator.unwrap_model(trainer.model).state_dict()
-    return {name: tensor.detach().cpu() for name, tensor in state.items()}
-
-
 def whole_model(trainer: Trainer, group: WorkerGroup) -> PreTrainedModel | None:
     """The trained model with whole weights, on the CPU of rank 0; every rank calls it."""
-    weights = whole_weights(trainer)
+    weights = upstream.whole_weights(trainer)
     if not group.leads:
         return None
     unwrapped = trainer.accelerator.unwrap_model(trainer.model)

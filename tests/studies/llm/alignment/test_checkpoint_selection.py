@@ -18,57 +18,55 @@ def curves(**named: npt.ArrayLike) -> dict[str, npt.ArrayLike]:
 
 
 def test_last_is_the_last_candidate() -> None:
-    assert select(curves(), "ppo", "last") == 100
-    assert select(curves(), "ppo", "last", [10, 70, 40]) == 70
+    assert select(curves(), "reward", "last") == 100
+    assert select(curves(), "reward", "last", [10, 70, 40]) == 70
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "grpo", "rloo"])
-def test_without_a_fall_the_highest_reward_wins(algorithm: str) -> None:
+def test_without_a_fall_the_highest_reward_wins() -> None:
     falling_late = np.where(STEPS < 60, RISING, RISING[60] - 0.05 * (STEPS - 60))
-    assert select(curves(reward=falling_late), algorithm, "paper") == pytest.approx(60, abs=2)
+    assert select(curves(reward=falling_late), "reward", "paper") == pytest.approx(60, abs=2)
 
 
 def test_a_collapse_is_left_out_though_its_reward_is_the_highest() -> None:
     deviation = np.where(STEPS <= 50, 1.0 + 0.01 * STEPS, 0.1)
-    chosen = select(curves(reward_sd=deviation), "ppo", "paper", list(range(10, 101, 10)))
+    chosen = select(curves(reward_sd=deviation), "reward", "paper", list(range(10, 101, 10)))
     assert chosen in (40, 50)
-    assert select(curves(reward_sd=deviation), "ppo", "paper") <= 52
+    assert select(curves(reward_sd=deviation), "reward", "paper") <= 52
 
 
 def test_a_slow_decline_is_no_collapse() -> None:
     deviation = np.linspace(2.0, 0.9, 101)
-    assert select(curves(reward_sd=deviation), "ppo", "paper") == 100
+    assert select(curves(reward_sd=deviation), "reward", "paper") == 100
 
 
 def test_a_collapse_before_every_candidate_leaves_the_first() -> None:
     deviation = np.where(STEPS < 5, 1.0, 0.1)
-    assert select(curves(reward_sd=deviation), "ppo", "paper", [20, 40]) == 20
+    assert select(curves(reward_sd=deviation), "reward", "paper", [20, 40]) == 20
 
 
-@pytest.mark.parametrize("algorithm", ["dpo_online", "dpo_offline"])
-def test_dpo_takes_the_largest_margin(algorithm: str) -> None:
+def test_dpo_takes_the_largest_margin() -> None:
     margin = -((STEPS - 37.0) ** 2)
     only: dict[str, npt.ArrayLike] = {"step": STEPS, "reward_margin": margin}
-    assert select(only, algorithm, "paper") == 37
-    assert select(only, algorithm, "paper", [10, 30, 50]) == 30
+    assert select(only, "reward_margin", "paper") == 37
+    assert select(only, "reward_margin", "paper", [10, 30, 50]) == 30
 
 
 def test_noise_of_single_rollouts_is_smoothed() -> None:
     margin = 1.0 - 0.0002 * (STEPS - 60.0) ** 2
     margin[20] += 0.7  # one lucky rollout
-    assert 50 <= select({"step": STEPS, "reward_margin": margin}, "dpo_online", "paper") <= 70
+    assert 50 <= select({"step": STEPS, "reward_margin": margin}, "reward_margin", "paper") <= 70
 
 
 def test_missing_values_do_not_count() -> None:
     margin = np.where(STEPS < 80, 0.01 * STEPS, np.nan)
-    assert select({"step": STEPS, "reward_margin": margin}, "dpo_online", "paper") <= 82
+    assert select({"step": STEPS, "reward_margin": margin}, "reward_margin", "paper") <= 82
     deviation = np.where(STEPS % 7 == 0, np.nan, 1.0)
-    assert select(curves(reward_sd=deviation), "ppo", "paper") == 100
+    assert select(curves(reward_sd=deviation), "reward", "paper") == 100
 
 
 def test_equal_scores_give_the_earliest() -> None:
     flat = {"step": STEPS, "reward_margin": np.zeros(101)}
-    assert select(flat, "dpo_online", "paper", [30, 20, 90]) == 20
+    assert select(flat, "reward_margin", "paper", [30, 20, 90]) == 20
 
 
 @pytest.mark.parametrize("how", ["last", "paper"])
@@ -78,15 +76,15 @@ def test_a_run_of_one_rollout_has_one_candidate(how: str) -> None:
         "reward": [5.0, 6.0],
         "reward_sd": [1.0, 0.1],
     }
-    assert select(short, "ppo", how) == 1
+    assert select(short, "reward", how) == 1
 
 
 def test_nothing_to_choose_from_is_refused() -> None:
     with pytest.raises(ValueError, match="no candidates"):
-        select({"step": [0], "reward": [5.0], "reward_sd": [1.0]}, "ppo", "paper")
+        select({"step": [0], "reward": [5.0], "reward_sd": [1.0]}, "reward", "paper")
     nothing = {"step": STEPS, "reward_margin": np.full(101, np.nan)}
     with pytest.raises(ValueError, match="no candidate has a finite reward_margin"):
-        select(nothing, "dpo_online", "paper")
+        select(nothing, "reward_margin", "paper")
 
 
 def test_the_fall_begins_where_the_deviation_was_last_near_its_peak() -> None:

@@ -25,7 +25,7 @@ from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
 from recalltrap_studies.llm.alignment.registry import Ppo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
-from tests.studies.llm.alignment.test_on_policy_trainer import one_word_context
+from tests.studies.llm.alignment.test_alignment_trainer import one_word_context
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,11 @@ from trl.trainer.rloo_trainer import RLOOTrainer
 
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.advantages import above_mean, above_others
-from recalltrap_studies.llm.alignment.group_relative import TRAINERS, GroupTrainer
+from recalltrap_studies.llm.alignment.group_relative import (
+    GroupRelativeTrainer,
+    GrpoTrainer,
+    RlooTrainer,
+)
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
@@ -43,7 +47,7 @@ def context(
     return RolloutContext(narrow_model, Oracle(tiny_model, 5.0, 10.0, 0.5, "fold", (5,)), request)
 
 
-def trainer_of(algorithm: str, context: RolloutContext, scratch: Path) -> GroupTrainer:
+def trainer_of(algorithm: str, context: RolloutContext, scratch: Path) -> GroupRelativeTrainer:
     """A trainer whose policy isn't the reference any more."""
     settings = GroupPart(
         algorithm="grpo" if algorithm == "grpo" else "rloo",
@@ -56,7 +60,7 @@ def trainer_of(algorithm: str, context: RolloutContext, scratch: Path) -> GroupT
     )
     lm = moved(copy.deepcopy(context.reference), 0.05, 1)
     policy = Policy(lm, context.request.prompt_ids)
-    cls = TRAINERS[algorithm]
+    cls = GrpoTrainer if algorithm == "grpo" else RlooTrainer
     return cls(policy, context, settings, seed=3, group=WorkerGroup(), scratch=scratch / "ours")
 
 
@@ -68,14 +72,14 @@ def moved(model: Any, by: float, seed: int) -> Any:
     return model
 
 
-def drawn(trainer: GroupTrainer) -> Rollout:
+def drawn(trainer: GroupRelativeTrainer) -> Rollout:
     return roll_out(
         trainer.policy, trainer.context, size=16, index=0, seed=3, group=WorkerGroup(), scored=True
     )
 
 
 def of_trl(
-    algorithm: str, trainer: GroupTrainer, rollout: Rollout, tokenizer: Any, scratch: Path
+    algorithm: str, trainer: GroupRelativeTrainer, rollout: Rollout, tokenizer: Any, scratch: Path
 ) -> Any:
     """TRL's trainer on the rollout's responses; GRPO's rewards have the KL taken off."""
     context = trainer.context

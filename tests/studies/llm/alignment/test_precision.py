@@ -22,12 +22,8 @@ from transformers import (
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
-from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
-from recalltrap_studies.llm.alignment.offline_dpo import OfflineDpoTrainer
-from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
-from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer, pair_log_probs
+from recalltrap_studies.llm.alignment.dpo import pair_log_probs
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, switch_off_dropout
-from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data import responses
@@ -40,15 +36,12 @@ from tests.studies.llm.conftest import fresh
 
 pytestmark = pytest.mark.slow
 
-ON_POLICY: dict[str, type[OnPolicyTrainer]] = {
-    "ppo": PpoTrainer, "grpo": GrpoTrainer, "rloo": RlooTrainer, "dpo_online": OnlineDpoTrainer,
-}  # fmt: skip
 TOKENS = 40
 LANES = 16
 """Attention on a CPU rounds otherwise in shapes on either side of it."""
 SMALL: dict[str, Any] = {
     "iterations": 1, "rollout_size": 32, "minibatch_size": 2, "group_size": 4, "dpo_updates": 8,
-    "offline_pairs": 8, "align_tokens": TOKENS, "sample_tokens": TOKENS,
+    "offline_pairs": 24, "align_tokens": TOKENS, "sample_tokens": TOKENS,
 }  # fmt: skip
 
 
@@ -115,44 +108,45 @@ def trainer_of(
     )
     value_head = algorithm == "ppo"
     policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids, value_head)
-    cls: Any = ON_POLICY.get(algorithm)
-    if cls is None:
-        cls, more = OfflineDpoTrainer, {"tokenizer": tokenizer}
-    else:
-        more = {}
     group = group or WorkerGroup()
-    return cls(policy, context, settings, seed=3, group=group, scratch=scratch, **more)
+    cls = ALGORITHMS[algorithm].trainer_class()
+    return cls(policy, context, settings, seed=3, group=group, scratch=scratch)
 
 
 def parts_of(trainer: Any) -> list[dict[str, Tensor]]:
     """The rows of every part of the first rollout, as `training_step` gets them."""
     trainer.model_wrapped = trainer.accelerator.prepare_model(trainer.model)
-    trainer._refill(0)
+    trainer._begin(0)
     parts = []
-    for update in range(trainer.per_rollout):
+    for update in range(trainer.updates_per_iteration):
         for _ in range(trainer.args.gradient_accumulation_steps):
             parts.append(trainer._part(update))
             trainer._taken += 1
     return parts
 
 
+def longest(trainer: Any) -> int:
+    """Tokens of the longest response that the iteration learns from."""
+    return int(trainer._iteration.examples["mask"].sum(dim=-1).max())
+
+
 def learned(trainer: Any, rows: dict[str, Tensor]) -> Tensor:
     """Log-probabilities of the rows as a loss computes them, in training mode."""
     trainer.model_wrapped.train()
-    if trainer.settings.algorithm == "dpo_online":
+    if "reference" in rows:
         return pair_log_probs(trainer.model_wrapped, rows).detach()  # summed
     log_probs: Tensor = trainer.model_wrapped(rows["tokens"])[0].detach()
     return torch.where(rows["mask"], log_probs, 0.0)
 
 
 def compared(trainer: Any, rows: dict[str, Tensor]) -> Tensor:
-    if trainer.settings.algorithm == "dpo_online":
+    if "reference" in rows:
         return rows["reference"]
     return torch.where(rows["mask"], rows["old"], 0.0)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-@pytest.mark.parametrize("algorithm", ON_POLICY)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.usefixtures("mixed")
 def test_bfloat16_starts_at_a_log_ratio_of_0(
     wordy_model: PreTrainedModel,
@@ -166,29 +160,13 @@ def test_bfloat16_starts_at_a_log_ratio_of_0(
     trainer = trainer_of(algorithm, context, tiny_tokenizer, tmp_path, group)
     parts = parts_of(trainer)
     assert trainer.accelerator.mixed_precision == "bf16"
-    rollout = trainer._rollout
-    assert torch.equal(rollout.log_probs_NT, rollout.reference_NT)
-    assert trainer._measured["kl"] == 0
-    assert min(rows["mask"].shape[-1] for rows in parts) < LANES < rollout.mask_NT.sum(1).max()
+    assert trainer._iteration.measures["kl"] == 0
+    assert min(rows["mask"].shape[-1] for rows in parts) < LANES < longest(trainer)
     for rows in parts:
         assert torch.equal(learned(trainer, rows), compared(trainer, rows))
-    if algorithm == "dpo_online":
+    if "reference" in rows:
         loss = trainer.row_losses(trainer.model_wrapped, rows)["loss"].mean().detach()
         assert float(loss) == pytest.approx(math.log(2), abs=1e-7)
-
-
-@pytest.mark.usefixtures("mixed")
-def test_bfloat16_starts_offline_dpo_at_log_2(
-    tiny_model: PreTrainedModel, tiny_tokenizer: Any, tmp_path: Path
-) -> None:
-    context = context_of(tiny_model, tiny_tokenizer)
-    trainer = trainer_of("dpo_offline", context, tiny_tokenizer, tmp_path)
-    trainer.model = trainer.accelerator.prepare_model(trainer.model)
-    trainer.model.train()
-    assert trainer.accelerator.mixed_precision == "bf16"
-    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(8)])
-    assert float(trainer.pair_loss(batch).detach()) == pytest.approx(math.log(2), abs=1e-7)
-    assert trainer._metrics["train"]["rewards/margins"] == [0.0]
 
 
 def test_the_drawn_and_the_scored_differ_in_bfloat16(
@@ -258,7 +236,7 @@ def test_dropout_is_off_in_a_policy_and_its_configuration_is_kept(
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("algorithm", ON_POLICY)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_model_with_dropout_starts_at_ratio_1(
     tiny_tokenizer: Any, tmp_path: Path, algorithm: str, checkpointing: bool
 ) -> None:
@@ -270,19 +248,9 @@ def test_a_model_with_dropout_starts_at_ratio_1(
         assert trainer.policy.is_gradient_checkpointing
     log_ratio = torch.cat([(learned(trainer, r) - compared(trainer, r)).flatten() for r in parts])
     torch.testing.assert_close(log_ratio, torch.zeros_like(log_ratio), atol=2e-5, rtol=0)
-    widest = trainer._rollout.mask_NT.sum(1).max()
+    widest = longest(trainer)
     alike = [r for r in parts if r["mask"].shape[-1] == widest]
     assert all(torch.equal(learned(trainer, r), compared(trainer, r)) for r in alike)
-
-
-def test_a_model_with_dropout_starts_offline_dpo_at_log_2(
-    tiny_tokenizer: Any, tmp_path: Path
-) -> None:
-    context = context_of(small(tiny_tokenizer, LlamaConfig, **LLAMA), tiny_tokenizer)
-    trainer = trainer_of("dpo_offline", context, tiny_tokenizer, tmp_path)
-    trainer.model.train()
-    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(8)])
-    assert float(trainer.pair_loss(batch).detach()) == pytest.approx(math.log(2), abs=1e-7)
 
 
 @pytest.mark.slow  # it trains

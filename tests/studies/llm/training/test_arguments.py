@@ -17,7 +17,6 @@ from recalltrap_studies.llm.resources import LlmResources, resources_of
 from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training.arguments import (
     alignment_arguments,
-    on_one_device,
     rows_per_pass,
     training_arguments,
     zero_config,
@@ -131,18 +130,6 @@ def test_trl_s_own_defaults_are_not_taken(tmp_path: Path) -> None:
 def test_gradients_are_clipped_as_the_settings_say(tmp_path: Path) -> None:
     for norm in (1.0, 0.25):
         settings = Alignment(algorithm="ppo", align_max_gradient_norm=norm)
-        args = alignment_arguments(
-            TrainingArguments, settings, per_rollout=4, batch=16, seed=0, group=WorkerGroup(),
-            scratch=tmp_path,
-        )  # fmt: skip
+        args = alignment_arguments(settings, 4, seed=0, group=WorkerGroup(), scratch=tmp_path)
         assert args.max_grad_norm == norm
     assert TrainingArguments(output_dir=str(tmp_path)).max_grad_norm == 1.0, "the stored ones' norm"
-
-
-def test_a_machine_with_several_gpus_gives_one(tmp_path: Path) -> None:
-    """The global batch is the study's, however many GPUs the machine has."""
-    args = arguments(tmp_path)
-    assert args.n_gpu == 0  # a CPU's
-    args._n_gpu = 4
-    assert args.train_batch_size == 4 * 64  # what a trainer would take without
-    assert on_one_device(args).train_batch_size == 64

@@ -1,4 +1,4 @@
-"""On-policy DPO's pairs and labels, and its loss against TRL's on the same tensors."""
+"""DPO's pairs and labels, and its loss against TRL's on the same tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer, pair_order
+from recalltrap_studies.llm.alignment.dpo import OnlineDpoTrainer, pair_order
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
@@ -53,8 +53,7 @@ def test_noise_flips_its_share_of_labels_and_more_noise_flips_the_same_and_more(
 ) -> None:
     def flips(noise: float) -> torch.Tensor:
         trainer = trainer_of(tiny_model, tiny_model, tmp_path, preference_noise=noise)
-        trainer.rollout_index = 4
-        return trainer._flipped(2000)
+        return trainer.flipped("align/preferences/4", 2000)
 
     assert not flips(0.0).any()
     assert float(flips(0.3).float().mean()) == pytest.approx(0.3, abs=0.04)
@@ -68,7 +67,7 @@ def test_measures_of_fresh_pairs_at_the_reference(
     rollout = roll_out(
         trainer.policy, trainer.context, size=16, index=0, seed=1, group=WorkerGroup()
     )
-    trainer.rollout_index = 0
+    trainer.iteration_index = 0
     _, measures = trainer.examples(rollout)
     assert measures["gradient_weight"] == pytest.approx(0.5, abs=1e-4)
     assert measures["reward_margin"] == pytest.approx(0.0, abs=1e-4)

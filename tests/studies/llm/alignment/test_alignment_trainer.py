@@ -1,4 +1,4 @@
-"""The on-policy trainers: a language with a known optimum, determinism, resuming, padding."""
+"""The trainers that roll out: a language with a known optimum, determinism, resuming, padding."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError, StageError
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import sequence
+from recalltrap_studies.llm.alignment.dpo import OnlineDpoTrainer
 from recalltrap_studies.llm.alignment.group_relative import GrpoTrainer, RlooTrainer
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
-from recalltrap_studies.llm.alignment.online_dpo import OnlineDpoTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
@@ -213,13 +213,13 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     def stop(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    refill = cut._refill
-    cut._refill = lambda index: stop() if index == 2 else refill(index)  # type: ignore[method-assign]
+    draw = cut.draw
+    cut.draw = lambda policy, index: stop() if index == 2 else draw(policy, index)  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         cut.train()
     found = checkpoints.last(scratch)
     assert found is not None
-    assert found.endswith(f"checkpoint-{2 * cut.per_rollout}")
+    assert found.endswith(f"checkpoint-{2 * cut.updates_per_iteration}")
     resumed = make(context, trainer_class, settings, scratch, group=group)
     assert run(resumed, scratch, group) == expected
     for a, b in zip(whole.policy.parameters(), resumed.policy.parameters(), strict=True):

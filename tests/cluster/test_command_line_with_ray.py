@@ -16,21 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from toy_processes import MARK, await_nobody, is_loopback, listening, start
+from toy_processes import MARK, RAY_SERVERS, await_nobody, is_loopback, listening, start
 from toy_trouble import plant
 
 import recalltrap as rt
+from recalltrap_cluster.ray_internals import CLIENT_SERVER_ENVIRONMENT, LOOPBACK_ENVIRONMENT
 
 pytestmark = pytest.mark.ray
 
 StudyFile = Callable[..., str]
 TOKEN = uuid.uuid4().hex
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's name for it
-CLIENT_SERVER = {
-    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",  # for a busy machine
-    # With it, every second server of a client died as it was forked, without a word.
-    "GRPC_ENABLE_FORK_SUPPORT": "0",
-}
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its processes in /proc")
@@ -48,7 +43,7 @@ def test_a_run_listens_on_loopback_and_ctrl_c_keeps_what_is_finished_and_leaves_
         time.sleep(0.02)
     sockets = listening(mark)
     servers = {each.split()[-1] for each in sockets}
-    assert {"gcs_server", "raylet"} < servers, "Ray's servers, and the driver or a worker"
+    assert servers > RAY_SERVERS, "Ray's servers, and the driver or a worker"
     assert not [each for each in sockets if not is_loopback(each)]
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     output, errors = process.communicate(timeout=30)
@@ -100,7 +95,7 @@ def cluster() -> Iterator[Cluster]:
         ],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         env={**os.environ, MARK: mark, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN,
-             **LOOPBACK, **CLIENT_SERVER},
+             **LOOPBACK_ENVIRONMENT, **CLIENT_SERVER_ENVIRONMENT},
     )  # fmt: skip
     try:
         assert head.stdout is not None
@@ -127,8 +122,10 @@ def test_a_joined_cluster_gives_the_same_numbers_and_goes_on(
 ) -> None:
     study = study_file(orderings=["K-A"], seeds=2)
     address = "auto" if how == "auto" else f"ray://{cluster.client}"
-    process = start("joined", "run", study, "--storage", storage, "--address", address,
-                    RAY_ADDRESS=cluster.address, RAY_AUTH_TOKEN=TOKEN, **LOOPBACK)  # fmt: skip
+    process = start(
+        "joined", "run", study, "--storage", storage, "--address", address,
+        RAY_ADDRESS=cluster.address, RAY_AUTH_TOKEN=TOKEN, **LOOPBACK_ENVIRONMENT,
+    )  # fmt: skip
     try:
         output, errors = process.communicate(timeout=120)
     finally:

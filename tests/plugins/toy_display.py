@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 
-class Watcher:
-    """What the executor said, in order."""
+class RecordingDisplay:
+    """What the executor said, in order; `packs` names those of one event."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []

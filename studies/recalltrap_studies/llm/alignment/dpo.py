@@ -1,0 +1,125 @@
+"""DPO: of two responses the one with the lower NLL under p_target wins, and the policy learns it.
+
+On-policy each rollout is paired (appendix C.3 of arXiv 2509.23667); offline one set of pairs of the
+reference serves all iterations. Both have the same loss; minibatches, curves and checkpoints are
+the trainers'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recalltrap.streams import stream
+from recalltrap_studies.llm.alignment import losses
+from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
+from recalltrap_studies.llm.alignment.losses import masked_sum
+from recalltrap_studies.llm.alignment.offline_trainer import OfflineTrainer, draw_from_reference
+from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
+from recalltrap_studies.llm.alignment.policy import Policy, as_policy
+from recalltrap_studies.llm.alignment.registry import OfflineDpo, OnlineDpo
+from recalltrap_studies.llm.alignment.rollouts import Rollout
+
+
+def pair_order(nll_N: Tensor, flipped_P: Tensor) -> Tensor:
+    """Row indices [P, 2] of winner and loser: rows 2i and 2i + 1 are a pair.
+
+    The lower NLL wins, the first where both are equal; a flipped label turns the pair round.
+    """
+    nll_P2 = nll_N.view(-1, 2)
+    first_wins_P = (nll_P2[:, 0] <= nll_P2[:, 1]) != flipped_P
+    first_P = 2 * torch.arange(len(nll_P2), device=nll_N.device)
+    winner_P = torch.where(first_wins_P, first_P, first_P + 1)
+    return torch.stack([winner_P, 2 * first_P + 1 - winner_P], dim=1)
+
+
+def pair_log_probs(model: Any, rows: Mapping[str, Tensor]) -> Tensor:
+    """Sums of the log-probabilities of winners and losers [P, 2], in one pass of a policy."""
+    log_probs_BT, _ = model(rows["tokens"].flatten(0, 1))
+    return masked_sum(log_probs_BT, rows["mask"].flatten(0, 1)).view(-1, 2)
+
+
+class DpoTrainer(AlignmentTrainer):
+    """The loss of both; every pair counts alike."""
+
+    def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"reference": pair_log_probs(as_policy(self.context.reference, policy), rows)}
+
+    def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            "loss": losses.dpo_loss(self.logits(pair_log_probs(model, rows), rows["reference"]))
+        }
+
+    def logits(self, policy_P2: Tensor, reference_P2: Tensor) -> Tensor:
+        """z of each pair [P]: see `losses.dpo_logits`."""
+        (winner_P, loser_P), (winner_ref_P, loser_ref_P) = policy_P2.T, reference_P2.T
+        weight = self.settings.kl_weight
+        return losses.dpo_logits(winner_P, loser_P, winner_ref_P, loser_ref_P, weight)
+
+    def implicit_rewards(self, policy_P2: Tensor, reference_P2: Tensor) -> dict[str, Tensor]:
+        """What TRL records of a batch, by our names: of each pair [P]."""
+        reward_P2 = self.settings.kl_weight * (policy_P2 - reference_P2)
+        logits_P = self.logits(policy_P2, reference_P2)
+        return {
+            "reward_margin": logits_P,
+            "chosen_reward": reward_P2[:, 0],
+            "rejected_reward": reward_P2[:, 1],
+            "accuracy": (logits_P > 0).float(),
+        }
+
+    def flipped(self, name: str, pairs: int) -> Tensor:
+        """Labels to turn round; a higher noise flips the same ones and more."""
+        draws: np.ndarray[Any, Any] = stream(self.seed, name).random(pairs)
+        return torch.from_numpy(draws < self.settings.preference_noise)
+
+
+class OnlineDpoTrainer(DpoTrainer, OnPolicyTrainer):
+    """Learns from each rollout's pairs in `dpo_updates` updates."""
+
+    settings: OnlineDpo
+    scored: ClassVar[bool] = False  # the loss knows no earlier policy
+
+    def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
+        name = f"align/preferences/{self.iteration_index}"
+        flipped_P = self.flipped(name, len(rollout.nll_N) // 2).to(self.args.device)
+        pairs_P2 = pair_order(rollout.nll_N, flipped_P)
+        policy_P2 = masked_sum(rollout.log_probs_NT, rollout.mask_NT)[pairs_P2]
+        reference_P2 = masked_sum(rollout.reference_NT, rollout.mask_NT)[pairs_P2]
+        rewards = self.implicit_rewards(policy_P2, reference_P2)
+        weight = losses.dpo_gradient_weight(rewards["reward_margin"])
+        measured = {**rewards, "gradient_weight": weight}
+        examples = {
+            "tokens": rollout.tokens_NT[pairs_P2],
+            "mask": rollout.mask_NT[pairs_P2],
+            "reference": reference_P2,
+            "weight": torch.ones_like(weight),
+        }
+        return examples, {name: float(each_P.mean()) for name, each_P in measured.items()}
+
+
+class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
+    """Learns from `offline_pairs` pairs of the reference."""
+
+    settings: OfflineDpo
+
+    def fixed_examples(self) -> dict[str, Tensor]:
+        pairs = self.settings.offline_pairs
+        sample = draw_from_reference(
+            self.context, 2 * pairs, self.seed, self.group, name="align/pairs"
+        )
+        pairs_P2 = pair_order(sample.nll_N, self.flipped("align/preferences", pairs))
+        return {
+            "tokens": sample.tokens_NT[pairs_P2],
+            "mask": sample.mask_NT[pairs_P2],
+            "weight": torch.ones(pairs),
+        }
+
+    def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The rewards are the policy's while it learns: no rollout has its pairs."""
+        policy_P2, reference_P2 = pair_log_probs(model, rows), rows["reference"]
+        rewards = self.implicit_rewards(policy_P2, reference_P2)
+        return {"loss": losses.dpo_loss(rewards["reward_margin"]), **rewards}

@@ -1,0 +1,100 @@
+"""Alignments that learn from a fixed set: responses of the reference, drawn once and scored.
+
+An iteration goes over as many examples as a rollout of the same settings makes, so that iterations
+of all algorithms are alike; the policy is measured on rollouts of its own, now and then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from recalltrap.run.worker_group import WorkerGroup
+from recalltrap.streams import stream
+from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer, Iteration
+from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.rollouts import RolloutContext
+from recalltrap_studies.llm.data.token_sequences import shuffled
+from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.models import devices
+
+
+@dataclass(frozen=True)
+class ReferenceSample:
+    """N responses of the reference, on the CPU, padded to the longest that is asked for.
+
+    `nll_N` is the mean per token under p_target, `reward_N` R.
+    """
+
+    tokens_NT: Tensor
+    mask_NT: Tensor
+    nll_N: Tensor
+    reward_N: Tensor
+
+
+def draw_from_reference(
+    context: RolloutContext, count: int, seed: int, group: WorkerGroup, name: str
+) -> ReferenceSample:
+    """`count` responses of the reference by the random stream `name`, the same on every worker.
+
+    Raises:
+        StageError: of the class `nan`, where p_target gave no finite likelihood.
+    """
+    scored = []
+    where = next(context.reference.parameters()).device
+    for batch in response_batches.shares(count, group):
+        # The reference speaks in the precision that the policy learns in.
+        with torch.autocast(where.type, torch.bfloat16, enabled=devices.mixed_precision(where)):
+            drawn = response_batches.draw(
+                cast(Any, context.reference), context.request, batch, seed, name
+            )
+        tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
+        nll_B = context.reward_model.nll(tokens_BT.to(where), mask_BT.to(where)).cpu()
+        rows = (tokens_BT, mask_BT, nll_B, context.reward_model.reward(nll_B))
+        scored.append((batch.index, rows))
+    parts = response_batches.collect(scored, group)
+    return ReferenceSample(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+class OfflineTrainer(AlignmentTrainer):
+    """Learns from a fixed set in an order of its own, one epoch after the other."""
+
+    always_compared: ClassVar[bool] = True  # with the reference, which no rollout has scored
+
+    def __init__(
+        self,
+        policy: Policy,
+        context: RolloutContext,
+        settings: Any,
+        *,
+        seed: int,
+        group: WorkerGroup,
+        scratch: Path,
+    ) -> None:
+        super().__init__(policy, context, settings, seed=seed, group=group, scratch=scratch)
+        examples = self.fixed_examples()
+        self.examples = {name: rows.to(self.args.device) for name, rows in examples.items()}
+        count = len(self.examples["weight"])
+        rows = settings.iterations * self.updates_per_iteration * settings.minibatch_size
+        order = shuffled(count, rows, stream(seed, "align/minibatches"))
+        self.order = torch.from_numpy(order).to(self.args.device)
+        # of an iteration, on average
+        self._tokens = round(int(self.examples["mask"].sum()) / count * rows / settings.iterations)
+
+    def fixed_examples(self) -> dict[str, Tensor]:
+        """All that is learned from; see `Iteration.examples`. Every worker calls it."""
+        raise NotImplementedError
+
+    def iteration(self, policy: Policy, index: int) -> Iteration:
+        size = self.updates_per_iteration * self.settings.minibatch_size
+        order = self.order[index * size : (index + 1) * size]
+        last = index == self.settings.iterations
+        if index % self.settings.selection_interval and not last:
+            return Iteration(self.examples, order, {}, self._tokens)
+        rollout = self.draw(policy, index)
+        tokens = int(rollout.mask_NT.sum()) if last else self._tokens
+        return Iteration(self.examples, order, rollout.measures(), tokens)
