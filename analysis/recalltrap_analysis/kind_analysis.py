@@ -19,7 +19,7 @@ from recalltrap.registry import registered
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recalltrap_analysis.report.document import Block
+    from recalltrap_analysis.report.document.blocks import Block
     from recalltrap_analysis.runs.loaded_run import ReadRun
     from recalltrap_analysis.verdicts.summary import Summary
 
@@ -95,6 +95,8 @@ class KindAnalysis:
     optimum_check: OptimumCheck | None = None
     optimum_note: Callable[[Settings], str] = lambda settings: ""
     """What to know of the exact optimum under these settings; mostly nothing."""
+    curves_note: Callable[[pd.DataFrame], str] = lambda curves: ""
+    """What to know of the alignments' curves that a figure shows; mostly nothing."""
     updates: Callable[[Node], int | None] = lambda node: None
     """A stage's updates, where the `costs` table doesn't count them: of earlier versions."""
     glossary: Sequence[tuple[str, str]] = ()

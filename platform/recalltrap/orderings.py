@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,9 @@ from recalltrap.errors import nearest, shown
 Step = Literal["distill", "align", "align@p'"]
 """`align` is anchored to the model it starts from, `align@p'` to the high-recall model p'."""
 
+DISTILL: Final = "distill"
+ALIGN: Final = "align"
+"""The stages that a step is made of, whatever an alignment is anchored to."""
 STEPS: tuple[Step, ...] = ("distill", "align", "align@p'")
 
 

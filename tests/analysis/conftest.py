@@ -16,28 +16,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 import safetensors.numpy
-from pydantic import BaseModel, ConfigDict
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell, Node
+from recalltrap.kind import METRICS, Metric
 from recalltrap.orderings import Ordering
+from recalltrap_studies.mog.settings import MogSettings
 
 REWARD_HEIGHT = 10.0
 Point = Mapping[str, Any]
 Skip = Callable[[str, int, Point], bool]
-
-
-class FakeSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kl_weight: float = 1.0
-    student_components: int = 4
-    teacher_sharpness: float = 10.0
-    algorithm: str = "ppo"
-    targets: tuple[int, ...] = (7,)
-    reward_height: float = REWARD_HEIGHT
-    reward_sharpness: float = 2.0
-    iterations: int = 100
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,7 @@ class FakeStudy:
     question: str
     orderings: tuple[Ordering, ...]
     seeds: tuple[int, ...]
-    kind: str = "fake"
+    kind: str = "mog"
 
 
 class FakeStore:
@@ -109,13 +97,8 @@ class FakeRun:
     def provenance(self) -> dict[str, Any]:
         return {"commit": "abc", "argv": ["recalltrap", "run"], "versions": {"numpy": "2"}}
 
-    def ground_truth(self) -> dict[str, npt.NDArray[np.float64]] | None:
-        return {
-            "logits": np.zeros(2),
-            "means": np.array([[-1.0, 1.0], [1.0, -1.0]]),
-            "cholesky": np.tile([0.22, 0.0, 0.22], (2, 1)),
-            "targets": np.array([[1.0, -1.0]]),
-        }
+    def metrics(self) -> Mapping[str, Metric]:
+        return METRICS
 
     def sql(self, query: str) -> pa.Table:
         if self.refuses:
@@ -159,7 +142,7 @@ def never(ordering: str, seed: int, point: Point) -> bool:
     return False
 
 
-def graph(ordering: Ordering, settings: FakeSettings, seed: int) -> dict[str, Node]:
+def graph(ordering: Ordering, settings: MogSettings, seed: int) -> dict[str, Node]:
     p_prime = Node("sft", seed, {"components": 6})
     size = {
         "components": settings.student_components,
@@ -276,7 +259,7 @@ def build_tables(
                 "device_seconds": 2.0, "tokens": 100, "flops": 1e6, "device": "cpu", "workers": 1,
                 "reused_by": 0,
             }  # fmt: skip
-    factor_schema = list(pa.Table.from_pylist([FakeSettings().model_dump(mode="json")]).schema)
+    factor_schema = list(pa.Table.from_pylist([MogSettings().model_dump(mode="json")]).schema)
     keys = [pa.field("cell_id", pa.string()), pa.field("ordering", pa.string())]
     keys += [pa.field("seed", pa.int64()), *factor_schema]
     text = pa.string()
@@ -319,9 +302,9 @@ def invent_run(
     study = FakeStudy(name, question, found, tuple(range(seeds)))
     cells = []
     for values in itertools.product(*grid.values()):
-        settings = FakeSettings(**json.loads(json.dumps(dict(zip(grid, values, strict=True)))))
+        settings = MogSettings(**json.loads(json.dumps(dict(zip(grid, values, strict=True)))))
         for ordering, seed in itertools.product(found, study.seeds):
-            cells.append(Cell("fake", ordering, seed, settings, graph(ordering, settings, seed)))
+            cells.append(Cell("mog", ordering, seed, settings, graph(ordering, settings, seed)))
     tables = build_tables(cells, severity, noise, missing, failing, spoilt)
     return FakeRun(study, tuple(grid), tables, cells, FakeStorage(root))
 

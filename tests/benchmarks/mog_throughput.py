@@ -89,11 +89,13 @@ def batched(
     import torch
 
     from recalltrap.graph import Node
-    from recalltrap_studies.mog import execution, program
-    from recalltrap_studies.mog.compilation import repeated_function, step_function
+    from recalltrap_studies.mog import execution
+    from recalltrap_studies.mog.alignment.ppo import ppo_rollout
+    from recalltrap_studies.mog.alignment.registry import PPO, Ppo
     from recalltrap_studies.mog.models import Model
+    from recalltrap_studies.mog.program.compilation import repeated_function, step_function
     from recalltrap_studies.mog.rows import Row, Tensors
-    from recalltrap_studies.mog.settings import Ppo
+    from recalltrap_studies.mog.stages import ALIGN
 
     os.environ["RECALLTRAP_COMPILE"] = "1" if compiled else "0"
     device, node = torch.device(on), Node("align", 0, {})
@@ -105,19 +107,17 @@ def batched(
         for seed in range(first, first + width):
             means = np.random.default_rng(seed).standard_normal((COMPONENTS, 2))
             model = Model(np.zeros(COMPONENTS), means, np.tile([0.4, 0.0, 0.4], (COMPONENTS, 1)))
-            part.append(Row("align", seed, Ppo(batch_size=BATCH), model, model, {1: node}))
+            settings = Ppo(algorithm=PPO.name, batch_size=BATCH)
+            part.append(Row(ALIGN, PPO, seed, settings, model, model, {1: node}))
         tensors = Tensors(part, device)
         block = execution.Block(part, device)
-        settings = tensors.settings()
-        blocks.append((tensors.state(), settings, block.batches(tensors, settings)))
-    shape = part[0].shape
-    step = step_function(shape, device, compiled=compiled)
-    again = repeated_function(shape, device, compiled=compiled)
+        hp = tensors.hyperparameters()
+        blocks.append((tensors.state(), hp, block.batches(tensors, hp)))
+    step = step_function(block.iteration, device, compiled=compiled)
+    again = repeated_function(block.iteration, device, compiled=compiled)
     rollouts = []
-    for state, s, noise in blocks:
-        drawn = noise(0)
-        assert isinstance(drawn, torch.Tensor)
-        rollouts.append(program.ppo_rollout(state, s, drawn))
+    for state, hp, noise in blocks:
+        rollouts.append(ppo_rollout(state, hp, noise(0)))
 
     def finish() -> None:
         if device.type == "cuda":
@@ -125,16 +125,16 @@ def batched(
 
     @torch.no_grad()
     def update() -> None:
-        for (state, settings, _), rollout in zip(blocks, rollouts, strict=True):
+        for (state, hp, _), rollout in zip(blocks, rollouts, strict=True):
             for _ in range(iterations):
-                state = again(state, settings, rollout)
+                state = again(state, hp, rollout)
         finish()
 
     @torch.no_grad()
     def iterate() -> None:
-        for state, settings, noise in blocks:
+        for state, hp, noise in blocks:
             for i in range(iterations):
-                state = step(state, settings, noise(i))
+                state = step(state, hp, noise(i))
         finish()
 
     count = iterations * rows

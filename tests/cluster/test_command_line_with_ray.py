@@ -49,7 +49,7 @@ def test_a_run_listens_on_loopback_and_ctrl_c_keeps_what_is_finished_and_leaves_
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
     assert output == ""
-    assert "interrupted; what was finished is kept" in errors
+    assert "interrupted; finished work is kept" in errors
     assert "Traceback" not in errors
     await_nobody(mark)
     stopped = rt.open_run("toy/test", storage)

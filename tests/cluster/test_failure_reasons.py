@@ -25,7 +25,7 @@ from tests.cluster.tune_errors import BROKE, LOST
     ],
 )  # fmt: skip
 def test_the_reason_of_a_failure(text: str, failure: str, message: str) -> None:
-    found = failure_reason(text)
-    assert found[0] == failure
-    assert message in found[1]
-    assert "Failure #" not in found[2]
+    reason = failure_reason(text)
+    assert reason[0] == failure
+    assert message in reason[1]
+    assert "Failure #" not in reason[2]

@@ -255,10 +255,10 @@ class TestTexts:
         worker_group = importlib.import_module(
             "ray.train.v2._internal.execution.worker_group.worker_group"
         )
-        found = ray_internals.NOT_SCHEDULED
+        pattern = ray_internals.NOT_SCHEDULED
         said = str(exceptions.WorkerGroupStartupTimeoutError(2))
-        assert found.search(said), f"a group without room would be recorded as user_code: {said}"
-        assert found.search(exceptions.WorkerGroupStartupFailedError.__name__)
+        assert pattern.search(said), f"a group without room would be recorded as user_code: {said}"
+        assert pattern.search(exceptions.WorkerGroupStartupFailedError.__name__)
         assert "Insufficient cluster resources" in inspect.getsource(worker_group)
 
     def test_out_of_memory_by_name(self) -> None:

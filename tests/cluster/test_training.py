@@ -168,7 +168,7 @@ def test_ctrl_c_ends_the_workers_too(study_file: StudyFile, storage: str, tmp_pa
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "interrupted; what was finished is kept" in errors
+    assert "interrupted; finished work is kept" in errors
     assert "Traceback" not in errors
     await_nobody(mark)
     stopped = rt.open_run("toy/test", storage)

@@ -23,10 +23,10 @@ from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import log_probs, response_batches, sampling_engines
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
-from recalltrap_studies.mog import KIND
-from recalltrap_studies.mog.compilation import noise_function
+from recalltrap_studies.mog.kind import KIND
 from recalltrap_studies.mog.models import MODEL_FILE, unpack
-from recalltrap_studies.mog.randoms import PLANES
+from recalltrap_studies.mog.program.compilation import noise_function
+from recalltrap_studies.mog.program.noise import PLANES
 from recalltrap_studies.mog.settings import MogSettings
 
 pytestmark = [

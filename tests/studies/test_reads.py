@@ -21,8 +21,8 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap.study.named_studies import load_study
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS as LLM_ALIGNMENTS
 from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.mog.alignment.registry import ALGORITHMS as MOG_ALGORITHMS
 from recalltrap_studies.mog.models import MODEL_FILE
-from recalltrap_studies.mog.settings import ALIGNMENTS as MOG_ALIGNMENTS
 from recalltrap_studies.mog.settings import MogSettings
 
 from .mog.conftest import build_missing
@@ -49,7 +49,7 @@ OTHER: dict[str, Any] = {
 FILES = ("corpus",)
 """Settings whose other values are files: told apart by content, tested with the paths."""
 CASES = [
-    *(("mog", algorithm) for algorithm in MOG_ALIGNMENTS),
+    *(("mog", algorithm) for algorithm in MOG_ALGORITHMS),
     *(("llm", algorithm) for algorithm in LLM_ALIGNMENTS),
 ]
 
@@ -113,7 +113,7 @@ def content(cell: Cell, store: ArtifactStore) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", sorted(MOG_ALIGNMENTS))
+@pytest.mark.parametrize("algorithm", sorted(MOG_ALGORITHMS))
 def test_a_setting_of_the_mixture_changes_numbers_exactly_where_it_is_read(
     algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,13 +14,11 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.severity import (
     COMPLETE,
-    attainment,
     estimate_means,
     flips_for,
     spread,
 )
 from recalltrap_analysis.runs.design import Design, GridPoint
-from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Estimate, holm, sign_flip_p_values
 
 CONTRASTS: tuple[tuple[str, str, str], ...] = (
@@ -31,24 +29,6 @@ CONTRASTS: tuple[tuple[str, str, str], ...] = (
     ("A-K", "A", "what distilling does to the aligned p'"),
 )
 """Minuend, subtrahend, and what their difference measures."""
-
-
-def cell_attainments(outcomes: pd.DataFrame, design: Design) -> pd.DataFrame:
-    """The attainment of every cell's final model: `point`, `ordering`, `seed`, `attainment`."""
-    start = column(outcomes, "p_second.reward").to_numpy()
-    reached = attainment(
-        column(outcomes, "final.reward").to_numpy(),
-        start,
-        column(outcomes, "reward_supremum").to_numpy(),
-    )
-    return pd.DataFrame(
-        {
-            "point": pd.Series(point_keys(outcomes, design.axes), dtype=object),
-            "ordering": outcomes["ordering"].to_numpy(),
-            "seed": outcomes["seed"].to_numpy(),
-            "attainment": reached,
-        }
-    )
 
 
 def _arms(attainments: pd.DataFrame) -> dict[tuple[GridPoint, str], dict[int, float]]:

@@ -9,10 +9,6 @@ import pandas as pd
 
 from recalltrap.graph import Cell, ancestry
 
-ORDER = (
-    "pretrain", "load", "sample", "sft", "target", "oracle", "distill", "align", "assess",
-    "evaluate",
-)  # fmt: skip
 MEASURES = ("wall_seconds", "device_seconds", "tokens", "flops")
 
 
@@ -32,9 +28,9 @@ def cost_table(costs: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
         cells: The planned cells; costs of artifacts that none of them needs are left out.
 
     Returns:
-        Columns `ordering`, `stage` (`all stages` last), `artifacts`, `wall_seconds`,
-        `device_seconds`, `tokens`, `flops`. The last row's ordering is `all orderings`: every
-        artifact once, which is what the run paid.
+        Columns `ordering`, `stage` (parents before children, `all stages` last), `artifacts`,
+        `wall_seconds`, `device_seconds`, `tokens`, `flops`. The last row's ordering is `all
+        orderings`: every artifact once, which is what the run paid.
     """
     needs: dict[str, dict[str, None]] = {}
     for cell in cells:
@@ -45,11 +41,13 @@ def cost_table(costs: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
             artifacts[cell.assessments["final"].id] = None
         artifacts[cell.id] = None  # costs of the cell's own stages that leave no artifact
     paid = costs.assign(artifacts=1)
+    order = stage_order(cells)
     frames = []
     for ordering, artifacts in needs.items():
         mine = paid[_belongs(paid, set(artifacts))]
         stages = mine.groupby("stage", sort=False)[["artifacts", *MEASURES]].sum().reset_index()
-        stages = stages.sort_values("stage", key=lambda names: names.map(_rank), kind="stable")
+        places = stages["stage"].map(order).fillna(np.inf)
+        stages = stages.iloc[np.argsort(places.to_numpy(), kind="stable")]
         frames += [stages.assign(ordering=ordering), _total(mine, ordering)]
     everything = {node.id for cell in cells for node in cell.nodes} | {cell.id for cell in cells}
     frames.append(_total(paid[_belongs(paid, everything)], "all orderings"))
@@ -57,8 +55,10 @@ def cost_table(costs: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-def _rank(stage: str) -> int:
-    return ORDER.index(stage) if stage in ORDER else len(ORDER)
+def stage_order(cells: Sequence[Cell]) -> dict[str, int]:
+    """Each stage's place, parents before children; stages without artifacts have none."""
+    nodes = ancestry([node for cell in cells for node in cell.outputs])
+    return {stage: place for place, stage in enumerate(dict.fromkeys(node.stage for node in nodes))}
 
 
 def _belongs(paid: pd.DataFrame, artifacts: set[str]) -> pd.Series[bool]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.effective_samples import reliability
 from recalltrap_analysis.estimates.severity import COMPLETE, estimate_means, planned_points, spread
+from recalltrap_analysis.kind_analysis import KindAnalysis
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.paired import Array
 
@@ -29,11 +29,6 @@ TITLES: Mapping[str, str] = {
     "reference": "reference (structural trap)",
     "optimiser_ka": "optimiser of K-A",
 }
-
-DPO_NOTE = (
-    "With DPO the optimum is a yardstick and not its fixed point: hard labels depend on the order "
-    "of rewards alone, so the two optimiser parts also hold the difference of the objectives."
-)
 
 
 def decompose(
@@ -91,7 +86,7 @@ def _part(name: str) -> Callable[[pd.DataFrame], Any]:
 
 
 def decomposition_table(
-    pairs: pd.DataFrame, design: Design, generator: np.random.Generator
+    pairs: pd.DataFrame, design: Design, generator: np.random.Generator, kind: KindAnalysis
 ) -> pd.DataFrame:
     """One row per grid point: the mean of every part with its interval.
 
@@ -99,11 +94,12 @@ def decomposition_table(
         pairs: Rows of `pair_orderings`.
         design: What was planned; incomplete grid points are labelled and get no numbers.
         generator: Source of the bootstrap's resamples.
+        kind: What the kind says of its optima.
 
     Returns:
         The axes, `point`, `state`, `severity`, every part of `PARTS` with `_low` and `_high`,
-        `largest` (the part with the largest mean size), `note` (DPO's caveat, or empty) and
-        `reliability` (of optima that were weighed from samples: empty, or `unreliable: ...`).
+        `largest` (the part with the largest mean size), `note` (what to know of the optimum under
+        these settings, or empty) and `reliability` (empty, or what is wrong with the optima).
     """
     states = planned_points(design, decompose_pairs(pairs))
     complete: dict[GridPoint, pd.DataFrame] = {}
@@ -122,8 +118,11 @@ def decomposition_table(
         record["severity"] = float(known["severity"].mean()) if known is not None else np.nan
         record |= spread(estimates.get(point, {}), PARTS)
         record["largest"] = max(PARTS, key=lambda n: abs(record[n])) if known is not None else ""
-        record["note"] = _note(known)
-        record["reliability"] = reliability(known) if known is not None else ""
+        record["note"], record["reliability"] = "", ""
+        if known is not None:
+            record["note"] = kind.optimum_note(design.settings[point])
+            check = kind.optimum_check
+            record["reliability"] = check.reliability(known) if check is not None else ""
         records.append(record)
     return pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*design.axes, "point", "state"]
@@ -137,9 +136,3 @@ def _state(rows: pd.DataFrame) -> str:
     names = [name for name, bad in zip(NEEDED, lacking.any(axis=0), strict=True) if bad]
     words = ", ".join(name.removeprefix("attainment_").replace("_", " ") for name in names)
     return f"no value of {words} in {int(lacking.any(axis=1).sum())} of {len(rows)} pairs"
-
-
-def _note(rows: pd.DataFrame | None) -> str:
-    if rows is None or "algorithm" not in rows.columns:
-        return ""
-    return DPO_NOTE if rows["algorithm"].astype(str).str.startswith("dpo").any() else ""

@@ -14,59 +14,76 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap.graph import Cell, Node, ancestry
+from recalltrap.graph import Cell, Node
 from recalltrap_analysis.estimates.severity import (
     ALIGN_THEN_KD,
     KD_THEN_ALIGN,
-    attainment,
     by_point,
     estimate_means,
     spread,
 )
+from recalltrap_analysis.kind_analysis import KindAnalysis
 from recalltrap_analysis.runs.design import Design, GridPoint, hashable
-
-STAGES = ("distill", "align")
-SAMPLING = "sample"
-"""Where a kind draws a teacher's samples in a stage of its own, it is part of the distillation."""
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What one cell spends after p', by `measure` (`flops` or `device_seconds`), and its updates.
+class CellCost:
+    """What one cell spends after p', by `cost_measure`, and the updates that it makes there.
 
-    `updates` counts the iterations of every stage after p'; None where a stage doesn't tell.
+    `updates` counts those of each stage; None where nothing tells.
     """
 
-    cost: float
+    amount: float
     updates: Mapping[str, int | None]
 
 
-def updates_of(node: Node) -> int | None:
-    """The iterations of a stage execution, as its config names them; None if it doesn't."""
-    if node.length_field:
-        return node.length
-    found = node.config.get(f"{node.stage}_iterations")
-    return int(found) if isinstance(found, int) else None
+def policies(cell: Cell) -> list[Node]:
+    """The models that the ordering makes of p', one after another: alignments and students."""
+    p_prime, current = cell.models["p_prime"], cell.models["final"]
+    chain: list[Node] = []
+    while current.id != p_prime.id:
+        chain.insert(0, current)
+        source = current.parents.get("teacher") or current.parents.get("start") or current.source
+        if source is None:
+            break
+        current = source
+    return chain
 
 
-def cost_measure(costs: pd.DataFrame) -> str:
+def stages_after_p_prime(cell: Cell) -> list[Node]:
+    """What the ordering costs: its alignments, its distillations and the samples these learn."""
+    chain = policies(cell)
+    drawn = [
+        parent
+        for node in chain
+        if (teacher := node.parents.get("teacher"))
+        for parent in node.parents.values()
+        if teacher in parent.parents.values()
+    ]
+    return list({node.id: node for node in (*chain, *drawn)}.values())
+
+
+def cost_measure(costs: pd.DataFrame, cells: Sequence[Cell]) -> str:
     """`flops` where every stage reports them (they don't depend on the machine), else seconds."""
-    built = costs[costs["stage"].isin((*STAGES, SAMPLING))]
+    wanted = {node.id for cell in cells for node in stages_after_p_prime(cell)}
+    built = costs[costs["artifact_id"].isin(wanted)]
     return "flops" if len(built) and (built["flops"] > 0).all() else "device_seconds"
 
 
-def cell_budgets(costs: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, Budget]:
+def cell_costs(
+    costs: pd.DataFrame, cells: Sequence[Cell], kind: KindAnalysis
+) -> dict[str, CellCost]:
     """Cost and updates after p' of every cell whose stages all have a recorded, finite cost.
 
     A row of `costs` holds what an execution spent beyond its shorter lengths, so those are added.
     """
-    measure = cost_measure(costs)
+    measure = cost_measure(costs, cells)
     amounts = costs[measure].to_numpy(dtype=float)
     rows = zip(costs["artifact_id"], amounts.tolist(), strict=True)
     spent: dict[str, float] = {name: value for name, value in rows if math.isfinite(value)}
-    nodes = {node.id: node for cell in cells for node in ancestry([cell.models["final"]])}
+    counted = _counted_updates(costs)
     lengths: dict[str, list[Node]] = {}
-    for node in nodes.values():
+    for node in {node.id: node for cell in cells for node in policies(cell)}.values():
         if node.length_field and node.id in spent:
             lengths.setdefault(node.execution, []).append(node)
 
@@ -76,44 +93,45 @@ def cell_budgets(costs: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, Budget
         shorter = [other for other in lengths[node.execution] if other.length <= node.length]
         return sum(spent[other.id] for other in shorter)
 
-    budgets = {}
+    found = {}
     for cell in cells:
-        made = [n for n in ancestry([cell.models["final"]]) if n.stage in STAGES]
-        after = {node.id: node for node in (*made, *_sampled(made))}.values()
+        after = stages_after_p_prime(cell)
         if not all(node.id in spent for node in after):
             continue
         updates: dict[str, int | None] = {}
-        for node in made:
-            found, before = updates_of(node), updates.get(node.stage, 0)
-            updates[node.stage] = None if found is None or before is None else before + found
-        budgets[cell.id] = Budget(sum(map(total, after)), updates)
-    return budgets
+        for node in policies(cell):
+            mine = counted.get(node.id, node.length or kind.updates(node))
+            before = updates.get(node.stage, 0)
+            updates[node.stage] = None if mine is None or before is None else before + mine
+        found[cell.id] = CellCost(sum(map(total, after)), updates)
+    return found
 
 
-def _sampled(made: Sequence[Node]) -> list[Node]:
-    """The sample sets that distillations learned."""
-    teachers = [
-        parent for node in made if node.stage == "distill" for parent in node.parents.values()
-    ]
-    return [node for node in teachers if node.stage == SAMPLING]
+def _counted_updates(costs: pd.DataFrame) -> dict[str, int]:
+    """Updates by artifact, where the stage counted them."""
+    if "updates" not in costs:
+        return {}
+    known = costs[costs["updates"].notna()]
+    return dict(zip(known["artifact_id"], known["updates"].astype(int).tolist(), strict=True))
+
+
+def length_setting(cells: Sequence[Cell]) -> str | None:
+    """The setting that sets the length of alignment, if there is one."""
+    aligned = (node for cell in cells for node in policies(cell) if "reference" in node.parents)
+    return next((node.length_field for node in aligned if node.length_field), None)
 
 
 def length_axis(design: Design, cells: Sequence[Cell]) -> str | None:
     """The axis that sets the length of alignment, if the study varies it."""
-    fields = {
-        node.length_field
-        for cell in cells[:1]
-        for node in ancestry([cell.models["final"]])
-        if node.stage == "align"
-    }
-    return next((axis for axis in design.axes if axis in fields), None)
+    setting = length_setting(cells)
+    return setting if setting in design.axes else None
 
 
 def equal_cost_table(
     pairs: pd.DataFrame,
     design: Design,
     cells: Sequence[Cell],
-    budgets: Mapping[str, Budget],
+    spending: Mapping[str, CellCost],
     generator: np.random.Generator,
 ) -> pd.DataFrame:
     """Severity at equal updates and at equal cost, per grid point of a study of lengths.
@@ -125,7 +143,7 @@ def equal_cost_table(
         pairs: Rows of `pair_orderings`.
         design: What was planned.
         cells: The planned cells.
-        budgets: What `cell_budgets` gives.
+        spending: What `cell_costs` gives.
         generator: Source of the bootstrap's resamples.
 
     Returns:
@@ -137,7 +155,7 @@ def equal_cost_table(
     axis = length_axis(design, cells)
     if axis is None or pairs.empty:
         return pd.DataFrame()
-    spent = _costs_by_point(cells, design.axes, budgets)
+    spent = _costs_by_point(cells, design.axes, spending)
     place = design.axes.index(axis)
     groups: dict[GridPoint, pd.DataFrame] = {}
     records = []
@@ -171,25 +189,25 @@ Seeds = Mapping[int, float]
 def _attainments(pairs: pd.DataFrame) -> dict[GridPoint, dict[str, Seeds]]:
     found: dict[GridPoint, dict[str, Seeds]] = {}
     for point, rows in by_point(pairs).items():
-        start, top = rows["reward_start"].to_numpy(), rows["reward_supremum"].to_numpy()
         seeds = rows["seed"].tolist()
         found[point] = {
-            name: dict(
-                zip(seeds, attainment(rows[reward].to_numpy(), start, top).tolist(), strict=True)
+            ordering: dict(zip(seeds, rows[name].tolist(), strict=True))
+            for ordering, name in (
+                (KD_THEN_ALIGN, "attainment_ka"),
+                (ALIGN_THEN_KD, "attainment_ak"),
             )
-            for name, reward in ((KD_THEN_ALIGN, "reward_ka"), (ALIGN_THEN_KD, "reward_ak"))
         }
     return found
 
 
 def _costs_by_point(
-    cells: Sequence[Cell], axes: Sequence[str], budgets: Mapping[str, Budget]
+    cells: Sequence[Cell], axes: Sequence[str], spending: Mapping[str, CellCost]
 ) -> dict[tuple[GridPoint, str], float]:
     costs: dict[tuple[GridPoint, str], list[float]] = {}
     for cell in cells:
-        if cell.id in budgets:
+        if cell.id in spending:
             point = tuple(hashable(cell.factors[axis]) for axis in axes)
-            costs.setdefault((point, cell.ordering.name), []).append(budgets[cell.id].cost)
+            costs.setdefault((point, cell.ordering.name), []).append(spending[cell.id].amount)
     return {key: float(np.mean(found)) for key, found in costs.items()}
 
 

@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.streams import stream
-from recalltrap_analysis.estimates.effective_samples import REFERENCES, reliability, weighed
-from recalltrap_analysis.estimates.severity import attainment, by_point, estimate_means, spread
+from recalltrap_analysis.estimates.attainment import attainment
+from recalltrap_analysis.estimates.severity import by_point, estimate_means, spread
+from recalltrap_analysis.kind_analysis import KindAnalysis, OptimumCheck, analysis_of
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.wide_tables import cell_outcomes, column, point_keys
 from recalltrap_analysis.statistics.paired import Array
@@ -27,12 +28,13 @@ TITLES: Mapping[str, str] = {
 }
 
 
-def forecast_table(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
+def forecast_table(metrics: pa.Table, axes: Sequence[str], kind: str) -> pd.DataFrame:
     """What every grid point promises, from rows of `metrics` for `p_prime` and `p_second` alone.
 
     Args:
         metrics: A `metrics` table; models other than p' and p'' are not needed, nor looked at.
         axes: The grid's axes.
+        kind: The study's kind, by name.
 
     Returns:
         One row per grid point, fit for Arrow: the axes, `state`, `seeds`, then with `_low` and
@@ -40,19 +42,24 @@ def forecast_table(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
         and to p'; for A-K before its last distillation), `severity` (a*(p') - a*(p'')),
         `hit_rate_p_prime` and `hit_rate_p_second`; `samples_to_hit_p_prime` and
         `samples_to_hit_p_second`, the samples to expect before the first hit at the mean hit
-        rate; `method`. Where the optima were weighed from samples (language models), also
-        `ess_p_prime` and `ess_p_second`, the smallest effective sample size over the seeds, and
-        `reliability`: empty, or `unreliable: ...`.
+        rate; `method`. Where the kind's check of its optima has numbers, also its two columns,
+        the smallest over the seeds, and `reliability`: empty, or what is wrong.
     """
-    return forecast_points(cell_outcomes(metrics, axes), axes).drop(columns="point")
+    analysis = analysis_of(kind)
+    outcomes = cell_outcomes(metrics, axes, analysis.reward_supremum)
+    return forecast_points(outcomes, axes, analysis).drop(columns="point")
 
 
-def forecast_points(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+def forecast_points(
+    outcomes: pd.DataFrame, axes: Sequence[str], kind: KindAnalysis
+) -> pd.DataFrame:
     """`forecast_table` of wide outcomes, with the column `point` to join other tables on."""
-    groups = by_point(reference_rows(outcomes, axes))
+    check = kind.optimum_check
+    groups = by_point(reference_rows(outcomes, axes, check))
     states = {point: _state(rows) for point, rows in groups.items()}
     complete = {point: groups[point] for point, state in states.items() if state == "complete"}
-    any_weighed = any(weighed(rows) for rows in groups.values())
+    if not any(_checked(rows, check) for rows in groups.values()):
+        check = None
     generator = stream(0, "analysis/forecast")
     estimates = estimate_means(complete, MEANS, generator)
     records = []
@@ -67,7 +74,7 @@ def forecast_points(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame
             )
         found = estimates.get(point, {}).get("severity")
         record["method"] = found.method if found else ""
-        records.append(record | _weights(groups[point], any_weighed))
+        records.append(record | _reliability(groups[point], check))
     return pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*axes, "point", "state", "seeds"]
     )
@@ -81,15 +88,27 @@ MEANS = {
 }
 
 
-def _weights(rows: pd.DataFrame, any_weighed: bool) -> dict[str, Any]:
+REFERENCES = ("p_prime", "p_second")
+
+
+def _checked(rows: pd.DataFrame, check: OptimumCheck | None) -> bool:
+    """Whether any optimum has the number that tells how far to trust it."""
+    if check is None:
+        return False
+    return bool(rows[[f"{check.column}_{name}" for name in REFERENCES]].notna().any(axis=None))
+
+
+def _reliability(rows: pd.DataFrame, check: OptimumCheck | None) -> dict[str, Any]:
     """How well the optima of one grid point are known; nothing where all are exact."""
-    if not any_weighed:
+    if check is None:
         return {}
-    least = {f"ess_{name}": rows[f"ess_{name}"].min() for name in REFERENCES}
-    return {**least, "reliability": reliability(rows)}
+    names = [f"{check.column}_{name}" for name in REFERENCES]
+    return {**{name: rows[name].min() for name in names}, "reliability": check.reliability(rows)}
 
 
-def reference_rows(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+def reference_rows(
+    outcomes: pd.DataFrame, axes: Sequence[str], check: OptimumCheck | None = None
+) -> pd.DataFrame:
     """One row per grid point and seed: what the references say, whatever the ordering.
 
     Every cell of a seed reports the same references, so the first one stands for all.
@@ -104,16 +123,23 @@ def reference_rows(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
             "reward_ak": column(outcomes, "p_prime.optimum_reward"),
             "hit_rate_p_prime": column(outcomes, "p_prime.hit_rate"),
             "hit_rate_p_second": column(outcomes, "p_second.hit_rate"),
-            "ess_p_prime": column(outcomes, "p_prime.optimum_ess"),
-            "ess_p_second": column(outcomes, "p_second.optimum_ess"),
             "recall_p_prime": column(outcomes, "p_prime.overall_recall"),
             "recall_p_second": column(outcomes, "p_second.overall_recall"),
+            **_check_columns(outcomes, check),
         }
     ).drop_duplicates(["point", "seed"])
     start, supremum = rows["reward_start"].to_numpy(), rows["reward_supremum"].to_numpy()
     best_ak = attainment(rows["reward_ak"].to_numpy(), start, supremum)
     best_ka = attainment(rows["reward_ka"].to_numpy(), start, supremum)
     return rows.assign(severity=best_ak - best_ka)
+
+
+def _check_columns(outcomes: pd.DataFrame, check: OptimumCheck | None) -> dict[str, Any]:
+    if check is None:
+        return {}
+    return {
+        f"{check.column}_{name}": column(outcomes, f"{name}.{check.metric}") for name in REFERENCES
+    }
 
 
 def _state(rows: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """What a run's metrics lack that a report would show: named, so that leaving it out isn't silent.
 
 A kind, a model or a seed may have no such metric, or its value may not be finite; `cell_outcomes`
-knows no difference. Tables that can't be read at all are `reading`'s matter.
+knows no difference. Tables that can't be read at all are `runs.loaded_run`'s matter.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from recalltrap.graph import Cell
 from recalltrap_analysis.estimates.missing_cells import describe
+from recalltrap_analysis.kind_analysis import KindAnalysis
 from recalltrap_analysis.runs.wide_tables import MODELS, column
 
 Mask = npt.NDArray[np.bool_]
@@ -35,16 +36,6 @@ READ: Mapping[str, Sequence[str]] = {
     "optimum_reward": REFERENCES,
 }
 """Metrics of every kind and the models that a report reads them of."""
-LANGUAGE: Mapping[str, Sequence[str]] = {
-    "reward_supremum": REFERENCES,
-    "length": MODELS,
-    "eos_rate": MODELS,
-    "grammatical": MODELS,
-    "topic_coverage": MODELS,
-    "heldout_loss": REFERENCES,
-    "teacher_entropy": REFERENCES,
-}
-"""The same of language models: read where a run reports any of them."""
 MOST_WHERE = 3
 
 
@@ -54,6 +45,7 @@ def lacking_values(
     cells: Sequence[Cell],
     succeeded: Iterable[str],
     axes: Sequence[str],
+    kind: KindAnalysis,
 ) -> tuple[str, ...]:
     """One line for every metric that succeeded cells lack a finite value of.
 
@@ -63,9 +55,10 @@ def lacking_values(
         cells: The planned cells.
         succeeded: Ids of those that succeeded.
         axes: The grid's axes.
+        kind: What the kind's own sections read.
 
     Returns:
-        E.g. ``grammatical, topic_coverage of p', p'': no finite value in any cell``, or ``reward of
+        E.g. ``overall_recall, hit_rate of p', p'': no finite value in any cell``, or ``reward of
         the final model: no finite value in 2 of 12 cells (K-A, kl_weight 2: seeds 1, 4)``.
     """
     wanted = set(succeeded)
@@ -80,7 +73,7 @@ def lacking_values(
         return tuple(lines)
     rows = outcomes.set_index("cell_id").loc[[cell.id for cell in kept]]
     found: dict[tuple[str, str], list[str]] = {}
-    for model, expected in _expected(metrics, kept).items():
+    for model, expected in _expected(metrics, kept, kind).items():
         known = {
             metric: column(rows, f"{model}.{metric}").notna().to_numpy() for metric in expected
         }
@@ -106,7 +99,9 @@ def _lines(found: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
         yield f"{', '.join(metrics)} of {', '.join(models)}: {told}"
 
 
-def _expected(metrics: pa.Table, cells: Sequence[Cell]) -> dict[str, dict[str, Mask]]:
+def _expected(
+    metrics: pa.Table, cells: Sequence[Cell], kind: KindAnalysis
+) -> dict[str, dict[str, Mask]]:
     """Metrics by model, each with the cells that should have it.
 
     Those that a report reads in every cell; others in the cells of an ordering that has rows of
@@ -117,8 +112,9 @@ def _expected(metrics: pa.Table, cells: Sequence[Cell]) -> dict[str, dict[str, M
     reported: dict[tuple[str, str], set[str]] = {}
     for row in groups:
         reported.setdefault((row["model"], row["metric"]), set()).add(row["ordering"])
-    language = any(metric in LANGUAGE for _, metric in reported)
-    read = {**READ, **(LANGUAGE if language else {})}
+    # What a kind's own sections read, where a run reports any of it: older runs may have none.
+    own = any(metric in kind.metrics_read for _, metric in reported)
+    read = {**READ, **(kind.metrics_read if own else {})}
     expected: dict[str, dict[str, Mask]] = {model: {} for model in MODELS}
     for metric, models in read.items():
         for model in models:

@@ -1,12 +1,12 @@
 """Severity against the recall that distillation lost, over the settings of a grid.
 
-    severity = top * (1 - exp(-deficit * kl_weight^power / scale))
+    severity = top * (1 - exp(-deficit * penalty^power / scale))
 
-It is 0 where p'' covers what p' covers or nothing anchors, rises with both and levels off, as
-severity must (attainments end at 1). `power` is fitted because the penalty of leaving the anchor
-grows with kl_weight, and severity faster than in proportion: on a grid of 112 settings (PPO) the
-rms error was 0.056 with it, 0.078 at power 1; a logistic or a Hill curve gained nothing. Where
-the fit doesn't converge, isotonic regression on deficit * kl_weight takes its place.
+with `penalty` the weight of the KL penalty. It is 0 where p'' covers what p' covers or nothing
+anchors, rises with both and levels off, as severity must (attainments end at 1). `power` is fitted
+because severity grows faster than in proportion to the weight: on a grid of 112 settings (PPO) the
+rms error was 0.056 with it, 0.078 at power 1; a logistic or a Hill curve gained nothing. Where the
+fit doesn't converge, isotonic regression on deficit * penalty takes its place.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ INTERVAL = "percentile bootstrap over seeds"
 UPPER_BOUNDS = {"top": 2.0, "scale": 1e4, "power": 5.0}
 
 Curve = Callable[[Array, Array], Array]
-"""Severity predicted from deficit and kl_weight, each of shape [settings]."""
+"""Severity predicted from deficit and penalty, each of shape [settings]."""
 
 
 @dataclass(frozen=True)
-class Scaling:
+class ScalingFit:
     """Severity against recall deficit.
 
-    `settings` has one row per complete grid point: `point`, `label`, `kl_weight`, `seeds`;
+    `settings` has one row per complete grid point: `point`, `label`, `penalty`, `seeds`;
     `deficit` (nats) and `severity` with `_low` and `_high` and their `method`; `x`, its place on
     the curve; `predicted` by the curve and `left_out`, by the curve fitted without it; and `side`:
     `trap` where severity's interval lies above 0, `reversed` where below, else `unclear`.
@@ -73,64 +73,68 @@ class Scaling:
     """Grid points that have a severity in every seed, but no recall deficit."""
 
 
-def seed_points(outcomes: pd.DataFrame, pairs: pd.DataFrame, design: Design) -> pd.DataFrame:
+def seed_points(
+    outcomes: pd.DataFrame, pairs: pd.DataFrame, design: Design, kl_weight: str | None
+) -> pd.DataFrame:
     """What `fit` takes: one row per complete grid point and seed.
 
     Args:
         outcomes: Rows of `cell_outcomes`.
         pairs: Rows of `pair_orderings`.
         design: What was planned.
+        kl_weight: The setting that weighs the KL penalty, if there is one.
 
     Returns:
-        Columns `point`, `label`, `seed`, `kl_weight` (1 where it is no axis: it can't vary),
+        Columns `point`, `label`, `seed`, `penalty` (the KL penalty's weight; 1 without one),
         `deficit` (overall recall of p' minus that of p'', nats) and `severity`.
     """
     references = reference_rows(outcomes, design.axes)
     gaps = references["recall_p_prime"] - references["recall_p_second"]
     keys = zip(references["point"], references["seed"], strict=True)
     deficits = dict(zip(keys, gaps, strict=True))
-    place = design.axes.index("kl_weight") if "kl_weight" in design.axes else None
     records: list[dict[str, Any]] = []
     for point, (state, rows) in planned_points(design, pairs).items():
         if state != COMPLETE:
             continue
-        kl_weight = float(point[place]) if place is not None else 1.0
-        shared = {"point": point, "label": point_text(point, design.axes), "kl_weight": kl_weight}
+        penalty = float(design.settings[point].get(kl_weight, 1.0)) if kl_weight else 1.0
+        shared = {"point": point, "label": point_text(point, design.axes), "penalty": penalty}
         for seed, severity in zip(rows["seed"], rows["severity"], strict=True):
             deficit = deficits.get((point, seed), np.nan)
             records.append(shared | {"seed": seed, "deficit": deficit, "severity": severity})
-    columns = ["point", "label", "kl_weight", "seed", "deficit", "severity"]
+    columns = ["point", "label", "penalty", "seed", "deficit", "severity"]
     return pd.DataFrame.from_records(records, columns=columns)
 
 
-def fit(points: pd.DataFrame) -> Scaling:
+def fit(points: pd.DataFrame, kl_weight: str | None) -> ScalingFit:
     """Fit the curve to rows of `seed_points`.
 
-    Settings with a value that is not finite are left out and counted in `left_out`. With too few
-    settings, or deficits that are all alike, `reason` says so and there is no curve.
+    `kl_weight` is what the setting of the KL penalty's weight is called. Settings with a value
+    that is not finite are left out and counted in `left_out`. With too few settings, or deficits
+    that are all alike, `reason` says so and there is no curve.
     """
     groups = _finite_groups(points)
     settings = _settings(groups)
     unknown = len(by_point(points)) - len(groups)
-    reason = _why_not(settings)
+    name = kl_weight or "KL weight"
+    reason = _why_not(settings, name)
     if reason:
         nothing = settings.assign(x=np.nan, predicted=np.nan, left_out=np.nan)
-        return Scaling(nothing, reason=reason, left_out=unknown)
-    deficit, kl_weight, severity = (
-        settings[name].to_numpy() for name in ("deficit", "kl_weight", "severity")
+        return ScalingFit(nothing, reason=reason, left_out=unknown)
+    deficit, penalty, severity = (
+        settings[name].to_numpy() for name in ("deficit", "penalty", "severity")
     )
-    form, parameters, curve = _fit(deficit, kl_weight, severity)
+    form, parameters, curve = _fit(deficit, penalty, severity)
     power = parameters.get("power", 1.0)
-    x = np.maximum(deficit, 0) * kl_weight**power
+    x = np.maximum(deficit, 0) * penalty**power
     xs = np.linspace(0.0, float(x.max()), CURVE_POINTS)
     low, high, interval = _band(groups, form, parameters, xs)
-    left_out, of_mean = _left_out(deficit, kl_weight, severity, parameters)
-    varies = settings["kl_weight"].nunique() > 1
-    return Scaling(
-        settings=settings.assign(x=x, predicted=curve(deficit, kl_weight), left_out=left_out),
+    left_out, of_mean = _left_out(deficit, penalty, severity, parameters)
+    varies = settings["penalty"].nunique() > 1
+    return ScalingFit(
+        settings=settings.assign(x=x, predicted=curve(deficit, penalty), left_out=left_out),
         form=form,
         parameters=parameters,
-        x_name=f"recall deficit (nats) × kl_weight^{power:.2g}" if varies else "recall deficit",
+        x_name=f"recall deficit (nats) × {name}^{power:.2g}" if varies else "recall deficit",
         xs=xs,
         ys=curve(xs, np.ones(CURVE_POINTS)),
         low=low,
@@ -143,7 +147,7 @@ def fit(points: pd.DataFrame) -> Scaling:
 
 
 def _finite_groups(points: pd.DataFrame) -> dict[GridPoint, pd.DataFrame]:
-    values = ["deficit", "severity", "kl_weight"]
+    values = ["deficit", "severity", "penalty"]
     return {
         point: rows
         for point, rows in by_point(points).items()
@@ -158,50 +162,50 @@ def _settings(groups: dict[GridPoint, pd.DataFrame]) -> pd.DataFrame:
     records = []
     for point, rows in groups.items():
         record: dict[str, Any] = {"point": point, "label": rows["label"].iloc[0]}
-        record |= {"kl_weight": float(rows["kl_weight"].iloc[0]), "seeds": len(rows)}
+        record |= {"penalty": float(rows["penalty"].iloc[0]), "seeds": len(rows)}
         record |= spread(estimates[point], names)
         record["method"] = estimates[point]["severity"].method
         trap, reverse = record["severity_low"] > 0, record["severity_high"] < 0
         record["side"] = "trap" if trap else "reversed" if reverse else "unclear"
         records.append(record)
-    columns = ["point", "label", "kl_weight", "seeds"]
+    columns = ["point", "label", "penalty", "seeds"]
     columns += [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     return pd.DataFrame.from_records(records, columns=[*columns, "method", "side"])
 
 
-def _why_not(settings: pd.DataFrame) -> str:
+def _why_not(settings: pd.DataFrame, name: str) -> str:
     if len(settings) < LEAST_SETTINGS:
         return (
             f"{len(settings)} complete settings are too few for a curve: it takes "
-            f"{LEAST_SETTINGS}, at different recall deficits or kl_weights"
+            f"{LEAST_SETTINGS}, at different recall deficits or {name}s"
         )
-    x = settings["deficit"].clip(lower=0) * settings["kl_weight"]
+    x = settings["deficit"].clip(lower=0) * settings["penalty"]
     if len(np.unique(np.round(x, 6))) < LEAST_SETTINGS / 2:
-        return "the settings hardly differ in recall deficit and kl_weight: there is no curve"
+        return f"the settings hardly differ in recall deficit and {name}: there is no curve"
     return ""
 
 
 def saturating(x: tuple[Array, Array], top: float, scale: float, power: float = 0.0) -> Array:
-    """The curve's severity for (deficit, kl_weight); a negative deficit counts as none."""
-    deficit, kl_weight = x
-    strength = np.maximum(deficit, 0) * kl_weight**power / scale
+    """The curve's severity for (deficit, penalty); a negative deficit counts as none."""
+    deficit, penalty = x
+    strength = np.maximum(deficit, 0) * penalty**power / scale
     return np.asarray(top * -np.expm1(-strength))
 
 
 def _slopes(x: tuple[Array, Array], top: float, scale: float, power: float | None = None) -> Array:
     """Derivatives of `saturating` in its parameters, shape [settings, parameters]."""
-    deficit, kl_weight = x
-    strength = np.maximum(deficit, 0) * kl_weight ** (power or 0.0) / scale
+    deficit, penalty = x
+    strength = np.maximum(deficit, 0) * penalty ** (power or 0.0) / scale
     rest = np.exp(-strength)
     slopes = [1 - rest, -top * rest * strength / scale]
     if power is not None:
-        slopes.append(top * rest * strength * np.log(kl_weight))
+        slopes.append(top * rest * strength * np.log(penalty))
     return np.stack(slopes, axis=1)
 
 
 def _fit(
     deficit: Array,
-    kl_weight: Array,
+    penalty: Array,
     severity: Array,
     near: Mapping[str, float] | None = None,
 ) -> tuple[str, dict[str, float], Curve]:
@@ -209,7 +213,7 @@ def _fit(
 
     `near`: parameters of a fit to nearly the same data, to start from.
     """
-    varies = bool(np.ptp(kl_weight) > 0)
+    varies = bool(np.ptp(penalty) > 0)
     names = ("top", "scale", "power") if varies else ("top", "scale")
     start = {"top": max(0.1, float(severity.max())), "scale": max(0.1, float(deficit.mean()))}
     start = {name: min(value, UPPER_BOUNDS[name]) for name, value in start.items()}
@@ -217,11 +221,11 @@ def _fit(
     bounds = ([0.0, 1e-6, 0.0][: len(names)], [UPPER_BOUNDS[name] for name in names])
     try:
         found, _ = optimize.curve_fit(
-            saturating, (deficit, kl_weight), severity, guess,
+            saturating, (deficit, penalty), severity, guess,
             bounds=bounds, maxfev=2000, jac=_slopes,
         )  # fmt: skip
     except (RuntimeError, ValueError):
-        return ISOTONIC, {}, _isotonic(deficit * kl_weight, severity)
+        return ISOTONIC, {}, _isotonic(deficit * penalty, severity)
     values = [float(value) for value in found]
     parameters = dict(zip(names, values, strict=True))
     if not varies:
@@ -246,16 +250,16 @@ def _band(
     if len(shared) < 3:
         return nothing, nothing, "no interval: fewer than three seeds at every setting"
     values = _by_seed(groups, shared, ("deficit", "severity"))
-    kl_weight = np.array([float(rows["kl_weight"].iloc[0]) for rows in groups.values()])
+    penalty = np.array([float(rows["penalty"].iloc[0]) for rows in groups.values()])
     generator = stream(0, "analysis/scaling/curve")
     curves = []
     for _ in range(RESAMPLES):
         drawn = generator.integers(len(shared), size=len(shared))
         deficit, severity = values[:, :, drawn].mean(axis=2)
-        found, parameters, curve = _fit(deficit, kl_weight, severity, near)
+        found, parameters, curve = _fit(deficit, penalty, severity, near)
         if found == form:
-            # a place on the axis is deficit * kl_weight^power at kl_weight 1: any power draws it
-            curves.append(_on_axis(curve, parameters, xs, kl_weight, near.get("power", 1.0)))
+            # a place on the axis is deficit * penalty^power at penalty 1: any power draws it
+            curves.append(_on_axis(curve, parameters, xs, penalty, near.get("power", 1.0)))
     if len(curves) < RESAMPLES / 2:
         return nothing, nothing, "no interval: most resamples of the seeds take another form"
     low, high = np.quantile(curves, [0.025, 0.975], axis=0)
@@ -263,10 +267,10 @@ def _band(
 
 
 def _on_axis(
-    curve: Curve, parameters: dict[str, float], xs: Array, kl_weight: Array, power: float
+    curve: Curve, parameters: dict[str, float], xs: Array, penalty: Array, power: float
 ) -> Array:
-    """A resample's curve on the fitted curve's axis, at the settings' typical kl_weight."""
-    typical = float(np.exp(np.log(kl_weight).mean()))
+    """A resample's curve on the fitted curve's axis, at the settings' typical penalty."""
+    typical = float(np.exp(np.log(penalty).mean()))
     if not parameters:
         return curve(xs, np.ones(xs.size))
     return curve(xs / typical**power, np.full(xs.size, typical))
@@ -281,14 +285,14 @@ def _by_seed(
 
 
 def _left_out(
-    deficit: Array, kl_weight: Array, severity: Array, near: Mapping[str, float]
+    deficit: Array, penalty: Array, severity: Array, near: Mapping[str, float]
 ) -> tuple[Array, Array]:
     """Every setting predicted without itself: by the curve and by the others' mean."""
     by_curve, by_mean = np.empty(severity.size), np.empty(severity.size)
     for i in range(severity.size):
         rest = np.arange(severity.size) != i
-        _, _, curve = _fit(deficit[rest], kl_weight[rest], severity[rest], near)
-        by_curve[i] = curve(deficit[i : i + 1], kl_weight[i : i + 1])[0]
+        _, _, curve = _fit(deficit[rest], penalty[rest], severity[rest], near)
+        by_curve[i] = curve(deficit[i : i + 1], penalty[i : i + 1])[0]
         by_mean[i] = severity[rest].mean()
     return by_curve, by_mean
 

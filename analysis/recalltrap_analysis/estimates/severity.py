@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError
+from recalltrap_analysis.estimates.attainment import attainment
+from recalltrap_analysis.kind_analysis import OptimumCheck
 from recalltrap_analysis.number_format import point_text
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.wide_tables import column, point_keys
@@ -30,18 +32,6 @@ KD_THEN_ALIGN, ALIGN_THEN_KD = "K-A", "A-K"
 COMPLETE = "complete"
 TRAPPED_BELOW = 0.5
 
-Read = Callable[[str], "pd.Series[Any]"]
-
-
-def attainment(reward: Array, reward_start: Array, reward_supremum: Array) -> Array:
-    """a = (R - R0) / (R_max - R0): 0 is p'' before alignment, 1 the reward's supremum.
-
-    All three have one shape; R0 is the reward of p''. NaN where p'' is at the supremum already.
-    """
-    room = np.asarray(reward_supremum, dtype=float) - reward_start
-    room = np.where(room > 0, room, np.nan)
-    return np.asarray((reward - reward_start) / room, dtype=float)
-
 
 def trapped(attainment_ka: Array, attainment_ak: Array) -> Array:
     """Per pair: K-A attains less than half while its A-K attains at least half. Boolean."""
@@ -55,20 +45,22 @@ PAIRED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def pair_orderings(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+def pair_orderings(
+    outcomes: pd.DataFrame, axes: Sequence[str], check: OptimumCheck | None = None
+) -> pd.DataFrame:
     """One row per grid point and seed that has both K-A and A-K.
 
     Args:
         outcomes: One row per cell, as `cell_outcomes` returns it.
         axes: The grid's axes; the two orderings are paired on these and the seed.
+        check: What tells how far the optima can be trusted, if the kind has such a number.
 
     Returns:
         Columns `point`, `seed`, `reward_start` (R0), `reward_supremum` (R_max), reward, target
         precision, recall and attainment of each ordering (`_ka`, `_ak`), the reward and
         attainment of p'_AK (`_p_prime_ak`), of the exact optima anchored to p' and p''
-        (`_optimum_p_prime`, `_optimum_p_second`), their effective sample sizes where they were
-        weighed from samples (`ess_p_prime`, `ess_p_second`), `severity`, and `shared_start`:
-        whether both orderings report the same R0, as they must.
+        (`_optimum_p_prime`, `_optimum_p_second`), the check's two columns, `severity`, and
+        `shared_start`: whether both orderings report the same R0, as they must.
     """
     rows_ka = _rows(outcomes, axes, KD_THEN_ALIGN)
     rows_ak = _rows(outcomes, axes, ALIGN_THEN_KD)
@@ -81,9 +73,10 @@ def pair_orderings(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
         "reward_p_prime_ak": column(ak, "p_prime_aligned.reward"),
         "reward_optimum_p_prime": column(ak, "p_prime.optimum_reward"),
         "reward_optimum_p_second": column(ka, "p_second.optimum_reward"),
-        "ess_p_prime": column(ak, "p_prime.optimum_ess"),
-        "ess_p_second": column(ka, "p_second.optimum_ess"),
     }
+    if check is not None:
+        for name, arm in (("p_prime", ak), ("p_second", ka)):
+            values[f"{check.column}_{name}"] = column(arm, f"{name}.{check.metric}")
     for metric, (name_ka, name_ak) in PAIRED.items():
         values[name_ka], values[name_ak] = column(ka, metric), column(ak, metric)
     pairs = pd.DataFrame(values)
@@ -92,8 +85,6 @@ def pair_orderings(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
         reward = pairs[f"reward_{arm_name}"].to_numpy()
         pairs[f"attainment_{arm_name}"] = attainment(reward, start, supremum)
     pairs["severity"] = pairs["attainment_ak"] - pairs["attainment_ka"]
-    if "algorithm" in ak.columns:
-        pairs["algorithm"] = ak["algorithm"]
     other = column(ak, "p_second.reward").to_numpy()
     pairs["shared_start"] = np.isclose(start, other, rtol=0, atol=1e-5) | np.isnan(other)
     points = pd.Series([point for point, _ in keys], dtype=object)
@@ -273,29 +264,3 @@ def _with_p_values(
     table["p_value"] = np.array([p_values.get(point, np.nan) for point in found], dtype=float)
     table["p_holm"] = np.array([adjusted.get(point, np.nan) for point in found], dtype=float)
     return table
-
-
-R_MAX = (
-    "coalesce(max(value) filter (metric = 'reward_supremum'), any_value(reward_height)) as r_max"
-)
-"""The reward's supremum in SQL: as measured, else as set."""
-
-
-def severity_query(axes: Sequence[str]) -> str:
-    """The SQL that recomputes the mean severity of every grid point from the `metrics` table."""
-    quoted = [f'"{axis}"' for axis in axes]
-    select = "".join(f"{name}, " for name in quoted)
-    group = f"\ngroup by {', '.join(quoted)}\norder by {', '.join(quoted)}" if quoted else ""
-    return f"""with cell as (
-  select {select}ordering, seed, {R_MAX},
-    max(value) filter (model = 'final' and metric = 'reward') as r,
-    max(value) filter (model = 'p_second' and metric = 'reward') as r0
-  from metrics where metric in ('reward', 'reward_supremum') and model in ('final', 'p_second')
-  group by {select}ordering, seed
-), pair as (
-  select {select}seed, any_value(r0) as r0, any_value(r_max) as r_max,
-    max(r) filter (ordering = 'A-K') - max(r) filter (ordering = 'K-A') as lead
-  from cell group by {select}seed
-)
-select {select}count(lead) as pairs, avg(lead / (r_max - r0)) as severity
-from pair{group}"""

@@ -11,7 +11,7 @@ import pandas as pd
 from recalltrap_analysis.runs.design import GridPoint, hashable
 
 
-def boundary(severity: pd.DataFrame, axes: Sequence[str], along: str = "kl_weight") -> pd.DataFrame:
+def boundary(severity: pd.DataFrame, axes: Sequence[str], along: str) -> pd.DataFrame:
     """The trap's boundary for every combination of the other axes.
 
     Args:

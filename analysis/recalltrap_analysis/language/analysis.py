@@ -2,11 +2,63 @@
 
 from __future__ import annotations
 
-from recalltrap_analysis.kind_analysis import KindAnalysis
+from collections.abc import Mapping
+from typing import Any
+
+from recalltrap_analysis.kind_analysis import KindAnalysis, KindSection, SectionPart
+from recalltrap_analysis.language.effective_samples import EFFECTIVE_SAMPLES
+from recalltrap_analysis.language.section import language_blocks
+from recalltrap_analysis.language.topics import topic_forecast
+from recalltrap_analysis.runs.wide_tables import MODELS
+
+REFERENCES = ("p_prime", "p_second")
+DPO = ("dpo_online", "dpo_offline")
+DPO_NOTE = (
+    "With DPO the optimum is a yardstick and not its fixed point: hard labels depend on the order "
+    "of rewards alone, so the two optimiser parts also hold the difference of the objectives."
+)
+
+
+def optimum_note(settings: Mapping[str, Any]) -> str:
+    """DPO's caveat, or nothing."""
+    return DPO_NOTE if settings["algorithm"] in DPO else ""
+
 
 ANALYSIS = KindAnalysis(
+    sections=(
+        KindSection(
+            "language",
+            "Responses, and how well the students learned",
+            after="models",
+            make=language_blocks,
+        ),
+    ),
+    parts=(SectionPart("forecast", lambda run, summary: topic_forecast(summary)),),
     kl_weight="kl_weight",
     algorithm="algorithm",
     swept=("kl_weight", "iterations"),
     named=("algorithm",),
+    metrics_read={
+        "reward_supremum": REFERENCES,
+        "length": MODELS,
+        "eos_rate": MODELS,
+        "grammatical": MODELS,
+        "topic_coverage": MODELS,
+        "heldout_loss": REFERENCES,
+        "teacher_entropy": REFERENCES,
+    },
+    optimum_check=EFFECTIVE_SAMPLES,
+    optimum_note=optimum_note,
+    glossary=(
+        (
+            "Effective samples",
+            "Where the best alignment is computed by weighing samples of the reference: how many "
+            "equally weighted ones would say as much. With few, it is unreliable.",
+        ),
+        (
+            "Held-out loss above entropy",
+            "A student's loss on its teacher's unseen samples, minus the teacher's entropy: the KL "
+            "divergence from teacher to student, in nats per token.",
+        ),
+    ),
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError
+from recalltrap_analysis.language.queries import response_query, training_query
 from recalltrap_analysis.language.students import (
     FLAT_UPDATES,
     SMALL_GAP,
@@ -15,7 +16,7 @@ from recalltrap_analysis.language.students import (
     trainings,
     unconverged,
 )
-from recalltrap_analysis.language.tempering import temperature_plot
+from recalltrap_analysis.language.temperature_plot import temperature_plot
 from recalltrap_analysis.language.topics import SHARE, VOICES, topic_names, voice_table
 from recalltrap_analysis.number_format import (
     decimal_text,
@@ -24,9 +25,9 @@ from recalltrap_analysis.number_format import (
     row_interval,
     share_text,
 )
-from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.grid_points import deepest
-from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import common
 from recalltrap_analysis.verdicts.summary import Summary
@@ -34,19 +35,19 @@ from recalltrap_analysis.verdicts.summary import Summary
 DECAY_SHARE = 0.2
 
 
-def language_section(run: ReadRun, summary: Summary) -> Section | None:
-    """Topics, lengths, students and the temperature; None where no model reports any of them."""
+def language_blocks(run: ReadRun, summary: Summary) -> list[Block]:
+    """Topics, lengths, students and the temperature; nothing where no model reports any of them."""
     table = voice_table(summary.outcomes, summary.axes)
     students = _students(run, summary)
     if table.empty and not students:
-        return None
+        return []
     blocks: list[Block] = [*students, *_voices(summary, table)]
     if not students:
         blocks.insert(0, Prose("How well the students learned isn't known: no model reports a "
                                "held-out loss.", "absent"))  # fmt: skip
     if (sweep := temperature_plot(run, summary)) is not None:
         blocks.append(sweep)
-    return Section("language", "What the models say, and how well they learned it", blocks)
+    return blocks
 
 
 def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
@@ -80,7 +81,7 @@ def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
         blocks.append(Prose("Topics and their coverage are left out: no model reports them. They "
                             "are read by the built-in grammar, and so are known only where p* "
                             "speaks it.", "absent"))  # fmt: skip
-    query = sql.voice_query(summary.axes)
+    query = response_query(summary.axes)
     data = records(table.drop(columns="points"))
     found = grid("lengths", pd.DataFrame(lengths), data=data, query=query)
     return [*blocks, Fold("Lengths of responses" + (", and grammar" if grammar else ""), [found])]
@@ -96,7 +97,7 @@ def _topic_grids(
     for topic in topics:
         columns[topic] = [share_text(row[f"{SHARE}{topic}"]) for row in rows]
     text, data = pd.DataFrame(columns), records(table.drop(columns="points"))
-    query = sql.voice_query(summary.axes)
+    query = response_query(summary.axes)
     every = grid("topics", text, data=data, query=query)
     points = deepest(summary.severity, 1)
     here = [i for i, row in enumerate(rows) if points and points[0] in row["points"]]
@@ -172,7 +173,7 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
         pd.DataFrame(columns),
         data=records(table),
         order=[int(i) for i in np.argsort(-table["gap"].to_numpy(), kind="stable")],
-        query=sql.training_query(summary.axes),
+        query=training_query(summary.axes),
     )
 
 

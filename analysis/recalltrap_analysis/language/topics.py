@@ -13,10 +13,11 @@ import pandas as pd
 
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.severity import by_point, estimate_means, spread
+from recalltrap_analysis.language.queries import topic_forecast_query
 from recalltrap_analysis.number_format import row_interval, share_text
-from recalltrap_analysis.report.document import Block, Fold, Prose, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Prose
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.sections.grid_tables import axis_columns
-from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.wide_tables import column, common, point_keys
 from recalltrap_analysis.verdicts.summary import Summary
@@ -145,7 +146,7 @@ def topic_forecast(summary: Summary) -> list[Block]:
         pd.DataFrame(columns),
         data=records(table),
         order=list(range(len(table))),
-        query=sql.topic_forecast_query(summary.axes),
+        query=topic_forecast_query(summary.axes),
     )
     words = Prose(
         "Each topic's share of the responses: of the references as they are, and of the optimum "

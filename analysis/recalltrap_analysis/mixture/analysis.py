@@ -2,12 +2,60 @@
 
 from __future__ import annotations
 
-from recalltrap_analysis.kind_analysis import KindAnalysis
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from recalltrap.graph import Node
+from recalltrap_analysis.kind_analysis import KindAnalysis, SectionPart
+from recalltrap_analysis.mixture.contours import contour_plot
+from recalltrap_analysis.mixture.reward_distribution import reward_distribution_plot
+
+DPO_NOTE = (
+    "With DPO the optimum is a yardstick and not its fixed point: hard labels depend on the order "
+    "of rewards alone, so the two optimiser parts also hold the difference of the objectives."
+)
+DPO = ("dpo_online", "dpo_offline")
+
+
+def optimum_note(settings: Mapping[str, Any]) -> str:
+    """DPO's caveat, or nothing."""
+    return DPO_NOTE if settings["algorithm"] in DPO else ""
+
+
+def curves_note(curves: pd.DataFrame) -> str:
+    """Whether PPO ever clipped, of the curves that a figure shows."""
+    clipped = curves.loc[curves["metric"] == "clip_fraction", "value"]
+    if clipped.empty or clipped.any():
+        return ""
+    return (
+        "Nothing was ever clipped: each rollout is used for one update, where every ratio is 1, so "
+        "this PPO is the policy gradient with a baseline."
+    )
+
+
+def updates(node: Node) -> int | None:
+    """A fit's updates, which versions without `updates` in `costs` have as iterations alone."""
+    found = node.config.get(f"{node.stage}_iterations")
+    return found if isinstance(found, int) else None
+
 
 ANALYSIS = KindAnalysis(
+    parts=(
+        SectionPart("models", lambda run, summary: [contour_plot(run, summary)], brief=False),
+        SectionPart(
+            "references",
+            lambda run, summary: [reward_distribution_plot(run, summary)],
+            brief=False,
+        ),
+    ),
     reward_supremum="reward_height",
     kl_weight="kl_weight",
     algorithm="algorithm",
     swept=("kl_weight", "iterations", "student_components"),
     named=("algorithm", "teacher_sharpness", "spacing", "targets"),
+    optimum_note=optimum_note,
+    curves_note=curves_note,
+    updates=updates,
 )

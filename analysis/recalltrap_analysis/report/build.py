@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from recalltrap.errors import InputError
 from recalltrap_analysis.report import writers
-from recalltrap_analysis.report.document import Document, Plot, slug
+from recalltrap_analysis.report.document.blocks import Document, Plot, slug
 from recalltrap_analysis.report.joint_report import joint_report
 from recalltrap_analysis.report.redaction import redacted
 from recalltrap_analysis.report.rendering import rendered

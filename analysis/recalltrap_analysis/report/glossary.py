@@ -1,6 +1,12 @@
 """The words of a report, for somebody who has never seen the project."""
 
-GLOSSARY: tuple[tuple[str, str], ...] = (
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recalltrap_analysis.kind_analysis import KindAnalysis
+
+SHARED: tuple[tuple[str, str], ...] = (
     (
         "The question",
         "A compact, aligned model can be made in two orders: distil first and align afterwards "
@@ -15,8 +21,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "Reference",
-        "The model that alignment is held near by its KL penalty: p'' in K-A, p' in A-K. "
-        "`kl_weight` is the penalty's strength.",
+        "The model that alignment is held near by its KL penalty: p'' in K-A, p' in A-K.",
     ),
     (
         "Attainment",
@@ -43,18 +48,14 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "finds samples of the model (target precision), in nats. Differences are A-K minus K-A.",
     ),
     (
-        "Effective samples",
-        "Where the best alignment is computed by weighing samples of the reference: how many "
-        "equally weighted ones would say as much. With few, it is unreliable.",
-    ),
-    (
-        "Held-out loss above entropy",
-        "A student's loss on its teacher's unseen samples, minus the teacher's entropy: the KL "
-        "divergence from teacher to student, in nats per token.",
-    ),
-    (
         "Controls",
         "`A` aligns without distilling, `K` distils without aligning, `K-A@p'` is K-A held near "
         "p' instead of p'', `K-A-K` is K-A distilled once more, as A-K is at its end.",
     ),
 )
+
+
+def glossary(kinds: Sequence[KindAnalysis]) -> list[tuple[str, str]]:
+    """The words of all kinds, and those of the kinds in the report."""
+    own = [entry for kind in kinds for entry in kind.glossary]
+    return list(dict.fromkeys([*SHARED, *own]))

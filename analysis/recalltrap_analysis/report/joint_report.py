@@ -8,7 +8,7 @@ from functools import partial
 
 from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.number_format import count_text
-from recalltrap_analysis.report.document import (
+from recalltrap_analysis.report.document.blocks import (
     Block,
     Chapter,
     Document,
@@ -18,14 +18,14 @@ from recalltrap_analysis.report.document import (
     slug,
     with_plots,
 )
-from recalltrap_analysis.report.glossary import GLOSSARY
+from recalltrap_analysis.report.glossary import glossary
 from recalltrap_analysis.report.run_report import (
-    SECTIONS,
     SectionOf,
     about,
     checked_summary,
     counts,
     made,
+    sections_of,
 )
 from recalltrap_analysis.report.sections.claims import joint_claims_section
 from recalltrap_analysis.report.sections.final_models import final_models_section
@@ -76,7 +76,7 @@ def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
             f"{sum(s.missing for s in summaries)} not run."
         ),
         chapters=[together, *chapters],
-        glossary=GLOSSARY,
+        glossary=glossary([summary.kind for summary in summaries]),
         summary={"studies": [run.study.name for run in runs], "refused": list(refused)},
     )
 
@@ -88,7 +88,7 @@ def _unique(keys: Sequence[str]) -> list[str]:
 def _chapter(run: ReadRun, summary: Summary, key: str) -> Chapter:
     """A run within a report of several: what one seed's models show is left to its own report."""
     makers: dict[str, SectionOf] = {
-        **SECTIONS,
+        **sections_of(summary.kind),
         "models": partial(final_models_section, brief=True),
         "references": partial(references_section, brief=True),
     }

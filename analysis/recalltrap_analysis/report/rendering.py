@@ -12,7 +12,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.style import styled
-from recalltrap_analysis.report.document import Document, Plot
+from recalltrap_analysis.report.document.blocks import Document, Plot
 from recalltrap_analysis.runs.loaded_run import first_line
 
 
@@ -32,7 +32,7 @@ def _rendered(plot: Plot) -> Plot:
         svg, pdf = (render(plot.figure, kind, plot.stem) for kind in ("svg", "pdf"))
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
-        caption = f"This figure can't be drawn, by a fault of recalltrap itself ({reason})."
+        caption = f"This figure can't be drawn: a bug in recalltrap ({reason})."
         return replace(plot, figure=None, caption=caption)
     return replace(plot, svg=svg, pdf=pdf)
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from recalltrap_analysis.language.section import language_section
+from recalltrap_analysis.kind_analysis import KindAnalysis, KindSection
 from recalltrap_analysis.number_format import count_text
-from recalltrap_analysis.report.document import Chapter, Document, Prose, Section
-from recalltrap_analysis.report.glossary import GLOSSARY
+from recalltrap_analysis.report.document.blocks import Chapter, Document, Prose, Section
+from recalltrap_analysis.report.glossary import glossary
 from recalltrap_analysis.report.sections.claims import claims_section
 from recalltrap_analysis.report.sections.costs import cost_section
 from recalltrap_analysis.report.sections.decomposition import decomposition_section
@@ -33,7 +33,6 @@ SECTIONS: Mapping[str, SectionOf] = {
     "severity": severity_section,
     "origin": decomposition_section,
     "models": final_models_section,
-    "language": language_section,
     "references": references_section,
     "claims": claims_section,
     "forecast": forecast_section,
@@ -42,13 +41,29 @@ SECTIONS: Mapping[str, SectionOf] = {
     "gaps": missing_cells_section,
     "provenance": provenance_section,
 }
-"""The sections by key, in the order of the page."""
+"""The sections that every kind has, by key, in the order of the page."""
+
+
+def sections_of(kind: KindAnalysis) -> dict[str, SectionOf]:
+    """All sections by key, in the order of the page: the kind's own follow those that they name."""
+    found: dict[str, SectionOf] = {}
+    for key, make in SECTIONS.items():
+        found[key] = make
+        for own in kind.sections:
+            if own.after == key:
+                found[own.key] = partial(_own_section, own)
+    return found
+
+
+def _own_section(own: KindSection, run: ReadRun, summary: Summary) -> Section | None:
+    blocks = own.make(run, summary)
+    return Section(own.key, own.title, blocks) if blocks else None
 
 
 def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
     """The report of one run; `summary` is what `summarize` said of it, where that is known."""
     summary = checked_summary(run, summary)
-    makers = {key: partial(make, run, summary) for key, make in SECTIONS.items()}
+    makers = {key: partial(make, run, summary) for key, make in sections_of(summary.kind).items()}
     sections = made([run], makers)
     found: dict[str, Any] = {"studies": [run.study.name], "lacks": []}
     for section in sections:
@@ -61,7 +76,7 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
         sentence=summary.sentence,
         counts=counts(run, summary),
         chapters=[Chapter("run", "", sections)],
-        glossary=GLOSSARY,
+        glossary=glossary([summary.kind]),
         summary=found,
     )
 
@@ -82,7 +97,7 @@ def made(
             reason = f"{type(error).__name__}: {first_line(error)}"
             for run in runs:
                 run.problems[f"section {key}"] = reason
-            text = f"This section can't be shown, by a fault of recalltrap itself ({reason})."
+            text = f"This section can't be shown: a bug in recalltrap ({reason})."
             found = Section(key, key.capitalize(), [Prose(text, "absent", ours=False)])
         if found is not None:
             sections.append(found)

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from recalltrap_analysis.report.document import (
+from recalltrap_analysis.report.document.blocks import (
     Block,
     Code,
     Document,
@@ -23,8 +23,8 @@ from recalltrap_analysis.report.document import (
     Plot,
     Prose,
     Terms,
-    plain,
 )
+from recalltrap_analysis.report.document.tables import plain
 from recalltrap_analysis.report.rendering import inline_svg
 
 SCHEMA = "recalltrap.report/1"
@@ -68,7 +68,7 @@ def markdown(document: Document) -> str:
     """The same content for a pull request; figures are links to the files beside it."""
     lines = [f"# {_md(document.question)}", "", _md(document.meta), ""]
     lines += [f"> **{_md(document.sentence)}**", "", _md(document.counts), ""]
-    lines += ["<details><summary>The words of this page</summary>", ""]
+    lines += ["<details><summary>Glossary</summary>", ""]
     lines += [f"- **{_md(word)}**: {_ours(meaning)}" for word, meaning in document.glossary]
     lines += ["", "</details>", ""]
     for chapter in document.chapters:

@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell
+from recalltrap.kind import Metric
 from recalltrap.results.tables import table_schema
 from recalltrap_analysis.runs.protocol import ArtifactReader, ReportWriter, StoredRun, StudyLike
 
@@ -114,18 +113,9 @@ class ReadRun:
         spell = getattr(self.study, "to_yaml", None)
         return spell() if spell else ""
 
-    def ground_truth(self) -> Mapping[str, npt.NDArray[np.float64]] | None:
-        """p* at the study's first grid point, or None: also where it can't be told any more."""
-        try:
-            return self._run.ground_truth()
-        except (InputError, ValueError) as error:
-            self.problems["ground truth"] = first_line(error)
-            return None
-
-    @property
-    def drawable(self) -> bool:
-        """Whether the study's models are densities in the plane."""
-        return self.ground_truth() is not None
+    def metrics(self) -> Mapping[str, Metric]:
+        """What the kind's metrics are called."""
+        return self._run.metrics()
 
 
 def first_line(error: BaseException) -> str:

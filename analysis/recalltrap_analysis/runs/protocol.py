@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from recalltrap.graph import Cell, Node
+from recalltrap.kind import Metric
 from recalltrap.orderings import Ordering
 
 
@@ -59,6 +58,7 @@ class Run(Protocol):
     def table(self, name: str, /) -> pa.Table: ...
     def planned(self) -> Sequence[Cell]: ...
     def provenance(self) -> Mapping[str, Any]: ...
+    def metrics(self) -> Mapping[str, Metric]: ...
 
 
 class StoredRun(Run, Protocol):
@@ -68,4 +68,3 @@ class StoredRun(Run, Protocol):
     def run(self) -> str: ...
     @property
     def storage(self) -> ReportWriter: ...
-    def ground_truth(self) -> Mapping[str, npt.NDArray[np.float64]] | None: ...

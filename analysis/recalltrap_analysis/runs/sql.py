@@ -8,40 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recalltrap_analysis.estimates.severity import R_MAX, severity_query
-
-__all__ = [
-    "boxplot_query",
-    "contrast_query",
-    "cost_query",
-    "count_query",
-    "decomposition_query",
-    "failure_query",
-    "forecast_query",
-    "noise_query",
-    "pair_query",
-    "reference_query",
-    "scaling_query",
-    "severity_query",
-    "temperature_query",
-    "topic_forecast_query",
-    "training_query",
-    "trajectory_query",
-    "voice_query",
-]
+from recalltrap_analysis.kind_analysis import KindAnalysis
 
 
-def _axes(axes: Sequence[str]) -> tuple[str, str]:
+def select_axes(axes: Sequence[str]) -> tuple[str, str]:
     """The axes quoted, as they begin a select list, and as they end a group by."""
     quoted = ['"' + axis.replace('"', '""') + '"' for axis in axes]
     return "".join(f"{name}, " for name in quoted), ", ".join(quoted)
 
 
-def _grouped(group: str) -> str:
+def group_by(group: str) -> str:
+    """The end of a query that groups; empty without a group."""
     return f"\ngroup by {group}\norder by {group}" if group else ""
 
 
-def _cells(select: str, *more: str) -> str:
+def _reward_supremum(kind: KindAnalysis) -> str:
+    """R_max of a cell: as measured, else as set."""
+    measured = "max(value) filter (metric = 'reward_supremum')"
+    if kind.reward_supremum is None:
+        return f"{measured} as r_max"
+    return f'coalesce({measured}, any_value("{kind.reward_supremum}")) as r_max'
+
+
+def _cells(select: str, kind: KindAnalysis, *more: str) -> str:
     """A row `cell` per cell: R_max, the final model's reward and that of p'', and what else."""
     columns = ",\n    ".join(
         [
@@ -51,17 +40,36 @@ def _cells(select: str, *more: str) -> str:
         ]
     )
     return f"""with cell as (
-  select {select}ordering, seed, {R_MAX},
+  select {select}ordering, seed, {_reward_supremum(kind)},
     {columns}
   from metrics group by {select}ordering, seed
 )"""
 
 
-def decomposition_query(axes: Sequence[str]) -> str:
+def severity_query(axes: Sequence[str], kind: KindAnalysis) -> str:
+    """Mean severity of every grid point."""
+    select, group = select_axes(axes)
+    return f"""with cell as (
+  select {select}ordering, seed, {_reward_supremum(kind)},
+    max(value) filter (model = 'final' and metric = 'reward') as r,
+    max(value) filter (model = 'p_second' and metric = 'reward') as r0
+  from metrics where metric in ('reward', 'reward_supremum') and model in ('final', 'p_second')
+  group by {select}ordering, seed
+), pair as (
+  select {select}seed, any_value(r0) as r0, any_value(r_max) as r_max,
+    max(r) filter (ordering = 'A-K') - max(r) filter (ordering = 'K-A') as lead
+  from cell group by {select}seed
+)
+select {select}count(lead) as pairs, avg(lead / (r_max - r0)) as severity
+from pair{group_by(group)}"""
+
+
+def decomposition_query(axes: Sequence[str], kind: KindAnalysis) -> str:
     """Mean parts of severity per grid point."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     cells = _cells(
         select,
+        kind,
         "max(value) filter (model = 'p_prime_aligned' and metric = 'reward') as r_aligned",
         "max(value) filter (model = 'p_prime' and metric = 'optimum_reward') as best_prime",
         "max(value) filter (model = 'p_second' and metric = 'optimum_reward') as best_second",
@@ -79,14 +87,14 @@ select {select}avg((ak - aligned) / room) as last_distillation,
   avg((aligned - best_prime) / room) as optimiser_ak,
   avg((best_prime - best_second) / room) as reference,
   avg((best_second - ka) / room) as optimiser_ka, avg((ak - ka) / room) as severity
-from pair{_grouped(group)}"""
+from pair{group_by(group)}"""
 
 
-def pair_query(axes: Sequence[str]) -> str:
+def pair_query(axes: Sequence[str], kind: KindAnalysis) -> str:
     """Severity of every grid point, seed by seed: what means, tests and effect sizes take."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     order = f"{group}, seed" if group else "seed"
-    return f"""{_cells(select)}
+    return f"""{_cells(select, kind)}
 select {select}seed, max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as attainment_ka,
   max((r - r0) / (r_max - r0)) filter (ordering = 'A-K') as attainment_ak,
   attainment_ak - attainment_ka as severity
@@ -94,33 +102,33 @@ from cell group by {select}seed
 order by {order}"""
 
 
-def scaling_query(axes: Sequence[str]) -> str:
+def scaling_query(axes: Sequence[str], kind: KindAnalysis) -> str:
     """Mean recall deficit and mean severity of every grid point."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     deficit = """max(value) filter (model = 'p_prime' and metric = 'overall_recall')
       - max(value) filter (model = 'p_second' and metric = 'overall_recall') as deficit"""
-    return f"""{_cells(select, deficit)}, pair as (
+    return f"""{_cells(select, kind, deficit)}, pair as (
   select {select}seed, any_value(deficit) as deficit,
     max((r - r0) / (r_max - r0)) filter (ordering = 'A-K')
       - max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as severity
   from cell group by {select}seed
 )
 select {select}avg(deficit) as deficit, avg(severity) as severity
-from pair{_grouped(group)}"""
+from pair{group_by(group)}"""
 
 
-def contrast_query(axes: Sequence[str]) -> str:
+def contrast_query(axes: Sequence[str], kind: KindAnalysis) -> str:
     """Mean attainment of every ordering per grid point: contrasts are their differences."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     tail = f"{group}, ordering" if group else "ordering"
-    return f"""{_cells(select)}
+    return f"""{_cells(select, kind)}
 select {select}ordering, count(r) as seeds, avg((r - r0) / (r_max - r0)) as attainment
-from cell{_grouped(tail)}"""
+from cell{group_by(tail)}"""
 
 
 def boxplot_query(axes: Sequence[str]) -> str:
     """Every value behind the boxplots."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     order = f"metric, {group}, ordering, seed" if group else "metric, ordering, seed"
     return f"""select metric, {select}ordering, seed, value
 from metrics
@@ -131,28 +139,28 @@ order by {order}"""
 
 def trajectory_query(axes: Sequence[str]) -> str:
     """Mean and spread of every model's recall, target precision and reward."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     tail = f"{group}, ordering, model, metric" if group else "ordering, model, metric"
     return f"""select {select}ordering, model, metric, avg(value) as mean,
   stddev_samp(value) as sd, count(*) as seeds
 from metrics
 where metric in ('overall_recall', 'target_precision', 'reward') and ordering in ('K-A', 'A-K')
-{_grouped(tail).strip()}"""
+{group_by(tail).strip()}"""
 
 
 def reference_query(axes: Sequence[str]) -> str:
     """Recall and hit rate of the references, per seed."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     tail = f"{group}, seed, model, metric" if group else "seed, model, metric"
     return f"""select {select}seed, model, metric, any_value(value) as value
 from metrics
 where model in ('p_prime', 'p_second') and metric in ('overall_recall', 'hit_rate')
-{_grouped(tail).strip()}"""
+{group_by(tail).strip()}"""
 
 
 def forecast_query(axes: Sequence[str]) -> str:
     """What alignment was predicted to reach, from the reference alone, and what it reached."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     tail = f"{group}, ordering" if group else "ordering"
     return f"""with cell as (
   select {select}ordering, seed,
@@ -165,18 +173,18 @@ def forecast_query(axes: Sequence[str]) -> str:
 select {select}ordering, count(predicted - reached) as cells, avg(predicted) as predicted,
   avg(reached) as reached, avg(abs(predicted - reached)) as mean_absolute_error,
   avg(predicted - reached) as bias
-from cell{_grouped(tail)}"""
+from cell{group_by(tail)}"""
 
 
 def noise_query(axes: Sequence[str]) -> str:
     """Spread over seeds beside evaluation noise."""
-    select, group = _axes(axes)
+    select, group = select_axes(axes)
     tail = f"{group}, ordering, metric" if group else "ordering, metric"
     return f"""select {select}ordering, metric, count(*) as seeds, stddev_samp(value) as seed_sd,
   sqrt(avg(standard_error * standard_error)) as evaluation_error
 from metrics
 where model = 'final' and metric in ('reward', 'target_precision', 'overall_recall')
-{_grouped(tail).strip()}"""
+{group_by(tail).strip()}"""
 
 
 def cost_query() -> str:
@@ -201,44 +209,3 @@ def failure_query() -> str:
     return """select failure, message, count(distinct cell_id) as cells,
   any_value(retry_command) as retry_command
 from failures group by failure, message order by cells desc"""
-
-
-def voice_query(axes: Sequence[str]) -> str:
-    """What each model says: shares of topics, coverage, grammar and lengths."""
-    select, group = _axes(axes)
-    tail = f"{group}, ordering, model, metric" if group else "ordering, model, metric"
-    return f"""select {select}ordering, model, metric, avg(value) as mean, count(*) as seeds
-from metrics
-where metric in ('topic_coverage', 'grammatical', 'length', 'eos_rate')
-  or metric like 'topic_share/%'
-{_grouped(tail).strip()}"""
-
-
-def topic_forecast_query(axes: Sequence[str]) -> str:
-    """Each topic's share under the references and under the optima anchored to them."""
-    select, group = _axes(axes)
-    tail = f"{group}, model, metric" if group else "model, metric"
-    return f"""select {select}model, metric, avg(value) as mean
-from (select distinct {select}seed, model, metric, value from metrics
-  where model in ('p_prime', 'p_second') and metric like '%topic_%/%')
-{_grouped(tail).strip()}"""
-
-
-def training_query(axes: Sequence[str]) -> str:
-    """Held-out loss, teacher's entropy and their difference of every student."""
-    select, group = _axes(axes)
-    tail = f"{group}, ordering, model, metric" if group else "ordering, model, metric"
-    return f"""select {select}ordering, model, metric, avg(value) as mean, min(value) as lowest,
-  max(value) as highest
-from metrics where metric in ('heldout_loss', 'teacher_entropy', 'distillation_gap')
-{_grouped(tail).strip()}"""
-
-
-def temperature_query(axes: Sequence[str]) -> str:
-    """Recall and what the target sees, of every ordering's final model at every temperature."""
-    select, group = _axes(axes)
-    return f"""select {select}ordering, metric, avg(value) as mean, stddev_samp(value) as sd
-from metrics
-where model = 'final'
-  and metric in ('overall_recall', 'overall_precision', 'target_precision', 'reward')
-{_grouped(f"{group}, ordering, metric").strip()}"""

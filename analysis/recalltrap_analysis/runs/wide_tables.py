@@ -22,16 +22,22 @@ MODELS = ("p_prime", "p_second", "p_prime_aligned", "final")
 IDENTITY = ("cell_id", "ordering", "seed")
 
 
-def cell_outcomes(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
+def cell_outcomes(
+    metrics: pa.Table, axes: Sequence[str], supremum: str | None = None
+) -> pd.DataFrame:
     """One row per cell of the `metrics` table.
 
+    Args:
+        metrics: The table.
+        axes: The grid's axes.
+        supremum: The setting that is the reward's supremum, for kinds that don't measure it.
+
     Returns:
-        Columns `cell_id`, `ordering`, `seed`, every axis (lists as tuples), `reward_height` and
-        `algorithm` where the table has them, `<model>.<metric>` for every pair that occurs, and
-        `reward_supremum`: the metric of that name where a study computes it (a language model's
-        depends on its oracle), else the setting `reward_height`. A value that the table lacks or
-        that is not finite is NaN, and a pair without any finite value has no column: nothing
-        after this tells an infinity or a NaN from a value that was never measured.
+        Columns `cell_id`, `ordering`, `seed`, every axis (lists as tuples), `<model>.<metric>` for
+        every pair that occurs, and `reward_supremum`: the metric of that name where a study
+        measures it, else the setting. A value that the table lacks or that is not finite is NaN,
+        and a pair without any finite value has no column: nothing after this tells an infinity or
+        a NaN from a value that was never measured.
 
     Raises:
         InputError: the table has two values for the same cell, model and metric, or lacks a
@@ -59,22 +65,24 @@ def cell_outcomes(metrics: pa.Table, axes: Sequence[str]) -> pd.DataFrame:
     known = np.isfinite(values).any(axis=0)
     columns = keys.take(pa.array(first_keys)).to_pylist()
     wide = pd.DataFrame(values[:, known], columns=list(itertools.compress(columns, known)))
-    found = pd.concat([_settings(metrics, axes, first_rows), wide], axis=1)
-    return found.assign(reward_supremum=_supremum(found))
+    names = list(axes)
+    if supremum is not None and supremum in metrics.column_names:
+        names.append(supremum)
+    found = pd.concat([_settings(metrics, names, first_rows), wide], axis=1)
+    return found.assign(reward_supremum=_supremum(found, supremum))
 
 
-def _supremum(found: pd.DataFrame) -> pd.Series[Any]:
+def _supremum(found: pd.DataFrame, setting: str | None) -> pd.Series[Any]:
     """R_max of every cell, seed by seed where it is measured.
 
-    Where optima are weighed from samples the supremum is measured as well, so that a cell without
-    it has none: the setting is then only a factor of the reward.
+    Where any cell measures it, one that doesn't has none: the setting is then only a factor of the
+    reward.
     """
     second, prime = (column(found, f"{model}.reward_supremum") for model in ("p_second", "p_prime"))
     measured = second.fillna(prime)
-    weighed = any(f"{model}.optimum_ess" in found.columns for model in ("p_second", "p_prime"))
-    if weighed or measured.notna().any():
+    if setting is None or measured.notna().any():
         return measured
-    return column(found, "reward_height")
+    return column(found, setting)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -88,12 +96,10 @@ def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[An
 
 
 def _settings(
-    metrics: pa.Table, axes: Sequence[str], first_rows: np.ndarray[Any, Any]
+    metrics: pa.Table, names: Sequence[str], first_rows: np.ndarray[Any, Any]
 ) -> pd.DataFrame:
-    extra = [c for c in ("reward_height", "algorithm") if c in metrics.column_names]
-    names = list(dict.fromkeys([*IDENTITY, *axes, *extra]))
-    rows = metrics.select(names).take(pa.array(first_rows))
-    return pd.DataFrame({name: _plain(rows[name]) for name in names})
+    rows = metrics.select(list(dict.fromkeys([*IDENTITY, *names]))).take(pa.array(first_rows))
+    return pd.DataFrame({name: _plain(rows[name]) for name in rows.column_names})
 
 
 def _plain(column: pa.ChunkedArray) -> pd.Series[Any]:

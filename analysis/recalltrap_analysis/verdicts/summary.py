@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
+from recalltrap.kind import Metric
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.decomposition import TITLES, decomposition_table
 from recalltrap_analysis.estimates.missing_metrics import lacking_values
@@ -23,6 +24,7 @@ from recalltrap_analysis.estimates.severity import (
     pair_orderings,
     severity_table,
 )
+from recalltrap_analysis.kind_analysis import KindAnalysis, analysis_of
 from recalltrap_analysis.number_format import (
     count_text,
     decimal_text,
@@ -47,6 +49,7 @@ MOST_LACKS = 3
 class Summary:
     """A run's numbers and its verdict.
 
+    `kind` is what the analysis knows of the study's kind, `metrics` what its metrics are called.
     `severity`, `decomposition`: one row per grid point, as `severity_table` and
     `decomposition_table` return them. `outcomes`: one row per succeeded cell. `pairs`: one row
     per grid point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell
@@ -55,6 +58,8 @@ class Summary:
     """
 
     study: str
+    kind: KindAnalysis
+    metrics: Mapping[str, Metric]
     axes: tuple[str, ...]
     verdict: Verdict
     sentence: str
@@ -85,19 +90,22 @@ def summarize(results: Run) -> Summary:
     """
     cells = results.planned()
     axes = tuple(results.axes)
+    kind = analysis_of(results.study.kind)
     design = Design.of(cells, axes)
-    succeeded, failed = _fates(results.table("cells"), cells)
+    succeeded, failed = _cells_by_status(results.table("cells"), cells)
     metrics = results.table("metrics")
-    outcomes = cell_outcomes(metrics, axes)
+    outcomes = cell_outcomes(metrics, axes, kind.reward_supremum)
     outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
-    pairs = pair_orderings(outcomes, axes)
+    pairs = pair_orderings(outcomes, axes, kind.optimum_check)
     table = severity_table(pairs, design, stream(0, "analysis/severity"))
-    parts = decomposition_table(pairs, design, stream(0, "analysis/decomposition"))
+    parts = decomposition_table(pairs, design, stream(0, "analysis/decomposition"), kind)
     verdict, sentence = judge(table, parts, design)
     missing = len(cells) - len(succeeded) - len(failed)
-    lacks = lacking_values(metrics, outcomes, cells, succeeded, axes)
+    lacks = lacking_values(metrics, outcomes, cells, succeeded, axes, kind)
     return Summary(
         study=results.study.name,
+        kind=kind,
+        metrics=results.metrics(),
         axes=axes,
         verdict=verdict,
         sentence=sentence,
@@ -117,7 +125,7 @@ def summarize(results: Run) -> Summary:
     )
 
 
-def _fates(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], set[str]]:
+def _cells_by_status(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], set[str]]:
     """Ids of the planned cells that succeeded and that failed."""
     planned = {cell.id for cell in cells}
     rows = list(zip(table["cell_id"].to_pylist(), table["status"].to_pylist(), strict=True))
@@ -157,17 +165,17 @@ def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     least = smallest_adjusted_p(pairs, points)
     if least > SIGNIFICANT:
         needed = next(n for n in range(2, 64) if smallest_adjusted_p(n, points) <= SIGNIFICANT)
-        pairs_known, where = count_text(pairs, "pair"), count_text(points, "grid point")
+        seeds, where = count_text(pairs, "seed"), count_text(points, "grid point")
         return "not enough seeds", (
-            f"Not enough seeds: with {pairs_known} at {where} no outcome could reach "
-            f"significance (the smallest possible p, adjusted by Holm, is "
-            f"{p_text(least)}; {needed} pairs would do)."
+            f"Not enough seeds: with {seeds} at {where} nothing can be significant (the smallest "
+            f"possible p, adjusted by Holm, is {p_text(least)}). You need at least {needed} "
+            f"seeds: rerun with -o seeds={needed}."
         )
     where = "the grid point" if points == 1 else f"any of {points} grid points"
     return "no trap", (
         f"No trap: A-K does not differ from K-A beyond seed noise at {where} (paired sign flips, "
-        f"Holm, 5 %); the data leave room for a severity of at most "
-        f"{decimal_text(complete['severity_high'].max())}."
+        f"Holm, 5 %); severities up to "
+        f"{decimal_text(complete['severity_high'].max())} can't be excluded."
     )
 
 
@@ -205,14 +213,31 @@ def _worst(complete: pd.DataFrame, parts: pd.DataFrame, design: Design, verdict:
     where = f" at {point_text(row['point'], design.axes)}" if design.axes else ""
     interval = row_interval(row, "severity")
     text = f" The deepest severity is {interval}{where}"
-    found = parts[[point == row["point"] for point in parts["point"]]]
-    if verdict in ("trap", "mixed") and len(found) and found.iloc[0]["state"] == COMPLETE:
-        part = found.iloc[0]["largest"]
-        text += f", most of all from the {TITLES[part]} ({signed_text(found.iloc[0][part])})"
+    here = parts[[point == row["point"] for point in parts["point"]]]
+    if verdict in ("trap", "mixed") and len(here) and here.iloc[0]["state"] == COMPLETE:
+        text += _mostly(here.iloc[0])
     text += "."
     if verdict in ("trap", "mixed"):
         text += _recall_price(row)
     return text
+
+
+BECAUSE = {
+    "last_distillation": "A-K is distilled last",
+    "optimiser_ak": "A-K's alignment goes beyond the optimum of its objective",
+    "reference": "alignment can reach more from p' than from p''",
+    "optimiser_ka": "K-A's alignment falls short of the optimum of its objective",
+}
+"""What makes a part of severity positive."""
+
+
+def _mostly(parts: pd.Series[Any]) -> str:
+    """The largest part of a grid point's severity, as a reason where it adds to it."""
+    largest = parts["largest"]
+    size = signed_text(parts[largest])
+    if parts[largest] > 0:
+        return f", mostly because {BECAUSE[largest]} ({size})"
+    return f"; its largest part is the {TITLES[largest]} ({size})"
 
 
 def _recall_price(row: pd.Series[Any]) -> str:

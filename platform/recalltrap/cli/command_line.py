@@ -44,22 +44,30 @@ def _status(command: Command, *args: Any, **kwargs: Any) -> int:
         return 1
     except KeyboardInterrupt:
         say(
-            "recalltrap: interrupted; what was finished is kept, and running the same "
-            "command again does the rest",
+            "recalltrap: interrupted; finished work is kept, and running the same command "
+            "again does the rest",
             error=True,
         )
         return 130
 
 
 STORAGE = click.option(
-    "--storage", metavar="DIR", help="Folder or URI of results [RECALLTRAP_STORAGE, else runs]."
+    "--storage",
+    metavar="DIR",
+    help="Folder or URI for results [default: $RECALLTRAP_STORAGE, else runs].",
 )
 OVERRIDES = click.option(
-    "-o", "overrides", multiple=True, metavar="K=V", help="Set a field, e.g. settings.iterations=9."
+    "-o",
+    "overrides",
+    multiple=True,
+    metavar="K=V",
+    help="Override a field of the study, e.g. settings.iterations=9.",
 )
 FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="table")
 ADDRESS = click.option(
-    "--address", default="local", help="Ray: local (start it here), auto, or ray://host:port."
+    "--address",
+    default="local",
+    help="Ray cluster: local (start one here), auto, or ray://host:port.",
 )
 
 
@@ -74,7 +82,7 @@ def main() -> None:
 @click.option("--schema", is_flag=True, help="Print the JSON schema of study files instead.")
 @_guarded
 def studies(form: str, schema: bool) -> None:
-    """The named studies, one line each."""
+    """List the named studies."""
     from recalltrap.cli.commands import study_rows, study_schema_text
 
     if schema:
@@ -90,7 +98,7 @@ def studies(form: str, schema: bool) -> None:
 @FORMAT
 @_guarded
 def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
-    """What running STUDY would do: cells, shared and cached stages, time, disk. Writes nothing."""
+    """Show what running STUDY would do: cells, stages, time, disk. Nothing is written."""
     from recalltrap.cli.commands import plan_rows
 
     print_table(plan_rows(study, overrides, storage), form)
@@ -101,7 +109,7 @@ def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str)
 @OVERRIDES
 @STORAGE
 @ADDRESS
-@click.option("--local", is_flag=True, help="Everything in this process, without Ray.")
+@click.option("--local", is_flag=True, help="Run everything in this process, without Ray.")
 @_guarded
 def run(
     studies: tuple[str, ...],
@@ -110,9 +118,10 @@ def run(
     address: str,
     local: bool,
 ) -> int:
-    """Run what each STUDY (a name, or a file) misses; print its severity, write its report.
+    """Run each STUDY's missing cells, print the severity and write the report.
 
-    Several studies run one after another in one Ray session; all are checked before any starts.
+    STUDY is a named study or a YAML file. Several run one after another in one Ray session;
+    all are checked before any starts.
     """
     from recalltrap.cli.commands import run_studies
 
@@ -125,7 +134,10 @@ def run(
 @FORMAT
 @_guarded
 def status(run: str, storage: str | None, form: str) -> None:
-    """How far RUN (a study's name, or a run's folder) is: planned, succeeded, failed cells."""
+    """Show the progress of RUN: planned, succeeded, failed and missing cells.
+
+    RUN is a study's name or a run's folder.
+    """
     from recalltrap.cli.commands import status_notes, status_rows
 
     print_table(status_rows(run, storage), form)
@@ -140,9 +152,9 @@ def status(run: str, storage: str | None, form: str) -> None:
 @FORMAT
 @_guarded
 def query(run: str, sql: str, storage: str | None, form: str) -> None:
-    """Ask RUN's tables (cells, metrics, curves, costs, failures, planned) in SQL.
+    """Query RUN's tables in SQL: cells, metrics, curves, costs, failures, planned.
 
-    JSON has no NaN and no infinity: both are null there. CSV says nan and inf.
+    NaN and infinity are null in JSON, which has neither, and nan and inf in CSV.
     """
     from recalltrap.results.results import open_run
 
@@ -155,9 +167,9 @@ def query(run: str, sql: str, storage: str | None, form: str) -> None:
 @click.option("--format", "form", type=click.Choice(REPORTS), default="html")
 @_guarded
 def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
-    """Write the report of RUN, or of several runs together.
+    """Write the report of one run, or one report of several runs.
 
-    As html it prints the page's path; markdown and json go to stdout alone, so that they pipe.
+    Prints the path of the HTML page; Markdown and JSON are printed to stdout.
     """
     from recalltrap.cli.commands import report_text
 
@@ -171,7 +183,7 @@ def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
 @FORMAT
 @_guarded
 def forecast(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
-    """The severity to expect of STUDY, from its references alone, before any alignment."""
+    """Forecast the severity of STUDY from its reference models, before any alignment."""
     from recalltrap.cli.commands import forecast_rows
 
     print_table(forecast_rows(study, overrides, storage), form)

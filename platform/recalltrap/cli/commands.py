@@ -16,9 +16,9 @@ from recalltrap.defaults import storage_location
 from recalltrap.kind import CostEstimate
 from recalltrap.registry import find_kind, room
 from recalltrap.resources import Resources
+from recalltrap.results.notes import unmeasured_notes, view_notes
 from recalltrap.results.results import Results, open_run
-from recalltrap.results.unseen import unmeasured_notes, view_notes
-from recalltrap.run.display import Progress, Silent
+from recalltrap.run.display import ProgressTable, Silent
 from recalltrap.run.execution import reference_metrics
 from recalltrap.run.plan import Plan, plan_references
 from recalltrap.run.run import (
@@ -68,17 +68,17 @@ def plan_rows(name: str, overrides: Sequence[str], location: str | None) -> Rows
     rows: list[tuple[str, Any]] = [
         ("study", study.name),
         ("cells", len(plan.cells)),
-        ("cells done before", len(plan.done)),
+        ("cells already done", len(plan.done)),
         ("cells to do", len(plan.todo)),
         *_anew_rows(plan),
         ("trials", len(plan.packs)),
         *((f"stages to build: {stage}", count) for stage, count in stages.items()),
-        ("stages from the store", len(plan.cached)),
+        ("stages reused from the store", len(plan.cached)),
         ("stage executions saved by sharing", asked - len(builds) - len(plan.cached)),
         *_time_rows(costs, study.resources),
-        ("disk, about", size(sum(cost.bytes for cost in costs))),
-        ("a trial asks for", _asked(asks)),
-        ("can be scheduled here", room("schedulable")(asks, len(plan.packs), kind.grouped)),
+        ("disk (estimated)", size(sum(cost.bytes for cost in costs))),
+        ("resources per trial", _asked(asks)),
+        ("schedulable here", room("schedulable")(asks, len(plan.packs), kind.grouped)),
         *(("note", note) for note in plan.notes),
     ]
     return [{"what": what, "value": value} for what, value in rows]
@@ -90,10 +90,10 @@ def _anew_rows(plan: Plan) -> list[tuple[str, Any]]:
     anew = [cell for cell in plan.todo if cell.id in plan.anew]
     changed = sum(any(node.id in built for node in cell.nodes) for cell in anew)
     rows = [
-        ("of which built anew", changed, "what they were made from has another content now, or "
-         "this version builds a stage otherwise"),
-        ("of which evaluated anew", len(anew) - changed, "their rows are an earlier version's, "
-         "which evaluated otherwise or counted settings that nothing reads; artifacts are used"),
+        ("of which rebuilt", changed, "a file or folder that they were made from has changed, "
+         "or this version builds a stage differently"),
+        ("of which re-evaluated", len(anew) - changed, "their rows are an earlier version's, "
+         "which evaluated differently or counted settings that nothing reads; artifacts stay"),
     ]  # fmt: skip
     return [(what, f"{count}: {why}") for what, count, why in rows if count]
 
@@ -102,12 +102,12 @@ def _time_rows(costs: Sequence[CostEstimate], wanted: Resources) -> list[tuple[s
     flops = sum(cost.flops for cost in costs)
     if wanted.gpus_per_trial and flops:
         decoding = sum(cost.gpu_decoding for cost in costs)
-        return [("operations, about", f"{flops:.2g}"),
-                ("time on one GPU, about", duration(sum(cost.gpu_seconds for cost in costs))),
-                ("of it decoding, bound by memory", duration(decoding))]  # fmt: skip
+        return [("FLOPs (estimated)", f"{flops:.2g}"),
+                ("time on one GPU (estimated)", duration(sum(cost.gpu_seconds for cost in costs))),
+                ("of which decoding (memory-bound)", duration(decoding))]  # fmt: skip
     seconds = sum(cost.seconds for cost in costs)
-    return [("time on one core, about", duration(seconds)),
-            ("core hours, about", f"{seconds / 3600:.3g}")]  # fmt: skip
+    return [("time on one core (estimated)", duration(seconds)),
+            ("core hours (estimated)", f"{seconds / 3600:.3g}")]  # fmt: skip
 
 
 def _asked(wanted: Resources) -> str:
@@ -154,7 +154,7 @@ def forecast_rows(name: str, overrides: Sequence[str], location: str | None) -> 
         execute_here(plan, make_context(plan, root), Silent())
     metrics = reference_metrics(_built(plan, store), find_kind(study.kind), store)
     table: pa.Table = pa.Table.from_pandas(
-        room("forecast")(metrics, study.axes), preserve_index=False
+        room("forecast")(metrics, study.axes, study.kind), preserve_index=False
     )
     return table
 
@@ -187,7 +187,7 @@ def run_studies(
     status = 0
     with nullcontext() if local or len(loaded) == 1 else room("session")(address):
         for study in loaded:
-            shown = Progress()
+            shown = ProgressTable()
             results = run(study, storage=location, address=address, local=local, display=shown)
             status = max(status, conclude(results))
     return status

@@ -49,7 +49,7 @@ class _Row:
     reward: str = ""
 
 
-class Progress:
+class ProgressTable:
     """Counts and the packs in flight; `live` draws a table in place, else a line now and then."""
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -66,7 +66,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     seen: set[Any] = set()
     for value in values:
         if (frozen := _frozen(value)) in seen:
-            raise ValueError(f"{shown(value)} stands there twice: remove one")
+            raise ValueError(f"{shown(value)} is listed twice: remove one")
         seen.add(frozen)
     return values
 
@@ -169,7 +169,7 @@ class Study(BaseModel):
     def _no_axis_is_a_setting_too(self) -> Study:
         for axis in self.grid:
             if axis in self.settings:
-                raise ValueError(f"{shown(axis)} stands both in grid and in settings: keep one")
+                raise ValueError(f"{shown(axis)} is both in grid and in settings: keep one")
         return self
 
     @property

@@ -143,7 +143,7 @@ class _Reader:
             if key in content:
                 name = _named(inner).removesuffix(": ")
                 raise YamlError(
-                    f"{name} stands there twice (first on line {self._lines[inner]}): keep one",
+                    f"{name} is listed twice (first on line {self._lines[inner]}): keep one",
                     line,
                 )
             self._lines[inner] = line

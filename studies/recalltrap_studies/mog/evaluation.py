@@ -21,33 +21,40 @@ from recalltrap.results.metric_rows import Value, metric_rows, numbered
 from recalltrap.settings_parts import shared_config
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.mog import ground_truth, references
+from recalltrap_studies.mog import references
 from recalltrap_studies.mog.exact.expectations import log_density
 from recalltrap_studies.mog.exact.rewards import expected_reward
 from recalltrap_studies.mog.exact.values import Expectation
-from recalltrap_studies.mog.ground_truth import Oracle
+from recalltrap_studies.mog.ground_truth import (
+    RewardFunction,
+    p_star,
+    p_target,
+    reward_function,
+)
 from recalltrap_studies.mog.models import MODEL_FILE, Model, unpack
-from recalltrap_studies.mog.settings import Evaluate, MogSettings
+from recalltrap_studies.mog.parts import Evaluate
+from recalltrap_studies.mog.settings import MogSettings
 
 REFERENCES = ("p_prime", "p_second")
+"""Models that alignments may be anchored to, by the names of the `metrics` table."""
 
 
 Curve = dict[str, np.ndarray]
+"""A training curve: `step` and one array for each measure, all of one length."""
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What models are held against under one set of evaluation settings."""
+class GroundTruth:
+    """What models are held against under one set of evaluation settings, the same for all seeds."""
 
     p_star: Model
     p_target: Model
-    oracle: Oracle
+    reward: RewardFunction
 
     @classmethod
-    def make(cls, settings: Evaluate) -> Scene:
-        """The same for all seeds."""
-        target = ground_truth.p_target(settings)
-        return cls(ground_truth.p_star(settings, settings), target, ground_truth.oracle(settings))
+    def of(cls, settings: Evaluate) -> GroundTruth:
+        """That of a cell."""
+        return cls(p_star(settings, settings), p_target(settings), reward_function(settings))
 
     def score(self, model: Model) -> list[Value]:
         """The four metrics of a model."""
@@ -55,12 +62,12 @@ class Scene:
             _value("overall_precision", log_density(model, self.p_star)),
             _value("overall_recall", log_density(self.p_star, model)),
             _value("target_precision", log_density(model, self.p_target)),
-            _value("reward", expected_reward(model, self.oracle)),
+            _value("reward", expected_reward(model, self.reward)),
         ]
 
 
-def _value(metric: str, found: Expectation, factor: float = 1.0) -> Value:
-    return Value(metric, factor * found.value, factor * found.error, found.nodes, found.method)
+def _value(metric: str, of: Expectation, factor: float = 1.0) -> Value:
+    return Value(metric, factor * of.value, factor * of.error, of.nodes, of.method)
 
 
 class Evaluator:
@@ -69,9 +76,9 @@ class Evaluator:
     def __init__(self, store: ArtifactStore) -> None:
         self.store = store
         self._loaded: dict[str, tuple[Model, Curve]] = {}
-        self._scenes: dict[str, Scene] = {}
+        self._truths: dict[str, GroundTruth] = {}
         self._scores: dict[tuple[str, str], list[Value]] = {}
-        self._anchors: dict[tuple[str, str], tuple[Expectation, Expectation]] = {}
+        self._as_reference: dict[tuple[str, str], tuple[Expectation, Expectation]] = {}
         self._optima: dict[tuple[str, str, float], references.Optimum] = {}
 
     def forget_all_but(self, kept: set[str]) -> None:
@@ -97,35 +104,37 @@ class Evaluator:
         settings = cell.settings
         assert isinstance(settings, MogSettings)
         key = shared_config(settings, Evaluate).spelled
-        if key not in self._scenes:
-            self._scenes[key] = Scene.make(settings)
-        scene = self._scenes[key]
+        if key not in self._truths:
+            self._truths[key] = GroundTruth.of(settings)
+        truth = self._truths[key]
         rows = []
         for name in names:
             if name not in cell.models:
                 continue
             node = cell.models[name]
-            rows += [(name, value) for value in self._score(key, scene, node)]
+            rows += [(name, value) for value in self._score(key, truth, node)]
             if name in REFERENCES:
-                values = self._anchor(key, scene, node, settings.kl_weight)
+                values = self._of_reference(key, truth, node, settings.kl_weight)
                 rows += [(name, value) for value in values]
         return rows
 
-    def _score(self, key: str, scene: Scene, node: Node) -> list[Value]:
+    def _score(self, key: str, truth: GroundTruth, node: Node) -> list[Value]:
         if (key, node.id) not in self._scores:
-            self._scores[key, node.id] = scene.score(self.model(node))
+            self._scores[key, node.id] = truth.score(self.model(node))
         return self._scores[key, node.id]
 
-    def _anchor(self, key: str, scene: Scene, node: Node, kl_weight: float) -> list[Value]:
+    def _of_reference(
+        self, key: str, truth: GroundTruth, node: Node, kl_weight: float
+    ) -> list[Value]:
         """What the model decides as a reference, before any alignment."""
         model, place = self.model(node), (key, node.id)
-        if place not in self._anchors:
-            hits = references.hit_rate(model, scene.oracle)
-            self._anchors[place] = (hits, references.kl_from_target(model, scene.p_target))
+        if place not in self._as_reference:
+            hits = references.hit_rate(model, truth.reward)
+            self._as_reference[place] = hits, references.kl_from_target(model, truth.p_target)
         if (*place, kl_weight) not in self._optima:
-            best = references.optimum(model, scene.oracle, scene.p_target, kl_weight)
+            best = references.optimum(model, truth.reward, truth.p_target, kl_weight)
             self._optima[*place, kl_weight] = best
-        hits, kl = self._anchors[place]
+        hits, kl = self._as_reference[place]
         best = self._optima[*place, kl_weight]
         return [
             _value("hit_rate", hits),
@@ -143,6 +152,7 @@ def _metrics(cells: Sequence[Cell], names: Sequence[str], evaluator: Evaluator) 
 
 def _curves(cells: Sequence[Cell], evaluator: Evaluator) -> pa.Table:
     """Curves of all stages that led to each cell's final model, and of p''."""
+    # long columns from short ones: names are repeated as indices, which is what makes this fast
     pieces: list[tuple[int, str, str, np.ndarray, np.ndarray]] = []
     for index, cell in enumerate(cells):
         for stage, node in numbered(cell.nodes):

@@ -15,24 +15,21 @@ import torch
 from torch import Tensor
 
 from recalltrap.graph import Node
-from recalltrap.identity import canonical_json
 from recalltrap.kind import NodeFailure, Progress
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.devices import choose_device
-from recalltrap_studies.mog import program
-from recalltrap_studies.mog.compilation import can_compile, noise_function, step_function
+from recalltrap_studies.mog.costs import flops_spent, samples_drawn
 from recalltrap_studies.mog.models import MODEL_FILE, Array, Model, pack, unpack
-from recalltrap_studies.mog.pair_sets import PairSet, in_pairs
-from recalltrap_studies.mog.program import MEASURES, REWARD_MEASURES, Pairs, Settings
-from recalltrap_studies.mog.randoms import PLANES
-from recalltrap_studies.mog.rows import (
-    Row,
-    Tensors,
-    flops_spent,
-    make_row,
-    samples_drawn,
-    to_model,
+from recalltrap_studies.mog.program.compilation import (
+    can_compile,
+    load_iteration,
+    noise_function,
+    step_function,
 )
+from recalltrap_studies.mog.program.iteration import Batch, Hyperparameters, Shape
+from recalltrap_studies.mog.program.noise import PLANES
+from recalltrap_studies.mog.rows import Row, Tensors, make_row, to_model
+from recalltrap_studies.mog.stages import STAGES
 
 WIDTH = 20
 """Rows of a block."""
@@ -42,6 +39,9 @@ NOISE = 10
 
 CHUNK = 100
 """Iterations between two points of a curve; each point is the mean over them."""
+
+SQUARE = "_square"
+"""Ends the name of a measure that is another one's square; curves give the deviation instead."""
 
 
 def build(nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:
@@ -77,21 +77,16 @@ def collect(nodes: Sequence[Node], store: ArtifactStore) -> list[Row]:
     rows: dict[str, Row] = {}
     for node in nodes:
         if node.execution not in rows:
-            rows[node.execution] = make_row(node, canonical_json(node.config).decode(), read)
-        rows[node.execution].snapshots[_length(node)] = node
+            rows[node.execution] = make_row(node, read)
+        rows[node.execution].snapshots[STAGES[node.stage].iterations(node)] = node
     return list(rows.values())
-
-
-def _length(node: Node) -> int:
-    field = node.length_field or f"{node.stage}_iterations"
-    return int(node.config[field])
 
 
 def into_blocks(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows of equal shape and similar length together, `WIDTH` at most."""
-    groups: dict[tuple[object, int], list[Row]] = {}
+    groups: dict[Shape, list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.shape, row.pairs), []).append(row)
+        groups.setdefault(row.shape, []).append(row)
     blocks = []
     for group in groups.values():
         group.sort(key=lambda row: -row.length)
@@ -100,7 +95,7 @@ def into_blocks(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 @dataclass
-class Curve:
+class CurveRecorder:
     """A block's record: the steps, and the measures' means since the step before."""
 
     names: list[str]
@@ -112,9 +107,10 @@ class Curve:
         steps = [s for s in self.steps if s < step] + [step]
         points = np.stack([v[row] for v in self.values[: len(steps) - 1]] + [last])
         columns = dict(zip(self.names, points.T, strict=True))
-        if "reward_square" in columns:
-            square = columns.pop("reward_square")
-            columns["reward_sd"] = np.sqrt(np.maximum(square - columns["reward"] ** 2, 0.0))
+        # samples differ by the deviation that the means of a measure and of its square leave
+        for name in [name for name in columns if name.endswith(SQUARE)]:
+            square, mean = columns.pop(name), columns[name.removesuffix(SQUARE)]
+            columns[f"{name.removesuffix(SQUARE)}_sd"] = np.sqrt(np.maximum(square - mean**2, 0.0))
         curve = {name: values.astype(np.float32) for name, values in columns.items()}
         return {"step": np.asarray(steps, dtype=np.int64), **curve}
 
@@ -132,32 +128,34 @@ class Block:
     def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
         self.rows = list(rows)
         self.device = device
-        self.shape = rows[0].shape
+        self.shape, self.algorithm = rows[0].shape, rows[0].algorithm
+        self.iteration = load_iteration(self.algorithm.code, self.shape.own)
         self.compiled = can_compile(device)
         self.length = max(row.length for row in rows)
-        names = list(MEASURES[self.shape.action])
-        self.monitored = self.shape.action == "dpo_offline"
-        self.curve = Curve([*REWARD_MEASURES, *names] if self.monitored else names, [], [])
+        names = [*self.algorithm.monitored, *self.algorithm.measures]
+        self.curve = CurveRecorder(names, [], [])
 
     def run(self, store: ArtifactStore) -> Iterator[Event]:
         """Advance to the end, storing each row's model at its lengths."""
         began, seconds, at = time.perf_counter(), 0.0, 0
+        # the block is filled up with copies of its first row, whose results nobody takes
         tensors = Tensors(self.rows + [self.rows[0]] * (WIDTH - len(self.rows)), self.device)
-        state, settings = tensors.state(), tensors.settings()
-        step = step_function(self.shape, self.device, compiled=self.compiled)
-        batch_of = self.batches(tensors, settings)
+        state, hp = tensors.state(), tensors.hyperparameters()
+        step = step_function(self.iteration, self.device, compiled=self.compiled)
+        batch_of = self.batches(tensors, hp)
         monitor = self._noise(tensors.keys("monitor"), self.shape.batch, 1)
         for stop in self._stops():
             with torch.no_grad():
                 for i in range(at, stop):
-                    state = step(state, settings, batch_of(i))
+                    state = step(state, hp, batch_of(i))
+                # a point of the curve is the mean over the iterations since the last one
                 since = stop - (self.curve.steps[-1] if self.curve.steps else 0)
                 record = state.record / since
-                if self.monitored:
-                    fresh = program.reward_measures(state.params, settings, monitor(stop))
+                if self.iteration.monitor:
+                    fresh = self.iteration.monitor(state.params, hp, monitor(stop))
                     record = torch.cat([fresh, record], 1)
                 params, means = (_array(t) for t in (state.params, record))
-            seconds += time.perf_counter() - began
+            seconds += time.perf_counter() - began  # what others do between two stops isn't ours
             at = stop
             failures = self._store(store, stop, params, means, seconds)
             if stop % CHUNK == 0:
@@ -174,7 +172,7 @@ class Block:
     def _noise(self, keys: Tensor, count: int, at_once: int) -> Callable[[int], Tensor]:
         """Iteration -> noise; `at_once` iterations are drawn together."""
         compiled = self.compiled and at_once > 1
-        planes = PLANES if self.shape.paired else PLANES - 1
+        planes = PLANES if self.algorithm.paired else PLANES - 1  # labels may flip
         draw = noise_function(at_once, count, planes, self.device, compiled=compiled)
         drawn: dict[int, Tensor] = {}
 
@@ -188,16 +186,14 @@ class Block:
 
         return noise
 
-    def batches(self, tensors: Tensors, settings: Settings) -> Callable[[int], Tensor | Pairs]:
-        """Iteration -> its noise, or its minibatch of the fixed pairs."""
+    def batches(self, tensors: Tensors, hp: Hyperparameters) -> Callable[[int], Batch]:
+        """Iteration -> its noise, or its minibatch of a fixed set."""
         keys, batch = tensors.keys("sampling"), self.shape.batch
-        count = self.rows[0].pairs
-        if not count:
-            return self._noise(keys, 2 * batch if self.shape.paired else batch, NOISE)
-        noise = in_pairs(self._noise(keys, 2 * count, 1)(0))
-        with torch.no_grad():
-            pairs, _ = program.labelled_pairs(settings.source, settings, noise)
-        return PairSet(pairs, tensors.keys("shuffle"), batch).minibatch
+        fixed = self.iteration.minibatches
+        if fixed is None:
+            return self._noise(keys, batch * self.algorithm.samples_each, NOISE)
+        shuffle = tensors.keys("shuffle")
+        return fixed(hp, lambda count: self._noise(keys, count, 1)(0), shuffle, batch)
 
     def _store(
         self, store: ArtifactStore, stop: int, params: Array, means: Array, seconds: float
@@ -223,7 +219,7 @@ class Block:
             if np.isfinite(v[index]).all()
         ]
         return (
-            f"the parameters of {row.stage} with seed {row.seed} stopped being finite between "
+            f"the parameters of {row.stage.name} with seed {row.seed} stopped being finite between "
             f"iterations {max(finite, default=0)} and {stop}; learning_rate is "
             f"{row.part.learning_rate}"
         )
@@ -232,10 +228,17 @@ class Block:
         return Cost(
             wall_seconds=seconds,
             device_seconds=seconds,
-            tokens=samples_drawn(row.part, iterations),
-            flops=flops_spent(row, iterations),
+            tokens=samples_drawn(self.algorithm, row.part, iterations),
+            flops=flops_spent(
+                self.algorithm,
+                row.part,
+                iterations,
+                self.shape.components,
+                self.shape.source_components,
+            ),
             device=self._device_name(),
             workers=1,
+            updates=iterations,
         )
 
     def _device_name(self) -> str:
@@ -252,6 +255,6 @@ class Block:
         centre, deviation = rows.mean(axis=0), rows.std(axis=0)
         metrics: dict[str, float] = {}
         for i, name in enumerate(self.curve.names):
-            if name != "reward_square":
+            if not name.endswith(SQUARE):
                 metrics |= {f"{name}_mean": float(centre[i]), f"{name}_sd": float(deviation[i])}
         return metrics

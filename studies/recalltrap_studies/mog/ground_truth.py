@@ -1,4 +1,4 @@
-"""The ground truth p*, the target p_target and the oracle reward (arXiv 2509.23667, appendix A)."""
+"""The ground truth p*, the target p_target and the reward (arXiv 2509.23667, appendix A)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recalltrap_studies.mog.models import Array, Model, isotropic
-from recalltrap_studies.mog.settings import Evaluate, Ring, Spread
+from recalltrap_studies.mog.parts import Evaluate, Ring, Spread
 
 
 def mode_centres(ring: Ring) -> Array:
@@ -37,7 +37,7 @@ def p_target(settings: Evaluate) -> Model:
 
 
 @dataclass(frozen=True)
-class Oracle:
+class RewardFunction:
     """The reward of eq. 8: R(x) = height * exp(-sharpness * |x - c|^2), c the nearest target."""
 
     targets: Array  # [T, 2]
@@ -51,7 +51,7 @@ class Oracle:
         return np.asarray(self.height * np.exp(-self.sharpness * nearest_N))
 
 
-def oracle(settings: Evaluate) -> Oracle:
+def reward_function(settings: Evaluate) -> RewardFunction:
     """The reward function of a cell."""
     targets = mode_centres(settings)[list(settings.targets)]
-    return Oracle(targets, settings.reward_height, settings.reward_sharpness)
+    return RewardFunction(targets, settings.reward_height, settings.reward_sharpness)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from recalltrap_studies.mog.exact import expectations, quadrature, rewards
 from recalltrap_studies.mog.exact.values import TOLERANCE, Expectation
-from recalltrap_studies.mog.ground_truth import Oracle
+from recalltrap_studies.mog.ground_truth import RewardFunction
 from recalltrap_studies.mog.models import Model
 
 HIT = 0.9
@@ -24,20 +24,20 @@ class Optimum(NamedTuple):
     log_partition: float
 
 
-def optimum(reference: Model, oracle: Oracle, target: Model, kl_weight: float) -> Optimum:
+def optimum(reference: Model, reward: RewardFunction, target: Model, kl_weight: float) -> Optimum:
     """Expectations under the exact optimum anchored to `reference`."""
-    tilt = quadrature.Tilt(reference, oracle, kl_weight)
-    found = quadrature.moments(tilt, (oracle, target.log_prob), TOLERANCE / 5.0)
-    reward, precision = (
-        Expectation(float(value), float(error), found.nodes)
-        for value, error in zip(found.means, found.errors, strict=True)
+    tilt = quadrature.Tilt(reference, reward, kl_weight)
+    moments = quadrature.moments(tilt, (reward, target.log_prob), TOLERANCE / 5.0)
+    mean_reward, target_precision = (
+        Expectation(float(value), float(error), moments.nodes)
+        for value, error in zip(moments.means, moments.errors, strict=True)
     )
-    return Optimum(reward, precision, found.log_partition)
+    return Optimum(mean_reward, target_precision, moments.log_partition)
 
 
-def hit_rate(model: Model, oracle: Oracle) -> Expectation:
+def hit_rate(model: Model, reward: RewardFunction) -> Expectation:
     """P(R >= 0.9 R_max)."""
-    return rewards.hit_rate(model, oracle, HIT)
+    return rewards.hit_rate(model, reward, HIT)
 
 
 def kl_from_target(model: Model, target: Model) -> Expectation:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +12,14 @@ from torch import Tensor
 
 from recalltrap.graph import Node
 from recalltrap.streams import key, stream
-from recalltrap_studies.mog import ground_truth
-from recalltrap_studies.mog.mixture import DIAGONAL, FULL, sharpen
+from recalltrap_studies.mog.algorithm import Algorithm
+from recalltrap_studies.mog.ground_truth import mode_centres
 from recalltrap_studies.mog.models import Array, Model
-from recalltrap_studies.mog.program import MEASURES, Settings, Shape, State
-from recalltrap_studies.mog.settings import (
-    ALIGNMENTS,
-    Alignment,
-    Distill,
-    Dpo,
-    Grpo,
-    OfflineDpo,
-    Optimiser,
-    Ppo,
-    Sft,
-)
+from recalltrap_studies.mog.parts import Alignment, Initialisation, Optimiser
+from recalltrap_studies.mog.program.iteration import Hyperparameters, Shape, State
+from recalltrap_studies.mog.program.mixture import DIAGONAL, FULL
+from recalltrap_studies.mog.stages import STAGES, Stage
 
-Part = Sft | Distill | Alignment
 ReadModel = Callable[[Node], Model]
 
 
@@ -38,9 +27,10 @@ ReadModel = Callable[[Node], Model]
 class Row:
     """One execution of a stage: where it starts, what it learns from, when it is looked at."""
 
-    stage: str
+    stage: Stage
+    algorithm: Algorithm
     seed: int
-    part: Part
+    part: Optimiser
     start: Model
     source: Model  # the data of an sft, the teacher of a distillation, the reference otherwise
     snapshots: dict[int, Node] = field(default_factory=dict)
@@ -52,51 +42,32 @@ class Row:
     @property
     def shape(self) -> Shape:
         part = self.part
-        action = part.algorithm if isinstance(part, Alignment) else "fit"
         return Shape(
-            action=action,
+            algorithm=self.algorithm.name,
             components=len(self.start.logits),
             parameters=FULL if part.covariance == "full" else DIAGONAL,
             source_components=len(self.source.logits),
             batch=part.batch_size,
             targets=len(part.targets) if isinstance(part, Alignment) else 0,
-            epochs=part.ppo_epochs if isinstance(part, Ppo) else 1,
-            estimator=part.kl_estimator if isinstance(part, Grpo) else "",
+            own=self.algorithm.shape(part),
         )
 
-    @property
-    def pairs(self) -> int:
-        """Size of the fixed set of pairs; 0 where there is none."""
-        return self.part.offline_pairs if isinstance(self.part, OfflineDpo) else 0
+
+def make_row(node: Node, read: ReadModel) -> Row:
+    """The row that a node belongs to."""
+    stage = STAGES[node.stage]
+    algorithm, part = stage.algorithm(node.config), stage.part(node)
+    models = {name: read(parent) for name, parent in node.parents.items()}
+    source = stage.source(part, models)
+    if stage.components is None:
+        start = models["start"]
+    else:
+        assert isinstance(part, Initialisation)
+        start = initial_model(part, getattr(part, stage.components), node.seed, stage.name)
+    return Row(stage, algorithm, node.seed, part, start, source)
 
 
-def _part_type(stage: str, algorithm: str) -> type[Part]:
-    if stage == "align":
-        return ALIGNMENTS[algorithm]
-    return Sft if stage == "sft" else Distill
-
-
-@lru_cache(maxsize=4096)
-def _parse(part: type[Part], config: str) -> Part:
-    return part.model_validate_json(config)
-
-
-def make_row(node: Node, config: str, read: ReadModel) -> Row:
-    """The row that a node belongs to; `config` is the JSON of the node's config."""
-    part = _parse(_part_type(node.stage, node.config.get("algorithm", "")), config)
-    if isinstance(part, Sft):
-        data = ground_truth.p_star(part, part)
-        start = initial_model(part, part.p_prime_components, node.seed, "sft")
-        return Row("sft", node.seed, part, start, data)
-    if isinstance(part, Distill):
-        start = initial_model(part, part.student_components, node.seed, "distill")
-        return Row("distill", node.seed, part, start, read(node.parents["teacher"]))
-    return Row(
-        "align", node.seed, part, read(node.parents["start"]), read(node.parents["reference"])
-    )
-
-
-def initial_model(part: Sft | Distill, components: int, seed: int, stage: str) -> Model:
+def initial_model(part: Initialisation, components: int, seed: int, stage: str) -> Model:
     """Where a fit starts: equal weights, random means, round components."""
     means = stream(seed, f"{stage}/init").standard_normal((components, 2))
     scale = [part.init_scale, 0.0, part.init_scale]
@@ -127,7 +98,7 @@ class Tensors:
 
     def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
         self.rows, self.device = rows, device
-        self.shape = rows[0].shape
+        self.shape, self.algorithm = rows[0].shape, rows[0].algorithm
 
     def floats(self, values: npt.ArrayLike) -> Tensor:
         return torch.tensor(np.asarray(values, dtype=np.float32), device=self.device)
@@ -137,7 +108,7 @@ class Tensors:
 
     def keys(self, name: str) -> Tensor:
         """The keys [R, 2] of a stream, named by stage."""
-        words = np.stack([key(row.seed, f"{row.stage}/{name}") for row in self.rows])
+        words = np.stack([key(row.seed, f"{row.stage.name}/{name}") for row in self.rows])
         return torch.tensor(words.view(np.int32), device=self.device)
 
     def _params(self, models: Sequence[Model]) -> Tensor:
@@ -147,23 +118,22 @@ class Tensors:
         """Adam at rest, records empty."""
         params = self._params([row.start for row in self.rows])
         count = len(self.rows)
-        measures = len(MEASURES[self.shape.action])
         return State(
             params,
             torch.zeros_like(params),
             torch.zeros_like(params),
-            self.floats(np.zeros((count, 3))),
+            self.floats(np.zeros((count, self.algorithm.carried))),
             self.floats(np.ones((count, 2))),
-            self.floats(np.zeros((count, measures))),
+            self.floats(np.zeros((count, len(self.algorithm.measures)))),
         )
 
-    def settings(self) -> Settings:
-        """The rows' settings; the teacher of a distillation arrives sharpened."""
+    def hyperparameters(self) -> Hyperparameters:
+        """The rows' settings; 0 where an algorithm has no such setting."""
         source = self._params([row.source for row in self.rows])
-        if isinstance(self.rows[0].part, Distill):
-            source = sharpen(source, self._column("teacher_sharpness"))
+        if self.algorithm.prepare_source:
+            source = self.algorithm.prepare_source(source, self._column)
         targets = np.stack([_targets(row.part) for row in self.rows])
-        return Settings(
+        return Hyperparameters(
             rate=self._column("learning_rate"),
             beta_1=self._column("adam_beta1"),
             beta_2=self._column("adam_beta2"),
@@ -174,33 +144,11 @@ class Tensors:
             sharpness=self._column("reward_sharpness"),
             target_x=self.floats(targets[:, :, 0]),
             target_y=self.floats(targets[:, :, 1]),
-            clip=self._column("clip_range"),
-            value_rate=self._column("value_learning_rate"),
-            label_noise=self._column("preference_noise"),
+            own={name: self._column(name) for name in self.algorithm.columns},
         )
 
 
-def _targets(part: Part) -> Array:
+def _targets(part: Optimiser) -> Array:
     if isinstance(part, Alignment):
-        return ground_truth.mode_centres(part)[list(part.targets)]
+        return mode_centres(part)[list(part.targets)]
     return np.zeros((1, 2))
-
-
-UPDATE_FLOPS = 50.0
-"""Floating-point operations of density and gradient, a sample and component (an exponential
-counted as ten); sampling, rewards and Adam are within the rounding."""
-
-
-def samples_drawn(part: Optimiser, iterations: int) -> int:
-    """Samples that an execution of `iterations` draws."""
-    if isinstance(part, OfflineDpo):
-        return 2 * part.offline_pairs
-    return iterations * part.batch_size * (2 if isinstance(part, Dpo) else 1)
-
-
-def flops_spent(row: Row, iterations: int) -> float:
-    """Estimated floating-point operations, see `UPDATE_FLOPS`."""
-    pairs = 2 if isinstance(row.part, Dpo) else 1
-    reference = 0.5 * row.shape.source_components if isinstance(row.part, Alignment) else 0.0
-    work = row.shape.epochs * row.shape.components + reference
-    return math.ceil(iterations * pairs * row.part.batch_size * work * UPDATE_FLOPS)

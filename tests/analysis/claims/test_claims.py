@@ -15,6 +15,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from recalltrap.graph import Cell, Node
+from recalltrap.kind import METRICS, Metric
 from recalltrap.orderings import Ordering
 from recalltrap_analysis.claims.ledger import ledger
 from recalltrap_analysis.claims.verdict import ClaimVerdict, Finding, all_parts, over_strata
@@ -126,7 +127,7 @@ class NoStore:
 class TableRun:
     study: ClaimStudy
     axes: tuple[str, ...]
-    metrics: pa.Table
+    measured: pa.Table
     cells: list[Cell]
     store: NoStore = field(default_factory=NoStore)
 
@@ -136,7 +137,7 @@ class TableRun:
 
     def table(self, name: str, /) -> pa.Table:
         assert name == "metrics"
-        return self.metrics
+        return self.measured
 
     def planned(self) -> list[Cell]:
         return self.cells
@@ -144,9 +145,12 @@ class TableRun:
     def provenance(self) -> dict[str, Any]:
         return {}
 
+    def metrics(self) -> Mapping[str, Metric]:
+        return METRICS
+
     def sql(self, query: str) -> pa.Table:
         connection = duckdb.connect(":memory:")
-        connection.register("metrics", self.metrics)
+        connection.register("metrics", self.measured)
         return connection.sql(query).to_arrow_table()
 
 
@@ -331,11 +335,11 @@ def test_incomplete_grid_points_are_left_out_and_named() -> None:
     found = judged("C1", torn)
     assert found.verdict == "not tested"
     assert f"1 of {SEEDS} seeds lack a finite value" in found.detail
-    spoilt = whole.metrics.to_pylist()
+    spoilt = whole.measured.to_pylist()
     for row in spoilt:
         if row["kl_weight"] == 2.0 and row["seed"] == 4 and row["metric"] == "reward":
             row["value"] = float("nan")
-    partly = judged("C1", replace(whole, metrics=pa.Table.from_pylist(spoilt)))
+    partly = judged("C1", replace(whole, measured=pa.Table.from_pylist(spoilt)))
     assert partly.verdict == "reproduced"
     assert "1 grid points left out" in partly.detail
     assert partly.rows == 2 * 2 * SEEDS
@@ -344,11 +348,11 @@ def test_incomplete_grid_points_are_left_out_and_named() -> None:
 
 def test_excess_settings_are_kept_out_of_the_query() -> None:
     run = invent("C4", kl_weight=(0.5, 1.0, 4.0), student_components=(3, 4))
-    rows = run.metrics.to_pylist()
+    rows = run.measured.to_pylist()
     for row in rows:
         if row["kl_weight"] == 4.0 and row["student_components"] == 3 and row["seed"] == 0:
             row["value"] = float("nan")
-    found = judged("C4", replace(run, metrics=pa.Table.from_pylist(rows)))
+    found = judged("C4", replace(run, measured=pa.Table.from_pylist(rows)))
     assert "not (" in found.query
     assert found.rows == 2 * 2 * 3 * SEEDS
 
@@ -373,18 +377,18 @@ def test_every_claim_has_a_verdict_even_without_runs() -> None:
 
 def test_a_run_without_rows_is_not_tested() -> None:
     run = invent("C1", kl_weight=KL)
-    found = judged("C1", replace(run, metrics=run.metrics.slice(0, 0)))
+    found = judged("C1", replace(run, measured=run.measured.slice(0, 0)))
     assert found.verdict == "not tested"
     assert "lack a finite value" in found.detail
 
 
 def test_a_temperature_that_bends_is_mixed() -> None:
     run = invent("C14", **TAUS)
-    rows = run.metrics.to_pylist()
+    rows = run.measured.to_pylist()
     for row in rows:  # precision dips in the middle, its slope stays
         if row["metric"] == "overall_precision" and row["distill_temperature"] == 0.9:
             row["value"] -= 1.0
-    assert judged("C14", replace(run, metrics=pa.Table.from_pylist(rows))).verdict == "mixed"
+    assert judged("C14", replace(run, measured=pa.Table.from_pylist(rows))).verdict == "mixed"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Cost, budgets and controls: what is counted where, and severity at equal cost."""
+"""Cost, what it buys and controls: what is counted where, and severity at equal cost."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
 from recalltrap.orderings import Ordering
-from recalltrap_analysis.estimates.controls import (
-    cell_attainments,
-    contrast_table,
-    ordering_attainments,
-)
+from recalltrap_analysis.estimates.attainment import cell_attainments
+from recalltrap_analysis.estimates.controls import contrast_table, ordering_attainments
 from recalltrap_analysis.estimates.costs import cost_table, unshared_seconds
 from recalltrap_analysis.estimates.equal_cost import (
-    cell_budgets,
+    cell_costs,
     cost_measure,
     equal_cost_table,
     length_axis,
-    updates_of,
 )
 from recalltrap_analysis.estimates.evaluation_noise import noise_table, nothing_sampled
+from recalltrap_analysis.kind_analysis import SHARED_ALONE, analysis_of
 from recalltrap_analysis.report.build import write_report
 from recalltrap_analysis.verdicts.summary import summarize
 
@@ -55,9 +52,9 @@ def test_drawing_a_teacher_s_samples_is_paid_for_by_the_distillation() -> None:
           "wall_seconds": paid, "device_seconds": paid, "tokens": 1}
          for node, paid in spent]
     )  # fmt: skip
-    assert cell_budgets(costs, [cell])[cell.id].cost == 320.0
+    assert cell_costs(costs, [cell], SHARED_ALONE)[cell.id].amount == 320.0
     table = cost_table(costs, [cell])
-    assert table["stage"].tolist()[:4] == ["sample", "sft", "distill", "assess"]
+    assert table["stage"].tolist()[:4] == ["sft", "sample", "distill", "assess"]
     assert table["flops"].tolist()[-1] == 4321.0
 
 
@@ -76,10 +73,10 @@ def test_costs_count_shared_artifacts_in_both_orderings_but_pay_once(make_run: M
 def test_a_longer_run_pays_for_the_shorter_ones(make_run: MakeRun) -> None:
     run = make_run(grid=LENGTHS, seeds=2)
     costs = run.table("costs").to_pandas()
-    assert cost_measure(costs) == "flops"
-    budgets = cell_budgets(costs, run.planned())
+    assert cost_measure(costs, run.planned()) == "flops"
+    spending = cell_costs(costs, run.planned(), analysis_of("mog"))
     spent = {
-        (cell.ordering.name, cell.factors["iterations"]): budgets[cell.id].cost
+        (cell.ordering.name, cell.factors["iterations"]): spending[cell.id].amount
         for cell in run.planned()
     }
     # every stored stage costs 1e6; K-A shares one p'', each alignment goes on from the shorter one
@@ -87,8 +84,8 @@ def test_a_longer_run_pays_for_the_shorter_ones(make_run: MakeRun) -> None:
     assert spent["K-A", 400] == 4e6
     assert spent["A-K", 200] == 3e6
     first = run.planned()[0]
-    assert budgets[first.id].updates == {"distill": 50, "align": 100}
-    assert updates_of(first.models["p_prime"]) is None
+    assert spending[first.id].updates == {"distill": 50, "align": 100}
+    assert analysis_of("mog").updates(first.models["p_prime"]) is None
     assert length_axis(summarize(run).design, run.planned()) == "iterations"
 
 
@@ -96,10 +93,10 @@ def test_severity_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: Make
     run = make_run(grid=LENGTHS, seeds=3, noise=0.0, severity=lambda p: p["iterations"] / 1000)
     summary = summarize(run)
     costs = run.table("costs").to_pandas()
-    budgets = cell_budgets(costs, run.planned())
-    extra = {i: b.cost * 1.5 if c.ordering.name == "A-K" else b.cost
-             for c in run.planned() for i, b in [(c.id, budgets[c.id])]}  # fmt: skip
-    dearer = {name: type(b)(extra[name], b.updates) for name, b in budgets.items()}
+    spending = cell_costs(costs, run.planned(), analysis_of("mog"))
+    extra = {i: b.amount * 1.5 if c.ordering.name == "A-K" else b.amount
+             for c in run.planned() for i, b in [(c.id, spending[c.id])]}  # fmt: skip
+    dearer = {name: type(b)(extra[name], b.updates) for name, b in spending.items()}
     table = equal_cost_table(
         summary.pairs, summary.design, run.planned(), dearer, np.random.default_rng(0)
     ).set_index("iterations")
@@ -114,7 +111,7 @@ def test_severity_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: Make
 @pytest.mark.slow
 def test_the_report_says_why_equal_cost_cannot_be_had(make_run: MakeRun) -> None:
     without = Path(write_report(make_run(seeds=3, grid={"kl_weight": (1.0,)}), form="markdown"))
-    assert "can't be had from this study" in without.read_text()
+    assert "needs the alignment's length" in without.read_text()
     with_lengths = write_report(make_run(seeds=3, grid=LENGTHS), form="json")
     text = json.dumps(json.loads(Path(with_lengths).read_text()))
     assert '"table": "equal cost"' in text

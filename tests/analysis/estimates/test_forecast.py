@@ -26,9 +26,9 @@ def references_only(metrics: pa.Table) -> pa.Table:
 def test_forecast_needs_the_references_alone(make_run: MakeRun) -> None:
     run = make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01)
     metrics = references_only(run.table("metrics"))
-    table = forecast_table(metrics, run.axes)
+    table = forecast_table(metrics, run.axes, "mog")
     assert pa.Table.from_pandas(table).num_rows == 3
-    assert table.equals(forecast_table(run.table("metrics"), run.axes))
+    assert table.equals(forecast_table(run.table("metrics"), run.axes, "mog"))
     assert (table["seeds"] == 20).all()
     for _, row in table.iterrows():
         truth = 0.06 * row["kl_weight"]  # the invented references hold 0.6 of the severity
@@ -39,28 +39,29 @@ def test_forecast_needs_the_references_alone(make_run: MakeRun) -> None:
 
 
 def test_forecast_of_one_ordering_and_no_axes(make_run: MakeRun) -> None:
-    table = forecast_table(make_run(grid={}, orderings=("K",), seeds=3).table("metrics"), ())
+    run = make_run(grid={}, orderings=("K",), seeds=3)
+    table = forecast_table(run.table("metrics"), (), "mog")
     assert pa.Table.from_pandas(table).num_rows == 1
     assert table["method"].tolist() == ["Student's t"]
 
 
 def test_forecast_over_lists_and_names_fits_arrow(make_run: MakeRun) -> None:
     run = make_run(grid={"targets": ([7], [7, 6]), "algorithm": ("ppo", "grpo")}, seeds=2)
-    table = pa.Table.from_pandas(forecast_table(run.table("metrics"), run.axes))
+    table = pa.Table.from_pandas(forecast_table(run.table("metrics"), run.axes, "mog"))
     assert table["targets"].to_pylist() == [[7], [7], [7, 6], [7, 6]]
 
 
 def test_forecast_without_optima_says_so(make_run: MakeRun) -> None:
     metrics = references_only(make_run().table("metrics"))
     metrics = metrics.filter(pc.not_equal(metrics["metric"], "optimum_reward"))
-    table = forecast_table(metrics, ("kl_weight",))
+    table = forecast_table(metrics, ("kl_weight",), "mog")
     assert table["state"].str.startswith("no forecast: no finite reward_ka, reward_ak").all()
     assert table["severity"].isna().all()
 
 
 def test_forecast_of_nothing_is_empty(make_run: MakeRun) -> None:
     metrics = make_run(missing=lambda o, s, p: True).table("metrics")
-    assert forecast_table(metrics, ("kl_weight",)).empty
+    assert forecast_table(metrics, ("kl_weight",), "mog").empty
     assert error_table(forecast_pairs(cell_outcomes(metrics, ()), ()), ()).empty
 
 

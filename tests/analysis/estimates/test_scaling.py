@@ -40,7 +40,7 @@ def invent(
                 rows.append(
                     {
                         "point": (deficit, kl_weight), "label": f"{deficit}, {kl_weight}",
-                        "kl_weight": kl_weight, "seed": seed,
+                        "penalty": kl_weight, "seed": seed,
                         "deficit": deficit * (1 + 0.05 * shared[seed]),
                         "severity": severity + noise * (shared[seed] + generator.normal()),
                     }
@@ -50,7 +50,7 @@ def invent(
 
 def test_the_curve_that_made_the_points_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "RESAMPLES", 60)
-    found = scaling.fit(invent())
+    found = scaling.fit(invent(), "kl_weight")
     assert found.reason == ""
     assert found.form == scaling.SATURATING
     for name, value in TRUTH.items():
@@ -69,7 +69,7 @@ def test_without_an_effect_the_curve_predicts_no_better_than_the_mean(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scaling, "RESAMPLES", 20)
-    found = scaling.fit(invent(top=0.0, noise=0.1))
+    found = scaling.fit(invent(top=0.0, noise=0.1), "kl_weight")
     assert found.error > 0.8 * found.error_of_mean
     assert (found.settings["side"] != "trap").any()
 
@@ -77,28 +77,30 @@ def test_without_an_effect_the_curve_predicts_no_better_than_the_mean(
 def test_a_fixed_kl_weight_needs_no_power(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "RESAMPLES", 20)
     deficits = np.linspace(0.1, 3.0, 8).tolist()
-    found = scaling.fit(invent(deficits=deficits, kl_weights=(1.0,)))
+    found = scaling.fit(invent(deficits=deficits, kl_weights=(1.0,)), "kl_weight")
     assert found.parameters["power"] == 0
     assert found.x_name == "recall deficit"
     assert found.parameters["scale"] == pytest.approx(TRUTH["scale"], rel=0.2)
 
 
 def test_few_or_equal_settings_have_a_reason_instead_of_a_curve() -> None:
-    few = scaling.fit(invent(deficits=(0.1, 0.3), kl_weights=(1.0,)))
+    few = scaling.fit(invent(deficits=(0.1, 0.3), kl_weights=(1.0,)), "kl_weight")
     assert "2 complete settings are too few" in few.reason
     assert few.xs.size == 0
     assert list(few.settings["side"]) == ["trap", "trap"]
-    alike = scaling.fit(invent(deficits=[0.2 + 1e-9 * i for i in range(8)], kl_weights=(1.0,)))
+    alike = scaling.fit(
+        invent(deficits=[0.2 + 1e-9 * i for i in range(8)], kl_weights=(1.0,)), "kl_weight"
+    )
     assert "hardly differ" in alike.reason
-    empty = scaling.fit(invent().iloc[:0])
+    empty = scaling.fit(invent().iloc[:0], "kl_weight")
     assert empty.reason.startswith("0 complete settings")
     spoilt = invent()
-    spoilt.loc[spoilt["kl_weight"] > 0.5, "deficit"] = np.nan
-    assert scaling.fit(spoilt).reason.startswith("4 complete settings")
+    spoilt.loc[spoilt["penalty"] > 0.5, "deficit"] = np.nan
+    assert scaling.fit(spoilt, "kl_weight").reason.startswith("4 complete settings")
 
 
 def test_one_seed_has_a_curve_without_an_interval() -> None:
-    found = scaling.fit(invent(seeds=1))
+    found = scaling.fit(invent(seeds=1), "kl_weight")
     assert found.form == scaling.SATURATING
     assert np.isnan(found.low).all()
     assert found.interval.startswith("no interval")
@@ -112,7 +114,7 @@ def test_isotonic_regression_where_the_curve_does_not_converge(
 
     monkeypatch.setattr(optimize, "curve_fit", give_up)
     monkeypatch.setattr(scaling, "RESAMPLES", 20)
-    found = scaling.fit(invent(power=1.0))
+    found = scaling.fit(invent(power=1.0), "kl_weight")
     assert found.form == scaling.ISOTONIC
     assert (np.diff(found.ys) >= 0).all()
     assert found.error < found.error_of_mean
@@ -139,11 +141,11 @@ def test_points_come_from_complete_settings_of_a_run(make_run: Any) -> None:
         seeds=5,
         missing=lambda ordering, seed, point: seed == 2 and point["kl_weight"] == 0.5,
     )
-    outcomes = cell_outcomes(run.table("metrics"), run.axes)
+    outcomes = cell_outcomes(run.table("metrics"), run.axes, "reward_height")
     design = Design.of(run.planned(), run.axes)
-    points = scaling.seed_points(outcomes, pair_orderings(outcomes, run.axes), design)
+    points = scaling.seed_points(outcomes, pair_orderings(outcomes, run.axes), design, "kl_weight")
     assert sorted(points["point"].unique()) == [(2.0, 3), (2.0, 4)]
-    assert (points["kl_weight"] == 2.0).all()
+    assert (points["penalty"] == 2.0).all()
     assert points["severity"].mean() == pytest.approx(0.3, abs=0.05)
     reference = outcomes["p_prime.overall_recall"] - outcomes["p_second.overall_recall"]
     assert set(points["deficit"]) <= set(reference)
@@ -158,10 +160,11 @@ def test_boundary_is_where_the_trap_begins_and_stays() -> None:
             for kl, low in zip((0.5, 1.0, 2.0, 4.0), values, strict=True)
         ]
     )
-    found = boundary(table.sample(frac=1, random_state=0), ("student_components", "kl_weight"))
+    axes = ("student_components", "kl_weight")
+    found = boundary(table.sample(frac=1, random_state=0), axes, "kl_weight")
     rows = {row.pop("student_components"): row for row in found.to_dict("records")}
     assert rows[3] == {"values": 4, "first": 1.0, "last_clear": 0.5, "gaps": False}
     assert rows[4] == {"values": 4, "first": 2.0, "last_clear": 1.0, "gaps": True}
     assert np.isnan(rows[5]["first"])
     assert rows[5]["last_clear"] == 4.0
-    assert boundary(table, ("student_components",)).empty
+    assert boundary(table, ("student_components",), "kl_weight").empty

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from recalltrap.errors import InputError
 from recalltrap_analysis.estimates import severity as module
+from recalltrap_analysis.estimates.attainment import attainment
 from recalltrap_analysis.estimates.decomposition import PARTS, decompose, decompose_pairs
-from recalltrap_analysis.estimates.severity import pair_orderings, severity_query
+from recalltrap_analysis.estimates.severity import pair_orderings
+from recalltrap_analysis.kind_analysis import analysis_of
+from recalltrap_analysis.runs.sql import severity_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import holm, sign_flip_p_values
 from recalltrap_analysis.verdicts.summary import summarize
@@ -29,9 +32,9 @@ def test_parts_add_up_to_the_severity(a: float, b: float, c: float, d: float, e:
 
 
 def test_attainment_is_zero_at_the_start_and_one_at_the_supremum() -> None:
-    found = module.attainment(np.array([2.0, 10.0, 6.0]), np.full(3, 2.0), np.full(3, 10.0))
+    found = attainment(np.array([2.0, 10.0, 6.0]), np.full(3, 2.0), np.full(3, 10.0))
     assert found.tolist() == [0.0, 1.0, 0.5]
-    at_top = module.attainment(np.array([10.0]), np.array([10.0]), np.array([10.0]))
+    at_top = attainment(np.array([10.0]), np.array([10.0]), np.array([10.0]))
     assert np.isnan(at_top).all()
 
 
@@ -55,13 +58,14 @@ def test_known_effect_is_recovered(make_run: MakeRun) -> None:
     assert total.to_numpy() == pytest.approx(parts["severity"].to_numpy(), abs=1e-9)
     assert parts["reference"].to_numpy() == pytest.approx(0.06 * parts["kl_weight"], abs=0.01)
     assert "kl_weight 2" in summary.sentence
-    assert "reference (structural trap)" in summary.sentence
+    assert "mostly because alignment can reach more from p' than from p''" in summary.sentence
     assert "costs 0.50 nats of overall recall" in summary.sentence
 
 
 def test_parts_add_up_per_seed_in_a_run(make_run: MakeRun) -> None:
     run = make_run()
-    pairs = decompose_pairs(pair_orderings(cell_outcomes(run.table("metrics"), run.axes), run.axes))
+    outcomes = cell_outcomes(run.table("metrics"), run.axes, "reward_height")
+    pairs = decompose_pairs(pair_orderings(outcomes, run.axes))
     gap = pairs[list(PARTS)].sum(axis=1) - pairs["severity"]
     assert len(pairs) == 30
     assert gap.abs().max() < 1e-9
@@ -104,7 +108,7 @@ def test_mixed_and_reversed(make_run: MakeRun) -> None:
 def test_few_seeds_are_not_enough(make_run: MakeRun, seeds: int) -> None:
     summary = summarize(make_run(seeds=seeds))
     assert summary.verdict == "not enough seeds"
-    assert "7 pairs would do" in summary.sentence
+    assert "You need at least 7 seeds: rerun with -o seeds=7." in summary.sentence
     assert summary.severity["severity"].to_numpy() == pytest.approx(0.3, abs=0.1)
     assert summary.severity["severity_low"].isna().all() == (seeds == 1)
 
@@ -177,7 +181,7 @@ def test_query_gives_the_same_severity(make_run: MakeRun) -> None:
         severity=lambda p: 0.1 * p["kl_weight"] * len(p["targets"]),
     )
     table = summarize(run).severity
-    found = run.sql(severity_query(run.axes)).to_pylist()
+    found = run.sql(severity_query(run.axes, analysis_of("mog"))).to_pylist()
     by_point = {(tuple(row["targets"]), row["kl_weight"]): row for row in found}
     for _, row in table.iterrows():
         assert by_point[row["point"]]["severity"] == pytest.approx(row["severity"], abs=1e-12)

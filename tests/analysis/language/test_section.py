@@ -15,18 +15,20 @@ from toy_language import SUPREMUM, language_run
 
 from recalltrap_analysis.estimates.decomposition import decomposition_table
 from recalltrap_analysis.estimates.forecast import forecast_table
-from recalltrap_analysis.estimates.severity import pair_orderings, severity_query
-from recalltrap_analysis.language.section import language_section
+from recalltrap_analysis.estimates.severity import pair_orderings
+from recalltrap_analysis.kind_analysis import analysis_of
+from recalltrap_analysis.language.section import language_blocks
 from recalltrap_analysis.language.students import Training, fall, unconverged
-from recalltrap_analysis.language.tempering import sweeps, temperature_plot
+from recalltrap_analysis.language.temperature_plot import sweeps, temperature_plot
 from recalltrap_analysis.language.topics import topic_table
 from recalltrap_analysis.report.build import write_report
-from recalltrap_analysis.report.document import Section
+from recalltrap_analysis.report.document.blocks import Section
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot
 from recalltrap_analysis.report.sections.forecast import forecast_section
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.sql import severity_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.verdicts.summary import summarize
 
@@ -65,13 +67,13 @@ def test_the_measured_supremum_is_r_max_and_not_the_reward_s_height(invent: Inve
     ]
     attained = summary.pairs["attainment_ka"] - 0.002 * summary.pairs["seed"]
     assert attained.to_numpy() == pytest.approx(0.25)
-    asked = run.sql(severity_query(run.axes)).to_pandas()
+    asked = run.sql(severity_query(run.axes, analysis_of("llm"))).to_pandas()
     assert asked["severity"].to_numpy() == pytest.approx(0.5)
 
 
 def test_a_study_without_the_metric_keeps_its_setting(make_run: MakeRun) -> None:
     run = make_run(seeds=2)
-    outcomes = cell_outcomes(run.table("metrics"), run.axes)
+    outcomes = cell_outcomes(run.table("metrics"), run.axes, "reward_height")
     assert (outcomes["reward_supremum"] == outcomes["reward_height"]).all()
 
 
@@ -102,23 +104,23 @@ def test_every_query_gives_the_numbers_shown(invent: Invent) -> None:
 
 def test_few_effective_samples_are_called_unreliable(invent: Invent) -> None:
     doubtful = invent(ess=40.0)
-    table = forecast_table(doubtful.table("metrics"), doubtful.axes)
+    table = forecast_table(doubtful.table("metrics"), doubtful.axes, "llm")
     assert table["ess_p_second"].tolist() == [40.0, 40.0]
     assert table["reliability"].str.startswith("unreliable: p' leaves as few as 40").all()
     assert pa.Table.from_pandas(table).num_rows == 2
     assert "unreliable" in words(forecast_section(ReadRun(doubtful), summarize(doubtful)))
     sure = invent()
-    table = forecast_table(sure.table("metrics"), sure.axes)
+    table = forecast_table(sure.table("metrics"), sure.axes, "llm")
     assert (table["reliability"] == "").all()
     assert "All optima here are reliable" in words(forecast_section(ReadRun(sure), summarize(sure)))
 
 
 def test_a_mixture_s_forecast_has_no_effective_samples(make_run: MakeRun) -> None:
     run = make_run(seeds=3)
-    table = forecast_table(run.table("metrics"), run.axes)
+    table = forecast_table(run.table("metrics"), run.axes, "llm")
     assert not {"ess_p_prime", "reliability"} & set(table.columns)
     assert "reliable" not in words(forecast_section(ReadRun(run), summarize(run)))
-    assert language_section(ReadRun(run), summarize(run)) is None
+    assert summarize(run).kind.sections == ()
 
 
 def test_the_forecast_topic_by_topic(invent: Invent) -> None:
@@ -143,9 +145,7 @@ def test_training_that_forbids_a_conclusion_is_said_plainly(
 ) -> None:
     found = []
     for run in (invent(gap=gap, slope=slope), invent()):
-        section = language_section(ReadRun(run), summarize(run))
-        assert section is not None
-        found.append(words(section))
+        found.append(words(Section("language", "", language_blocks(ReadRun(run), summarize(run)))))
     assert said in found[0]
     assert said not in found[1]
 
@@ -219,7 +219,8 @@ def test_the_temperature_s_figure_follows_the_last_distillation(invent: Invent) 
 
 def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:
     run = invent(ess=97.0, seeds=6)  # three of six seeds fall below
-    pairs = pair_orderings(cell_outcomes(run.table("metrics"), run.axes), run.axes)
+    outcomes = cell_outcomes(run.table("metrics"), run.axes)
+    pairs = pair_orderings(outcomes, run.axes, analysis_of("llm").optimum_check)
     design = Design.of(run.planned(), run.axes)
-    table = decomposition_table(pairs, design, np.random.default_rng(0))
+    table = decomposition_table(pairs, design, np.random.default_rng(0), analysis_of("llm"))
     assert table["reliability"].str.contains("in 3 of 6 seeds").all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recalltrap_analysis.report.document import grid
+from recalltrap_analysis.report.document.tables import grid
 
 
 def test_rows_beyond_the_first_fold_away() -> None:

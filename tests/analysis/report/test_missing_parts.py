@@ -178,7 +178,7 @@ def check_damages(run: FakeRun, examples: int) -> None:
         spoilt = run
         for damage in chosen:
             spoilt = damage.done(spoilt)
-        forecast_table(spoilt.tables["metrics"], spoilt.axes)
+        forecast_table(spoilt.tables["metrics"], spoilt.axes, "mog")
         _, lacks = check_report(spoilt)
         if len(chosen) == 1:
             assert chosen[0].known_to_lack(run) in " ".join(lacks)
@@ -245,7 +245,7 @@ CASES: dict[str, tuple[str, Damage, str]] = {
 def test_what_is_missing_is_named(case: str, runs: dict[str, FakeRun]) -> None:
     kind, damage, line = CASES[case]
     text, _ = check_report(damage.done(runs[kind]))
-    assert "What this run doesn't have, and so is left out above:" in text
+    assert "Not in this run, so left out above:" in text
     assert f"- {line}" in text
 
 
@@ -266,7 +266,7 @@ def test_severity_needs_the_reward_alone(runs: dict[str, FakeRun]) -> None:
     assert after.severity["severity"].tolist() == before.severity["severity"].tolist()
     assert after.severity["recall_difference"].isna().all()
     assert (after.table()["recall, nats"] == "–").all()
-    assert (forecast_table(run.tables["metrics"], run.axes)["state"] == "complete").all()
+    assert (forecast_table(run.tables["metrics"], run.axes, "mog")["state"] == "complete").all()
 
 
 def test_an_infinite_supremum_gives_no_attainment(runs: dict[str, FakeRun]) -> None:
@@ -326,7 +326,7 @@ def test_pages_of_damaged_runs(kind: str, runs: dict[str, FakeRun], tmp_path: Pa
         path = write_report(run, form=form, tell=texts.append)
         assert Path(path).read_text() == texts[-1]
         assert "overall_recall" in texts[-1].replace("\\", "")
-        assert "fault of recalltrap" not in texts[-1]
+        assert "a bug in recalltrap" not in texts[-1]
 
 
 @pytest.mark.usefixtures("_undrawn")
@@ -334,7 +334,7 @@ def test_damaged_runs_make_one_report(runs: dict[str, FakeRun]) -> None:
     damage = Damage("nan", "metrics", "value", (("metric", "reward"),))
     read = [ReadRun(damage.done(runs["mixture"])), ReadRun(runs["no grammar"])]
     text = writers.markdown(joint_report(read, ["elsewhere: gone"])).replace("\\", "")
-    assert "fault of recalltrap" not in text
+    assert "a bug in recalltrap" not in text
     assert "reward of p', p'', the final model: no finite value in any cell" in text
 
 
@@ -348,8 +348,8 @@ def test_a_fault_of_ours_costs_one_section(
     monkeypatch.setitem(SECTIONS, "forecast", broken)
     run = ReadRun(make_run(grid={}, seeds=2))
     text = writers.markdown(run_report(run)).replace("\\", "")
-    assert "This section can't be shown, by a fault of recalltrap itself (ZeroDivisionError" in text
-    assert "## How severe is it?" in text
+    assert "This section can't be shown: a bug in recalltrap (ZeroDivisionError" in text
+    assert "## Trap severity" in text
     assert run.problems["section forecast"] == "ZeroDivisionError: by nothing"
 
 

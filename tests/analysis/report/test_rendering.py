@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.severity import severity_line
-from recalltrap_analysis.report.document import Chapter, Document, Fold, Plot, Section
+from recalltrap_analysis.report.document.blocks import Chapter, Document, Fold, Plot, Section
 from recalltrap_analysis.report.rendering import inline_svg, render, rendered
 
 
@@ -64,4 +64,4 @@ def test_a_figure_that_can_not_be_laid_out_costs_no_other() -> None:
 
     plot, _ = files(rendered(document(Broken())))
     assert not plot.svg
-    assert "fault of recalltrap itself (ZeroDivisionError: by nothing)" in plot.caption
+    assert "a bug in recalltrap (ZeroDivisionError: by nothing)" in plot.caption

@@ -17,7 +17,7 @@ import pytest
 from recalltrap.errors import InputError
 from recalltrap_analysis.report import writers
 from recalltrap_analysis.report.build import folder_name, write_report
-from recalltrap_analysis.report.document import Document
+from recalltrap_analysis.report.document.blocks import Document
 from recalltrap_analysis.report.rendering import rendered
 from recalltrap_analysis.report.run_report import run_report
 from recalltrap_analysis.runs.loaded_run import ReadRun

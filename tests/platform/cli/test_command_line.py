@@ -109,9 +109,9 @@ def test_what_a_kind_has_to_say_is_said_by_plan_and_by_run(
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
-        ("resources.gpus_per_trial=0", ["time on one core, about", "core hours, about"]),
+        ("resources.gpus_per_trial=0", ["time on one core (estimated)", "core hours (estimated)"]),
         ("resources.gpus_per_trial=1",
-         ["operations, about", "time on one GPU, about", "of it decoding, bound by memory"]),
+         ["FLOPs (estimated)", "time on one GPU (estimated)", "of which decoding (memory-bound)"]),
     ],
 )  # fmt: skip
 def test_plan_says_how_long_in_units_of_people(
@@ -122,9 +122,12 @@ def test_plan_says_how_long_in_units_of_people(
     monkeypatch.setattr(type(KIND), "estimate", lambda self, node: cost)
     done = recalltrap_("plan", study_file(), "--storage", storage, "-o", asked, "--format", "json")
     rows = {row["what"]: row["value"] for row in json.loads(done.stdout)}
-    assert [name for name in rows if "about" in name or "memory" in name] == [*names, "disk, about"]
+    assert [name for name in rows if "estimated" in name or "memory" in name] == [
+        *names,
+        "disk (estimated)",
+    ]
     builds = sum(count for name, count in rows.items() if name.startswith("stages to build"))
-    assert rows["disk, about"] == f"{builds} GB"
+    assert rows["disk (estimated)"] == f"{builds} GB"
     if asked.endswith("1"):
         assert rows[names[1]] == duration(36_000 * builds)
         assert rows[names[2]] == duration(3600 * builds)
@@ -192,19 +195,19 @@ def test_plan_says_what_would_be_done(study_file: StudyFile, storage: str) -> No
     assert rows["cells to do"] == 12
     assert rows["stages to build: sft"] == 3
     assert rows["stages to build: align"] == 12
-    assert rows["stages from the store"] == 0
-    assert rows["can be scheduled here"].startswith("yes")
+    assert rows["stages reused from the store"] == 0
+    assert rows["schedulable here"].startswith("yes")
     assert not Path(storage).exists()
     greedy = recalltrap_("plan", study_file(resources={"gpus_per_trial": 64}), "--format", "json")
     rows = {row["what"]: row["value"] for row in json.loads(greedy.stdout)}
-    assert rows["can be scheduled here"].startswith("no")
+    assert rows["schedulable here"].startswith("no")
 
 
 def test_plan_after_a_run(study_file: StudyFile, finished: str, snapshot: Snapshot) -> None:
     before = snapshot(finished)
     done = recalltrap_("plan", study_file(seeds=4), "--storage", finished, "--format", "json")
     rows = {row["what"]: row["value"] for row in json.loads(done.stdout)}
-    assert (rows["cells done before"], rows["cells to do"]) == (12, 4)
+    assert (rows["cells already done"], rows["cells to do"]) == (12, 4)
     assert snapshot(finished) == before
 
 

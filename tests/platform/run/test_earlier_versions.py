@@ -57,12 +57,12 @@ def test_its_artifacts_are_used_and_its_cells_evaluated_anew(earlier: str, stora
     before = values(open_run("toy/test", storage))
     rows = {row["what"]: row["value"] for row in plan_rows(earlier, (), storage)}
     assert rows["cells to do"] == 12
-    assert rows["of which evaluated anew"].startswith("12: their rows are an earlier version's")
+    assert rows["of which re-evaluated"].startswith("12: their rows are an earlier version's")
     assert not [name for name in rows if name.startswith("stages to build")]
     results = run(earlier, storage=storage, local=True)
     assert values(results) == before
     rows = {row["what"]: row["value"] for row in plan_rows(earlier, (), storage)}
-    assert (rows["cells to do"], rows.get("of which evaluated anew")) == (0, None)
+    assert (rows["cells to do"], rows.get("of which re-evaluated")) == (0, None)
 
 
 def test_what_was_made_from_something_else_is_built_anew(
@@ -72,11 +72,11 @@ def test_what_was_made_from_something_else_is_built_anew(
     monkeypatch.setitem(STAGE_FIELDS, "align", (*STAGE_FIELDS["align"], "rate"))  # as a version's
     rows = {row["what"]: row["value"] for row in plan_rows(study_file(), (), storage)}
     assert (rows["cells to do"], rows["stages to build: align"]) == (12, 12)
-    assert rows["of which built anew"].startswith("12: what they were made from")
-    assert "of which evaluated anew" not in rows
+    assert rows["of which rebuilt"].startswith("12: a file or folder that they were made from")
+    assert "of which re-evaluated" not in rows
 
 
 def test_a_longer_study_is_no_other_version(study_file: StudyFile, storage: str) -> None:
     run(study_file(), storage=storage, local=True)
     rows = {row["what"]: row["value"] for row in plan_rows(study_file(seeds=5), (), storage)}
-    assert (rows["cells to do"], rows.get("of which evaluated anew")) == (8, None)
+    assert (rows["cells to do"], rows.get("of which re-evaluated")) == (8, None)

@@ -116,7 +116,7 @@ def test_a_language_without_our_grammar_gets_its_report(
     assert "Topics and their coverage are left out" in page
     content = json.loads(recalltrap("report", "own", "--format", "json", folder=tmp_path))
     assert any(line.startswith(lacking) for line in content["lacks"])
-    assert "fault of recalltrap" not in json.dumps(content)
+    assert "a bug in recalltrap" not in json.dumps(content)
     (row, *_) = json.loads(recalltrap("status", "own", "--format", "json", folder=tmp_path))
     assert row["succeeded"] == 1
     query = "select count(*) as n from metrics where metric like 'topic%'"

@@ -12,7 +12,7 @@ from recalltrap.kind import NodeFailure
 from recalltrap.orderings import Ordering
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.mog import KIND
+from recalltrap_studies.mog.kind import KIND
 from recalltrap_studies.mog.settings import MogSettings
 
 MakeCell = Callable[..., Cell]

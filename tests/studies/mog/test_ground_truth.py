@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recalltrap_studies.mog.ground_truth import mode_centres, oracle, p_star, p_target
-from recalltrap_studies.mog.settings import MogSettings, Ring
+from recalltrap_studies.mog.ground_truth import mode_centres, p_star, p_target, reward_function
+from recalltrap_studies.mog.parts import Ring
+from recalltrap_studies.mog.settings import MogSettings
 
 
 def test_eight_modes_are_the_grid_without_its_centre() -> None:
@@ -28,7 +29,7 @@ def test_any_number_of_modes_lies_on_the_square(modes: int) -> None:
 
 
 def test_reward_is_eq_8_and_the_best_target_counts() -> None:
-    one, two = oracle(MogSettings()), oracle(MogSettings(targets=(7, 6)))
+    one, two = reward_function(MogSettings()), reward_function(MogSettings(targets=(7, 6)))
     points = np.array([[1.0, -1.0], [0.0, -1.0], [0.5, 0.5]])
     np.testing.assert_allclose(one(points)[0], 10.0)
     np.testing.assert_allclose(one(points)[1], 10.0 * np.exp(-2.0))

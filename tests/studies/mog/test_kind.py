@@ -15,7 +15,8 @@ from recalltrap.orderings import STANDARD
 from recalltrap.registry import find_kind
 from recalltrap.results.metric_rows import Value
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.mog import KIND, evaluation
+from recalltrap_studies.mog import evaluation
+from recalltrap_studies.mog.kind import KIND
 from recalltrap_studies.mog.models import Model
 from recalltrap_studies.mog.settings import MogSettings
 
@@ -32,7 +33,7 @@ SMALL = {
 
 def test_importing_and_planning_need_no_torch() -> None:
     code = (
-        "import sys; from recalltrap_studies.mog import KIND; "
+        "import sys; from recalltrap_studies.mog.kind import KIND; "
         "from recalltrap.orderings import Ordering; "
         "c = KIND.cell(Ordering.model_validate('A-K'), KIND.settings(), 0); c.id; "
         "KIND.pack_shape(c); [KIND.estimate(n) for n in c.nodes]; KIND.ground_truth(c.settings); "
@@ -137,13 +138,13 @@ def test_a_model_is_evaluated_once_for_all_cells_and_seeds_that_name_it(
     cells = [make_cell(name, 0, **SMALL) for name in STANDARD]
     build_all(cells, store)
     seen: list[bytes] = []
-    score = evaluation.Scene.score
+    score = evaluation.GroundTruth.score
 
-    def counting(scene: evaluation.Scene, model: Model) -> list[Value]:
+    def counting(truth: evaluation.GroundTruth, model: Model) -> list[Value]:
         seen.append(model.means.tobytes())
-        return score(scene, model)
+        return score(truth, model)
 
-    monkeypatch.setattr(evaluation.Scene, "score", counting)
+    monkeypatch.setattr(evaluation.GroundTruth, "score", counting)
     evaluated = KIND.evaluate(cells, store)
     assert len(seen) == len({node.id for cell in cells for node in cell.models.values()})
     assert evaluated.metrics.num_rows > 4 * len(seen)

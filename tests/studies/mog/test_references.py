@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from recalltrap_studies.mog.exact import quadrature
-from recalltrap_studies.mog.ground_truth import Oracle, oracle, p_target
+from recalltrap_studies.mog.ground_truth import RewardFunction, p_target, reward_function
 from recalltrap_studies.mog.models import Model, isotropic
 from recalltrap_studies.mog.references import hit_rate, kl_from_target, optimum
 from recalltrap_studies.mog.settings import MogSettings
 
 SETTINGS = MogSettings()
-ORACLE, TARGET = oracle(SETTINGS), p_target(SETTINGS)
+ORACLE, TARGET = reward_function(SETTINGS), p_target(SETTINGS)
 TWO = MogSettings(targets=(6, 7))
 
 
@@ -35,7 +35,7 @@ def test_higher_orders_change_nothing(
     seed: int, settings: MogSettings, kl_weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = random_model(seed, full=seed % 2 == 1)
-    find = partial(optimum, model, oracle(settings), p_target(settings), kl_weight)
+    find = partial(optimum, model, reward_function(settings), p_target(settings), kl_weight)
     plain = find()
     monkeypatch.setattr(quadrature, "ORDERS", (14, 18))
     better = find()
@@ -48,7 +48,7 @@ def test_higher_orders_change_nothing(
 @pytest.mark.parametrize("settings", [SETTINGS, TWO], ids=["one target", "two targets"])
 def test_optimum_against_brute_force(settings: MogSettings) -> None:
     model = isotropic(np.array([[-1.0, 0.5], [0.6, -0.4]]), 0.1)
-    reward = oracle(settings)
+    reward = reward_function(settings)
     axis = np.linspace(-4, 4, 2001) + 1e-3
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     log_mass = model.log_prob(grid) + reward(grid) / 0.7
@@ -59,7 +59,7 @@ def test_optimum_against_brute_force(settings: MogSettings) -> None:
 
 def test_a_wide_reward_tilts_a_gaussian_into_a_gaussian() -> None:
     """R = h exp(-a d^2) is h - h a d^2 for small a, so pi* is Gaussian in closed form."""
-    wide = Oracle(np.zeros((1, 2)), height=100.0, sharpness=1e-5)
+    wide = RewardFunction(np.zeros((1, 2)), height=100.0, sharpness=1e-5)
     model, mean = isotropic(np.array([[1.0, -2.0]]), 0.3), np.array([1.0, -2.0])
     precision = 1 / 0.3 + 2 * 100.0 * 1e-5 / 0.002
     centre = mean / 0.3 / precision
@@ -111,8 +111,8 @@ def test_hit_rate_with_two_targets_agrees_with_sampling(spacing: float) -> None:
     model = isotropic(np.array([[0.0, -1.0], [spacing, -spacing]]), 0.08)
     rng = np.random.default_rng(0)
     samples = model.transform(rng.random(400_000), rng.standard_normal((400_000, 2)))
-    hits = oracle(settings)(samples) >= 0.9 * settings.reward_height
-    found = hit_rate(model, oracle(settings))
+    hits = reward_function(settings)(samples) >= 0.9 * settings.reward_height
+    found = hit_rate(model, reward_function(settings))
     assert abs(found.value - hits.mean()) < 0.003
     assert 0 < found.error <= 1e-5
 
@@ -150,7 +150,7 @@ def test_a_component_like_a_line_is_refined_until_two_orders_agree(kl_weight: fl
     """Along it lie many cells, and across it the reward's ridge between two targets."""
     cholesky = np.array([[0.004, 0.0, 1.2], [0.3, 0.0, 0.3]])
     model = Model(np.log([0.5, 0.5]), np.array([[0.4, -0.8], [-1.0, 1.0]]), cholesky)
-    found = optimum(model, oracle(TWO), p_target(TWO), kl_weight)
+    found = optimum(model, reward_function(TWO), p_target(TWO), kl_weight)
     # an independent nested rule over each component, exp(R / beta) its weight
     place, weight = np.polynomial.legendre.leggauss(60)
     edges = np.linspace(-8, 8, 41)
@@ -161,7 +161,7 @@ def test_a_component_like_a_line_is_refined_until_two_orders_agree(kl_weight: fl
     for mean, (l11, _, l22) in zip(model.means, model.cholesky, strict=True):
         for u, mass in zip(z, w, strict=True):
             points = np.stack([np.full_like(z, mean[0] + l11 * u), mean[1] + l22 * z], axis=1)
-            reward = oracle(TWO)(points)
+            reward = reward_function(TWO)(points)
             tilted = mass * w * np.exp((reward - 10.0) / kl_weight)
             sums += [tilted.sum(), (tilted * reward).sum()]
     assert abs(found.reward.value - sums[1] / sums[0]) < 1e-5

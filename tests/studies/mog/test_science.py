@@ -10,7 +10,7 @@ import pytest
 from recalltrap.graph import Cell
 from recalltrap.kind import NodeFailure
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.mog import KIND
+from recalltrap_studies.mog.kind import KIND
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -9,21 +9,17 @@ import pandas as pd
 
 from recalltrap_analysis.figures.boxplots import BoxPanels, boxplots
 from recalltrap_analysis.number_format import point_lines, setting_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import point_at, split_grid, thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.metric_labels import metric_labels
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.verdicts.summary import Summary
 
-METRICS: Mapping[str, str] = {
-    "final.reward": "reward",
-    "final.target_precision": "target precision, nats",
-    "final.overall_recall": "overall recall, nats",
-    "final.overall_precision": "overall precision, nats",
-}
+METRICS = ("reward", "target_precision", "overall_recall", "overall_precision")
 MOST_FACETS, MOST_POSITIONS = 4, 12
 MOST_BOXES = 100  # side by side
 
@@ -33,7 +29,8 @@ def boxplots_plot(run: ReadRun, summary: Summary) -> Plot:
     stem = "boxplots"
     if summary.outcomes.empty:
         return Plot(stem, "No cell has finished, so there are no outcomes to draw.")
-    panels, note = box_panels(summary.outcomes, summary.design)
+    labels = metric_labels(summary.metrics, METRICS)
+    panels, note = box_panels(summary.outcomes, summary.design, labels)
     caption = (
         "Final models over seeds, as in the paper's figures 3, 4 and 6 to 12: quartiles with the "
         "median, whiskers to 1.5 interquartile ranges, points beyond."
@@ -46,8 +43,13 @@ def boxplots_plot(run: ReadRun, summary: Summary) -> Plot:
     return Plot(stem, caption, f"{words}{along}.", boxplots(panels), query)
 
 
-def box_panels(outcomes: pd.DataFrame, design: Design) -> tuple[BoxPanels, str]:
-    """The paper's boxplots of the final models, and a note on what was left out of them."""
+def box_panels(
+    outcomes: pd.DataFrame, design: Design, labels: Mapping[str, str]
+) -> tuple[BoxPanels, str]:
+    """One row of panels per metric of the final models, and a note on what was left out.
+
+    `labels` is what the metrics are called, by name.
+    """
     sweep, values, others, facets = split_grid(design)
     shown_values = thin(values, MOST_POSITIONS)
     fitting = MOST_BOXES // (len(shown_values) * max(1, len(design.orderings)))
@@ -58,8 +60,8 @@ def box_panels(outcomes: pd.DataFrame, design: Design) -> tuple[BoxPanels, str]:
         rows.setdefault(key, []).append(position)
     boxes: dict[tuple[int, int, int, str], Array] = {}
     dropped = 0
-    for row, metric in enumerate(METRICS):
-        every = column(outcomes, metric).to_numpy()
+    for row, metric in enumerate(labels):
+        every = column(outcomes, f"final.{metric}").to_numpy()
         for (facet_index, facet), (position, value) in (
             (f, v) for f in enumerate(shown) for v in enumerate(shown_values)
         ):
@@ -75,7 +77,7 @@ def box_panels(outcomes: pd.DataFrame, design: Design) -> tuple[BoxPanels, str]:
     if dropped:
         notes.append(f"{dropped} values that are missing or not finite are not drawn")
     panels = BoxPanels(
-        rows=list(METRICS.values()),
+        rows=list(labels.values()),
         columns=[point_lines(facet, others) if others else "" for facet in shown],
         positions=[setting_text(value) if sweep else "" for value in shown_values],
         orderings=design.orderings,

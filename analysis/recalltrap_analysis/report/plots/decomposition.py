@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.streams import stream
-from recalltrap_analysis.estimates.controls import cell_attainments, ordering_attainments
+from recalltrap_analysis.estimates.attainment import cell_attainments
+from recalltrap_analysis.estimates.controls import ordering_attainments
 from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
 from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.figures.decomposition import (
@@ -25,7 +26,7 @@ from recalltrap_analysis.number_format import (
     range_text,
     signed_text,
 )
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import GridPoint
@@ -59,22 +60,22 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
     severity = {row["point"]: row for _, row in summary.severity.iterrows()}
     falls = [_waterfall(row, severity[row["point"]], summary, attainments) for row in rows]
     caption = (
-        "Where the lead of A-K comes from: K-A's attainment, then the parts of severity in turn, "
-        "which add up exactly to A-K's. Whiskers: 95 % intervals of each bar and part."
+        "From K-A's attainment to A-K's: the four parts of severity add up exactly to the "
+        "difference. Whiskers: 95 % intervals of each bar and part."
     )
     if len(known) > len(falls):
         caption += f" The {len(falls)} of {len(known)} grid points with the deepest severity."
     if any(fall.controls for fall in falls):
         caption += (
             " Hatched: the control orderings. K-A-K ends with the same distillation as A-K, so "
-            "what it gains over K-A is sharpening and not the ordering."
+            "what it gains over K-A is due to that distillation and not to the ordering."
         )
     words = "Waterfalls from K-A to A-K: " + "; ".join(
         f"{point_text(row['point'], summary.axes)}: "
         + ", ".join(f"{TITLES[name]} {signed_text(row[name])}" for name in CLIMB)
         for row in rows
     )
-    query = sql.decomposition_query(summary.axes)
+    query = sql.decomposition_query(summary.axes, summary.kind)
     return Plot(stem, caption, words + ".", waterfalls(falls, TITLES), query)
 
 
@@ -122,9 +123,9 @@ def decomposition_plot(run: ReadRun, summary: Summary) -> Plot | None:
     parts = {name: known[name].to_numpy(dtype=float) for name in PARTS}
     severity = known["severity"].to_numpy(dtype=float)
     figure = decomposition_bars(parts, severity, labels, TITLES)
-    caption = "Mean parts of severity. They add up to it exactly, seed by seed."
+    caption = "Mean parts of severity; they add up to it exactly, seed by seed."
     if total > MOST_BARS:
         caption += f" The {MOST_BARS} of {total} grid points with the largest severity are shown."
     means = ", ".join(f"{TITLES[n]} {range_text(v)}" for n, v in parts.items())
     words = f"Stacked bars of the parts of severity: {means}."
-    return Plot(stem, caption, words, figure, sql.decomposition_query(axes))
+    return Plot(stem, caption, words, figure, sql.decomposition_query(axes, summary.kind))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from recalltrap_analysis.estimates.forecast import TITLES, forecast_pairs
 from recalltrap_analysis.figures.forecast import forecast_scatter
 from recalltrap_analysis.number_format import decimal_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.paired import Array

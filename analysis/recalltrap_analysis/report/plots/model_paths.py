@@ -9,11 +9,12 @@ import pandas as pd
 
 from recalltrap_analysis.figures.model_paths import ModelPath, model_paths
 from recalltrap_analysis.number_format import decimal_text, point_lines
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.metric_labels import metric_labels
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -22,47 +23,45 @@ MODELS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "A-K": (("p'", "p_prime"), ("p'_AK", "p_prime_aligned"), ("p''_AK", "final")),
 }
 """Per ordering the models it passes through: title, and name in the `metrics` table."""
-TARGETS: Mapping[str, str] = {
-    "target_precision": "target precision, nats",
-    "reward": "reward",
-}
+TARGETS = ("target_precision", "reward")
 MOST_SETTINGS = 3
 
 
 def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
-    """The orderings' ways through recall and target, where severity is deepest."""
+    """The orderings' paths through recall and target, where severity is deepest."""
     stem = "trajectories"
     points = deepest(summary.severity, MOST_SETTINGS)
+    targets = metric_labels(summary.metrics, TARGETS)
     panels = {
         (row, column): found
-        for row, metric in enumerate(TARGETS)
+        for row, metric in enumerate(targets)
         for column, point in enumerate(points)
         if (found := paths_at(summary.outcomes, summary.design, point, metric))
     }
     if not panels:
-        return Plot(stem, "No complete grid point reports the models that the orderings pass.")
+        return Plot(stem, "No complete grid point reports the models on the orderings' paths.")
     titles = [point_lines(point, summary.axes) if summary.axes else "" for point in points]
     caption = (
-        "Each ordering's way, as in the paper's figures 5 and 15: K-A distils p' into p'' and then "
-        "aligns; A-K aligns p' and then distils. Means over seeds; a marker's area grows with the "
-        "standard deviation over seeds of what stands on the vertical axis."
+        "Each ordering's path, as in the paper's figures 5 and 15: K-A distils p' into p'' and "
+        "then aligns; A-K aligns p' and then distils. Means over seeds; a marker's area grows with "
+        "the standard deviation over seeds of the metric on the vertical axis."
     )
     if len(points) < len(summary.design.points):
         caption += f" The {len(points)} grid points with the deepest severity."
-    for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
+    for metric, found in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
         if lacking := missing_models(found):
-            caption += f" Not known in every seed, so left out of {TARGETS[metric]}"
+            caption += f" Not known in every seed, so not drawn for {targets[metric]}"
             caption += (
                 f"{' at the first of them' if len(points) > 1 else ''}: {', '.join(lacking)}."
             )
     ends = ", ".join(
         f"{path.titles[-1]} at recall {decimal_text(path.x_M[-1])} and {metric.replace('_', ' ')} "
         f"{decimal_text(path.y_M[-1])}"
-        for metric, found in zip(TARGETS, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
+        for metric, found in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
         for path in found
     )
-    words = f"Ways through overall recall and target; at the deepest setting they end with {ends}."
-    figure = model_paths(panels, list(TARGETS.values()), titles)
+    words = f"Paths through overall recall and target; at the deepest setting they end at {ends}."
+    figure = model_paths(panels, list(targets.values()), titles)
     return Plot(stem, caption, words, figure, sql.trajectory_query(summary.axes))
 
 

@@ -9,7 +9,7 @@ from recalltrap_analysis.estimates.forecast import reference_rows
 from recalltrap_analysis.estimates.severity import by_point
 from recalltrap_analysis.figures.references import reference_check
 from recalltrap_analysis.number_format import point_lines, significant_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design, GridPoint
@@ -27,7 +27,7 @@ def references_plot(run: ReadRun, summary: Summary) -> Plot:
     if not labels:
         return Plot(stem, "No cell reports both recall and hit rate of p' and p''.")
     caption = (
-        "The references before any alignment, as in the paper's figure 2: one line per seed. Low "
+        "The references p' and p'', as in the paper's figure 2: one line per seed. Low "
         "recall of p'' sets the learning trap, a low hit rate the sampling trap."
     )
     if note:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from recalltrap_analysis.estimates.scaling import Scaling
+from recalltrap_analysis.estimates.scaling import ScalingFit
 from recalltrap_analysis.figures.scaling import scaling_curve
 from recalltrap_analysis.number_format import range_text, setting_text
-from recalltrap_analysis.report.document import Plot, slug
+from recalltrap_analysis.report.document.blocks import Plot, slug
 
 
-def scaling_plot(name: str, found: Scaling, query: str) -> Plot:
+def scaling_plot(name: str, found: ScalingFit, kl_weight: str | None, query: str) -> Plot:
     """One point per setting, with the curve fitted to them.
 
     Args:
         name: What the settings have in common, e.g. their algorithm; may be empty.
         found: The fit.
+        kl_weight: The setting that weighs the KL penalty, if there is one.
         query: The SQL behind the points, or empty.
     """
     stem = f"scaling-{slug(name)}" if name else "scaling"
@@ -27,8 +28,11 @@ def scaling_plot(name: str, found: Scaling, query: str) -> Plot:
     spread = tuple(
         settings[c].to_numpy(dtype=float) for c in ("severity", "severity_low", "severity_high")
     )
-    weights = [f"kl_weight {setting_text(float(value))}" for value in settings["kl_weight"]]
-    order = np.argsort(settings["kl_weight"].to_numpy(), kind="stable")
+    weights = [
+        f"{kl_weight} {setting_text(float(value))}" if kl_weight else ""
+        for value in settings["penalty"]
+    ]
+    order = np.argsort(settings["penalty"].to_numpy(), kind="stable")
     points = (x.to_numpy(dtype=float)[order], *(values[order] for values in spread))
     curve = (found.xs, found.ys, found.low, found.high) if drawn else None
     figure = scaling_curve(
@@ -37,14 +41,13 @@ def scaling_plot(name: str, found: Scaling, query: str) -> Plot:
         curve,
         found.x_name if drawn else "recall deficit, nats",
     )
-    heading = f"{name}: " if name else ""
     caption = (
-        f"{heading}severity against the recall deficit (overall recall of p' minus that of p''), "
-        "one point per setting with its 95 % interval"
+        f"{f'{name}: severity' if name else 'Severity'} against the recall deficit (overall recall "
+        "of p' minus that of p''), one point per setting with its 95 % interval"
     )
     caption += f"; the curve with its band ({found.interval})." if drawn else "."
     words = (
         f"Severity from {range_text(settings['severity'])} against recall deficits from "
         f"{range_text(settings['deficit'])} nats over {len(settings)} settings."
     )
-    return Plot(stem, caption[0].upper() + caption[1:], words, figure, query)
+    return Plot(stem, caption, words, figure, query)

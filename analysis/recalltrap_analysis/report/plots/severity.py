@@ -8,7 +8,7 @@ import pandas as pd
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.figures.severity import severity_line, severity_map
 from recalltrap_analysis.number_format import range_text, setting_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import point_at, split_grid, thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design
@@ -22,7 +22,7 @@ def severity_plot(run: ReadRun, summary: Summary) -> Plot:
     stem, table, design = "severity", summary.severity, summary.design
     if not (table["state"] == COMPLETE).any():
         return Plot(stem, "No grid point is complete, so there is no severity to draw.")
-    query = sql.severity_query(design.axes)
+    query = sql.severity_query(design.axes, summary.kind)
     if len(design.axes) > 1:
         return _map(summary, query)
     labels = [setting_text(point[0]) if point else "all" for point in design.points]

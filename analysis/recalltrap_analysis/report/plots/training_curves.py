@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError
+from recalltrap.orderings import ALIGN
 from recalltrap_analysis.figures.training_curves import CurveOverSeeds, training_curves
 from recalltrap_analysis.number_format import decimal_text, point_text
-from recalltrap_analysis.report.document import Plot
+from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import cells_at, deepest
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.paired import Array
@@ -48,7 +49,7 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
         return Plot(stem, "The curves table holds no reward of an alignment over its updates.")
     where = f" at {point_text(points[0], summary.axes)}" if summary.axes else ""
     caption = (
-        f"The first alignment of each ordering{where}, as in the paper's figures 13 and 14: means "
+        f"First alignment of each ordering{where}, as in the paper's figures 13 and 14: means "
         "over seeds, bands from the lowest to the highest seed. A fall of the reward's standard "
         "deviation marks the onset of collapse."
     )
@@ -59,13 +60,9 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
         caption += f" Not every seed has a curve: {'; '.join(fewer)}."
     chosen = chosen_steps(curves, orderings)
     if chosen:
-        caption += " Dashed verticals: the checkpoints that the alignments ended with, per seed."
-    clipped = curves.loc[curves["metric"] == "clip_fraction", "value"]
-    if len(clipped) and not clipped.any():
-        caption += (
-            " Nothing was ever clipped: each rollout is used for one update, where every ratio is "
-            "1, so this PPO is the policy gradient with a baseline."
-        )
+        caption += " Dashed verticals: the selected checkpoints, one per seed."
+    if note := summary.kind.curves_note(curves):
+        caption += f" {note}"
     step = "rollout" if chosen else "update"
     last = ", ".join(
         f"{m} of {o} ends at {decimal_text(c.mean_T[-1])}" for (m, o), c in drawn.items()
@@ -77,7 +74,7 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
 def curves_over_seeds(
     curves: pd.DataFrame, orderings: Sequence[str]
 ) -> dict[tuple[str, str], CurveOverSeeds]:
-    """Selection curves by metric and ordering.
+    """Training curves by metric and ordering.
 
     Args:
         curves: Columns `ordering`, `seed`, `stage`, `step`, `metric`, `value`: the `curves` table
@@ -92,7 +89,7 @@ def curves_over_seeds(
     if curves.empty:
         return found
     known = np.isfinite(curves["value"].to_numpy(dtype=float))
-    rows = curves[known & (curves["stage"] == "align").to_numpy()]
+    rows = curves[known & (curves["stage"] == ALIGN).to_numpy()]
     for metric in CURVES:
         for ordering in orderings:
             mine = rows[(rows["metric"] == metric) & (rows["ordering"] == ordering)]
@@ -116,7 +113,7 @@ def chosen_steps(curves: pd.DataFrame, orderings: Sequence[str]) -> dict[str, Ar
     """The step of each seed's chosen checkpoint, by ordering; of the first alignment alone."""
     if curves.empty:
         return {}
-    rows = curves[(curves["stage"] == "align") & (curves["metric"] == CHOSEN)]
+    rows = curves[(curves["stage"] == ALIGN) & (curves["metric"] == CHOSEN)]
     found = {name: rows[rows["ordering"] == name]["step"].to_numpy(float) for name in orderings}
     return {name: step_N for name, step_N in found.items() if len(step_N)}
 
@@ -126,5 +123,5 @@ def curve_query(cell_ids: Sequence[str]) -> str:
     ids = ", ".join("'" + name.replace("'", "''") + "'" for name in cell_ids)
     return f"""select ordering, seed, stage, step, metric, curves.value
 from curves join cells using (cell_id)
-where stage = 'align' and cell_id in ({ids})
+where stage = '{ALIGN}' and cell_id in ({ids})
 order by all"""

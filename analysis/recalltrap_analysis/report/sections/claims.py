@@ -10,7 +10,7 @@ from recalltrap.errors import RecalltrapError
 from recalltrap_analysis.claims.ledger import ledger
 from recalltrap_analysis.claims.verdict import ClaimVerdict
 from recalltrap_analysis.number_format import estimate_text
-from recalltrap_analysis.report.document import (
+from recalltrap_analysis.report.document.blocks import (
     Block,
     Code,
     Fold,
@@ -18,8 +18,8 @@ from recalltrap_analysis.report.document import (
     Prose,
     Record,
     Section,
-    grid,
 )
+from recalltrap_analysis.report.document.tables import grid
 from recalltrap_analysis.report.sections.statistics_tables import estimate_record
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary
@@ -33,7 +33,7 @@ def claims_section(run: ReadRun, summary: Summary) -> Section:
 
 def joint_claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVerdict]]:
     """The ledger: every claim of the paper with verdict, effect, interval and rows."""
-    title = "Do the paper's claims hold here?"
+    title = "The paper's claims"
     try:
         found = ledger(runs)
     except RecalltrapError as error:  # a table that can't be read as one row per cell
@@ -51,7 +51,7 @@ def joint_claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVe
         }
     )
     blocks: list[Block] = [
-        Prose(f"Of {len(found)} claims: {said}. A claim that these tables can't test says why."),
+        Prose(f"{len(found)} claims: {said}. The table says why a claim can't be tested here."),
         grid("claims", text, data=[_claim_record(claim) for claim in found]),
         *(_behind(claim) for claim in found if claim.verdict != "not tested"),
     ]

@@ -10,11 +10,12 @@ import pandas as pd
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.costs import cost_table, known_costs, unshared_seconds
 from recalltrap_analysis.estimates.equal_cost import (
-    Budget,
-    cell_budgets,
+    CellCost,
+    cell_costs,
     cost_measure,
     equal_cost_table,
     length_axis,
+    length_setting,
 )
 from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import (
@@ -24,8 +25,9 @@ from recalltrap_analysis.number_format import (
     row_interval,
     setting_text,
 )
-from recalltrap_analysis.report.document import Block, Prose, Section, grid, records
-from recalltrap_analysis.report.missing_parts import missing_costs
+from recalltrap_analysis.report.document.blocks import Block, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
+from recalltrap_analysis.report.sections.missing_parts import missing_costs
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
@@ -36,7 +38,7 @@ UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
 def cost_section(run: ReadRun, summary: Summary) -> Section:
     """Cost per ordering and stage, what sharing saved, severity at equal updates and cost."""
     costs = known_costs(run.frame("costs"))
-    title = "What did it cost?"
+    title = "Cost"
     if costs.empty:
         return Section("cost", title, [Prose("No cost has been recorded.", "absent")])
     table = cost_table(costs, summary.cells)
@@ -56,14 +58,14 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
     blocks: list[Block] = [
         grid("cost", text, data=records(table), query=sql.cost_query()),
         Prose(
-            "Each ordering as if run alone, down to p': what two orderings share counts in both. "
-            f"The last row is what the run paid, {duration_text(paid)}; building every cell's "
-            f"models anew would have taken {duration_text(saved)} more.",
+            "Each ordering as if run alone, p' included: stages that two orderings share count in "
+            f"both. The last row is what the run took, {duration_text(paid)}; without sharing it "
+            f"would have taken {duration_text(saved)} more.",
             "small",
         ),
         *(
             Prose(
-                f"Sums leave out what isn't known. {line[0].upper()}{line[1:]}.",
+                f"Sums leave out unknown costs. {line[0].upper()}{line[1:]}.",
                 "absent",
                 ours=False,
             )
@@ -78,23 +80,25 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     """Severity at equal updates and at equal cost, or why it can't be had."""
     if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.design.orderings):
         return [Prose("Severity at equal cost needs both K-A and A-K.", "absent")]
-    budgets = cell_budgets(costs, summary.cells)
-    blocks: list[Block] = [Prose(_updates(budgets, summary), ours=False)]
-    measure = cost_measure(costs)
-    blocks.append(Prose(_ratio(budgets, summary, UNITS[measure]), ours=False))
+    spending = cell_costs(costs, summary.cells, summary.kind)
+    blocks: list[Block] = [Prose(_updates(spending, summary), ours=False)]
+    measure = cost_measure(costs, summary.cells)
+    blocks.append(Prose(_ratio(spending, summary, UNITS[measure]), ours=False))
     axis = length_axis(summary.design, summary.cells)
     if axis is None:
+        setting = length_setting(summary.cells)
+        which = f" (`{setting}`)" if setting else ""
         return [*blocks, Prose(
-            "**Severity at equal cost** can't be had from this study: it needs the attainment of "
-            "K-A at the length of alignment that costs what A-K costs, so the alignment's length "
-            "(for a mixture, `iterations`) must be an axis. The curves don't stand in for it: A-K "
-            "would have to be distilled again from an earlier p'_AK.", "absent")]  # fmt: skip
+            f"**Severity at equal cost** needs the alignment's length{which} as an axis: K-A is "
+            "then taken at the length where it costs what A-K costs. Training curves can't stand "
+            "in for it, since A-K would have to be distilled again from an earlier p'_AK.",
+            "absent")]  # fmt: skip
     table = equal_cost_table(
-        summary.pairs, summary.design, summary.cells, budgets, stream(0, "analysis/equal-cost")
+        summary.pairs, summary.design, summary.cells, spending, stream(0, "analysis/equal-cost")
     )
     if table.empty:
-        return [*blocks, Prose("Severity at equal cost can't be had: no grid point has the costs "
-                               "and attainments of both orderings.", "absent")]  # fmt: skip
+        return [*blocks, Prose("No severity at equal cost: no grid point has the costs and "
+                               "attainments of both orderings.", "absent")]  # fmt: skip
     rows = [row for _, row in table.iterrows()]
     columns = {name: [setting_text(value) for value in table[name]] for name in summary.axes}
     columns["severity at equal updates"] = [row_interval(row, "equal_updates") for row in rows]
@@ -102,36 +106,36 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     columns["cost of A-K / K-A"] = [ratio_text(row["cost_ak"], row["cost_ka"]) for row in rows]
     columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
     order = table["equal_cost"].abs().argsort()[::-1].tolist()
-    query = sql.pair_query(summary.axes)
+    query = sql.pair_query(summary.axes, summary.kind)
     found = grid("equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query)
     blocks.append(Prose(
-        f"**Severity at equal cost**: K-A aligns for as long as it takes to cost what A-K costs "
-        f"({UNITS[measure]} after p'), its attainment interpolated between its lengths, seed by "
+        f"**Severity at equal cost**: K-A aligned until it costs what A-K costs "
+        f"({UNITS[measure]} after p'), its attainment interpolated between lengths, seed by "
         "seed."))  # fmt: skip
     return [*blocks, found]
 
 
 _REACH = {
     "within": "within its lengths",
-    "beyond": "its longest run costs less and stands in",
-    "below": "its shortest run costs more and stands in",
+    "beyond": "above its longest run, which stands in",
+    "below": "below its shortest run, which stands in",
 }
 
 
-def _updates(budgets: Mapping[str, Budget], summary: Summary) -> str:
+def _updates(spending: Mapping[str, CellCost], summary: Summary) -> str:
     """Whether the study's own pairs are at equal updates."""
     pairs: dict[tuple[Any, ...], dict[str, Mapping[str, int | None]]] = {}
     for cell in summary.cells:
-        if cell.id in budgets and cell.ordering.name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
+        if cell.id in spending and cell.ordering.name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
             key = (cell.settings, cell.seed)
-            pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = budgets[
+            pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = spending[
                 cell.id
             ].updates
     both = [found for found in pairs.values() if len(found) == 2]
     if not both:
         return "Severity at equal updates: no pair has a recorded cost of both orderings."
     if any(None in updates.values() for found in both for updates in found.values()):
-        return "Severity at equal updates: the stages don't say how many updates they made."
+        return "Severity at equal updates: the stages didn't record how many updates they made."
     unequal = sum(dict(f[KD_THEN_ALIGN]) != dict(f[ALIGN_THEN_KD]) for f in both)
     if unequal:
         return (
@@ -151,11 +155,11 @@ def _updates(budgets: Mapping[str, Budget], summary: Summary) -> str:
     )
 
 
-def _ratio(budgets: Mapping[str, Budget], summary: Summary, unit: str) -> str:
+def _ratio(spending: Mapping[str, CellCost], summary: Summary, unit: str) -> str:
     spent: dict[str, list[float]] = {}
     for cell in summary.cells:
-        if cell.id in budgets:
-            spent.setdefault(cell.ordering.name, []).append(budgets[cell.id].cost)
+        if cell.id in spending:
+            spent.setdefault(cell.ordering.name, []).append(spending[cell.id].amount)
     if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(spent):
         return "The costs of one of the orderings are not recorded."
     means = {name: sum(values) / len(values) for name, values in spent.items()}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from recalltrap.streams import stream
-from recalltrap_analysis.estimates.controls import cell_attainments, contrast_table
+from recalltrap_analysis.estimates.attainment import cell_attainments
+from recalltrap_analysis.estimates.controls import contrast_table
 from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
-from recalltrap_analysis.estimates.effective_samples import doubt_over
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.number_format import decimal_text, p_text, row_interval
-from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.decomposition import decomposition_plot, waterfall_plot
 from recalltrap_analysis.report.sections.grid_tables import (
     axis_columns,
@@ -37,14 +38,15 @@ def decomposition_section(run: ReadRun, summary: Summary) -> Section:
     note = next((note for note in summary.decomposition.get("note", []) if note), "")
     if note:
         blocks.append(Prose(note, "caveat"))
-    if doubt := doubt_over(summary.decomposition, summary.axes):
+    check = summary.kind.optimum_check
+    if check is not None and (doubt := check.warning(summary.decomposition, summary.axes)):
         blocks.append(Prose(doubt, "caveat", ours=False))
     blocks.append(waterfall_plot(run, summary))
     if (bars := decomposition_plot(run, summary)) is not None:
         blocks.append(bars)
     blocks.append(Fold("The parts with their intervals", [_parts_grid(summary)]))
     blocks += _controls(summary, attainments)
-    return Section("origin", "Where does it come from?", blocks)
+    return Section("origin", "Decomposition: where severity comes from", blocks)
 
 
 def _parts_grid(summary: Summary) -> Grid:
@@ -62,7 +64,7 @@ def _parts_grid(summary: Summary) -> Grid:
         pd.DataFrame(columns),
         data=records(table, methods),
         order=deepest_first(table),
-        query=sql.decomposition_query(axes),
+        query=sql.decomposition_query(axes, summary.kind),
     )
 
 
@@ -77,8 +79,8 @@ def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
     if table.empty:
         return [
             Prose(
-                "This study has no control ordering (`K-A-K`, `K-A@p'`, `A`), so the decomposition "
-                "alone tells the last distillation's sharpening from the ordering.",
+                "This study has no control ordering (`K-A-K`, `K-A@p'`, `A`), so only the "
+                "decomposition separates the last distillation from the effect of the ordering.",
                 "caveat",
             )
         ]
@@ -95,13 +97,12 @@ def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
         pd.DataFrame(columns),
         data=records(table),
         order=largest_first(table["difference"]),
-        query=sql.contrast_query(summary.axes),
+        query=sql.contrast_query(summary.axes, summary.kind),
     )
     methods = " and ".join(m for m in table["method"].unique() if m)
     return [
-        Prose("**Controls**: paired differences of attainment between orderings. Only what is left "
-              "beside K-A-K, which ends with the same distillation as A-K, may be credited to the "
-              "ordering."),
+        Prose("**Controls**: paired differences of attainment between orderings. Only A-K minus "
+              "K-A-K measures the ordering itself: both end with the same distillation."),
         found,
         Prose(f"95 % intervals over paired seeds ({methods or 'none'}); p: paired sign flips, "
               "Holm over the table.", "small"),

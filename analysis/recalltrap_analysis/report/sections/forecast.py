@@ -8,10 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from recalltrap_analysis.estimates.effective_samples import FLOOR, doubt_over
 from recalltrap_analysis.estimates.forecast import error_table, forecast_pairs, forecast_points
 from recalltrap_analysis.estimates.severity import COMPLETE
-from recalltrap_analysis.language.topics import topic_forecast
 from recalltrap_analysis.number_format import (
     decimal_text,
     point_text,
@@ -19,9 +17,11 @@ from recalltrap_analysis.number_format import (
     row_interval,
     signed_text,
 )
-from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.forecast import forecast_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, deepest_first
+from recalltrap_analysis.report.sections.kind_blocks import kind_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
@@ -31,20 +31,20 @@ def forecast_section(run: ReadRun, summary: Summary) -> Section:
     """Forecast against outcome, with its error, and the forecast itself."""
     query = sql.forecast_query(summary.axes)
     pairs = forecast_pairs(summary.outcomes, summary.axes)
-    table = forecast_points(summary.outcomes, summary.axes)
+    table = forecast_points(summary.outcomes, summary.axes, summary.kind)
     blocks: list[Block] = [
         Prose(
-            "The exact optimum of the KL-regularised objective follows from a reference and the "
-            "reward alone. It says what each ordering can reach before anything is aligned; A-K's "
-            "last distillation is not part of the forecast."
+            "The exact optimum of the KL-regularised objective depends on the reference and the "
+            "reward alone, so it says what each ordering can reach before anything is aligned. "
+            "A-K's last distillation is not part of the forecast."
         ),
-        *_weighing(table, summary.axes),
+        *_reliability(table, summary),
         forecast_plot(run, summary),
         *_errors(pairs, summary.axes, query),
-        Fold("The forecast for every grid point", [_forecast_grid(summary, table)]),
-        *topic_forecast(summary),
+        Fold("Forecast per grid point", [_forecast_grid(summary, table)]),
+        *kind_blocks("forecast", run, summary),
     ]
-    return Section("forecast", "Could it have been forecast?", blocks)
+    return Section("forecast", "Forecast vs outcome", blocks)
 
 
 def _errors(pairs: pd.DataFrame, axes: Sequence[str], query: str) -> list[Block]:
@@ -72,23 +72,18 @@ def _errors(pairs: pd.DataFrame, axes: Sequence[str], query: str) -> list[Block]
             data=[data[i] for i in rest],
             query=query,
         )
-        blocks.append(Fold("The forecast's error at every grid point", [every]))
+        blocks.append(Fold("Forecast error per grid point", [every]))
     return blocks
 
 
-def _weighing(table: pd.DataFrame, axes: Sequence[str]) -> list[Block]:
-    """How well the optima are known, where they were weighed from samples."""
-    if "reliability" not in table:
+def _reliability(table: pd.DataFrame, summary: Summary) -> list[Block]:
+    """How well the optima are known, of a kind that computes them from samples."""
+    check = summary.kind.optimum_check
+    if check is None or "reliability" not in table:
         return []
-    least = min(float(table[name].min()) for name in ("ess_p_prime", "ess_p_second"))
-    doubt = doubt_over(table, axes) or "All optima here are reliable."
+    doubt = check.warning(table, summary.axes) or "All optima here are reliable."
     return [
-        Prose(
-            "Here the optimum is weighed from samples of the reference, each by exp(R / β), and so "
-            "is known as well as its effective sample size allows: at least "
-            f"{quantity_text(least)} in this study. Below {FLOOR} it is called unreliable: a few "
-            "responses decide it, and what was never sampled can't count."
-        ),
+        Prose(check.explanation(table)),
         Prose(doubt, "caveat" if "unreliable" in doubt else "small", ours=False),
     ]
 
@@ -108,7 +103,9 @@ def _forecast_grid(summary: Summary, table: pd.DataFrame) -> Grid:
     ]
     columns["samples to first hit, p' / p''"] = [_both(row, "samples_to_hit") for row in rows]
     if "reliability" in table:
-        columns["effective samples, p' / p''"] = [_both(row, "ess") for row in rows]
+        assert summary.kind.optimum_check is not None
+        check = summary.kind.optimum_check
+        columns[f"{check.title}, p' / p''"] = [_both(row, check.column) for row in rows]
         columns["reliability"] = [str(row["reliability"]) or "reliable" for row in rows]
     if (table["state"] != COMPLETE).any():
         columns["state"] = table["state"].tolist()

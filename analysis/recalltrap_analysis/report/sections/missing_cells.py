@@ -5,17 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
-from recalltrap_analysis.report.document import (
-    Block,
-    Code,
-    Fold,
-    Items,
-    Prose,
-    Section,
-    grid,
-    records,
-)
-from recalltrap_analysis.report.missing_parts import missing_parts
+from recalltrap_analysis.report.document.blocks import Block, Code, Fold, Items, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
+from recalltrap_analysis.report.sections.missing_parts import missing_parts
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
@@ -29,13 +21,14 @@ def missing_cells_section(run: ReadRun, summary: Summary) -> Section:
     if not {"planned", "cells"} & set(run.problems):
         blocks.append(grid("cells", counts, data=records(counts), query=sql.count_query()))
     if run.problems:
-        blocks.append(Prose("What can't be used, and so is not shown:", "absent"))
+        blocks.append(Prose("Can't be used, so not shown:", "absent"))
         blocks.append(Items([f"{name}: {reason}" for name, reason in run.problems.items()]))
     unread = {"planned", "cells"} & set(run.problems)
     missing = [c for c in summary.cells if c.id not in summary.statuses] if not unread else []
     if missing:
-        blocks.append(Prose("Not run yet (running the study again does only these, and those that "
-                            "failed):"))  # fmt: skip
+        blocks.append(
+            Prose("Not run yet (rerunning the study runs these and the failed ones alone):")
+        )
         blocks.append(Items(describe(missing, summary.axes)))
     groups = failure_groups(run.frame("failures"), summary.cells, summary.axes, summary.statuses)
     if groups:
@@ -57,8 +50,8 @@ def missing_cells_section(run: ReadRun, summary: Summary) -> Section:
                 Fold(f"To retry: {group.failure}, {group.cells} cells", inside, open=True)
             )
     if lacks:
-        blocks.append(Prose("What this run doesn't have, and so is left out above:"))
+        blocks.append(Prose("Not in this run, so left out above:"))
         blocks.append(Items(lacks))
     if not missing and not groups and not run.problems and not lacks:
         blocks.append(Prose("Nothing: every planned cell has succeeded."))
-    return Section("gaps", "What is missing?", blocks, summary={"lacks": lacks})
+    return Section("gaps", "Missing data and failed cells", blocks, summary={"lacks": lacks})

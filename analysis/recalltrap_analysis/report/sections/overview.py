@@ -8,7 +8,8 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.number_format import p_text, point_text, row_interval
-from recalltrap_analysis.report.document import Block, Items, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -42,5 +43,5 @@ def overview_section(
         )  # fmt: skip
     blocks: list[Block] = [grid("studies", pd.DataFrame(rows), data=data)]
     if refused:
-        blocks += [Prose("Runs that can't be read, and are not in this report:"), Items(refused)]
-    return Section("overview", "Study by study", blocks)
+        blocks += [Prose("Runs that can't be read, so not in this report:"), Items(refused)]
+    return Section("overview", "Studies", blocks)

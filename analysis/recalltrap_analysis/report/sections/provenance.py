@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recalltrap_analysis.report.document import Block, Code, Fold, Prose, Section, Terms
+from recalltrap_analysis.report.document.blocks import Block, Code, Fold, Prose, Section, Terms
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -17,15 +17,15 @@ def provenance_section(run: ReadRun, summary: Summary) -> Section:
     """Commit, versions, machine and command of the last launch; the study; all its cells."""
     found, study_file = run.provenance(), run.study_file()
     blocks: list[Block] = [
-        Prose("Every table and figure above names the SQL that recomputes its numbers from the "
-              "run's Parquet files (`recalltrap query` takes it; leave out what is marked "
-              "incomplete). All tables:"),
+        Prose("Every table and figure above shows the SQL that recomputes its numbers from the "
+              "run's Parquet files: run it with `recalltrap query`, and leave out grid points "
+              "marked incomplete. For example:"),
         Code(f"recalltrap query {run.folder} \"select * from metrics limit 5\""),
         Terms(flat(found)) if found else Prose("No provenance has been recorded.", "absent"),
     ]  # fmt: skip
     if study_file:
         blocks.append(Fold("The study file", [Code(study_file)]))
-    return Section("provenance", "Where the numbers come from", blocks)
+    return Section("provenance", "Provenance", blocks)
 
 
 def flat(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:

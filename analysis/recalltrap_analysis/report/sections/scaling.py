@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pandas as pd
 
-from recalltrap_analysis.estimates.scaling import Scaling, fit, seed_points
+from recalltrap_analysis.estimates.scaling import ScalingFit, fit, seed_points
 from recalltrap_analysis.number_format import (
     decimal_text,
     row_interval,
     setting_text,
     significant_text,
 )
-from recalltrap_analysis.report.document import Block, Fold, Prose, Record, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Prose, Record, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.scaling import scaling_plot
 from recalltrap_analysis.report.sections.grid_tables import deepest_first
 from recalltrap_analysis.runs import sql
-from recalltrap_analysis.runs.design import hashable
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -32,48 +32,52 @@ def joint_scaling_section(summaries: Sequence[Summary]) -> Section:
     """Severity against the recall that distillation lost, one curve per algorithm."""
     blocks: list[Block] = [
         Prose("Distillation costs recall: p'' covers less of p* than p' does. If that is what "
-              "traps K-A, severity must grow with this **recall deficit**, and with the weight of "
-              "the anchor.")]  # fmt: skip
+              "traps K-A, severity must grow with this **recall deficit**, and with the strength "
+              "of the KL penalty.")]  # fmt: skip
     groups = _by_algorithm(summaries)
     if not groups:
-        blocks.append(Prose("No grid point is complete, so there is nothing to scale.", "absent"))
-    for name, points in groups.items():
-        query = sql.scaling_query(summaries[0].axes) if len(summaries) == 1 else ""
-        blocks += _scaling_blocks(name if len(groups) > 1 else "", fit(points), query)
-    return Section("scaling", "Does it grow with the recall that is lost?", blocks)
+        blocks.append(Prose("No grid point is complete, so there is nothing to fit.", "absent"))
+    one = summaries[0] if len(summaries) == 1 else None
+    query = sql.scaling_query(one.axes, one.kind) if one else ""
+    for (name, kl_weight), points in groups.items():
+        found = fit(points, kl_weight)
+        blocks += _scaling_blocks(name if len(groups) > 1 else "", found, kl_weight, query)
+    return Section("scaling", "Severity vs recall deficit", blocks)
 
 
-def _by_algorithm(summaries: Sequence[Summary]) -> dict[str, pd.DataFrame]:
-    """Rows of `seed_points` by the settings' algorithm; points of several runs are kept apart."""
-    groups: dict[str, list[pd.DataFrame]] = {}
+def _by_algorithm(
+    summaries: Sequence[Summary],
+) -> dict[tuple[str, str | None], pd.DataFrame]:
+    """Rows of `seed_points` by the settings' algorithm and the name of their KL weight.
+
+    Points of several runs are kept apart.
+    """
+    groups: dict[tuple[str, str | None], list[pd.DataFrame]] = {}
     for summary in summaries:
-        points = seed_points(summary.outcomes, summary.pairs, summary.design)
+        design, kind = summary.design, summary.kind
+        points = seed_points(summary.outcomes, summary.pairs, design, kind.kl_weight)
         if points.empty:
             continue
-        factors = {
-            tuple(hashable(cell.factors[axis]) for axis in summary.axes): cell.factors
-            for cell in summary.cells
-        }
-        found = [factors[point] for point in points["point"]]
-        weights = [float(one.get("kl_weight", 1.0)) for one in found]
-        names = [str(one.get("algorithm", "")) for one in found]
-        points = points.assign(kl_weight=weights)
+        names = [
+            str(design.settings[point].get(kind.algorithm, "")) if kind.algorithm else ""
+            for point in points["point"]
+        ]
         if len(summaries) > 1:
             keys = [(summary.study, *point) for point in points["point"]]
             labels = [f"{summary.study}: {text}" for text in points["label"]]
             points = points.assign(point=pd.Series(keys, dtype=object), label=labels)
         for name, rows in points.groupby(pd.Series(names), sort=False):
-            groups.setdefault(str(name), []).append(rows)
-    return {name: pd.concat(rows, ignore_index=True) for name, rows in groups.items()}
+            groups.setdefault((str(name), kind.kl_weight), []).append(rows)
+    return {key: pd.concat(rows, ignore_index=True) for key, rows in groups.items()}
 
 
-def _scaling_blocks(name: str, found: Scaling, query: str) -> list[Block]:
+def _scaling_blocks(name: str, found: ScalingFit, kl_weight: str | None, query: str) -> list[Block]:
     settings = found.settings
-    blocks: list[Block] = [scaling_plot(name, found, query)]
+    blocks: list[Block] = [scaling_plot(name, found, kl_weight, query)]
     if found.left_out:
         noun = "grid point has" if found.left_out == 1 else "grid points have"
         blocks.append(Prose(f"{found.left_out} {noun} no overall recall of p' and p'' in every "
-                            "seed, and so no recall deficit: left out.", "absent"))  # fmt: skip
+                            "seed, so no recall deficit: left out.", "absent"))  # fmt: skip
     if found.reason:
         blocks.append(Prose(f"No curve: {found.reason}.", "absent", ours=False))
     else:
@@ -88,14 +92,18 @@ def _scaling_blocks(name: str, found: Scaling, query: str) -> list[Block]:
             f"settings ({decimal_text(found.error_of_mean, 3)}).", ours=False))  # fmt: skip
     columns = {
         "setting": settings["label"].tolist(),
-        "kl_weight": [setting_text(float(value)) for value in settings["kl_weight"]],
+        **(
+            {kl_weight: [setting_text(float(value)) for value in settings["penalty"]]}
+            if kl_weight
+            else {}
+        ),
         "recall deficit, nats": [row_interval(r, "deficit") for _, r in settings.iterrows()],
         "severity": [row_interval(r, "severity") for _, r in settings.iterrows()],
         "fitted": [decimal_text(value) for value in settings["predicted"]],
         "fitted without it": [decimal_text(value) for value in settings["left_out"]],
         "severity's interval": [_SIDES[side] for side in settings["side"]],
     }
-    data: list[Record] = records(settings)
+    data: list[Record] = records(settings.rename(columns={"penalty": kl_weight or "penalty"}))
     table = grid(
         "scaling", pd.DataFrame(columns), data=data, order=deepest_first(settings), query=query
     )
@@ -107,7 +115,7 @@ def _scaling_blocks(name: str, found: Scaling, query: str) -> list[Block]:
         "high": found.high.tolist(),
     }  # fmt: skip
     table = replace(table, extra=curve)
-    return [*blocks, Fold("Every setting's deficit, severity and prediction", [table])]
+    return [*blocks, Fold("Deficit, severity and prediction per setting", [table])]
 
 
 _SIDES = {"trap": "above 0", "reversed": "below 0", "unclear": "holds 0"}

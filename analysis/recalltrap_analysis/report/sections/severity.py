@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE
-from recalltrap_analysis.report.document import Block, Fold, Grid, Prose, Section, grid, records
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.severity import severity_plot
 from recalltrap_analysis.report.sections.grid_tables import deepest_first
 from recalltrap_analysis.report.sections.statistics_tables import statistics_blocks
@@ -34,15 +35,14 @@ def severity_section(run: ReadRun, summary: Summary) -> Section:
         _severity_grid(summary),
         Prose(
             f"Square brackets: 95 % intervals over paired seeds{kinds}. p: paired sign-flip "
-            "permutation test of severity, adjusted by Holm over the complete grid points; a "
-            f"reading other than noise needs p ≤ {SIGNIFICANT}. A grid point that misses pairs "
-            "gets no numbers.",
+            "permutation test of severity, adjusted by Holm over the complete grid points; "
+            f"p > {SIGNIFICANT} is seed noise. A grid point with missing pairs gets no numbers.",
             "small",
         ),
-        Fold("Every statistic: means and medians, effect size, tests, seeds that would be needed",
+        Fold("All statistics: mean, IQM, effect size, tests, seeds needed",
              statistics_blocks(summary)),
     ]  # fmt: skip
-    return Section("severity", "How severe is it?", blocks)
+    return Section("severity", "Trap severity", blocks)
 
 
 def _severity_grid(summary: Summary) -> Grid:
@@ -58,7 +58,7 @@ def _severity_grid(summary: Summary) -> Grid:
         text[wanted],
         data=records(table.assign(reading=text["reading"]), METHODS),
         order=deepest_first(table),
-        query=sql.severity_query(summary.axes),
+        query=sql.severity_query(summary.axes, summary.kind),
     )
 
 

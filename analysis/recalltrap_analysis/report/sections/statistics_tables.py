@@ -10,7 +10,8 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE, by_point
 from recalltrap_analysis.number_format import estimate_text, p_text, setting_text
-from recalltrap_analysis.report.document import Block, Items, Prose, Record, grid, plain
+from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Record
+from recalltrap_analysis.report.document.tables import grid, plain
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.statistics.coverage import covers
 from recalltrap_analysis.statistics.effect_sizes import (
@@ -53,15 +54,14 @@ def statistics_blocks(summary: Summary) -> list[Block]:
     ]
     sizes = np.array([-abs(float(row["severity"])) for row in rows])
     order = [int(i) for i in np.argsort(sizes, kind="stable")]
-    query = sql.pair_query(summary.axes)
+    query = sql.pair_query(summary.axes, summary.kind)
     return [
         grid("statistics", pd.DataFrame(columns), data=data, order=order, query=query),
         Prose(
             "IQM: mean of the middle half of the seeds. d_z: paired effect size, the mean "
             "difference in units of its sd. p: paired sign flips, alone and adjusted by Holm. "
-            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. The last column "
-            f"tells how many seeds an interval of the mean no wider than {setting_text(WIDTH)} "
-            "would take, if the spread stays as it is.",
+            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. Seeds needed: for "
+            f"an interval of the mean no wider than {setting_text(WIDTH)}, at this spread.",
             "small",
         ),
         *_coverage(rows),
@@ -125,4 +125,4 @@ def _coverage(rows: list[dict[str, Any]]) -> list[Block]:
     said = [text for method, n in kinds if (text := covers(method, n))]
     if not said:
         return []
-    return [Prose("How far these intervals can be trusted, by our own calibration:"), Items(said)]
+    return [Prose("What these intervals covered in our calibration:"), Items(said)]

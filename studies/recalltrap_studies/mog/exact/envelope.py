@@ -42,8 +42,9 @@ def crossings(lines: Parabolas, reach: float) -> Crossings:
     place_M = np.full(count, -reach)
     active = np.arange(count)
     best = lines.at(active, place_M).argmax(axis=0)
-    found = []
+    pieces = []
     for _ in range(2 * parabolas):  # an envelope of K parabolas has at most 2 K - 1 pieces
+        # each line's next piece is the first parabola to overtake the one it is on
         root, jump = _overtaking(lines, active, best, place_M)
         following = root.argmin(axis=1)
         row = np.arange(len(active))
@@ -52,10 +53,10 @@ def crossings(lines: Parabolas, reach: float) -> Crossings:
         if not on.any():
             break
         active, best, place_M = active[on], following[on], place_M[on]
-        found.append((active, place_M, jump_M[on]))
-    if not found:
+        pieces.append((active, place_M, jump_M[on]))
+    if not pieces:
         return Crossings(active[:0], place_M[:0], place_M[:0])
-    line, place, jump = (np.concatenate(part) for part in zip(*found, strict=True))
+    line, place, jump = (np.concatenate(part) for part in zip(*pieces, strict=True))
     order = np.lexsort((place, line))
     return Crossings(line[order], place[order], jump[order])
 

@@ -13,13 +13,7 @@ import numpy as np
 from recalltrap_studies.mog.exact import lattice, lines, log_sums
 from recalltrap_studies.mog.exact.envelope import Index, Parabolas
 from recalltrap_studies.mog.exact.surfaces import Mask, Surfaces
-from recalltrap_studies.mog.exact.values import (
-    TOLERANCE,
-    Estimate,
-    Expectation,
-    weighted,
-    weights,
-)
+from recalltrap_studies.mog.exact.values import TOLERANCE, Expectation, Integrals, weighted, weights
 from recalltrap_studies.mog.models import Array, Model
 
 NARROW = 0.7
@@ -40,36 +34,37 @@ def log_density(base: Model, model: Model) -> Expectation:
     closed_J = surfaces.means.max(axis=1)
     # No component needs to be known better than its weight asks for.
     tolerance_J = TOLERANCE / 2.0 / np.maximum(weight_J * len(weight_J), 1e-12)
-    found = _remainders(surfaces, main_J, tolerance_J)
-    rounding_J = 4.0 * np.finfo(float).eps * (np.abs(closed_J) + np.abs(found.value))
-    return weighted(
-        weight_J, Estimate(closed_J + found.value, found.error + rounding_J, found.nodes)
-    )
+    remainders = _remainders(surfaces, main_J, tolerance_J)
+    rounding_J = 4.0 * np.finfo(float).eps * (np.abs(closed_J) + np.abs(remainders.value))
+    value_J, error_J = closed_J + remainders.value, remainders.error + rounding_J
+    return weighted(weight_J, Integrals(value_J, error_J, remainders.nodes))
 
 
-def _remainders(surfaces: Surfaces, main_J: Index, tolerance_J: Array) -> Estimate:
+def _remainders(surfaces: Surfaces, main_J: Index, tolerance_J: Array) -> Integrals:
     """E[log sum_k exp g_k - g_main] under each component."""
     count = len(main_J)
-    found = Estimate(np.zeros(count), np.full(count, math.inf), np.zeros(count))
+    remainders = Integrals(np.zeros(count), np.full(count, math.inf), np.zeros(count))
     visible = _visible(surfaces)
     for j, main in enumerate(main_J):
         coefficients, tolerance = surfaces.coefficients[j], float(tolerance_J[j])
         start = _first_level(surfaces, j, visible[j])
         kept, lead = lattice.survey(coefficients, int(main))
+        # not where a component is too narrow for it, or its edge would hold too much
         if start >= lattice.LAST_LEVEL or not lead * lattice.BEYOND <= tolerance:
             continue
         kept |= visible[j]
         kept[main] = True
         place = int(kept[:main].sum())
         by_lattice = lattice.remainder(coefficients[kept], place, start, tolerance)
-        for part, value in zip(found, by_lattice, strict=True):
+        for part, value in zip(remainders, by_lattice, strict=True):
             part[j] = value
-    rough = np.flatnonzero(~(found.error <= tolerance_J))
+    # what the lattice left, or never tried
+    rough = np.flatnonzero(~(remainders.error <= tolerance_J))
     if len(rough):
         better = _along_lines(surfaces, rough, main_J, tolerance_J, visible)
-        for part, values in zip(found, better, strict=True):
+        for part, values in zip(remainders, better, strict=True):
             part[rough] = values
-    return found
+    return remainders
 
 
 def _first_level(surfaces: Surfaces, j: int, visible_K: Mask) -> int:
@@ -92,12 +87,12 @@ def _visible(surfaces: Surfaces) -> Mask:
 
 def _along_lines(
     surfaces: Surfaces, rough: Index, main_J: Index, tolerance_J: Array, visible: Mask
-) -> Estimate:
+) -> Integrals:
     """The remainders of the components `rough`, along lines."""
     few = surfaces.over(rough)
     main, tolerance = main_J[rough], tolerance_J[rough]
 
-    def inner(base_M: Index, parabolas: Parabolas) -> Estimate:
+    def inner(base_M: Index, parabolas: Parabolas) -> Integrals:
         return log_sums.along_lines(parabolas, main[base_M], tolerance[base_M] / 8.0)
 
     f, cuts = few.features, []

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from recalltrap_studies.mog.exact.envelope import Index, Parabolas
 from recalltrap_studies.mog.exact.kronrod import SEVEN_FIFTEEN
 from recalltrap_studies.mog.exact.surfaces import Surfaces
-from recalltrap_studies.mog.exact.values import Estimate
+from recalltrap_studies.mog.exact.values import Integrals
 from recalltrap_studies.mog.models import Array
 
 REACH = 7.5
@@ -28,13 +28,13 @@ PANEL = 3.75
 ROUNDS, LIMIT = 24, 4000
 """Times a panel is halved, and panels at once, at most: what is left then is the error."""
 
-Inner = Callable[[Index, Parabolas], Estimate]
+Inner = Callable[[Index, Parabolas], Integrals]
 """The components [M] and what the surfaces are along M lines -> integrals against exp(-t^2/2)."""
 
 
 def integrate(
     surfaces: Surfaces, inner: Inner, cuts: list[Array], tolerance_J: Array, scale_J: Array
-) -> Estimate:
+) -> Integrals:
     """E of what `inner` integrates, under every component, each to its tolerance.
 
     `cuts` are the places, along s, where each component's panels begin.
@@ -44,13 +44,15 @@ def integrate(
     base = np.concatenate([np.full(len(c) - 1, j) for j, c in enumerate(cuts)])
     low = np.concatenate([c[:-1] for c in cuts])
     high = np.concatenate([c[1:] for c in cuts])
-    total = Estimate(*(np.zeros(count) for _ in range(3)))
+    total = Integrals(*(np.zeros(count) for _ in range(3)))
     for turn in range(ROUNDS):
+        # one line through every node of every panel, integrated by `inner`
         middle, half = (low + high) / 2.0, (high - low) / 2.0
         s_PN = middle[:, None] + half[:, None] * gauss.places
-        found = _lines(surfaces, inner, np.repeat(base, len(gauss.places)), s_PN.ravel())
+        per_line = _lines(surfaces, inner, np.repeat(base, len(gauss.places)), s_PN.ravel())
         density = half[:, None] * normal_density(s_PN)
-        value, error, nodes = (part.reshape(s_PN.shape) for part in found)
+        value, error, nodes = (part.reshape(s_PN.shape) for part in per_line)
+        # the two orders over the lines; where they agree, what the lines say of themselves remains
         fine, coarse = ((value * density * w).sum(axis=1) for w in (gauss.high, gauss.low))
         difference = np.abs(fine - coarse)
         limit = np.maximum(tolerance_J, 1e-12 * scale_J)[base] / 4.0
@@ -61,13 +63,14 @@ def integrate(
             sums += np.bincount(base, part, count)
         if done.all():
             break
+        # the panels in which they don't are halved
         base, low, middle, high = (part[~done] for part in (base, low, middle, high))
         base = np.concatenate([base, base])
         low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
     return total
 
 
-def _lines(surfaces: Surfaces, inner: Inner, base_M: Index, s_M: Array) -> Estimate:
+def _lines(surfaces: Surfaces, inner: Inner, base_M: Index, s_M: Array) -> Integrals:
     c, s1, t1, ss, st, tt = np.moveaxis(surfaces.coefficients[base_M], 2, 0)
     s = s_M[:, None]
     return inner(base_M, Parabolas(tt, t1 + st * s, c + (s1 + ss * s) * s))

@@ -17,7 +17,7 @@ from recalltrap_studies.mog.exact.envelope import Index, Parabolas, crossings
 from recalltrap_studies.mog.exact.kronrod import SEVEN_FIFTEEN
 from recalltrap_studies.mog.exact.lines import PANEL, REACH, normal_density, normal_mass
 from recalltrap_studies.mog.exact.surfaces import Mask
-from recalltrap_studies.mog.exact.values import Estimate
+from recalltrap_studies.mog.exact.values import Integrals
 from recalltrap_studies.mog.models import Array
 
 LAYER = 10.0
@@ -51,12 +51,13 @@ class Panels(NamedTuple):
         return Panels(self.line[chosen], self.low[chosen], self.high[chosen])
 
 
-def along_lines(lines: Parabolas, main_M: Index, tolerance_M: Array) -> Estimate:
+def along_lines(lines: Parabolas, main_M: Index, tolerance_M: Array) -> Integrals:
     """Integrals of (log sum_k exp g_k - g_main) against the normal density, [M]."""
     cut = _cut(lines)
     best_P = lines.at(cut.line, (cut.low + cut.high) / 2.0).argmax(axis=0)
     count = len(main_M)
     value, error, nodes = np.zeros(count), np.zeros(count), np.zeros(count)
+    # the best parabola of every panel in closed form, then what the others add to it
     value += np.bincount(cut.line, _closed(lines, main_M, cut, best_P), count)
     for turn in range(ROUNDS):
         near_PK = _near(lines, cut, best_P)
@@ -71,7 +72,7 @@ def along_lines(lines: Parabolas, main_M: Index, tolerance_M: Array) -> Estimate
         if done.all():
             break
         cut, best_P = _halved(cut.where(~done)), np.tile(best_P[~done], 2)
-    return Estimate(value, error, nodes)
+    return Integrals(value, error, nodes)
 
 
 RULE = SEVEN_FIFTEEN
@@ -90,12 +91,14 @@ def _cut(lines: Parabolas) -> Panels:
     place = np.concatenate(
         [np.full(len(ends), -REACH), np.full(len(ends), REACH), *(piece[1] for piece in pieces)]
     )
+    # all ends in order along their lines; two neighbours on one line enclose a panel
     inside = np.abs(place) <= REACH
     line, place = line[inside], place[inside]
     order = np.lexsort((place, line))
     line, place = line[order], place[order]
     real = (line[1:] == line[:-1]) & (place[1:] > place[:-1])
     line, low, high = line[1:][real], place[:-1][real], place[1:][real]
+    # wide ones are divided evenly
     parts = np.ceil((high - low) / PANEL).astype(int)
     first = np.repeat(np.cumsum(parts) - parts, parts)
     index = np.arange(len(first)) - first
@@ -170,6 +173,7 @@ def _remainder(lines: Parabolas, cut: Panels, best_P: Index, near_PK: Mask) -> t
         line, low, high = cut.line[part], cut.low[part], cut.high[part]
         half = (high - low) / 2.0
         t_NP = (low + high) / 2.0 + half * RULE.places[:, None]
+        # every near surface against the best one, [N, pairs]; the sums over surfaces are [N, P]
         panel, k = np.nonzero(near_PK[part])
         a, b, c = (column[line[panel], k] - column[line, best_P[part]][panel] for column in lines)
         t = t_NP[:, panel]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recalltrap_studies.mog.ground_truth import Oracle
+from recalltrap_studies.mog.ground_truth import RewardFunction
 from recalltrap_studies.mog.models import LOG_2PI, Array, Model
 
 NEGLIGIBLE = 30.0
@@ -69,12 +69,12 @@ class Tilt:
     """The log of the integrand and bounds on it over a cell."""
 
     model: Model
-    oracle: Oracle
+    reward: RewardFunction
     kl_weight: float
 
     def log_mass(self, points_N2: Array) -> Array:
         """log pi + R / beta, [N]."""
-        return self.model.log_prob(points_N2) + self.oracle(points_N2) / self.kl_weight
+        return self.model.log_prob(points_N2) + self.reward(points_N2) / self.kl_weight
 
     def component_bounds(self, centres_C2: Array, radius: float) -> Array:
         """Upper bounds [K, C] of each component's log weight + log density over a cell."""
@@ -91,32 +91,32 @@ class Tilt:
 
     def reward_bounds(self, centres_C2: Array, radius: float) -> tuple[Array, Array]:
         """Upper bounds [C] of R / beta and of its curvature over a cell."""
-        difference = centres_C2[:, None] - self.oracle.targets
+        difference = centres_C2[:, None] - self.reward.targets
         distance_C = np.hypot(difference[..., 0], difference[..., 1]).min(axis=1)
-        near_C = self.oracle.sharpness * np.maximum(distance_C - radius, 0.0) ** 2
-        height = self.oracle.height / self.kl_weight
+        near_C = self.reward.sharpness * np.maximum(distance_C - radius, 0.0) ** 2
+        height = self.reward.height / self.kl_weight
         # |d^2/dr^2 exp(-a r^2)| = 2a |2 a r^2 - 1| exp(-a r^2), at its second peak at a r^2 = 3/2
         beyond_C = np.maximum(near_C, 1.5)
         curvature_C = np.maximum(np.exp(-near_C), np.abs(2.0 * beyond_C - 1.0) * np.exp(-beyond_C))
-        return height * np.exp(-near_C), 2.0 * self.oracle.sharpness * height * curvature_C
+        return height * np.exp(-near_C), 2.0 * self.reward.sharpness * height * curvature_C
 
     def least_log_mass(self) -> float:
         """A lower bound, but for a few nats, of log Z: 0, or what surrounds a target."""
         scale = min(
             float(self.model.smallest_scale.min()),
-            math.sqrt(self.kl_weight / (2.0 * self.oracle.sharpness * self.oracle.height)),
+            math.sqrt(self.kl_weight / (2.0 * self.reward.sharpness * self.reward.height)),
         )
-        at_targets = self.model.log_prob(self.oracle.targets).max()
-        gain = self.oracle.height / self.kl_weight + math.log(math.pi * (0.1 * scale) ** 2)
+        at_targets = self.model.log_prob(self.reward.targets).max()
+        gain = self.reward.height / self.kl_weight + math.log(math.pi * (0.1 * scale) ** 2)
         return max(0.0, float(at_targets) + gain - 3.0)
 
     def first_square(self) -> tuple[Array, float]:
         """Centre [2] and half side of a square that holds all that matters."""
         spread = REACH * self.model.largest_scale[:, None]
-        ratio = 1e4 * self.oracle.height / self.kl_weight
-        reach = math.sqrt(max(math.log(ratio), 1.0) / self.oracle.sharpness)
-        low = np.vstack([self.model.means - spread, self.oracle.targets - reach]).min(axis=0)
-        high = np.vstack([self.model.means + spread, self.oracle.targets + reach]).max(axis=0)
+        ratio = 1e4 * self.reward.height / self.kl_weight
+        reach = math.sqrt(max(math.log(ratio), 1.0) / self.reward.sharpness)
+        low = np.vstack([self.model.means - spread, self.reward.targets - reach]).min(axis=0)
+        high = np.vstack([self.model.means + spread, self.reward.targets + reach]).max(axis=0)
         return (low + high) / 2.0, float((high - low).max()) / 2.0
 
 
@@ -130,13 +130,13 @@ def cells(tilt: Tilt) -> Cells:
     """Cells that are small against all that is known to matter inside them."""
     threshold = tilt.least_log_mass() - NEGLIGIBLE
     middle, half = tilt.first_square()
-    found = Cells(middle[None], np.array([half]))
+    todo = Cells(middle[None], np.array([half]))
     leaves = []
     for _ in range(MAX_DEPTH):
-        done, kept = _examine(tilt, found, threshold)
-        leaves.append(Cells(*(part[done] for part in found)))
-        found = Cells(*(part[kept & ~done] for part in found)).divided()
-        if not len(found.half):
+        done, kept = _examine(tilt, todo, threshold)
+        leaves.append(Cells(*(part[done] for part in todo)))
+        todo = Cells(*(part[kept & ~done] for part in todo)).divided()
+        if not len(todo.half):
             break
     return Cells(*(np.concatenate(parts) for parts in zip(*leaves, strict=True)))
 
@@ -145,10 +145,10 @@ CORNERS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 
 
 def _examine(
-    tilt: Tilt, found: Cells, threshold: float
+    tilt: Tilt, level: Cells, threshold: float
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which cells are fine enough, and which matter at all."""
-    centres, half = found.centres, float(found.half[0])  # all of one size
+    centres, half = level.centres, float(level.half[0])  # all of one size
     radius = half * math.sqrt(2.0)
     side = 2.0 * half
     density_KC = tilt.component_bounds(centres, radius)
@@ -173,10 +173,12 @@ def moments(tilt: Tilt, functions: Sequence[Function], tolerance: float) -> Mome
     left = np.zeros(len(functions))
     nodes = 0
     for turn in range(MAX_ROUNDS):
+        # the integral of the mass and of every function, by two orders
         fine, coarse = (_sums(tilt, functions, todo, top, order) for order in ORDERS)
         nodes += len(todo.half) * sum(order**2 for order in ORDERS)
         total = sums + fine.sum(axis=0)
         means = total[1:] / total[0]
+        # how much each cell's two orders change a mean: a quotient, to first order
         gap = fine - coarse
         error_CF = np.abs(gap[:, 1:] - gap[:, :1] * means) / total[0]
         limit_F = np.maximum(tolerance, 1e-12 * np.abs(means))  # rounding of large values
@@ -196,14 +198,14 @@ CHUNK = 256
 """Cells whose nodes are evaluated at once: what they need fits a core's cache."""
 
 
-def _sums(tilt: Tilt, functions: Sequence[Function], found: Cells, top: float, order: int) -> Array:
+def _sums(tilt: Tilt, functions: Sequence[Function], some: Cells, top: float, order: int) -> Array:
     """Integrals of exp(log mass - top) times 1 and each function over every cell, [C, 1 + F]."""
     place, weight = gauss_legendre(order)
     grid = np.stack(np.meshgrid(place, place, indexing="ij"), axis=-1).reshape(-1, 2)
     weights = np.outer(weight, weight).ravel()
-    sums = np.empty((len(found.half), 1 + len(functions)))
+    sums = np.empty((len(some.half), 1 + len(functions)))
     for begin in range(0, len(sums), CHUNK):
-        centres, half = (part[begin : begin + CHUNK] for part in found)
+        centres, half = (part[begin : begin + CHUNK] for part in some)
         points = (centres[:, None] + half[:, None, None] * grid).reshape(-1, 2)
         mass_CN = np.exp(tilt.log_mass(points) - top).reshape(len(half), -1)
         mass_CN *= weights * half[:, None] ** 2

@@ -15,35 +15,29 @@ from recalltrap_studies.mog.exact import lines
 from recalltrap_studies.mog.exact.envelope import Index, Parabolas, crossings
 from recalltrap_studies.mog.exact.lines import REACH, normal_mass
 from recalltrap_studies.mog.exact.surfaces import Surfaces
-from recalltrap_studies.mog.exact.values import (
-    TOLERANCE,
-    Estimate,
-    Expectation,
-    weighted,
-    weights,
-)
-from recalltrap_studies.mog.ground_truth import Oracle
+from recalltrap_studies.mog.exact.values import TOLERANCE, Expectation, Integrals, weighted, weights
+from recalltrap_studies.mog.ground_truth import RewardFunction
 from recalltrap_studies.mog.models import Array, Model
 
 
-def expected_reward(model: Model, oracle: Oracle) -> Expectation:
+def expected_reward(model: Model, reward: RewardFunction) -> Expectation:
     """E over `model` of the reward."""
-    surfaces = Surfaces.of_reward(model, oracle)
-    if len(oracle.targets) == 1:
+    surfaces = Surfaces.of_reward(model, reward)
+    if len(reward.targets) == 1:
         return Expectation(float((weights(model) * _single(surfaces)).sum()), 0.0, 0)
     return _over_lines(model, surfaces, _rewards, np.array([-6.0, -2.0, 0.0, 2.0, 6.0]))
 
 
-def hit_rate(model: Model, oracle: Oracle, share: float) -> Expectation:
+def hit_rate(model: Model, reward: RewardFunction, share: float) -> Expectation:
     """P(R >= share * R_max): the mass of the discs around the targets, overlaps counted once."""
-    level = math.log(share * oracle.height)
+    level = math.log(share * reward.height)
 
-    def inner(base_M: Index, parabolas: Parabolas) -> Estimate:
+    def inner(base_M: Index, parabolas: Parabolas) -> Integrals:
         return _inside(parabolas, level)
 
     edge = math.sqrt(-2.0 * math.log(share))  # in the reward's standard deviations
     sides = np.array([-1.0, -0.98, -0.8, 0.0, 0.8, 0.98, 1.0])  # a disc begins with infinite slope
-    return _over_lines(model, Surfaces.of_reward(model, oracle), inner, edge * sides)
+    return _over_lines(model, Surfaces.of_reward(model, reward), inner, edge * sides)
 
 
 def _over_lines(model: Model, surfaces: Surfaces, inner: lines.Inner, sides: Array) -> Expectation:
@@ -55,8 +49,8 @@ def _over_lines(model: Model, surfaces: Surfaces, inner: lines.Inner, sides: Arr
     ]
     weight_J = weights(model)
     tolerance_J = np.full(len(weight_J), TOLERANCE / 2.0)
-    found = lines.integrate(surfaces, inner, cuts, tolerance_J, np.zeros_like(tolerance_J))
-    return weighted(weight_J, found)
+    integrals = lines.integrate(surfaces, inner, cuts, tolerance_J, np.zeros_like(tolerance_J))
+    return weighted(weight_J, integrals)
 
 
 def _single(surfaces: Surfaces) -> Array:
@@ -69,9 +63,10 @@ def _single(surfaces: Surfaces) -> Array:
     return np.asarray(np.exp(c + 0.5 * form) / np.sqrt(determinant))
 
 
-def _rewards(base_M: Index, parabolas: Parabolas) -> Estimate:
+def _rewards(base_M: Index, parabolas: Parabolas) -> Integrals:
     """Integrals of exp(the largest parabola) against the normal density, [M]."""
     count = len(base_M)
+    # the pieces of each line between two crossings, and the largest parabola of each
     line, place, _ = crossings(parabolas, REACH)
     every = np.arange(count)
     line = np.concatenate([every, line])
@@ -81,16 +76,17 @@ def _rewards(base_M: Index, parabolas: Parabolas) -> Estimate:
     last = np.append(line[1:] != line[:-1], True)
     high = np.where(last, REACH, np.append(low[1:], REACH))
     best = parabolas.at(line, (low + high) / 2.0).argmax(axis=0)
+    # exp of a parabola times the normal density is a normal density of another mean and width
     a, b, c = (column[line, best] for column in parabolas)
     precision = 1.0 - 2.0 * a
     mean, root = b / precision, np.sqrt(precision)
     mass = normal_mass((low - mean) * root, (high - mean) * root)
     value = np.exp(c + 0.5 * b * mean) / root * mass
     integral = np.asarray(np.bincount(line, value, count), dtype=float)
-    return Estimate(integral, np.zeros(count), np.ones(count))
+    return Integrals(integral, np.zeros(count), np.ones(count))
 
 
-def _inside(parabolas: Parabolas, level: float) -> Estimate:
+def _inside(parabolas: Parabolas, level: float) -> Integrals:
     """The normal mass of where any parabola is above `level`, [M]."""
     a, b, c = parabolas
     with np.errstate(invalid="ignore"):
@@ -102,4 +98,4 @@ def _inside(parabolas: Parabolas, level: float) -> Estimate:
     reached = np.maximum.accumulate(high_MT, axis=1)
     low_MT[:, 1:] = np.maximum(low_MT[:, 1:], reached[:, :-1])  # what overlaps counts once
     mass = normal_mass(low_MT, np.maximum(low_MT, high_MT)).sum(axis=1)
-    return Estimate(mass, np.zeros_like(mass), np.ones_like(mass))
+    return Integrals(mass, np.zeros_like(mass), np.ones_like(mass))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recalltrap_studies.mog.ground_truth import Oracle
+from recalltrap_studies.mog.ground_truth import RewardFunction
 from recalltrap_studies.mog.models import LOG_2PI, Array, Model
 
 ANGLE = 0.6
@@ -63,12 +63,12 @@ class Surfaces:
         return cls(base, model.means, model.cholesky, constant_K)
 
     @classmethod
-    def of_reward(cls, base: Model, oracle: Oracle) -> Surfaces:
+    def of_reward(cls, base: Model, reward: RewardFunction) -> Surfaces:
         """The log of each target's reward (eq. 8); the reward is that of the largest."""
-        scale = 1.0 / math.sqrt(2.0 * oracle.sharpness)
-        count = len(oracle.targets)
+        scale = 1.0 / math.sqrt(2.0 * reward.sharpness)
+        count = len(reward.targets)
         cholesky = np.tile([scale, 0.0, scale], (count, 1))
-        return cls(base, oracle.targets, cholesky, np.full(count, math.log(oracle.height)))
+        return cls(base, reward.targets, cholesky, np.full(count, math.log(reward.height)))
 
     def over(self, components: npt.NDArray[np.intp]) -> Surfaces:
         """The same surfaces over some of the components."""

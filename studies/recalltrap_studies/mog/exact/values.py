@@ -28,7 +28,7 @@ class Expectation(NamedTuple):
         return "quadrature" if self.nodes else "closed form"
 
 
-class Estimate(NamedTuple):
+class Integrals(NamedTuple):
     """Values, the summed differences of two orders, and the numbers of nodes, each [N]."""
 
     value: Array
@@ -41,7 +41,7 @@ def weights(model: Model) -> Array:
     return np.exp(model.log_weights)
 
 
-def weighted(weight_J: Array, found: Estimate) -> Expectation:
+def weighted(weight_J: Array, parts: Integrals) -> Expectation:
     """The expectation under a mixture, from those under its components."""
-    value, error = (float((weight_J * part).sum()) for part in (found.value, found.error))
-    return Expectation(value, error, int(found.nodes.sum()))
+    value, error = (float((weight_J * part).sum()) for part in (parts.value, parts.error))
+    return Expectation(value, error, int(parts.nodes.sum()))

@@ -22,7 +22,7 @@ def test_large_grids_are_thinned(make_run: MakeRun) -> None:
     run = make_run(grid=grid, seeds=2)
     summary = summarize(run)
     assert sweep_axis(summary.design) == "kl_weight"
-    panels, note = box_panels(summary.outcomes, summary.design)
+    panels, note = box_panels(summary.outcomes, summary.design, {"reward": "reward"})
     assert len(panels.columns) == 4
     assert len(panels.positions) == 12
     assert "4 of 12 combinations of the other axes are shown" in note

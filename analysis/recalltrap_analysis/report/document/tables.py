@@ -1,0 +1,85 @@
+"""Tables as blocks: frames of text for readers, and the same rows as plain values for machines."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recalltrap_analysis.report.document.blocks import Grid, Record
+
+ROWS_SHOWN = 24
+NUMBER = re.compile(r"[-+–∞]?[\d.]*(e[-+]\d+)?[kMG]? ?%?( \[.*\]| of \d+| / .*)?$")
+
+
+def grid(
+    name: str,
+    frame: pd.DataFrame,
+    *,
+    data: Sequence[Record] = (),
+    order: Sequence[int] = (),
+    query: str = "",
+) -> Grid:
+    """A table from a frame of text; `order` names the rows that matter most, the rest folds."""
+    rows = [[_unbroken(str(value)) for value in row] for row in frame.itertuples(index=False)]
+    folded = len(rows) > ROWS_SHOWN and len(order) > 0
+    words = [not all(NUMBER.match(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return Grid(
+        name,
+        [str(column) for column in frame.columns],
+        rows,
+        words,
+        list(data),
+        sorted(order[:ROWS_SHOWN]) if folded else (),
+        query,
+    )
+
+
+def _unbroken(text: str) -> str:
+    """Keeps an interval's brackets on one line."""
+    return re.sub(r", (?=[^\[]*\])", ",\N{NO-BREAK SPACE}", text)
+
+
+def records(frame: pd.DataFrame, methods: Mapping[str, str] | None = None) -> list[Record]:
+    """The rows of a table as plain values: X, X_low, X_high become one estimate with its method.
+
+    Args:
+        frame: A table; values that are not finite become None.
+        methods: The interval's method by estimate; the others get the row's `method`, if any.
+    """
+    names = [str(name) for name in frame.columns if name != "point"]
+    ends = {f"{name}_{end}" for name in names for end in ("low", "high") if f"{name}_low" in names}
+    result = []
+    for row in frame.to_dict("records"):
+        record: Record = {}
+        for name in names:
+            if name in ends:
+                continue
+            record[name] = plain(row[name])
+            if f"{name}_low" in names:
+                method = (methods or {}).get(name) or row.get("method") or ""
+                record[name] = {
+                    "value": plain(row[name]),
+                    "low": plain(row[f"{name}_low"]),
+                    "high": plain(row[f"{name}_high"]),
+                    "method": method,
+                }
+        result.append(record)
+    return result
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it; NaN and infinity become None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

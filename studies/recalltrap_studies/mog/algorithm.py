@@ -1,0 +1,121 @@
+"""The record of an algorithm: all that anybody but its own tensor code needs to know of it.
+
+Fitting p', distilling and every way to align are algorithms alike. Light: the tensor code that a
+record names is imported where a block starts to run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from recalltrap.errors import InputError
+from recalltrap_studies.mog.parts import Optimiser
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Column = Callable[[str], "Tensor"]
+"""A setting's name -> its values, one for each row, [R, 1]."""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One way to fit, to distil or to align."""
+
+    name: str
+    part: type[Optimiser]
+    """The settings that it reads."""
+    version: int
+    """Bumped when its numbers change their meaning: the artifacts made before are left alone."""
+    code: str
+    """The module whose function `iteration` makes the tensor program of one iteration. It takes
+    the settings of `shaped_by` by name and returns a `program.iteration.Iteration`."""
+    measures: tuple[str, ...]
+    """What each iteration adds to the record of its rows, in this order."""
+    monitored: tuple[str, ...] = ()
+    """What is measured besides on fresh samples, where the iterations draw none of the policy's."""
+    shaped_by: tuple[str, ...] = ()
+    """Settings of its own that decide the program, so that rows must share them. The others are
+    tensors with one entry a row."""
+    columns: tuple[str, ...] = ()
+    """Settings of its own that the program reads row by row."""
+    paired: bool = False
+    """Whether an iteration's batch is of pairs of samples."""
+    epochs: str | None = None
+    """The setting that says how many updates are made on each batch; None: one."""
+    pair_set: str | None = None
+    """The setting that says how many pairs are drawn once and for all; None: each batch is new."""
+    carried: int = 0
+    """Numbers of its own that a row carries from one iteration to the next."""
+    reference_passes: float = 0.0
+    """Densities of each sample under the reference, in units of an update's work: one without its
+    gradient is half an update."""
+    prepare_source: Callable[[Tensor, Column], Tensor] | None = None
+    """What becomes of the parameters [R, P, K] of the source before it is sampled."""
+
+    def updates(self, part: BaseModel) -> int:
+        """Updates on each batch."""
+        return int(getattr(part, self.epochs)) if self.epochs else 1
+
+    def pairs(self, part: BaseModel) -> int:
+        """Size of the fixed set of pairs; 0 where there is none."""
+        return int(getattr(part, self.pair_set)) if self.pair_set else 0
+
+    @property
+    def samples_each(self) -> int:
+        """Samples in one element of a batch."""
+        return 2 if self.paired else 1
+
+    def shape(self, part: BaseModel) -> tuple[tuple[str, object], ...]:
+        """What `iteration` is called with, and what rows share."""
+        return tuple((name, getattr(part, name)) for name in self.shaped_by)
+
+    def check(self, settings: type[BaseModel]) -> None:
+        """Refuse an incomplete record before anything is built with it.
+
+        Raises:
+            InputError: naming the algorithm and what is missing or wrong.
+        """
+        wrong = list(self._wrong(settings))
+        if wrong:
+            raise InputError(
+                f"the algorithm {self.name!r} can't run, its record is incomplete: "
+                f"{'; '.join(wrong)}. Complete the record, or choose another algorithm"
+            )
+
+    def _wrong(self, settings: type[BaseModel]) -> Iterator[str]:
+        for field in fields(self):
+            if getattr(self, field.name) in ("", 0) and field.name in ("name", "version", "code"):
+                yield f"it has no {field.name}"
+        if not self.measures:
+            yield "it measures nothing"
+        if self.code and not _makes_iterations(self.code):
+            yield f"{self.code} can't be found or has no function iteration"
+        own = self.part.model_fields
+        named = {*self.shaped_by, *self.columns, self.epochs, self.pair_set} - {None}
+        if unknown := sorted(str(name) for name in named if name not in own):
+            yield f"{self.part.__name__} has no setting {' or '.join(unknown)}"
+        if self.pair_set and not self.paired:
+            yield "it has a fixed set of pairs and isn't paired"
+        for name, info in own.items():
+            composed = settings.model_fields.get(name)
+            if composed is None:
+                yield f"its setting {name} came too late to be one of the study's"
+            elif not info.is_required() and composed.default != info.default:
+                yield f"another part gives its setting {name} the default {composed.default!r}"
+
+
+def _makes_iterations(module: str) -> bool:
+    """Whether a module is there and defines `iteration`, without importing torch to see it."""
+    try:
+        spec = find_spec(module)
+    except ImportError:
+        return False
+    source = spec and spec.loader and getattr(spec.loader, "get_source", lambda _: "")(module)
+    return bool(re.search(r"^def iteration\(", source or "", re.MULTILINE))
