@@ -207,6 +207,12 @@ def lengths_of(tokens_BT: Tensor) -> Tensor:
     return ((ended_BT.cumsum(1) - ended_BT) == 0).sum(1)
 
 
+def score_ours(model: Any, responses: Responses, request: Request) -> int:
+    """Tokens scored as the oracle and the assessments score them."""
+    log_probs.score_responses(model, responses.tokens_BT, responses.mask_BT, request.prompt_ids)
+    return int(responses.mask_BT.sum())
+
+
 def score_plain(model: Any, responses: Responses) -> int:
     """Tokens scored in batches of 64, all logits at once."""
     for tokens_BT in responses.tokens_BT.split(64):  # type: ignore[no-untyped-call]
@@ -275,7 +281,7 @@ def measure(case: Case, turns: int, machine: Machine, *, plain: bool) -> Iterato
     sample = race(runs, turns)
     needed = sampling_bytes(model, drawn) / machine.bandwidth * sample["ours"] / total
     runs = {
-        "ours": lambda: int(log_probs.response_scores(model, drawn, request.prompt_ids)[1].sum()),
+        "ours": lambda: score_ours(model, drawn, request),
     }
     if plain:
         runs["plain"] = lambda: score_plain(model, drawn)

@@ -20,7 +20,7 @@ from recalltrap.streams import key
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data.responses import Request
-from recalltrap_studies.llm.inference import log_probs, response_batches, sampling_engines
+from recalltrap_studies.llm.inference import response_batches, sampling_engines
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.mog.kind import KIND
@@ -28,6 +28,7 @@ from recalltrap_studies.mog.models import MODEL_FILE, unpack
 from recalltrap_studies.mog.program.compilation import noise_function
 from recalltrap_studies.mog.program.noise import PLANES
 from recalltrap_studies.mog.settings import MogSettings
+from tests.studies.llm.scoring import response_sums
 
 pytestmark = [
     pytest.mark.gpu,
@@ -112,9 +113,9 @@ def test_scores_in_float32_are_the_cpus(model: PreTrainedModel) -> None:
     drawn = sampling_engines.generate(
         model, REQUEST, response_batches.uniforms(0, "gpu/score", ROWS, TOKENS)
     )
-    here, count = log_probs.response_scores(model, drawn, REQUEST.prompt_ids)
+    here, count = response_sums(model, drawn, REQUEST.prompt_ids)
     moved = on(DEVICE, model, torch.float32)
-    there, _ = log_probs.response_scores(moved, drawn, REQUEST.prompt_ids)
+    there, _ = response_sums(moved, drawn, REQUEST.prompt_ids)
     torch.testing.assert_close(here / count, there / count, atol=1e-3, rtol=0)
 
 
@@ -126,7 +127,7 @@ def test_what_is_drawn_has_the_scorers_log_probabilities(
     moved = on(DEVICE, model, torch.bfloat16)
     uniforms = response_batches.uniforms(1, "gpu/draw", ROWS, TOKENS)
     drawn = sampling_engines.generate(moved, REQUEST, uniforms, cache=cache)
-    scored, count = log_probs.response_scores(moved, drawn, REQUEST.prompt_ids)
+    scored, count = response_sums(moved, drawn, REQUEST.prompt_ids)
     own = drawn.log_probs_BT.double().sum(1).cpu()
     assert float((own / count - scored / count).abs().mean()) < 0.03
     assert abs(float((own - scored).sum() / count.sum())) < 0.01

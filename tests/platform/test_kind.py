@@ -127,14 +127,19 @@ def _reads(statements: Iterable[ast.AST]) -> Iterator[str]:
         elif isinstance(node, ast.JoinedStr) and isinstance(node.values[-1], ast.Constant):
             yield str(node.values[-1].value)
         elif isinstance(node, ast.Call):
-            # Also a record's `epochs="target_epochs"`: which field it reads.
-            for argument in (*node.args[:2], *(keyword.value for keyword in node.keywords)):
+            for argument in node.args[:2]:
                 if isinstance(argument, ast.Constant):
                     yield str(argument.value)
+            # A record's `epochs="target_epochs"`, `shaped_by=("kl_estimator",)`: what it reads.
+            yield from _constants(keyword.value for keyword in node.keywords)
         elif isinstance(node, ast.Dict):  # which field a stage reads, as data
-            for part in itertools.chain.from_iterable(ast.walk(value) for value in node.values):
-                if isinstance(part, ast.Constant):
-                    yield str(part.value)
+            yield from _constants(node.values)
+
+
+def _constants(values: Iterable[ast.expr]) -> Iterator[str]:
+    for part in itertools.chain.from_iterable(ast.walk(value) for value in values):
+        if isinstance(part, ast.Constant):
+            yield str(part.value)
 
 
 class DeadKnob(ToySettings):

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recalltrap_studies.llm.inference.batch_sizes import POLICY
+from recalltrap_studies.llm.inference.log_probs import in_parts, response_log_probs
 from recalltrap_studies.llm.training import upstream
 
 DROPOUT = (
@@ -21,8 +23,6 @@ DROPOUT = (
 )  # fmt: skip
 RANDOM = ("drop", "jitter")
 """Words in the names of what is random in a layer while it trains."""
-LOGITS = 1 << 27
-"""Logits that `score` holds at once at most: half a gigabyte in float32."""
 
 
 class Policy(upstream.CheckpointedActivations):
@@ -48,23 +48,13 @@ class Policy(upstream.CheckpointedActivations):
     def forward(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """log pi(y_t | prompt, y_<t) and V(prompt, y_<t), both [B, T] float32; V is 0 without a
         head."""
-        prompt_BP = torch.tensor([self.prompt_ids], device=tokens_BT.device)
-        input_BL = torch.cat([prompt_BP.expand(len(tokens_BT), -1), tokens_BT[:, :-1]], dim=1)
-        length = tokens_BT.shape[1]
-        valued = self.value_head is not None
-        output = self.lm(
-            input_ids=input_BL,
-            use_cache=False,
-            output_hidden_states=valued,
-            logits_to_keep=length,
+        head = self.value_head
+        log_probs_BT, hidden_BTH = response_log_probs(
+            self.lm, tokens_BT, self.prompt_ids, hidden=head is not None
         )
-        logits_BTV = output.logits.float()
-        chosen_BT = logits_BTV.gather(2, tokens_BT[:, :, None])[:, :, 0]
-        log_probs_BT = chosen_BT - logits_BTV.logsumexp(dim=2)
-        if self.value_head is None:
+        if head is None or hidden_BTH is None:
             return log_probs_BT, torch.zeros_like(log_probs_BT)
-        hidden_BTH = output.hidden_states[-1][:, -length:]
-        values_BT = self.value_head(hidden_BTH.to(self.value_head.weight.dtype))[:, :, 0]
+        values_BT = head(hidden_BTH.to(head.weight.dtype))[:, :, 0]
         return log_probs_BT, values_BT.float()
 
     @contextmanager
@@ -77,12 +67,11 @@ class Policy(upstream.CheckpointedActivations):
             _assign([(config, name, 0.0) for config, name, _ in self._muted])
 
 
-@torch.no_grad()
 def score(policy: Policy, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
     """`policy(tokens_BT)` without gradients, in as many parts as memory wants; both [B, T]."""
-    rows = max(LOGITS // (tokens_BT.shape[1] * policy.lm.config.vocab_size), 1)
-    parts = [policy(part_BT) for part_BT in torch.split(tokens_BT, rows)]
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    rows = POLICY.rows(tokens_BT.shape[1] * policy.lm.config.vocab_size)
+    log_probs_BT, values_BT = in_parts(policy, tokens_BT, rows)
+    return log_probs_BT, values_BT
 
 
 def switch_off_dropout(lm: nn.Module) -> list[tuple[Any, str, float]]:

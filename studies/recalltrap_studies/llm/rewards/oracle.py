@@ -17,7 +17,7 @@ from torch import Tensor
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm.inference import log_probs
+from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.stage_settings import Shaping
 
@@ -69,10 +69,9 @@ class Oracle:
         """The least upper bound of `reward`."""
         return supremum(self.threshold, self.height, self.shaping)
 
-    @torch.no_grad()
     def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Mean negative log-likelihood per response token under p_target [B], nats, float32."""
-        log_probs_BT = response_log_probs(self.model, tokens_BT, mask_BT, self.prompt_ids)
+        log_probs_BT = score_responses(self.model, tokens_BT, mask_BT, self.prompt_ids)
         return -mean_per_token(log_probs_BT, mask_BT)
 
     def reward(self, nll_B: Tensor) -> Tensor:
@@ -99,17 +98,6 @@ def mean_per_token(log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """The mean over each response's tokens [B]."""
     mask = mask_BT.to(log_probs_BT.dtype)
     return torch.where(mask_BT.bool(), log_probs_BT, 0.0).sum(dim=1) / mask.sum(dim=1)
-
-
-def response_log_probs(
-    model: torch.nn.Module, tokens_BT: Tensor, mask_BT: Tensor, prompt_ids: tuple[int, ...]
-) -> Tensor:
-    """log p of each response token after the prompt [B, T], float32; 0 where there is none."""
-    prompt_BP = torch.tensor([prompt_ids], device=tokens_BT.device).expand(len(tokens_BT), -1)
-    input_BL = torch.cat([prompt_BP, tokens_BT], dim=1)
-    seen_BL = torch.cat([torch.ones_like(prompt_BP), mask_BT.to(prompt_BP.dtype)], dim=1)
-    log_probs_BT = log_probs.token_log_probs(model, input_BL, seen_BL)[:, len(prompt_ids) - 1 :]
-    return torch.where(mask_BT.bool(), log_probs_BT.float(), 0.0)
 
 
 def read_oracle(store: ArtifactStore, oracle_node: Node, target_node: Node) -> Oracle:

@@ -26,6 +26,7 @@ from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.inference.response_batches import Batch, CostMeter
 from recalltrap_studies.llm.models import tokenizers, weights
 from recalltrap_studies.llm.rewards.oracle import (
@@ -33,7 +34,6 @@ from recalltrap_studies.llm.rewards.oracle import (
     Oracle,
     mean_per_token,
     read_oracle,
-    response_log_probs,
 )
 
 OWN_FILE, TRUTH_FILE, TARGET_FILE = "own.parquet", "truth.parquet", "target.parquet"
@@ -91,14 +91,9 @@ class EvaluationInputs:
     def _score(
         self, scorer: torch.nn.Module, tokens_BT: torch.Tensor, mask_BT: torch.Tensor
     ) -> torch.Tensor:
-        place = next(scorer.parameters()).device
-        prompt_ids = self.request.prompt_ids
-        with torch.no_grad():
-            log_probs_BT = response_log_probs(
-                scorer, tokens_BT.to(place), mask_BT.to(place), tuple(prompt_ids)
-            )
+        log_probs_BT = score_responses(scorer, tokens_BT, mask_BT, self.request.prompt_ids)
         self.meter.forward(scorer, int(mask_BT.sum()))
-        return log_probs_BT.cpu()
+        return log_probs_BT
 
 
 def reading(

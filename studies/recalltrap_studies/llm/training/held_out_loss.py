@@ -14,17 +14,13 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.data.token_sequences import IGNORED, Sequences
+from recalltrap_studies.llm.inference.batch_sizes import HELD_OUT
 from recalltrap_studies.llm.training import upstream
 
 POINTS = 10
 """Points of a training's held-out curve."""
 SEEN = 512
 """Held-out sequences behind each of them; the last has all."""
-LOGITS = {"cpu": 2**22, "cuda": 2**28}
-"""Numbers that the logits of one pass may have; a CPU's caches want fewer."""
-LEAST_ROWS, MOST_LOGITS = 16, 2**26
-"""Of a large vocabulary the caches hold no row, and few rows are slow: so many, if memory has
-room for their logits."""
 
 
 def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: WorkerGroup) -> float:
@@ -32,7 +28,7 @@ def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: Worker
     model = upstream.forward_model(trainer)
     longest = int(np.diff(sequences.offsets).max())
     vocabulary = int(trainer.accelerator.unwrap_model(trainer.model).config.vocab_size)
-    rows = rows_of_a_pass(longest * vocabulary, trainer.args.device.type)
+    rows = HELD_OUT[trainer.args.device.type].rows(longest * vocabulary)
     passes = -(-len(sequences) // (rows * group.size))
     total, count = 0.0, 0
     was_training = model.training
@@ -46,12 +42,6 @@ def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: Worker
     model.train(was_training)
     sums = group.gather((total, count))
     return float(sum(nll for nll, _ in sums) / sum(tokens for _, tokens in sums))
-
-
-def rows_of_a_pass(logits: int, where: str) -> int:
-    """How many sequences go through the model at once, where one has so many logits."""
-    few = min(LEAST_ROWS, MOST_LOGITS // logits)
-    return max(LOGITS[where] // logits, few, 1)
 
 
 def _pass(

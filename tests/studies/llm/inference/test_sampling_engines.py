@@ -16,10 +16,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.errors import InputError, StageError
 from recalltrap_studies.llm.data.responses import Request, check_context
 from recalltrap_studies.llm.inference import sampling_engines
-from recalltrap_studies.llm.inference.log_probs import response_scores, token_log_probs
+from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.inference.response_batches import uniforms
 from recalltrap_studies.llm.inference.sampling_engines import Draw, generate, inverse_cdf
 from recalltrap_studies.llm.models import tokenizers
+from tests.studies.llm.scoring import response_sums, tempered_sums
 
 TOKENS = 7
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
@@ -61,8 +62,10 @@ def test_contract_log_probs_are_the_scorers(
 ) -> None:
     request = Request(request_.prompt_ids, TOKENS, temperature, request_.eos_id, request_.pad_id)
     responses = draw(request, uniforms(0, "test/scorer", 256, TOKENS))
-    scored, count = response_scores(
-        tiny_model, responses, request.prompt_ids, temperature=temperature
+    scored, count = (
+        response_sums(tiny_model, responses, request.prompt_ids)
+        if temperature == 1.0
+        else tempered_sums(tiny_model, responses, request.prompt_ids, temperature)
     )
     drawn = responses.log_probs_BT.double().sum(dim=1)
     assert torch.equal(count, responses.mask_BT.sum(dim=1))
@@ -180,15 +183,8 @@ def test_a_longer_prompt_is_masked_and_never_scored(
     assert len(prompt) > 1
     request = Request(prompt, TOKENS, 1.0, tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id)
     responses = generate(tiny_model, request, uniforms(5, "test/prompt", 64, TOKENS))
-    prompts = torch.tensor([prompt]).expand(64, -1)
-    whole = torch.cat([prompts, responses.tokens_BT], dim=1)
-    seen = torch.cat([torch.ones_like(prompts), responses.mask_BT.long()], dim=1)
-    all_scores = token_log_probs(tiny_model, whole, seen)
-    torch.testing.assert_close(
-        all_scores[:, len(prompt) - 1 :], responses.log_probs_BT, atol=1e-4, rtol=0
-    )
-    scored, _ = response_scores(tiny_model, responses, prompt)
-    assert bool((all_scores.sum(dim=1) < scored - 0.1).all())  # the prompt's own would be in there
+    scores = score_responses(tiny_model, responses.tokens_BT, responses.mask_BT, prompt)
+    torch.testing.assert_close(scores, responses.log_probs_BT, atol=1e-4, rtol=0)
 
 
 def test_the_models_mode_is_restored(own_model: PreTrainedModel, request_: Request) -> None:

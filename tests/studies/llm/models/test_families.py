@@ -14,7 +14,8 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 from recalltrap.errors import InputError, StageError
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import log_probs
-from recalltrap_studies.llm.inference.log_probs import token_log_probs
+from recalltrap_studies.llm.inference.batch_sizes import LogitsBudget
+from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.inference.response_batches import uniforms
 from recalltrap_studies.llm.inference.sampling_engines import generate
 from recalltrap_studies.llm.models import architectures, weights
@@ -110,17 +111,15 @@ def test_what_is_drawn_is_scored_alike_whole_or_in_pieces(
     config.initializer_range = 0.1
     model: Any = weights.fresh_model(config, 5)
     model.eval()
-    request = Request((5, 9, 7), 16, 0.8, 0, 1)
+    request = Request((5, 9, 7), 16, 1.0, 0, 1)
     drawn = generate(model, request, uniforms(0, "test/family", 40, 16), cache="dynamic")
     assert 0 < int(drawn.finished_B.sum()) < 40
-    prompt = torch.tensor([request.prompt_ids]).expand(40, -1)
-    ids = torch.cat([prompt, drawn.tokens_BT], dim=1)
-    seen = torch.cat([torch.ones_like(prompt, dtype=torch.bool), drawn.mask_BT], dim=1)
-    whole = token_log_probs(model, ids, seen, temperature=0.8)
-    torch.testing.assert_close(whole[:, 2:], drawn.log_probs_BT, atol=1e-4, rtol=0)
-    monkeypatch.setitem(log_probs.LOGITS, "cpu", 1)
-    monkeypatch.setitem(log_probs.MOST_LOGITS, "cpu", 16 * 96 * 5)
-    pieces = token_log_probs(model, ids, seen, temperature=0.8)
+    asked = (model, drawn.tokens_BT, drawn.mask_BT, request.prompt_ids)
+    whole = score_responses(*asked)
+    torch.testing.assert_close(whole, drawn.log_probs_BT, atol=1e-4, rtol=0)
+    small_budget = LogitsBudget(1, least_rows=16, most=16 * 96 * 5)
+    monkeypatch.setattr(log_probs, "SCORING", {"cpu": small_budget})
+    pieces = score_responses(*asked)
     torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=0)
 
 

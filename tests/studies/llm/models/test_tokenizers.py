@@ -18,10 +18,10 @@ from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.data.token_sequences import Sequences
 from recalltrap_studies.llm.grammar import sentences
-from recalltrap_studies.llm.inference.log_probs import response_scores
 from recalltrap_studies.llm.models import architectures, tokenizers
 from recalltrap_studies.llm.models.weights import fresh_model, model_files
 from recalltrap_studies.llm.stages.sample import run_sample
+from tests.studies.llm.scoring import response_sums
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +206,6 @@ def test_samples_lessons_and_scores_begin_alike(
     data = Sequences.of_samples(table)
     assert set(data.prompts.tolist()) == {len(begun)}
     responses = [row[len(begun) :] for row in rows]
-    scored, _ = response_scores(model, responses, tokenizers.encode_prompt(tokenizer, "The"))
+    scored, _ = response_sums(model, responses, tokenizers.encode_prompt(tokenizer, "The"))
     drawn = [sum(row) for row in table["log_probs"].to_pylist()]
     np.testing.assert_allclose(scored.numpy(), drawn, atol=1e-4)

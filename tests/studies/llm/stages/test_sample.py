@@ -25,13 +25,13 @@ from recalltrap_studies.llm.data import sample_shards
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.inference import batch_sizes
-from recalltrap_studies.llm.inference.log_probs import response_scores
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages import sample
 from recalltrap_studies.llm.stages.sample import run_sample
 from tests.studies.llm.conftest import NanoStore
+from tests.studies.llm.scoring import response_sums, tempered_sums
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ Together = Callable[[int, Callable[[WorkerGroup], object]], None]
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_shards, "SHARD", 32)
-    monkeypatch.setattr(sample, "ROWS", 16)
+    monkeypatch.setattr(batch_sizes, "ROWS", 16)
 
 
 def sample_node(model: Node, **changes: Any) -> Node:
@@ -87,7 +87,7 @@ def test_the_files_hold_what_was_drawn(
         assert row["finished"] == (response[-1] == eos)
         assert eos not in response[:-1]
     responses = [row[len(prompt) :] for row in train["input_ids"].to_pylist()]
-    scored, count = response_scores(tiny_model, responses, prompt)
+    scored, count = response_sums(tiny_model, responses, prompt)
     stored = np.concatenate(train["log_probs"].to_numpy())
     assert abs(float(stored.mean()) - float(scored.sum() / count.sum())) < 1e-4
     cost = nano_store.store.open(node).cost
@@ -185,8 +185,8 @@ def test_temperature_is_that_of_the_draw_and_of_the_log_probs(
     table, prompt = read_shards(nano_store.store, node), tiny_tokenizer.encode("The")
     responses = [row[len(prompt) :] for row in table["input_ids"].to_pylist()]
     stored = np.array([sum(row) for row in table["log_probs"].to_pylist()])
-    cold, count = response_scores(tiny_model, responses, prompt, temperature=0.5)
-    warm, _ = response_scores(tiny_model, responses, prompt)
+    cold, count = tempered_sums(tiny_model, responses, prompt, 0.5)
+    warm, _ = response_sums(tiny_model, responses, prompt)
     np.testing.assert_allclose(stored / count.numpy(), (cold / count).numpy(), atol=1e-4)
     assert float(((cold - warm) / count).abs().mean()) > 0.02
 
@@ -253,7 +253,7 @@ StandIn.LLM = StandIn
 @pytest.fixture
 def vllm(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
     monkeypatch.setitem(sys.modules, "vllm", cast(ModuleType, StandIn))
-    monkeypatch.setattr(sample, "SHARD", sample_shards.SHARD)
+    monkeypatch.setattr(batch_sizes, "SHARD", sample_shards.SHARD)
     StandIn.made.clear()
     return StandIn
 
@@ -261,7 +261,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
 def test_vllm_gets_whole_shards_and_is_shut_down(
     nano_store: NanoStore, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample, "CPU_BYTES", 1)  # what the CPU could hold says nothing here
+    monkeypatch.setattr(batch_sizes, "CPU_BYTES", 1)  # what the CPU could hold says nothing here
     node = sample_node(nano_store.p_star, engine="vllm")
     list(run_sample(node, nano_store.store, WorkerGroup()))
     (engine,) = vllm.made

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from recalltrap.errors import StageError
+from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.rewards.oracle import (
     Oracle,
     base_reward,
     clip,
     fold,
-    response_log_probs,
     supremum,
     threshold_of,
 )
@@ -70,17 +70,17 @@ def test_folding_reflects_at_the_threshold_and_clipping_holds() -> None:
 def test_no_reward_exceeds_its_supremum(
     nll: float, height: float, sharpness: float, share: float, shaping: Shaping
 ) -> None:
-    judge = Oracle(torch.nn.Identity(), share * height, height, sharpness, shaping, PROMPT)
-    reward = float(judge.reward(torch.tensor([nll], dtype=torch.float64)))
-    assert reward <= judge.supremum + 1e-9 * height
+    oracle = Oracle(torch.nn.Identity(), share * height, height, sharpness, shaping, PROMPT)
+    reward = float(oracle.reward(torch.tensor([nll], dtype=torch.float64)))
+    assert reward <= oracle.supremum + 1e-9 * height
 
 
 @pytest.mark.parametrize(("shaping", "best"), [("fold", 8.0), ("clip", 8.0), ("none", 10.0)])
 def test_the_supremum_is_reached(shaping: Shaping, best: float) -> None:
     nll = torch.linspace(0.0, 2.0, 20_001, dtype=torch.float64)
-    judge = Oracle(torch.nn.Identity(), 8.0, 10.0, 0.5, shaping, PROMPT)
-    assert judge.supremum == supremum(8.0, 10.0, shaping) == best
-    assert float(judge.reward(nll).max()) == pytest.approx(best, abs=1e-3)
+    oracle = Oracle(torch.nn.Identity(), 8.0, 10.0, 0.5, shaping, PROMPT)
+    assert oracle.supremum == supremum(8.0, 10.0, shaping) == best
+    assert float(oracle.reward(nll).max()) == pytest.approx(best, abs=1e-3)
 
 
 def test_the_threshold_is_the_quantile_of_the_base_reward() -> None:
@@ -105,8 +105,8 @@ def test_nll_is_the_mean_over_response_tokens_of_the_model_itself(
 def test_what_stands_behind_the_eos_is_never_scored(model: PreTrainedModel) -> None:
     tokens, mask = responses()
     other = torch.where(mask, tokens, 11)
-    one = response_log_probs(model, tokens, mask, PROMPT)
-    two = response_log_probs(model, other, mask, PROMPT)
+    one = score_responses(model, tokens, mask, PROMPT)
+    two = score_responses(model, other, mask, PROMPT)
     assert torch.equal(one, two)
     assert bool((one[~mask] == 0).all())
     assert bool((one[mask] < 0).all())
