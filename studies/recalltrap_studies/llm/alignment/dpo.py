@@ -20,7 +20,7 @@ from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.offline_trainer import OfflineTrainer, draw_from_reference
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
-from recalltrap_studies.llm.alignment.policy import Policy, as_policy
+from recalltrap_studies.llm.alignment.policy import Policy, as_policy, summed_log_probs
 from recalltrap_studies.llm.alignment.registry import OfflineDpo, OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
 
@@ -43,21 +43,15 @@ def flipped_labels(seed: int, name: str, pairs: int, noise: float) -> Tensor:
     return torch.from_numpy(draws < noise)
 
 
-def pair_log_probs(model: Any, rows: Mapping[str, Tensor]) -> Tensor:
-    """Sums of the log-probabilities of winners and losers [P, 2], in one pass of a policy."""
-    log_probs_BT, _ = model(rows["tokens"].flatten(0, 1))
-    return masked_sum(log_probs_BT, rows["mask"].flatten(0, 1)).view(-1, 2)
-
-
 class DpoTrainer(AlignmentTrainer):
     """The loss of both; every pair counts alike."""
 
     def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"reference": pair_log_probs(as_policy(self.context.reference, policy), rows)}
+        return {"reference": summed_log_probs(as_policy(self.context.reference, policy), rows)}
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
-            "loss": losses.dpo_loss(self.logits(pair_log_probs(model, rows), rows["reference"]))
+            "loss": losses.dpo_loss(self.logits(summed_log_probs(model, rows), rows["reference"]))
         }
 
     def logits(self, policy_P2: Tensor, reference_P2: Tensor) -> Tensor:
@@ -124,6 +118,6 @@ class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The rewards are the policy's while it learns: no rollout has its pairs."""
-        policy_P2, reference_P2 = pair_log_probs(model, rows), rows["reference"]
+        policy_P2, reference_P2 = summed_log_probs(model, rows), rows["reference"]
         rewards = self.implicit_rewards(policy_P2, reference_P2)
         return {"loss": losses.dpo_loss(rewards["reward_margin"]), **rewards}

@@ -24,9 +24,8 @@ import torch
 from torch import Tensor
 
 from recalltrap_studies.llm.alignment.dpo import flipped_labels, pair_order
-from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.offline_trainer import OfflineTrainer, draw_from_reference
-from recalltrap_studies.llm.alignment.policy import Policy, as_policy
+from recalltrap_studies.llm.alignment.policy import Policy, as_policy, summed_log_probs
 from recalltrap_studies.llm.alignment.registry import Kto
 
 
@@ -55,7 +54,7 @@ class KtoTrainer(OfflineTrainer):
     """Learns from both responses of `offline_pairs` pairs; every response counts alike."""
 
     settings: Kto
-    kl_term: float
+    kl_term: float = 0.0
     """Of the minibatch that is being learned from."""
 
     def fixed_examples(self) -> dict[str, Tensor]:
@@ -75,7 +74,7 @@ class KtoTrainer(OfflineTrainer):
         }
 
     def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"reference": _log_probs(as_policy(self.context.reference, policy), rows)}
+        return {"reference": summed_log_probs(as_policy(self.context.reference, policy), rows)}
 
     def compute_loss(
         self,
@@ -91,7 +90,7 @@ class KtoTrainer(OfflineTrainer):
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         settings, desirable_B = self.settings, rows["desirable"]
-        log_ratio_B = _log_probs(model, rows) - rows["reference"]
+        log_ratio_B = summed_log_probs(model, rows) - rows["reference"]
         loss_B = kto_loss(
             log_ratio_B,
             desirable_B,
@@ -125,10 +124,5 @@ class KtoTrainer(OfflineTrainer):
         mine = 0.0
         for part in parts:
             rows = {**self._rows(part), **self._alike[part]}
-            mine += float((_log_probs(model, rows) - rows["reference"]).double().sum())
+            mine += float((summed_log_probs(model, rows) - rows["reference"]).double().sum())
         return max(math.fsum(self.group.gather(mine)) / self.settings.minibatch_size, 0.0)
-
-
-def _log_probs(model: Any, rows: Mapping[str, Tensor]) -> Tensor:
-    """Sums of the responses' log-probabilities [B], in one pass of a policy."""
-    return masked_sum(model(rows["tokens"])[0], rows["mask"])
