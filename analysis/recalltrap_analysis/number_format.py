@@ -97,9 +97,11 @@ def row_interval(row: Row, name: str, digits: int = 2) -> str:
     return interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits)
 
 
-def estimate_text(found: Estimate | None) -> str:
+def estimate_text(estimate: Estimate | None) -> str:
     """An estimate with its interval."""
-    return DASH if found is None else interval_text(found.value, found.low, found.high)
+    if estimate is None:
+        return DASH
+    return interval_text(estimate.value, estimate.low, estimate.high)
 
 
 def count_text(number: int, noun: str) -> str:

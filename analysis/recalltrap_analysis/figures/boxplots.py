@@ -74,15 +74,15 @@ def _boxes(axes: Axes, panels: BoxPanels, row: int, column: int) -> None:
     step = 0.8 / count
     for index, ordering in enumerate(panels.orderings):
         offset = (index - (count - 1) / 2) * step
-        found = [
+        boxes = [
             (position + offset, values)
             for position in range(len(panels.positions))
             if (values := panels.values.get((row, column, position, ordering))) is not None
             and len(values)
         ]
-        if found:
+        if boxes:
             tint = colour(ordering, panels.orderings)
-            draw_boxes(axes, [v for _, v in found], [x for x, _ in found], step * 0.82, tint)
+            draw_boxes(axes, [v for _, v in boxes], [x for x, _ in boxes], step * 0.82, tint)
     axes.set_xlim(-0.6, len(panels.positions) - 0.4)
     axes.grid(axis="y")
 
@@ -95,17 +95,17 @@ def draw_boxes(
     boxes, medians, lines = [], [], []
     beyond_x: list[float] = []
     beyond_y: list[float] = []
-    for x, found in zip(positions, values, strict=True):
-        q1, median, q3 = np.percentile(found, [25, 50, 75])
+    for x, values_N in zip(positions, values, strict=True):
+        q1, median, q3 = np.percentile(values_N, [25, 50, 75])
         reach = 1.5 * (q3 - q1)
-        inside = found[(found >= q1 - reach) & (found <= q3 + reach)]
+        inside = values_N[(values_N >= q1 - reach) & (values_N <= q3 + reach)]
         low, high = min(inside.min(), q1), max(inside.max(), q3)
         boxes.append([(x - half, q1), (x + half, q1), (x + half, q3), (x - half, q3)])
         medians.append([(x - half, median), (x + half, median)])
         for end, edge in ((low, q1), (high, q3)):
             lines.append([(x, edge), (x, end)])
             lines.append([(x - half / 2, end), (x + half / 2, end)])
-        outside = found[(found < low) | (found > high)]
+        outside = values_N[(values_N < low) | (values_N > high)]
         beyond_x += [x] * len(outside)
         beyond_y += outside.tolist()
     axes.add_collection(LineCollection(lines, colors=INK, linewidths=0.7, zorder=2))

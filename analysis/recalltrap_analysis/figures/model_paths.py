@@ -40,12 +40,12 @@ def model_paths(
         rows: What the target metrics are called.
         columns: What the settings are called.
     """
-    names = list(dict.fromkeys(path.ordering for found in panels.values() for path in found))
+    names = list(dict.fromkeys(path.ordering for paths in panels.values() for path in paths))
     with styled():
         width, height = 1.0 + 2.9 * len(columns), 1.0 + 2.5 * len(rows)
         figure, grid = new_figure(max(5.0, width), height, len(rows), len(columns), sharey="row")
         for row, title in enumerate(rows):
-            mine = [path for (r, _), found in panels.items() if r == row for path in found]
+            mine = [path for (r, _), paths in panels.items() if r == row for path in paths]
             widest = max([float(path.sd_M.max()) for path in mine], default=0.0)
             for column in range(len(columns)):
                 axes = grid[row][column]

@@ -34,13 +34,13 @@ def temperature_sweep(
         rows: What the metrics are called.
         columns: What the settings are called.
     """
-    names = list(dict.fromkeys(sweep.ordering for found in panels.values() for sweep in found))
+    names = list(dict.fromkeys(sweep.ordering for sweeps in panels.values() for sweep in sweeps))
     with styled():
         size = max(5.0, 1.0 + 2.9 * len(columns)), 1.0 + 2.2 * len(rows)
         figure, grid = new_figure(*size, len(rows), len(columns), sharey="row")
-        for (row, column), found in panels.items():
+        for (row, column), sweeps in panels.items():
             axes = grid[row][column]
-            for sweep in found:
+            for sweep in sweeps:
                 tint = colour(sweep.ordering, names)
                 axes.errorbar(sweep.x_T, sweep.y_T, sweep.sd_T, color=tint, lw=1.2, elinewidth=0.8,
                               marker=MARKERS.get(sweep.ordering, "D"), ms=4.5,

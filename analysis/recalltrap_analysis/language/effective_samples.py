@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.kind_analysis import OptimumCheck
-from recalltrap_analysis.number_format import point_text, quantity_text
+from recalltrap_analysis.number_format import decimal_text, point_text, quantity_text
 
 FLOOR = 100
 """Effective samples below which a weighed optimum is called unreliable. At 100 its standard error
@@ -35,7 +35,7 @@ def reliability(rows: pd.DataFrame) -> str:
         small = sizes < FLOOR
         if small.any():
             found.append(
-                f"{title} leaves as few as {np.nanmin(sizes):.0f} effective samples "
+                f"{title} leaves as few as {decimal_text(np.nanmin(sizes), 0)} effective samples "
                 f"(in {int(small.sum())} of {len(sizes)} seeds fewer than {FLOOR})"
             )
     return f"unreliable: {'; '.join(found)}" if found else ""

@@ -12,7 +12,7 @@ from recalltrap_analysis.language.students import (
     SMALL_GAP,
     STILL_FALLS,
     Training,
-    drowned,
+    lost_in_last_distillation,
     trainings,
     unconverged,
 )
@@ -23,6 +23,7 @@ from recalltrap_analysis.number_format import (
     point_text,
     range_text,
     row_interval,
+    setting_text,
     share_text,
 )
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose
@@ -120,16 +121,16 @@ def _students(run: ReadRun, summary: Summary) -> list[Block]:
         return []
     warnings = [
         *unconverged(found, summary.axes),
-        *drowned(found, summary.severity, summary.axes),
+        *lost_in_last_distillation(found, summary.severity, summary.axes),
     ]
     told = [one for one in found if one.converged is not None]
     blocks: list[Block] = [Prose(text, "caveat", ours=False) for text in warnings]
     if told and all(one.converged for one in told):
         blocks.append(
             Prose(
-                "Every student whose curve tells had stopped learning before its learning rate "
-                f"decayed: its held-out loss fell by less than {STILL_FALLS:g} nats per token, and "
-                f"was within {SMALL_GAP:g} of its teacher's entropy, or was flat over "
+                "Every student with a loss curve had converged before its learning rate decayed: "
+                f"its held-out loss fell by less than {setting_text(STILL_FALLS)} nats per token, "
+                f"and was within {setting_text(SMALL_GAP)} of its teacher's entropy or flat over "
                 f"{FLAT_UPDATES} updates or more.",
                 "small",
             )

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE, by_point
-from recalltrap_analysis.number_format import point_text
+from recalltrap_analysis.number_format import decimal_text, point_text, setting_text, signed_text
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
@@ -81,13 +81,13 @@ class Training:
         if self.converged is None:
             return "the curves don't tell"
         if self.fall > STILL_FALLS:
-            return f"no: it still fell by more than {STILL_FALLS:g}"
+            return f"no: it still fell by more than {setting_text(STILL_FALLS)}"
         if self.gap <= SMALL_GAP:
-            return f"yes: within {SMALL_GAP:g} of the teacher's entropy"
+            return f"yes: within {setting_text(SMALL_GAP)} of the teacher's entropy"
         if self.span >= FLAT_UPDATES:
-            return f"yes: flat over {self.span:.0f} updates"
-        above = f"{self.gap:.2f} above it, and " if np.isfinite(self.gap) else ""
-        return f"no: {above}flat over {self.span:.0f} updates alone"
+            return f"yes: flat over {decimal_text(self.span, 0)} updates"
+        above = f"{decimal_text(self.gap)} above it, and " if np.isfinite(self.gap) else ""
+        return f"no: {above}flat over {decimal_text(self.span, 0)} updates alone"
 
     @property
     def teacher(self) -> str:
@@ -186,19 +186,21 @@ def _why_not(one: Training) -> str:
     if one.fall > STILL_FALLS:
         return (
             "before its learning rate decayed, its held-out loss still fell by "
-            f"{one.fall:.3f} nats per token (more than {STILL_FALLS:g})"
+            f"{decimal_text(one.fall, 3)} nats per token (more than {setting_text(STILL_FALLS)})"
         )
     above = (
-        f"it ends {one.gap:.3f} nats per token above its teacher's entropy (more than "
-        f"{SMALL_GAP:g}), and "
+        f"it ends {decimal_text(one.gap, 3)} nats per token above its teacher's entropy (more than "
+        f"{setting_text(SMALL_GAP)}), and "
     )
     return (
         f"{above if np.isfinite(one.gap) else ''}its held-out loss was seen to be flat over "
-        f"{one.span:.0f} updates alone (fewer than {FLAT_UPDATES})"
+        f"{decimal_text(one.span, 0)} updates alone (fewer than {FLAT_UPDATES})"
     )
 
 
-def drowned(found: Sequence[Training], severity: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+def lost_in_last_distillation(
+    found: Sequence[Training], severity: pd.DataFrame, axes: Sequence[str]
+) -> list[str]:
     """Where A-K's last distillation loses more than the orderings differ by, per token.
 
     Args:
@@ -219,11 +221,12 @@ def drowned(found: Sequence[Training], severity: pd.DataFrame, axes: Sequence[st
                 lost.append((one, point, effect))
     if not lost:
         return []
-    one, point, effect = max(lost, key=lambda found: found[0].gap - abs(found[2]))
+    one, point, effect = max(lost, key=lambda loss: loss[0].gap - abs(loss[2]))
     where = f" (most at {point_text(point, axes)})" if axes else ""
     return [
         f"At {len(lost)} of {len(effects)} complete grid points the last distillation of A-K loses "
         "more against its teacher than the orderings differ in target precision, "
-        f"{one.gap:.3f} against {effect:+.3f} nats per token{where}: its own loss may drown the "
-        "ordering's effect. p'_AK and the decomposition show what came before it."
+        f"{decimal_text(one.gap, 3)} against {signed_text(effect, 3)} nats per token{where}: its "
+        "own loss may hide the ordering's effect. p'_AK and the decomposition show what came "
+        "before it."
     ]

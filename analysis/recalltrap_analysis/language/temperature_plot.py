@@ -9,7 +9,7 @@ import pandas as pd
 
 from recalltrap_analysis.figures.temperature import TemperatureSweep, temperature_sweep
 from recalltrap_analysis.language.queries import temperature_query
-from recalltrap_analysis.number_format import decimal_text, point_lines
+from recalltrap_analysis.number_format import decimal_text, point_lines, setting_text
 from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs.design import Design, GridPoint
@@ -93,7 +93,8 @@ def temperature_plot(run: ReadRun, summary: Summary) -> Plot | None:
     if len(shown) < len(every):
         caption += f" {len(shown)} of {len(every)} combinations of the other axes are shown."
     ends = "; ".join(
-        f"{sweep.ordering} from τ {sweep.temperature_T[0]:g} to {sweep.temperature_T[-1]:g}: "
+        f"{sweep.ordering} from τ {setting_text(float(sweep.temperature_T[0]))} to "
+        f"{setting_text(float(sweep.temperature_T[-1]))}: "
         f"recall {decimal_text(sweep.x_T[0])} to {decimal_text(sweep.x_T[-1])}, overall precision "
         f"{decimal_text(sweep.y_T[0])} to {decimal_text(sweep.y_T[-1])}"
         for sweep in panels.get((0, 0), [])

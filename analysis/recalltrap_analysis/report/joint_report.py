@@ -45,8 +45,8 @@ def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
     verdicts: list[ClaimVerdict] = []
 
     def claims() -> Section:
-        section, found = joint_claims_section(runs)
-        verdicts.extend(found)
+        section, judged = joint_claims_section(runs)
+        verdicts.extend(judged)
         return section
 
     together = Chapter("together", "All runs together", made(runs, {

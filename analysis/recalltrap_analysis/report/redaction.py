@@ -13,16 +13,16 @@ Value = TypeVar("Value")
 
 def redacted(value: Value) -> Value:
     """The same document, block or record with every text in it redacted."""
-    found: Any = value
+    safe: Any = value
     if isinstance(value, str):
-        found = redact(value)
+        safe = redact(value)
     elif isinstance(value, Mapping):
-        found = {redacted(key): redacted(inside) for key, inside in value.items()}
+        safe = {redacted(key): redacted(inside) for key, inside in value.items()}
     elif isinstance(value, list | tuple):
-        found = type(value)(redacted(inside) for inside in value)
+        safe = type(value)(redacted(inside) for inside in value)
     elif isinstance(value, bytes) and b"@" in value and value.lstrip().startswith(b"<"):
-        found = redact(value.decode()).encode()
+        safe = redact(value.decode()).encode()
     elif is_dataclass(value) and not isinstance(value, type):
         inside = {one.name: redacted(getattr(value, one.name)) for one in fields(value)}
-        found = replace(value, **inside)
-    return cast(Value, found)
+        safe = replace(value, **inside)
+    return cast(Value, safe)

@@ -46,13 +46,13 @@ SECTIONS: Mapping[str, SectionOf] = {
 
 def sections_of(kind: KindAnalysis) -> dict[str, SectionOf]:
     """All sections by key, in the order of the page: the kind's own follow those that they name."""
-    found: dict[str, SectionOf] = {}
+    makers: dict[str, SectionOf] = {}
     for key, make in SECTIONS.items():
-        found[key] = make
+        makers[key] = make
         for own in kind.sections:
             if own.after == key:
-                found[own.key] = partial(_own_section, own)
-    return found
+                makers[own.key] = partial(_own_section, own)
+    return makers
 
 
 def _own_section(own: KindSection, run: ReadRun, summary: Summary) -> Section | None:
@@ -65,9 +65,9 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
     summary = checked_summary(run, summary)
     makers = {key: partial(make, run, summary) for key, make in sections_of(summary.kind).items()}
     sections = made([run], makers)
-    found: dict[str, Any] = {"studies": [run.study.name], "lacks": []}
+    details: dict[str, Any] = {"studies": [run.study.name], "lacks": []}
     for section in sections:
-        found |= section.summary
+        details |= section.summary
     return Document(
         title=run.study.name,
         question=run.study.question,
@@ -77,7 +77,7 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
         counts=counts(run, summary),
         chapters=[Chapter("run", "", sections)],
         glossary=glossary([summary.kind]),
-        summary=found,
+        summary=details,
     )
 
 
@@ -92,15 +92,15 @@ def made(
     sections = []
     for key, make in makers.items():
         try:
-            found = make()
+            section = make()
         except Exception as error:
             reason = f"{type(error).__name__}: {first_line(error)}"
             for run in runs:
                 run.problems[f"section {key}"] = reason
             text = f"This section can't be shown: a bug in recalltrap ({reason})."
-            found = Section(key, key.capitalize(), [Prose(text, "absent", ours=False)])
-        if found is not None:
-            sections.append(found)
+            section = Section(key, key.capitalize(), [Prose(text, "absent", ours=False)])
+        if section is not None:
+            sections.append(section)
     return sections
 
 

@@ -192,7 +192,7 @@ def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     reversed_ = significant & (complete["severity"] < 0)
     points = count_text(len(complete), "grid point")
     slight = int((complete["severity"][traps] < SLIGHT).sum())
-    aside = f" (at {slight} of them slightly, below {SLIGHT:g})" if slight else ""
+    aside = f" (at {slight} of them slightly, below {setting_text(SLIGHT)})" if slight else ""
     if traps.all():
         where = "the grid point" if len(complete) == 1 else f"all {points}"
         return "trap", f"Trap: A-K attains more than K-A at {where}{aside}."
@@ -294,8 +294,8 @@ def severity_text(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     columns: dict[str, list[str]] = {axis: [setting_text(v) for v in table[axis]] for axis in axes}
     if len(table):
         columns["pairs"] = [
-            f"{found} of {planned}"
-            for found, planned in zip(table["pairs"], table["planned_pairs"], strict=True)
+            f"{complete} of {planned}"
+            for complete, planned in zip(table["pairs"], table["planned_pairs"], strict=True)
         ]
         rows = [row for _, row in table.iterrows()]
         for name, title in TEXT_COLUMNS.items():

@@ -7,15 +7,7 @@ first loaded is pinned in the `load` artifact. No model is loaded here.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
-from recalltrap.errors import InputError
-from recalltrap.paths import resolve
-from recalltrap.store.contents import Content, remembered
+from recalltrap_studies.llm.contents import Identity, content_of
 from recalltrap_studies.llm.data.corpus import GRAMMAR
 from recalltrap_studies.llm.models.architectures import is_size
 
@@ -29,82 +21,16 @@ MODEL_FILES = (
 little. Weights as `*.bin` aren't read; hidden files and folders aren't either."""
 
 
-Identity = str | Content
-
-
 def architecture_identity(spec: str) -> Identity:
     """Identity of an architecture: a size of ours, a hub id, or a folder's configuration."""
-    return spec if is_size(spec) else _identity(spec, SHAPE_FILES)
+    return spec if is_size(spec) else content_of(spec, SHAPE_FILES)
 
 
 def model_identity(spec: str) -> Identity:
     """Identity of a model with its weights and tokenizer."""
-    return spec if is_size(spec) else _identity(spec, MODEL_FILES)
+    return spec if is_size(spec) else content_of(spec, MODEL_FILES)
 
 
 def corpus_identity(spec: str) -> Identity:
     """Identity of a corpus: the grammar, or a text file's content."""
-    return spec if spec == GRAMMAR else _identity(spec, ())
-
-
-def spec_of(identity: Any) -> str:
-    """What can be opened: a size, a hub id, or a path."""
-    return identity.path if isinstance(identity, Content) else str(identity)
-
-
-def opened(identity: Any, field: str) -> str:
-    """Like `spec_of`, where a node is built: the content must be what the study was planned with.
-
-    A machine that has the folder elsewhere is asked for what the user wrote, `~` for one.
-
-    Raises:
-        InputError: it isn't here, or its content is another now.
-    """
-    if not isinstance(identity, Content):
-        return str(identity)
-    for path in dict.fromkeys([identity.path, resolve(identity.spec, f"settings.{field}")]):
-        if _identity(path, identity.patterns) == identity:
-            return path
-    state = "its content changed" if os.path.exists(identity.path) else "it is gone from here"
-    raise InputError(
-        f"settings.{field} = {identity.spec!r} ({identity.path}): {state} after the study was "
-        "planned. Restore it, or run again: what depends on it is then built anew"
-    )
-
-
-def _identity(spec: str, patterns: tuple[str, ...]) -> Identity:
-    """The content of a folder's files, or of a file where there are no patterns; else the text,
-    which `checks` judges."""
-    if known := remembered(spec, patterns):
-        return known
-    try:
-        path = Path(resolve(spec, "settings"))
-    except InputError:
-        return spec
-    if not (path.is_dir() if patterns else path.is_file()):
-        return spec
-    files = [path] if not patterns else sorted({f for p in patterns for f in path.glob(p)})
-    kept = [file for file in files if file.is_file() and not file.name.startswith(".")]
-    try:
-        state = tuple(_state(file) for file in (kept if patterns else files))
-        return Content(_digest(state, bool(patterns)), spec, str(path), patterns)
-    except OSError as error:
-        raise InputError(f"{error.filename or path} can't be read: {error.strerror}") from None
-
-
-def _state(file: Path) -> tuple[str, tuple[int, ...]]:
-    """What is other wherever a file's content is; also where its time of writing was set back."""
-    found = file.stat()
-    return str(file), (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-
-
-@lru_cache(maxsize=64)
-def _digest(state: tuple[tuple[str, tuple[int, ...]], ...], named: bool) -> str:
-    found = hashlib.sha256()
-    for path, (size, *_) in state:
-        # a folder's files have the names by which they are read; a lone file has any
-        found.update(f"{Path(path).name if named else ''} {size}\n".encode())
-        with open(path, "rb") as file:
-            while piece := file.read(1 << 20):
-                found.update(piece)
-    return found.hexdigest()
+    return spec if spec == GRAMMAR else content_of(spec, ())

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
-from recalltrap_studies.llm.fingerprints import spec_of
+from recalltrap_studies.llm.contents import spec_of
 from recalltrap_studies.llm.models.architectures import (
     SIZES,
     is_size,

@@ -136,7 +136,7 @@ def test_the_forecast_topic_by_topic(invent: Invent) -> None:
 @pytest.mark.parametrize(
     ("gap", "slope", "said"),
     [
-        (0.3, 0.001, "its own loss may drown the ordering's effect"),
+        (0.3, 0.001, "its own loss may hide the ordering's effect"),
         (0.04, 0.02, "is not converged"),
     ],
 )

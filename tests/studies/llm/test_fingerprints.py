@@ -20,12 +20,11 @@ from recalltrap.run.run import _record_launch, make_context, plan_study
 from recalltrap.store.contents import Content
 from recalltrap.store.storage import Storage
 from recalltrap.study.named_studies import load_study
+from recalltrap_studies.llm.contents import opened, spec_of
 from recalltrap_studies.llm.fingerprints import (
     architecture_identity,
     corpus_identity,
     model_identity,
-    opened,
-    spec_of,
 )
 from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.settings import LlmSettings

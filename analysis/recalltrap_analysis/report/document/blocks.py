@@ -155,15 +155,15 @@ class Document:
 
 def with_plots(blocks: Sequence[Block], change: Callable[[Plot], Plot]) -> list[Block]:
     """The same blocks, every figure changed, folded ones too."""
-    found: list[Block] = []
+    changed: list[Block] = []
     for block in blocks:
         if isinstance(block, Plot):
-            found.append(change(block))
+            changed.append(change(block))
         elif isinstance(block, Fold):
-            found.append(replace(block, blocks=with_plots(block.blocks, change)))
+            changed.append(replace(block, blocks=with_plots(block.blocks, change)))
         else:
-            found.append(block)
-    return found
+            changed.append(block)
+    return changed
 
 
 def slug(name: str) -> str:

@@ -66,9 +66,9 @@ def box_panels(
             (f, v) for f in enumerate(shown) for v in enumerate(shown_values)
         ):
             for ordering in design.orderings:
-                found = every[rows.get((point_at(design, value, facet), ordering), [])]
-                boxes[row, facet_index, position, ordering] = found[np.isfinite(found)]
-                dropped += int((~np.isfinite(found)).sum())
+                arm = every[rows.get((point_at(design, value, facet), ordering), [])]
+                boxes[row, facet_index, position, ordering] = arm[np.isfinite(arm)]
+                dropped += int((~np.isfinite(arm)).sum())
     notes = []
     if len(shown) < len(facets):
         notes.append(f"{len(shown)} of {len(facets)} combinations of the other axes are shown")

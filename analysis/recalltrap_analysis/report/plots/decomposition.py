@@ -105,8 +105,8 @@ def _columns(row: pd.Series[Any], name: str) -> Range:
     return float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
 
 
-def _ends(found: Estimate) -> Range:
-    return found.value, found.low, found.high
+def _ends(estimate: Estimate) -> Range:
+    return estimate.value, estimate.low, estimate.high
 
 
 def decomposition_plot(run: ReadRun, summary: Summary) -> Plot | None:

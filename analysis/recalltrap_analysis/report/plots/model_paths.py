@@ -33,10 +33,10 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
     points = deepest(summary.severity, MOST_SETTINGS)
     targets = metric_labels(summary.metrics, TARGETS)
     panels = {
-        (row, column): found
+        (row, column): paths
         for row, metric in enumerate(targets)
         for column, point in enumerate(points)
-        if (found := paths_at(summary.outcomes, summary.design, point, metric))
+        if (paths := paths_at(summary.outcomes, summary.design, point, metric))
     }
     if not panels:
         return Plot(stem, "No complete grid point reports the models on the orderings' paths.")
@@ -48,8 +48,8 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
     )
     if len(points) < len(summary.design.points):
         caption += f" The {len(points)} grid points with the deepest severity."
-    for metric, found in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
-        if lacking := missing_models(found):
+    for metric, paths in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
+        if lacking := missing_models(paths):
             caption += f" Not known in every seed, so not drawn for {targets[metric]}"
             caption += (
                 f"{' at the first of them' if len(points) > 1 else ''}: {', '.join(lacking)}."
@@ -57,8 +57,8 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
     ends = ", ".join(
         f"{path.titles[-1]} at recall {decimal_text(path.x_M[-1])} and {metric.replace('_', ' ')} "
         f"{decimal_text(path.y_M[-1])}"
-        for metric, found in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
-        for path in found
+        for metric, paths in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True)
+        for path in paths
     )
     words = f"Paths through overall recall and target; at the deepest setting they end at {ends}."
     figure = model_paths(panels, list(targets.values()), titles)
@@ -75,7 +75,7 @@ def paths_at(
     """
     keys = point_keys(outcomes, design.axes)
     here = outcomes[[key == point for key in keys]]
-    found = []
+    paths = []
     for ordering, models in MODELS.items():
         rows = here[here["ordering"] == ordering]
         steps = []
@@ -87,14 +87,14 @@ def paths_at(
         if len(steps) > 1:
             titles, x_M, y_M, sd_M = zip(*steps, strict=True)
             arrays = (np.array(x_M), np.array(y_M), np.array(sd_M))
-            found.append(ModelPath(ordering, titles, *arrays, len(rows)))
-    return found
+            paths.append(ModelPath(ordering, titles, *arrays, len(rows)))
+    return paths
 
 
-def missing_models(found: Sequence[ModelPath]) -> list[str]:
+def missing_models(paths: Sequence[ModelPath]) -> list[str]:
     """The models that the paths at one grid point lack, e.g. ``p'_AK of A-K``; and whole paths."""
     lacking = []
-    shown = {path.ordering: set(path.titles) for path in found}
+    shown = {path.ordering: set(path.titles) for path in paths}
     for ordering, models in MODELS.items():
         if ordering not in shown:
             lacking.append(ordering)

@@ -52,9 +52,9 @@ def reference_groups(
     names = ["recall_p_prime", "recall_p_second", "hit_rate_p_prime", "hit_rate_p_second"]
     groups: dict[bytes, list[GridPoint]] = {}
     numbers: dict[bytes, Array] = {}
-    found = by_point(reference_rows(outcomes, design.axes))
-    for point in (point for point in design.points if point in found):
-        values = found[point][names].to_numpy(dtype=float)
+    at_point = by_point(reference_rows(outcomes, design.axes))
+    for point in (point for point in design.points if point in at_point):
+        values = at_point[point][names].to_numpy(dtype=float)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values):
             groups.setdefault(values.tobytes(), []).append(point)

@@ -10,20 +10,20 @@ from recalltrap_analysis.number_format import range_text, setting_text
 from recalltrap_analysis.report.document.blocks import Plot, slug
 
 
-def scaling_plot(name: str, found: ScalingFit, kl_weight: str | None, query: str) -> Plot:
+def scaling_plot(name: str, fitted: ScalingFit, kl_weight: str | None, query: str) -> Plot:
     """One point per setting, with the curve fitted to them.
 
     Args:
         name: What the settings have in common, e.g. their algorithm; may be empty.
-        found: The fit.
+        fitted: The fit.
         kl_weight: The setting that weighs the KL penalty, if there is one.
         query: The SQL behind the points, or empty.
     """
     stem = f"scaling-{slug(name)}" if name else "scaling"
-    settings = found.settings
+    settings = fitted.settings
     if settings.empty:
         return Plot(stem, "No setting has both a recall deficit and a severity.")
-    drawn = not found.reason
+    drawn = not fitted.reason
     x = settings["x"] if drawn else settings["deficit"]
     spread = tuple(
         settings[c].to_numpy(dtype=float) for c in ("severity", "severity_low", "severity_high")
@@ -34,18 +34,18 @@ def scaling_plot(name: str, found: ScalingFit, kl_weight: str | None, query: str
     ]
     order = np.argsort(settings["penalty"].to_numpy(), kind="stable")
     points = (x.to_numpy(dtype=float)[order], *(values[order] for values in spread))
-    curve = (found.xs, found.ys, found.low, found.high) if drawn else None
+    curve = (fitted.xs, fitted.ys, fitted.low, fitted.high) if drawn else None
     figure = scaling_curve(
         points,  # type: ignore[arg-type]  # a tuple of four by construction
         [weights[i] for i in order],
         curve,
-        found.x_name if drawn else "recall deficit, nats",
+        fitted.x_name if drawn else "recall deficit, nats",
     )
     caption = (
         f"{f'{name}: severity' if name else 'Severity'} against the recall deficit (overall recall "
         "of p' minus that of p''), one point per setting with its 95 % interval"
     )
-    caption += f"; the curve with its band ({found.interval})." if drawn else "."
+    caption += f"; the curve with its band ({fitted.interval})." if drawn else "."
     words = (
         f"Severity from {range_text(settings['severity'])} against recall deficits from "
         f"{range_text(settings['deficit'])} nats over {len(settings)} settings."

@@ -73,10 +73,11 @@ def severity_grid(
     The rows are sorted as the design has them; NaN where a grid point has no number.
     """
     sweep, values, others, facets = split_grid(design)
-    found = dict(zip(table["point"], table[name], strict=True))
+    at_point = dict(zip(table["point"], table[name], strict=True))
     shown = thin(facets, most_rows)
     matrix = [
-        [found.get(point_at(design, value, facet), np.nan) for value in values] for facet in shown
+        [at_point.get(point_at(design, value, facet), np.nan) for value in values]
+        for facet in shown
     ]
     if len(others) == 1:
         y_labels = [setting_text(facet[0]) for facet in shown]

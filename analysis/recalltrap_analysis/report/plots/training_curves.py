@@ -37,8 +37,8 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
     points = deepest(summary.severity, 1)
     if not points:
         return Plot(stem, "No grid point is complete, so no alignment curve is drawn.")
-    found = cells_at(summary.cells, summary.axes, points[0])
-    query = curve_query([c.id for c in found if summary.statuses.get(c.id) == "succeeded"])
+    cells = cells_at(summary.cells, summary.axes, points[0])
+    query = curve_query([c.id for c in cells if summary.statuses.get(c.id) == "succeeded"])
     try:
         curves = run.sql(query).to_pandas()
     except InputError as error:
@@ -85,9 +85,9 @@ def curves_over_seeds(
         Steps that every seed with a curve has a finite value at, with the mean, the lowest and the
         highest of those seeds.
     """
-    found: dict[tuple[str, str], CurveOverSeeds] = {}
+    over_seeds: dict[tuple[str, str], CurveOverSeeds] = {}
     if curves.empty:
-        return found
+        return over_seeds
     known = np.isfinite(curves["value"].to_numpy(dtype=float))
     rows = curves[known & (curves["stage"] == ALIGN).to_numpy()]
     for metric in CURVES:
@@ -99,14 +99,14 @@ def curves_over_seeds(
             table = table.dropna()
             values: Any = table.to_numpy(dtype=float)
             if len(table) > 1:
-                found[metric, ordering] = CurveOverSeeds(
+                over_seeds[metric, ordering] = CurveOverSeeds(
                     table.index.to_numpy(dtype=float),
                     values.mean(axis=1),
                     values.min(axis=1),
                     values.max(axis=1),
                     values.shape[1],
                 )
-    return found
+    return over_seeds
 
 
 def chosen_steps(curves: pd.DataFrame, orderings: Sequence[str]) -> dict[str, Array]:
@@ -114,8 +114,8 @@ def chosen_steps(curves: pd.DataFrame, orderings: Sequence[str]) -> dict[str, Ar
     if curves.empty:
         return {}
     rows = curves[(curves["stage"] == ALIGN) & (curves["metric"] == CHOSEN)]
-    found = {name: rows[rows["ordering"] == name]["step"].to_numpy(float) for name in orderings}
-    return {name: step_N for name, step_N in found.items() if len(step_N)}
+    steps = {name: rows[rows["ordering"] == name]["step"].to_numpy(float) for name in orderings}
+    return {name: step_N for name, step_N in steps.items() if len(step_N)}
 
 
 def curve_query(cell_ids: Sequence[str]) -> str:

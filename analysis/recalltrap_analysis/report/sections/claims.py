@@ -35,27 +35,27 @@ def joint_claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVe
     """The ledger: every claim of the paper with verdict, effect, interval and rows."""
     title = "The paper's claims"
     try:
-        found = ledger(runs)
+        verdicts = ledger(runs)
     except RecalltrapError as error:  # a table that can't be read as one row per cell
         reason = Prose("The claims can't be judged from these tables:", "absent")
         return Section("claims", title, [reason, Items([first_line(error)])]), []
-    counts = pd.Series([claim.verdict for claim in found]).value_counts(sort=False)
+    counts = pd.Series([claim.verdict for claim in verdicts]).value_counts(sort=False)
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     text = pd.DataFrame(
         {
-            "claim": [claim.id for claim in found],
-            "verdict": [claim.verdict for claim in found],
-            "what the paper says": [claim.text for claim in found],
-            "effect, interval, method": [_effect(claim) for claim in found],
-            "rows": [claim.rows for claim in found],
+            "claim": [claim.id for claim in verdicts],
+            "verdict": [claim.verdict for claim in verdicts],
+            "what the paper says": [claim.text for claim in verdicts],
+            "effect, interval, method": [_effect(claim) for claim in verdicts],
+            "rows": [claim.rows for claim in verdicts],
         }
     )
     blocks: list[Block] = [
-        Prose(f"{len(found)} claims: {said}. The table says why a claim can't be tested here."),
-        grid("claims", text, data=[_claim_record(claim) for claim in found]),
-        *(_behind(claim) for claim in found if claim.verdict != "not tested"),
+        Prose(f"{len(verdicts)} claims: {said}. The table says why a claim can't be tested here."),
+        grid("claims", text, data=[_claim_record(claim) for claim in verdicts]),
+        *(_behind(claim) for claim in verdicts if claim.verdict != "not tested"),
     ]
-    return Section("claims", title, blocks), found
+    return Section("claims", title, blocks), verdicts
 
 
 def _effect(claim: ClaimVerdict) -> str:

@@ -107,12 +107,14 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
     order = table["equal_cost"].abs().argsort()[::-1].tolist()
     query = sql.pair_query(summary.axes, summary.kind)
-    found = grid("equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query)
+    matched = grid(
+        "equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query
+    )
     blocks.append(Prose(
         f"**Severity at equal cost**: K-A aligned until it costs what A-K costs "
         f"({UNITS[measure]} after p'), its attainment interpolated between lengths, seed by "
         "seed."))  # fmt: skip
-    return [*blocks, found]
+    return [*blocks, matched]
 
 
 _REACH = {
@@ -131,10 +133,10 @@ def _updates(spending: Mapping[str, CellCost], summary: Summary) -> str:
             pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = spending[
                 cell.id
             ].updates
-    both = [found for found in pairs.values() if len(found) == 2]
+    both = [pair for pair in pairs.values() if len(pair) == 2]
     if not both:
         return "Severity at equal updates: no pair has a recorded cost of both orderings."
-    if any(None in updates.values() for found in both for updates in found.values()):
+    if any(None in updates.values() for pair in both for updates in pair.values()):
         return "Severity at equal updates: the stages didn't record how many updates they made."
     unequal = sum(dict(f[KD_THEN_ALIGN]) != dict(f[ALIGN_THEN_KD]) for f in both)
     if unequal:

@@ -92,7 +92,7 @@ def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
     columns["what it measures"] = [str(row["meaning"]) for row in rows]
     if (table["state"] != COMPLETE).any():
         columns["state"] = table["state"].tolist()
-    found = grid(
+    contrasts = grid(
         "controls",
         pd.DataFrame(columns),
         data=records(table),
@@ -103,7 +103,7 @@ def _controls(summary: Summary, attainments: pd.DataFrame) -> list[Block]:
     return [
         Prose("**Controls**: paired differences of attainment between orderings. Only A-K minus "
               "K-A-K measures the ordering itself: both end with the same distillation."),
-        found,
+        contrasts,
         Prose(f"95 % intervals over paired seeds ({methods or 'none'}); p: paired sign flips, "
               "Holm over the table.", "small"),
     ]  # fmt: skip

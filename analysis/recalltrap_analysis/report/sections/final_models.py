@@ -45,7 +45,7 @@ def _noise(run: ReadRun, summary: Summary) -> list[Block]:
     columns["sd over seeds"] = [decimal_text(value, 3) for value in table["seed_sd"]]
     columns["evaluation s.e."] = [decimal_text(value, 3) for value in table["evaluation_error"]]
     columns["share of the variance"] = [share_text(value, 1) for value in table["share"]]
-    found = grid(
+    details = grid(
         "evaluation noise",
         pd.DataFrame(columns),
         data=records(table),
@@ -69,4 +69,4 @@ def _noise(run: ReadRun, summary: Summary) -> list[Block]:
     if not math.isfinite(middle):
         words = Prose("Evaluation noise is compared with the spread over seeds, which needs at "
                       "least two of them.")  # fmt: skip
-    return [words, Fold("Spread over seeds and evaluation noise per setting", [found])]
+    return [words, Fold("Spread over seeds and evaluation noise per setting", [details])]

@@ -15,13 +15,14 @@ LONGEST_VALUE = 600
 
 def provenance_section(run: ReadRun, summary: Summary) -> Section:
     """Commit, versions, machine and command of the last launch; the study; all its cells."""
-    found, study_file = run.provenance(), run.study_file()
+    provenance, study_file = run.provenance(), run.study_file()
     blocks: list[Block] = [
         Prose("Every table and figure above shows the SQL that recomputes its numbers from the "
               "run's Parquet files: run it with `recalltrap query`, and leave out grid points "
               "marked incomplete. For example:"),
         Code(f"recalltrap query {run.folder} \"select * from metrics limit 5\""),
-        Terms(flat(found)) if found else Prose("No provenance has been recorded.", "absent"),
+        Terms(flat(provenance)) if provenance
+        else Prose("No provenance has been recorded.", "absent"),
     ]  # fmt: skip
     if study_file:
         blocks.append(Fold("The study file", [Code(study_file)]))

@@ -40,8 +40,8 @@ def joint_scaling_section(summaries: Sequence[Summary]) -> Section:
     one = summaries[0] if len(summaries) == 1 else None
     query = sql.scaling_query(one.axes, one.kind) if one else ""
     for (name, kl_weight), points in groups.items():
-        found = fit(points, kl_weight)
-        blocks += _scaling_blocks(name if len(groups) > 1 else "", found, kl_weight, query)
+        fitted = fit(points, kl_weight)
+        blocks += _scaling_blocks(name if len(groups) > 1 else "", fitted, kl_weight, query)
     return Section("scaling", "Severity vs recall deficit", blocks)
 
 
@@ -71,25 +71,27 @@ def _by_algorithm(
     return {key: pd.concat(rows, ignore_index=True) for key, rows in groups.items()}
 
 
-def _scaling_blocks(name: str, found: ScalingFit, kl_weight: str | None, query: str) -> list[Block]:
-    settings = found.settings
-    blocks: list[Block] = [scaling_plot(name, found, kl_weight, query)]
-    if found.left_out:
-        noun = "grid point has" if found.left_out == 1 else "grid points have"
-        blocks.append(Prose(f"{found.left_out} {noun} no overall recall of p' and p'' in every "
+def _scaling_blocks(
+    name: str, fitted: ScalingFit, kl_weight: str | None, query: str
+) -> list[Block]:
+    settings = fitted.settings
+    blocks: list[Block] = [scaling_plot(name, fitted, kl_weight, query)]
+    if fitted.left_out:
+        noun = "grid point has" if fitted.left_out == 1 else "grid points have"
+        blocks.append(Prose(f"{fitted.left_out} {noun} no overall recall of p' and p'' in every "
                             "seed, so no recall deficit: left out.", "absent"))  # fmt: skip
-    if found.reason:
-        blocks.append(Prose(f"No curve: {found.reason}.", "absent", ours=False))
+    if fitted.reason:
+        blocks.append(Prose(f"No curve: {fitted.reason}.", "absent", ours=False))
     else:
         values = ", ".join(
-            f"{key} {significant_text(value)}" for key, value in found.parameters.items()
+            f"{key} {significant_text(value)}" for key, value in fitted.parameters.items()
         )
-        better = "better" if found.error < found.error_of_mean else "no better"
+        better = "better" if fitted.error < fitted.error_of_mean else "no better"
         blocks.append(Prose(
-            f"Fitted: {found.form} ({values or 'no parameters'}); interval: {found.interval}. "
+            f"Fitted: {fitted.form} ({values or 'no parameters'}); interval: {fitted.interval}. "
             f"Leaving one setting out at a time, it predicts that setting's severity with an rms "
-            f"error of {decimal_text(found.error, 3)}, {better} than the mean of the other "
-            f"settings ({decimal_text(found.error_of_mean, 3)}).", ours=False))  # fmt: skip
+            f"error of {decimal_text(fitted.error, 3)}, {better} than the mean of the other "
+            f"settings ({decimal_text(fitted.error_of_mean, 3)}).", ours=False))  # fmt: skip
     columns = {
         "setting": settings["label"].tolist(),
         **(
@@ -108,11 +110,11 @@ def _scaling_blocks(name: str, found: ScalingFit, kl_weight: str | None, query: 
         "scaling", pd.DataFrame(columns), data=data, order=deepest_first(settings), query=query
     )
     curve = {
-        "form": found.form, "parameters": found.parameters, "interval": found.interval,
-        "x": found.x_name, "leave_one_out_error": found.error,
-        "leave_one_out_error_of_mean": found.error_of_mean, "reason": found.reason,
-        "xs": found.xs.tolist(), "ys": found.ys.tolist(), "low": found.low.tolist(),
-        "high": found.high.tolist(),
+        "form": fitted.form, "parameters": fitted.parameters, "interval": fitted.interval,
+        "x": fitted.x_name, "leave_one_out_error": fitted.error,
+        "leave_one_out_error_of_mean": fitted.error_of_mean, "reason": fitted.reason,
+        "xs": fitted.xs.tolist(), "ys": fitted.ys.tolist(), "low": fitted.low.tolist(),
+        "high": fitted.high.tolist(),
     }  # fmt: skip
     table = replace(table, extra=curve)
     return [*blocks, Fold("Deficit, severity and prediction per setting", [table])]

@@ -27,13 +27,13 @@ WIDTH = 0.1
 """The width of a severity's interval that the seeds needed are told for."""
 
 
-def estimate_record(found: Estimate | None) -> Record | None:
+def estimate_record(estimate: Estimate | None) -> Record | None:
     """An estimate as plain values."""
-    if found is None:
+    if estimate is None:
         return None
     return {
-        "value": plain(found.value), "low": plain(found.low), "high": plain(found.high),
-        "method": found.method, "n": found.n,
+        "value": plain(estimate.value), "low": plain(estimate.low), "high": plain(estimate.high),
+        "method": estimate.method, "n": estimate.n,
     }  # fmt: skip
 
 
@@ -44,13 +44,13 @@ def statistics_blocks(summary: Summary) -> list[Block]:
     if not rows:
         return [Prose("No grid point is complete, so there are no statistics to show.", "absent")]
     groups = by_point(summary.pairs)
-    found = [_statistics(row, groups[row["point"]]) for row in rows]
+    statistics = [_statistics(row, groups[row["point"]]) for row in rows]
     columns = {axis: [setting_text(row[axis]) for row in rows] for axis in summary.axes}
-    columns |= {name: [_words(one[name]) for one in found] for name in found[0]}
+    columns |= {name: [_words(one[name]) for one in statistics] for name in statistics[0]}
     data = [
         {axis: plain(row[axis]) for axis in summary.axes}
         | {name: _value(value) for name, value in one.items()}
-        for row, one in zip(rows, found, strict=True)
+        for row, one in zip(rows, statistics, strict=True)
     ]
     sizes = np.array([-abs(float(row["severity"])) for row in rows])
     order = [int(i) for i in np.argsort(sizes, kind="stable")]

@@ -19,10 +19,10 @@ from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import stream
+from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data import corpus
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.data.token_sequences import Array, Sequences
-from recalltrap_studies.llm.fingerprints import opened
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, tokenizers
 from recalltrap_studies.llm.models.pretrained import SOURCE_FILE

@@ -19,7 +19,7 @@ from transformers import (
 
 from recalltrap.errors import InputError
 from recalltrap.store.contents import Content
-from recalltrap_studies.llm.fingerprints import Identity, opened
+from recalltrap_studies.llm.contents import Identity, opened
 from recalltrap_studies.llm.models import architectures, devices, upstream
 from recalltrap_studies.llm.models.tokenizers import load_tokenizer, tokenizer_files
 

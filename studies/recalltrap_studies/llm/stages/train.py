@@ -1,7 +1,7 @@
 """Causal-LM training as a stage: p* on a corpus, and every student on samples of its teacher.
 
 By TRL's SFTTrainer over token ids: nothing is decoded and encoded again. What it learns from is
-prepared in `datasets`; how a training runs, resumes and fails is in `training`.
+prepared in `data.datasets`; how a training runs, resumes and fails is in `training`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import sequence, stream
+from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.token_sequences import (
@@ -34,7 +35,6 @@ from recalltrap_studies.llm.data.token_sequences import (
     shuffled,
     tokens_seen,
 )
-from recalltrap_studies.llm.fingerprints import opened
 from recalltrap_studies.llm.models import devices, weights
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.stage_settings import Optimiser

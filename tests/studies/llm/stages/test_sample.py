@@ -275,7 +275,7 @@ def test_vllm_is_shut_down_whatever_ends_the_sampling(
     nano_store: NanoStore, vllm: type[StandIn], monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     if ending == "a failure":
-        monkeypatch.setattr(sample, "write_shard", lambda *_: 1 / 0)
+        monkeypatch.setattr(sample, "shard_table", lambda *_: 1 / 0)
     run = run_sample(sample_node(nano_store.p_star, engine="vllm"), nano_store.store, WorkerGroup())
     with pytest.raises(ZeroDivisionError) if ending == "a failure" else nullcontext():
         next(run)
