@@ -22,8 +22,8 @@ from recalltrap_analysis.estimates.severity import (
     estimate_means,
     spread,
 )
-from recalltrap_analysis.kind_analysis import KindAnalysis
 from recalltrap_analysis.runs.design import Design, GridPoint, hashable
+from recalltrap_analysis.runs.kind_record import KindRecord
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,7 @@ def cost_measure(costs: pd.DataFrame, cells: Sequence[Cell]) -> str:
     return "flops" if len(built) and (built["flops"] > 0).all() else "device_seconds"
 
 
-def cell_costs(
-    costs: pd.DataFrame, cells: Sequence[Cell], kind: KindAnalysis
-) -> dict[str, CellCost]:
+def cell_costs(costs: pd.DataFrame, cells: Sequence[Cell], kind: KindRecord) -> dict[str, CellCost]:
     """Cost and updates after p' of every cell whose stages all have a recorded, finite cost.
 
     A row of `costs` holds what an execution spent beyond its shorter lengths, so those are added.
