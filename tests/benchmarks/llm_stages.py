@@ -28,7 +28,7 @@ from recalltrap.graph import Node, ancestry
 from recalltrap.orderings import Ordering
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm import KIND
+from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.settings import LlmSettings
 
 SMALL = {

@@ -1,18 +1,1 @@
 """The mixture-of-Gaussians study of arXiv 2509.23667, as one batched tensor program."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from recalltrap_studies.mog.kind import KIND
-
-__all__ = ["KIND"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "KIND":
-        from recalltrap_studies.mog.kind import KIND
-
-        return KIND
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

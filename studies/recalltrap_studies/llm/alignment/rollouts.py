@@ -1,6 +1,6 @@
-"""Rollouts: responses drawn from the current policy, judged by the oracle and the reference.
+"""Rollouts: responses drawn from the current policy, scored by the oracle and the reference.
 
-A rollout is drawn and judged by all workers together, each its share of the rows, and then held
+A rollout is drawn and scored by all workers together, each its share of the rows, and then held
 whole by every one of them: minibatches, whitening and curves don't depend on their number.
 Legend: N responses of a rollout, T new tokens at most.
 """
@@ -25,7 +25,7 @@ from recalltrap_studies.llm.inference.response_batches import uniforms
 
 
 class RewardModel(Protocol):
-    """What an alignment asks of `oracle.Oracle`."""
+    """What an alignment asks of a reward; `rewards.oracle.Oracle` is one."""
 
     def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor: ...
 
@@ -80,7 +80,7 @@ def roll_out(
     group: WorkerGroup,
     scored: bool = False,
 ) -> Rollout:
-    """Draw and judge rollout `index` of a seed; called on every worker together.
+    """Draw and score rollout `index` of a seed; called on every worker together.
 
     Its log-probabilities are those that sampling met, or where `scored`, or where precision or a
     value head ask for it, those of a forward pass over the whole response, as in training.
@@ -98,8 +98,8 @@ def roll_out(
         log_probs_BT, values_BT = score(policy, tokens_BT)
     reference_BT, _ = score(as_policy(context.reference, policy), tokens_BT)
     nll_B = context.reward_model.nll(tokens_BT, mask_BT)
-    judged = (log_probs_BT, reference_BT, values_BT, nll_B, context.reward_model.reward(nll_B))
-    return _joined((tokens_BT, mask_BT, *judged), context.request, group)
+    scores = (log_probs_BT, reference_BT, values_BT, nll_B, context.reward_model.reward(nll_B))
+    return _joined((tokens_BT, mask_BT, *scores), context.request, group)
 
 
 def _joined(mine: tuple[Tensor, ...], request: Request, group: WorkerGroup) -> Rollout:
@@ -111,9 +111,9 @@ def _joined(mine: tuple[Tensor, ...], request: Request, group: WorkerGroup) -> R
     where = full[0].device
     everyone = group.gather([part.cpu() for part in full])
     whole = [torch.cat(parts).to(where) for parts in zip(*everyone, strict=True)]
-    tokens_NT, mask_NT, *judged = whole
+    tokens_NT, mask_NT, *scores = whole
     tokens_NT = torch.where(mask_NT, tokens_NT, request.pad_id)
-    numbers = [torch.where(mask_NT, x, 0.0) if x.ndim == 2 else x for x in judged]
+    numbers = [torch.where(mask_NT, x, 0.0) if x.ndim == 2 else x for x in scores]
     return Rollout(tokens_NT, mask_NT, *numbers)
 
 

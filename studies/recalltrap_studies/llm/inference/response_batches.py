@@ -1,15 +1,13 @@
-"""Drawing a model's responses for a judgement of it, in batches that the group's workers share.
+"""Drawing a model's responses to evaluate or learn from, in batches that the workers share.
 
 A batch's random numbers come from a stream of its own, so neither the number of workers nor the
-other batches change it. Large sample sets for students are `sampling`'s business.
+other batches change it. Large sample sets for students are the stage `sample`'s.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,11 +17,9 @@ import torch
 from torch import Tensor
 
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.store import Cost
 from recalltrap.streams import stream
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import sampling_engines
-from recalltrap_studies.llm.models import devices
 
 BATCH = 512
 Item = TypeVar("Item")
@@ -44,7 +40,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnResponses:
     """Responses of a model, padded to one width; `mask_BT` up to and including the first EOS."""
 
     tokens_BT: npt.NDArray[np.int64]
@@ -66,14 +62,16 @@ def collect(parts: Sequence[tuple[int, Item]], group: WorkerGroup) -> list[Item]
     return [item for _, item in sorted(everyone, key=lambda part: part[0])]
 
 
-def draw(model: torch.nn.Module, request: Request, batch: Batch, seed: int, name: str) -> Drawn:
+def draw(
+    model: torch.nn.Module, request: Request, batch: Batch, seed: int, name: str
+) -> DrawnResponses:
     """One batch of responses; the same seed and name give every model the same uniforms."""
     rows = batch.stop - batch.start
     uniforms_BT = uniforms(seed, f"{name}/{batch.index}", rows, request.max_new_tokens)
     responses = sampling_engines.generate(model, request, uniforms_BT)
     mask_BT = responses.mask_BT.cpu().numpy().astype(bool)
     log_probs_BT = responses.log_probs_BT.double().cpu().numpy()
-    return Drawn(
+    return DrawnResponses(
         responses.tokens_BT.cpu().numpy(),
         mask_BT,
         np.where(mask_BT, log_probs_BT, 0.0),
@@ -81,7 +79,7 @@ def draw(model: torch.nn.Module, request: Request, batch: Batch, seed: int, name
     )
 
 
-def joined(parts: Sequence[Drawn]) -> Drawn:
+def joined(parts: Sequence[DrawnResponses]) -> DrawnResponses:
     """The batches one below the other, as wide as the widest."""
     width = max(part.mask_BT.shape[1] for part in parts)
 
@@ -90,10 +88,10 @@ def joined(parts: Sequence[Drawn]) -> Drawn:
         return np.concatenate([np.pad(a, ((0, 0), (0, width - a.shape[1]))) for a in arrays])
 
     finished_B = np.concatenate([part.finished_B for part in parts])
-    return Drawn(stack("tokens_BT"), stack("mask_BT"), stack("log_probs_BT"), finished_B)
+    return DrawnResponses(stack("tokens_BT"), stack("mask_BT"), stack("log_probs_BT"), finished_B)
 
 
-def as_table(drawn: Drawn) -> pa.Table:
+def as_table(drawn: DrawnResponses) -> pa.Table:
     """A table: `tokens` and `log_probs` as lists (responses alone), `finished`."""
     lengths = drawn.mask_BT.sum(axis=1)
     offsets = pa.array(np.concatenate([[0], lengths.cumsum()]).astype(np.int32))
@@ -106,30 +104,3 @@ def as_table(drawn: Drawn) -> pa.Table:
             "finished": pa.array(drawn.finished_B),
         }
     )
-
-
-@dataclass
-class CostMeter:
-    """What a judgement takes: time, tokens, and 2 FLOPs per parameter and token of a forward."""
-
-    group: WorkerGroup
-    tokens: int = 0
-    flops: float = 0.0
-    started: float = field(default_factory=time.perf_counter)
-
-    def forward(self, model: torch.nn.Module, tokens: int) -> None:
-        """Count a forward pass."""
-        self.tokens += int(tokens)
-        self.flops += 2.0 * sum(p.numel() for p in model.parameters()) * int(tokens)
-
-    def cost(self) -> Cost:
-        """All workers' together; called on every worker."""
-        seconds = time.perf_counter() - self.started
-        parts = self.group.gather((seconds, self.tokens, self.flops))
-        wall, used, tokens, flops = (
-            max(part[0] for part in parts),
-            math.fsum(part[0] for part in parts),
-            sum(part[1] for part in parts),
-            math.fsum(part[2] for part in parts),
-        )
-        return Cost(wall, used, tokens, flops, devices.name(), self.group.size)

@@ -85,7 +85,7 @@ def generate(
     static = cache == "static" or (cache is None and where.type == "cuda")
     # A static cache has one precision, and autocast gives keys (float32) and values two.
     static = static and not torch.is_autocast_enabled(where.type)
-    drawn = _Drawn(request, uniforms_BT.to(where))
+    drawn = _InverseCdfSampler(request, uniforms_BT.to(where))
     training = model.training
     model.eval()
     try:
@@ -100,7 +100,7 @@ def generate(
     return _responses(drawn.tokens_BT, drawn.log_probs_BT, request)
 
 
-class _Drawn(LogitsProcessor):
+class _InverseCdfSampler(LogitsProcessor):
     """Draws each step's tokens and keeps them; as a processor it leaves `generate` no choice."""
 
     def __init__(self, request: Request, uniforms_BT: Tensor) -> None:
@@ -123,7 +123,7 @@ class _Drawn(LogitsProcessor):
         return scores.scatter_(1, tokens_B[:, None], torch.inf)
 
 
-def _decode_dynamic(model: Any, request: Request, drawn: _Drawn) -> None:
+def _decode_dynamic(model: Any, request: Request, drawn: _InverseCdfSampler) -> None:
     """A loop over the model that finished rows leave."""
     where = drawn.tokens_BT.device
     rows_R = torch.arange(len(drawn.tokens_BT), device=where)
@@ -144,7 +144,7 @@ def _decode_dynamic(model: Any, request: Request, drawn: _Drawn) -> None:
         inputs_RL = tokens_R[:, None]
 
 
-def _decode_static(model: Any, request: Request, drawn: _Drawn) -> None:
+def _decode_static(model: Any, request: Request, drawn: _InverseCdfSampler) -> None:
     """`generate` with a cache of fixed shape: what a GPU's compiled step needs."""
     prompt_BP = torch.tensor([request.prompt_ids], device=drawn.tokens_BT.device)
     prompt_BP = prompt_BP.expand(len(drawn.tokens_BT), -1)

@@ -1,7 +1,7 @@
 """Shapes of models: sizes of ours by name, and those of folders and hub ids.
 
 The SmolLM2 family is Llama with tied embeddings; `smollm2-*` are its published shapes and `nano-*`
-the same design small enough for a CPU. Weights are made and read in `models`.
+the same design small enough for a CPU. Weights are made and read in `weights`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One model judged once: its own samples under every scorer, and others' samples under it.
+"""One model assessed once: its own samples under every scorer, and others' samples under it.
 
 All metrics of a cell are computed from these files, whatever the cell's `kl_weight`, so a model
 that several cells name is sampled and scored once.
@@ -26,8 +26,9 @@ from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.inference.cost_meter import CostMeter
 from recalltrap_studies.llm.inference.log_probs import score_responses
-from recalltrap_studies.llm.inference.response_batches import Batch, CostMeter
+from recalltrap_studies.llm.inference.response_batches import Batch
 from recalltrap_studies.llm.models import tokenizers, weights
 from recalltrap_studies.llm.rewards.oracle import (
     SAMPLES_FILE,
@@ -43,7 +44,7 @@ Rows = dict[str, Any]
 
 @dataclass(frozen=True)
 class EvaluationInputs:
-    """A model q and all that it is held against."""
+    """A model q, and the models, the prompt and the reward that it is evaluated with."""
 
     model: torch.nn.Module
     p_star: torch.nn.Module
@@ -62,8 +63,8 @@ class EvaluationInputs:
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
         star_BT = self._score(self.p_star, tokens_BT, mask_BT)
         target_BT = self._score(self.oracle.model, tokens_BT, mask_BT)
-        judged_BT = mask_BT[:, : self.align_tokens]
-        nll_B = -mean_per_token(target_BT[:, : self.align_tokens], judged_BT)
+        rewarded_BT = mask_BT[:, : self.align_tokens]
+        nll_B = -mean_per_token(target_BT[:, : self.align_tokens], rewarded_BT)
         return {
             "length": drawn.mask_BT.sum(axis=1),
             "finished": drawn.finished_B,

@@ -16,6 +16,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.inference import response_batches
+from recalltrap_studies.llm.inference.cost_meter import CostMeter
 from recalltrap_studies.llm.models import tokenizers, weights
 from recalltrap_studies.llm.rewards import oracle
 
@@ -26,13 +27,13 @@ def run_oracle(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     The artifact holds the reward's numbers and the sample with its log-probabilities, which the
     penalty of moving to p_target is computed from.
     """
-    meter = response_batches.CostMeter(group)
+    meter = CostMeter(group)
     config, p_target = node.config, node.parents["p_target"]
     model = weights.read_model(store, p_target)
     tokenizer = tokenizers.read_tokenizer(store, p_target)
     request = responses.request(tokenizer, config["prompt"], config["align_tokens"])
     count = int(config["oracle_samples"])
-    parts: list[tuple[int, response_batches.Drawn]] = []
+    parts: list[tuple[int, response_batches.DrawnResponses]] = []
     for batch in response_batches.shares(count, group):
         drawn = response_batches.draw(model, request, batch, node.seed, "oracle/samples")
         meter.forward(model, drawn.mask_BT.sum())

@@ -40,15 +40,15 @@ def last(scratch: Path, group: WorkerGroup | None = None) -> str | None:
     of every rank stand in it.
     """
     group = group or WorkerGroup()
-    found: str | None = None
+    newest: str | None = None
     if group.leads and scratch.is_dir():
         folders = [folder for folder in scratch.iterdir() if NAME.fullmatch(folder.name)]
         whole = [folder for folder in folders if _complete(folder, group.size)]
-        found = str(max(whole, key=_update)) if whole else None
+        newest = str(max(whole, key=_update)) if whole else None
         for folder in folders:  # trainers rotate by time, and would count these as checkpoints
             if folder not in whole:
                 shutil.rmtree(folder, ignore_errors=True)
-    chosen: str | None = group.broadcast(found)
+    chosen: str | None = group.broadcast(newest)
     return chosen
 
 
