@@ -19,8 +19,9 @@ import safetensors.numpy
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell, Node
-from recalltrap.kind import METRICS, Metric
+from recalltrap.kind import Metric
 from recalltrap.orderings import Ordering
+from recalltrap.registry import find_kind
 from recalltrap_studies.mog.settings import MogSettings
 
 REWARD_HEIGHT = 10.0
@@ -98,7 +99,7 @@ class FakeRun:
         return {"commit": "abc", "argv": ["recalltrap", "run"], "versions": {"numpy": "2"}}
 
     def metrics(self) -> Mapping[str, Metric]:
-        return METRICS
+        return find_kind(self.study.kind).metrics
 
     def sql(self, query: str) -> pa.Table:
         if self.refuses:

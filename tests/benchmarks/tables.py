@@ -27,7 +27,7 @@ from recalltrap.results.table_parts import write_part
 from recalltrap.results.tables import factor_fields, table_schema
 from recalltrap.store.storage import Storage
 from recalltrap.study.study import Study
-from recalltrap_analysis.kind_analysis import analysis_of
+from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.sql import severity_query
 
 MODELS = ("p_prime", "p_second", "final")
@@ -140,7 +140,7 @@ def cell_rows(identity: pa.Table, study: Study) -> pa.Table:
 
 def measure(storage: str, study: Study, repeats: int) -> None:
     """Print the time of the severity query, the first and the later ones, and peak memory."""
-    query = severity_query(study.axes, analysis_of(study.kind))
+    query = severity_query(study.axes, record_of(study.kind))
     before = psutil.Process().memory_info().rss
     results = rt.open_run(study.name, storage)
     for attempt in range(repeats):

@@ -15,7 +15,7 @@ from recalltrap_analysis.claims.claim_tests import Findings
 from recalltrap_analysis.claims.pool import Pool
 from recalltrap_analysis.claims.queries import rows_behind
 from recalltrap_analysis.claims.verdict import ClaimVerdict, Finding, over_strata
-from recalltrap_analysis.kind_analysis import analysis_of
+from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.protocol import Run
 
 
@@ -31,7 +31,7 @@ def ledger(runs: Sequence[Run]) -> list[ClaimVerdict]:
         name, kind = run.study.name, run.study.kind
         if name in members:
             name = f"{name} ({run.folder})"
-        pool = pools.setdefault(kind, Pool(analysis_of(kind)))
+        pool = pools.setdefault(kind, Pool(record_of(kind)))
         pool.add(name, run.table("metrics"), run.planned())
         members[name] = (kind, frozenset(getattr(run.study, "claims", ())))
     return [_judge(one, pools.get(one.kind, Pool()), members) for one in registered_claims()]

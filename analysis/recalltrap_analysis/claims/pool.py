@@ -16,9 +16,9 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
-from recalltrap_analysis.kind_analysis import SHARED_ALONE, KindAnalysis
 from recalltrap_analysis.number_format import setting_text
 from recalltrap_analysis.runs.design import hashable
+from recalltrap_analysis.runs.kind_record import NO_RECORD, KindRecord
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import Array
 
@@ -63,7 +63,7 @@ class Series:
 class Pool:
     """All cells that some runs of one kind planned, and the values of those that succeeded."""
 
-    kind: KindAnalysis = SHARED_ALONE
+    kind: KindRecord = NO_RECORD
     points: list[dict[str, Any]] = field(default_factory=list)
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Wide outcomes by run, with the setting's number in `point`."""

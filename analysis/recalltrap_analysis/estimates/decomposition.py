@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.estimates.severity import COMPLETE, estimate_means, planned_points, spread
-from recalltrap_analysis.kind_analysis import KindAnalysis
 from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.statistics.paired import Array
 
 PARTS = ("last_distillation", "optimiser_ak", "reference", "optimiser_ka")
@@ -86,7 +86,7 @@ def _part(name: str) -> Callable[[pd.DataFrame], Any]:
 
 
 def decomposition_table(
-    pairs: pd.DataFrame, design: Design, generator: np.random.Generator, kind: KindAnalysis
+    pairs: pd.DataFrame, design: Design, generator: np.random.Generator, kind: KindRecord
 ) -> pd.DataFrame:
     """One row per grid point: the mean of every part with its interval.
 

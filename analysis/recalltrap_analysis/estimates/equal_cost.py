@@ -22,8 +22,8 @@ from recalltrap_analysis.estimates.severity import (
     estimate_means,
     spread,
 )
-from recalltrap_analysis.kind_analysis import KindAnalysis
 from recalltrap_analysis.runs.design import Design, GridPoint, hashable
+from recalltrap_analysis.runs.kind_record import KindRecord
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,7 @@ def cost_measure(costs: pd.DataFrame, cells: Sequence[Cell]) -> str:
     return "flops" if len(built) and (built["flops"] > 0).all() else "device_seconds"
 
 
-def cell_costs(
-    costs: pd.DataFrame, cells: Sequence[Cell], kind: KindAnalysis
-) -> dict[str, CellCost]:
+def cell_costs(costs: pd.DataFrame, cells: Sequence[Cell], kind: KindRecord) -> dict[str, CellCost]:
     """Cost and updates after p' of every cell whose stages all have a recorded, finite cost.
 
     A row of `costs` holds what an execution spent beyond its shorter lengths, so those are added.
@@ -87,11 +85,20 @@ def cell_costs(
         if node.length_field and node.id in spent:
             lengths.setdefault(node.execution, []).append(node)
 
-    def total(node: Node) -> float:
+    def passed_through(node: Node) -> list[Node]:
+        """The node and the shorter ones that its execution had stored before."""
         if not node.length_field:
-            return spent[node.id]
-        shorter = [other for other in lengths[node.execution] if other.length <= node.length]
-        return sum(spent[other.id] for other in shorter)
+            return [node]
+        return [other for other in lengths[node.execution] if other.length <= node.length]
+
+    def total(node: Node) -> float:
+        return sum(spent[other.id] for other in passed_through(node))
+
+    def updates_of(node: Node) -> int | None:
+        made = [counted.get(other.id) for other in passed_through(node)]
+        if None in made:
+            return node.length or kind.updates(node)
+        return sum(one for one in made if one is not None)
 
     found = {}
     for cell in cells:
@@ -100,8 +107,7 @@ def cell_costs(
             continue
         updates: dict[str, int | None] = {}
         for node in policies(cell):
-            mine = counted.get(node.id, node.length or kind.updates(node))
-            before = updates.get(node.stage, 0)
+            mine, before = updates_of(node), updates.get(node.stage, 0)
             updates[node.stage] = None if mine is None or before is None else before + mine
         found[cell.id] = CellCost(sum(map(total, after)), updates)
     return found

@@ -16,8 +16,8 @@ import pyarrow as pa
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.attainment import attainment
 from recalltrap_analysis.estimates.severity import by_point, estimate_means, spread
-from recalltrap_analysis.kind_analysis import KindAnalysis, OptimumCheck, analysis_of
 from recalltrap_analysis.runs.design import GridPoint
+from recalltrap_analysis.runs.kind_record import KindRecord, OptimumCheck, record_of
 from recalltrap_analysis.runs.wide_tables import cell_outcomes, column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 
@@ -45,14 +45,12 @@ def forecast_table(metrics: pa.Table, axes: Sequence[str], kind: str) -> pd.Data
         rate; `method`. Where the kind's check of its optima has numbers, also its two columns,
         the smallest over the seeds, and `reliability`: empty, or what is wrong.
     """
-    analysis = analysis_of(kind)
+    analysis = record_of(kind)
     outcomes = cell_outcomes(metrics, axes, analysis.reward_supremum)
     return forecast_points(outcomes, axes, analysis).drop(columns="point")
 
 
-def forecast_points(
-    outcomes: pd.DataFrame, axes: Sequence[str], kind: KindAnalysis
-) -> pd.DataFrame:
+def forecast_points(outcomes: pd.DataFrame, axes: Sequence[str], kind: KindRecord) -> pd.DataFrame:
     """`forecast_table` of wide outcomes, with the column `point` to join other tables on."""
     check = kind.optimum_check
     groups = by_point(reference_rows(outcomes, axes, check))

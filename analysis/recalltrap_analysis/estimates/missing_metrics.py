@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recalltrap.graph import Cell
 from recalltrap_analysis.estimates.missing_cells import describe
-from recalltrap_analysis.kind_analysis import KindAnalysis
+from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.runs.wide_tables import MODELS, column
 
 Mask = npt.NDArray[np.bool_]
@@ -45,7 +45,7 @@ def lacking_values(
     cells: Sequence[Cell],
     succeeded: Iterable[str],
     axes: Sequence[str],
-    kind: KindAnalysis,
+    kind: KindRecord,
 ) -> tuple[str, ...]:
     """One line for every metric that succeeded cells lack a finite value of.
 
@@ -100,7 +100,7 @@ def _lines(found: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
 
 
 def _expected(
-    metrics: pa.Table, cells: Sequence[Cell], kind: KindAnalysis
+    metrics: pa.Table, cells: Sequence[Cell], kind: KindRecord
 ) -> dict[str, dict[str, Mask]]:
     """Metrics by model, each with the cells that should have it.
 

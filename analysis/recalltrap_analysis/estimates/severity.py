@@ -14,9 +14,9 @@ import pandas as pd
 
 from recalltrap.errors import InputError
 from recalltrap_analysis.estimates.attainment import attainment
-from recalltrap_analysis.kind_analysis import OptimumCheck
 from recalltrap_analysis.number_format import point_text
 from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.runs.kind_record import OptimumCheck
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import (
     Array,

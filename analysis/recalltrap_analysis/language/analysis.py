@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recalltrap_analysis.kind_analysis import KindAnalysis, KindSection, SectionPart
 from recalltrap_analysis.language.effective_samples import EFFECTIVE_SAMPLES
 from recalltrap_analysis.language.section import language_blocks
 from recalltrap_analysis.language.topics import topic_forecast
+from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, SectionPart
 from recalltrap_analysis.runs.wide_tables import MODELS
 
 REFERENCES = ("p_prime", "p_second")
@@ -50,6 +50,10 @@ ANALYSIS = KindAnalysis(
     optimum_check=EFFECTIVE_SAMPLES,
     optimum_note=optimum_note,
     glossary=(
+        (
+            "`kl_weight`",
+            "The weight of the KL penalty that holds an alignment near its reference.",
+        ),
         (
             "Effective samples",
             "Where the best alignment is computed by weighing samples of the reference: how many "

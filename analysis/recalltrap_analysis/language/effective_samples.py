@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.kind_analysis import OptimumCheck
 from recalltrap_analysis.number_format import decimal_text, point_text, quantity_text
+from recalltrap_analysis.runs.kind_record import OptimumCheck
 
 FLOOR = 100
 """Effective samples below which a weighed optimum is called unreliable. At 100 its standard error

@@ -17,7 +17,7 @@ from recalltrap_analysis.language.students import (
     unconverged,
 )
 from recalltrap_analysis.language.temperature_plot import temperature_plot
-from recalltrap_analysis.language.topics import SHARE, VOICES, topic_names, voice_table
+from recalltrap_analysis.language.topics import MODEL_TITLES, SHARE, response_table, topic_names
 from recalltrap_analysis.number_format import (
     decimal_text,
     point_text,
@@ -30,6 +30,7 @@ from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.metric_labels import metric_labels
 from recalltrap_analysis.runs.wide_tables import common
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -38,11 +39,11 @@ DECAY_SHARE = 0.2
 
 def language_blocks(run: ReadRun, summary: Summary) -> list[Block]:
     """Topics, lengths, students and the temperature; nothing where no model reports any of them."""
-    table = voice_table(summary.outcomes, summary.axes)
+    table = response_table(summary.outcomes, summary.axes)
     students = _students(run, summary)
     if table.empty and not students:
         return []
-    blocks: list[Block] = [*students, *_voices(summary, table)]
+    blocks: list[Block] = [*students, *_responses(summary, table)]
     if not students:
         blocks.insert(0, Prose("How well the students learned isn't known: no model reports a "
                                "held-out loss.", "absent"))  # fmt: skip
@@ -51,24 +52,25 @@ def language_blocks(run: ReadRun, summary: Summary) -> list[Block]:
     return blocks
 
 
-def _voices(summary: Summary, table: pd.DataFrame) -> list[Block]:
+def _responses(summary: Summary, table: pd.DataFrame) -> list[Block]:
     if table.empty:
         return [Prose("What the models say isn't known: none reports topics, grammar or the length "
                       "of its responses.", "absent")]  # fmt: skip
     topics = topic_names(summary.outcomes)
-    titles = dict(VOICES)
+    titles = dict(MODEL_TITLES)
     models = [
         f"{titles[model]} ({ordering})" if ordering else titles[model]
         for model, ordering in zip(table["model"], table["ordering"], strict=True)
     ]
     rows = [row for _, row in table.iterrows()]
     lengths = {axis: table[axis].tolist() for axis in summary.axes} | {"model": models}
-    lengths["tokens"] = [decimal_text(row["length"], 1) for row in rows]
-    lengths["ended by EOS"] = [share_text(row["eos_rate"]) for row in rows]
+    heads = metric_labels(summary.metrics, ("length", "eos_rate", "grammatical", "topic_coverage"))
+    lengths[heads["length"]] = [decimal_text(row["length"], 1) for row in rows]
+    lengths[heads["eos_rate"]] = [share_text(row["eos_rate"]) for row in rows]
     blocks: list[Block] = []
     grammar = bool(table["grammatical"].notna().any())
     if grammar:
-        lengths["grammatical"] = [share_text(row["grammatical"]) for row in rows]
+        lengths[heads["grammatical"]] = [share_text(row["grammatical"]) for row in rows]
     if topics:
         blocks += [
             Prose(
@@ -164,8 +166,11 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
         table.insert(place, axis, [words[axis] for words in shared])
     columns: dict[str, list[str]] = {axis: table[axis].tolist() for axis in summary.axes}
     columns |= {"student": table["student"].tolist(), "teacher": table["teacher"].tolist()}
-    columns["held-out loss"] = [decimal_text(value, 3) for value in table["heldout_loss"]]
-    columns["teacher's entropy"] = [decimal_text(value, 3) for value in table["teacher_entropy"]]
+    heads = metric_labels(summary.metrics, ("heldout_loss", "teacher_entropy"))
+    columns[heads["heldout_loss"]] = [decimal_text(value, 3) for value in table["heldout_loss"]]
+    columns[heads["teacher_entropy"]] = [
+        decimal_text(value, 3) for value in table["teacher_entropy"]
+    ]
     columns["above it"] = [_gap_text(one) for one in found]
     columns["still fell by"] = [decimal_text(value, 3) for value in table["fall"]]
     columns["converged"] = table["converged"].tolist()

@@ -14,17 +14,14 @@ from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.metric_labels import metric_labels
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.verdicts.summary import Summary
 
 TEMPERATURES = ("last_distill_temperature", "distill_temperature")
 """Of the distillations after an alignment, and of all: the first that a study sweeps is drawn."""
 MOST_COLUMNS = 4
-SEEN_BY: dict[str, str] = {
-    "overall_precision": "overall precision, nats",
-    "target_precision": "target precision, nats",
-    "reward": "reward",
-}
+SEEN_BY = ("overall_precision", "target_precision", "reward")
 
 
 def swept(axes: Sequence[str]) -> str | None:
@@ -73,9 +70,10 @@ def temperature_plot(run: ReadRun, summary: Summary) -> Plot | None:
     place = design.axes.index(name)
     every = list(dict.fromkeys(point[:place] + point[place + 1 :] for point in design.points))
     shown = thin(every, MOST_COLUMNS)
+    labels = metric_labels(summary.metrics, SEEN_BY)
     panels = {
         (row, index): found
-        for row, metric in enumerate(SEEN_BY)
+        for row, metric in enumerate(labels)
         for index, others in enumerate(shown)
         if (found := sweeps(summary.outcomes, design, others, metric))
     }
@@ -97,9 +95,9 @@ def temperature_plot(run: ReadRun, summary: Summary) -> Plot | None:
         f"{setting_text(float(sweep.temperature_T[-1]))}: "
         f"recall {decimal_text(sweep.x_T[0])} to {decimal_text(sweep.x_T[-1])}, overall precision "
         f"{decimal_text(sweep.y_T[0])} to {decimal_text(sweep.y_T[-1])}"
-        for sweep in panels.get((0, 0), [])
+        for sweep in panels.get((list(labels).index("overall_precision"), 0), [])
     )
-    figure = temperature_sweep(panels, list(SEEN_BY.values()), titles)
+    figure = temperature_sweep(panels, list(labels.values()), titles)
     query = temperature_query(summary.axes)
     words = f"Recall against precision along τ. {ends}."
     return Plot(stem, caption, words, figure, query)

@@ -23,7 +23,7 @@ from recalltrap_analysis.runs.wide_tables import column, common, point_keys
 from recalltrap_analysis.verdicts.summary import Summary
 
 SHARE = "topic_share/"
-VOICES: tuple[tuple[str, str], ...] = (
+MODEL_TITLES: tuple[tuple[str, str], ...] = (
     ("p_prime", "p'"),
     ("p_second", "p''"),
     ("p_prime_aligned", "p' aligned"),
@@ -34,14 +34,14 @@ MEASURES = ("topic_coverage", "grammatical", "length", "eos_rate")
 
 def topic_names(outcomes: pd.DataFrame) -> list[str]:
     """The topics that any model reports, the most common in the language first."""
-    starts = [f"{model}.{SHARE}" for model, _ in VOICES]
+    starts = [f"{model}.{SHARE}" for model, _ in MODEL_TITLES]
     found = [n.removeprefix(s) for s in starts for n in outcomes.columns if n.startswith(s)]
     names = dict.fromkeys(found)
     weight = {name: column(outcomes, f"p_prime.topic_weight/{name}").mean() for name in names}
     return sorted(names, key=lambda name: -np.nan_to_num(weight[name]))
 
 
-def voice_table(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+def response_table(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     """What each model says; a reference that several grid points share once.
 
     Returns:
@@ -54,7 +54,7 @@ def voice_table(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     wanted = (*MEASURES, *(f"{SHARE}{topic}" for topic in topic_names(outcomes)))
     groups: dict[Any, tuple[list[GridPoint], pd.DataFrame]] = {}
     for point, rows in by_point(keyed).items():
-        for model, _ in VOICES:
+        for model, _ in MODEL_TITLES:
             names = [name for name in wanted if f"{model}.{name}" in rows.columns]
             mine = rows[rows[[f"{model}.{name}" for name in names]].notna().any(axis=1)]
             reference = model in ("p_prime", "p_second")
@@ -66,10 +66,10 @@ def voice_table(outcomes: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
                 shared = values.to_numpy().tobytes() if reference else point
                 points, _ = groups.setdefault((ordering, model, shared), ([], values))
                 points.append(point)
-    return _voices(groups, axes)
+    return _response_rows(groups, axes)
 
 
-def _voices(
+def _response_rows(
     groups: Mapping[Any, tuple[list[GridPoint], pd.DataFrame]], axes: Sequence[str]
 ) -> pd.DataFrame:
     covered = {(i,): values for i, (_, values) in enumerate(groups.values())}

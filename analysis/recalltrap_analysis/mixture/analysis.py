@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from recalltrap.graph import Node
-from recalltrap_analysis.kind_analysis import KindAnalysis, SectionPart
 from recalltrap_analysis.mixture.contours import contour_plot
 from recalltrap_analysis.mixture.reward_distribution import reward_distribution_plot
+from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, SectionPart
 
 DPO_NOTE = (
     "With DPO the optimum is a yardstick and not its fixed point: hard labels depend on the order "
@@ -58,4 +58,10 @@ ANALYSIS = KindAnalysis(
     optimum_note=optimum_note,
     curves_note=curves_note,
     updates=updates,
+    glossary=(
+        (
+            "`kl_weight`",
+            "The weight of the KL penalty that holds an alignment near its reference.",
+        ),
+    ),
 )

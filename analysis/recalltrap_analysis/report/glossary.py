@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recalltrap_analysis.kind_analysis import KindAnalysis
+from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis
 
 SHARED: tuple[tuple[str, str], ...] = (
     (

@@ -29,6 +29,7 @@ from recalltrap_analysis.report.run_report import (
 )
 from recalltrap_analysis.report.sections.claims import joint_claims_section
 from recalltrap_analysis.report.sections.final_models import final_models_section
+from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.report.sections.overview import overview_section
 from recalltrap_analysis.report.sections.references import references_section
 from recalltrap_analysis.report.sections.scaling import joint_scaling_section
@@ -76,7 +77,7 @@ def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
             f"{sum(s.missing for s in summaries)} not run."
         ),
         chapters=[together, *chapters],
-        glossary=glossary([summary.kind for summary in summaries]),
+        glossary=glossary([analysis_of(run.study.kind) for run in runs]),
         summary={"studies": [run.study.name for run in runs], "refused": list(refused)},
     )
 
@@ -88,7 +89,7 @@ def _unique(keys: Sequence[str]) -> list[str]:
 def _chapter(run: ReadRun, summary: Summary, key: str) -> Chapter:
     """A run within a report of several: what one seed's models show is left to its own report."""
     makers: dict[str, SectionOf] = {
-        **sections_of(summary.kind),
+        **sections_of(analysis_of(run.study.kind)),
         "models": partial(final_models_section, brief=True),
         "references": partial(references_section, brief=True),
     }

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from recalltrap_analysis.kind_analysis import KindAnalysis, KindSection
 from recalltrap_analysis.number_format import count_text
 from recalltrap_analysis.report.document.blocks import Chapter, Document, Prose, Section
 from recalltrap_analysis.report.glossary import glossary
@@ -19,6 +18,7 @@ from recalltrap_analysis.report.sections.costs import cost_section
 from recalltrap_analysis.report.sections.decomposition import decomposition_section
 from recalltrap_analysis.report.sections.final_models import final_models_section
 from recalltrap_analysis.report.sections.forecast import forecast_section
+from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, analysis_of
 from recalltrap_analysis.report.sections.missing_cells import missing_cells_section
 from recalltrap_analysis.report.sections.provenance import provenance_section
 from recalltrap_analysis.report.sections.references import references_section
@@ -45,14 +45,17 @@ SECTIONS: Mapping[str, SectionOf] = {
 
 
 def sections_of(kind: KindAnalysis) -> dict[str, SectionOf]:
-    """All sections by key, in the order of the page: the kind's own follow those that they name."""
+    """All sections by key, in the order of the page.
+
+    A kind's own section follows the one that it names, or comes last where there is none such.
+    """
     makers: dict[str, SectionOf] = {}
     for key, make in SECTIONS.items():
         makers[key] = make
-        for own in kind.sections:
-            if own.after == key:
-                makers[own.key] = partial(_own_section, own)
-    return makers
+        makers |= {own.key: partial(_own_section, own) for own in kind.sections if own.after == key}
+    return makers | {
+        own.key: partial(_own_section, own) for own in kind.sections if own.key not in makers
+    }
 
 
 def _own_section(own: KindSection, run: ReadRun, summary: Summary) -> Section | None:
@@ -63,7 +66,8 @@ def _own_section(own: KindSection, run: ReadRun, summary: Summary) -> Section | 
 def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
     """The report of one run; `summary` is what `summarize` said of it, where that is known."""
     summary = checked_summary(run, summary)
-    makers = {key: partial(make, run, summary) for key, make in sections_of(summary.kind).items()}
+    kind = analysis_of(run.study.kind)
+    makers = {key: partial(make, run, summary) for key, make in sections_of(kind).items()}
     sections = made([run], makers)
     details: dict[str, Any] = {"studies": [run.study.name], "lacks": []}
     for section in sections:
@@ -76,7 +80,7 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
         sentence=summary.sentence,
         counts=counts(run, summary),
         chapters=[Chapter("run", "", sections)],
-        glossary=glossary([summary.kind]),
+        glossary=glossary([kind]),
         summary=details,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recalltrap_analysis.kind_analysis import KindAnalysis
+from recalltrap_analysis.runs.kind_record import KindRecord
 
 
 def select_axes(axes: Sequence[str]) -> tuple[str, str]:
@@ -22,7 +22,7 @@ def group_by(group: str) -> str:
     return f"\ngroup by {group}\norder by {group}" if group else ""
 
 
-def _reward_supremum(kind: KindAnalysis) -> str:
+def _reward_supremum(kind: KindRecord) -> str:
     """R_max of a cell: as measured, else as set."""
     measured = "max(value) filter (metric = 'reward_supremum')"
     if kind.reward_supremum is None:
@@ -30,7 +30,7 @@ def _reward_supremum(kind: KindAnalysis) -> str:
     return f'coalesce({measured}, any_value("{kind.reward_supremum}")) as r_max'
 
 
-def _cells(select: str, kind: KindAnalysis, *more: str) -> str:
+def _cells(select: str, kind: KindRecord, *more: str) -> str:
     """A row `cell` per cell: R_max, the final model's reward and that of p'', and what else."""
     columns = ",\n    ".join(
         [
@@ -46,7 +46,7 @@ def _cells(select: str, kind: KindAnalysis, *more: str) -> str:
 )"""
 
 
-def severity_query(axes: Sequence[str], kind: KindAnalysis) -> str:
+def severity_query(axes: Sequence[str], kind: KindRecord) -> str:
     """Mean severity of every grid point."""
     select, group = select_axes(axes)
     return f"""with cell as (
@@ -64,7 +64,7 @@ select {select}count(lead) as pairs, avg(lead / (r_max - r0)) as severity
 from pair{group_by(group)}"""
 
 
-def decomposition_query(axes: Sequence[str], kind: KindAnalysis) -> str:
+def decomposition_query(axes: Sequence[str], kind: KindRecord) -> str:
     """Mean parts of severity per grid point."""
     select, group = select_axes(axes)
     cells = _cells(
@@ -90,7 +90,7 @@ select {select}avg((ak - aligned) / room) as last_distillation,
 from pair{group_by(group)}"""
 
 
-def pair_query(axes: Sequence[str], kind: KindAnalysis) -> str:
+def pair_query(axes: Sequence[str], kind: KindRecord) -> str:
     """Severity of every grid point, seed by seed: what means, tests and effect sizes take."""
     select, group = select_axes(axes)
     order = f"{group}, seed" if group else "seed"
@@ -102,7 +102,7 @@ from cell group by {select}seed
 order by {order}"""
 
 
-def scaling_query(axes: Sequence[str], kind: KindAnalysis) -> str:
+def scaling_query(axes: Sequence[str], kind: KindRecord) -> str:
     """Mean recall deficit and mean severity of every grid point."""
     select, group = select_axes(axes)
     deficit = """max(value) filter (model = 'p_prime' and metric = 'overall_recall')
@@ -117,7 +117,7 @@ select {select}avg(deficit) as deficit, avg(severity) as severity
 from pair{group_by(group)}"""
 
 
-def contrast_query(axes: Sequence[str], kind: KindAnalysis) -> str:
+def contrast_query(axes: Sequence[str], kind: KindRecord) -> str:
     """Mean attainment of every ordering per grid point: contrasts are their differences."""
     select, group = select_axes(axes)
     tail = f"{group}, ordering" if group else "ordering"

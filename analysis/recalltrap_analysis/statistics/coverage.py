@@ -12,7 +12,6 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-NOMINAL = 0.95
 LEAST, MOST = 0.93, 0.97
 FILE = "coverage.json"
 

@@ -24,7 +24,6 @@ from recalltrap_analysis.estimates.severity import (
     pair_orderings,
     severity_table,
 )
-from recalltrap_analysis.kind_analysis import KindAnalysis, analysis_of
 from recalltrap_analysis.number_format import (
     count_text,
     decimal_text,
@@ -35,6 +34,7 @@ from recalltrap_analysis.number_format import (
     signed_text,
 )
 from recalltrap_analysis.runs.design import Design
+from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import smallest_p
@@ -58,7 +58,7 @@ class Summary:
     """
 
     study: str
-    kind: KindAnalysis
+    kind: KindRecord
     metrics: Mapping[str, Metric]
     axes: tuple[str, ...]
     verdict: Verdict
@@ -90,7 +90,7 @@ def summarize(results: Run) -> Summary:
     """
     cells = results.planned()
     axes = tuple(results.axes)
-    kind = analysis_of(results.study.kind)
+    kind = record_of(results.study.kind)
     design = Design.of(cells, axes)
     succeeded, failed = _cells_by_status(results.table("cells"), cells)
     metrics = results.table("metrics")

@@ -24,8 +24,8 @@ from recalltrap_analysis.estimates.equal_cost import (
     length_axis,
 )
 from recalltrap_analysis.estimates.evaluation_noise import noise_table, nothing_sampled
-from recalltrap_analysis.kind_analysis import SHARED_ALONE, analysis_of
 from recalltrap_analysis.report.build import write_report
+from recalltrap_analysis.runs.kind_record import NO_RECORD, record_of
 from recalltrap_analysis.verdicts.summary import summarize
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_drawing_a_teacher_s_samples_is_paid_for_by_the_distillation() -> None:
           "wall_seconds": paid, "device_seconds": paid, "tokens": 1}
          for node, paid in spent]
     )  # fmt: skip
-    assert cell_costs(costs, [cell], SHARED_ALONE)[cell.id].amount == 320.0
+    assert cell_costs(costs, [cell], NO_RECORD)[cell.id].amount == 320.0
     table = cost_table(costs, [cell])
     assert table["stage"].tolist()[:4] == ["sft", "sample", "distill", "assess"]
     assert table["flops"].tolist()[-1] == 4321.0
@@ -74,7 +74,7 @@ def test_a_longer_run_pays_for_the_shorter_ones(make_run: MakeRun) -> None:
     run = make_run(grid=LENGTHS, seeds=2)
     costs = run.table("costs").to_pandas()
     assert cost_measure(costs, run.planned()) == "flops"
-    spending = cell_costs(costs, run.planned(), analysis_of("mog"))
+    spending = cell_costs(costs, run.planned(), record_of("mog"))
     spent = {
         (cell.ordering.name, cell.factors["iterations"]): spending[cell.id].amount
         for cell in run.planned()
@@ -85,7 +85,7 @@ def test_a_longer_run_pays_for_the_shorter_ones(make_run: MakeRun) -> None:
     assert spent["A-K", 200] == 3e6
     first = run.planned()[0]
     assert spending[first.id].updates == {"distill": 50, "align": 100}
-    assert analysis_of("mog").updates(first.models["p_prime"]) is None
+    assert record_of("mog").updates(first.models["p_prime"]) is None
     assert length_axis(summarize(run).design, run.planned()) == "iterations"
 
 
@@ -93,7 +93,7 @@ def test_severity_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: Make
     run = make_run(grid=LENGTHS, seeds=3, noise=0.0, severity=lambda p: p["iterations"] / 1000)
     summary = summarize(run)
     costs = run.table("costs").to_pandas()
-    spending = cell_costs(costs, run.planned(), analysis_of("mog"))
+    spending = cell_costs(costs, run.planned(), record_of("mog"))
     extra = {i: b.amount * 1.5 if c.ordering.name == "A-K" else b.amount
              for c in run.planned() for i, b in [(c.id, spending[c.id])]}  # fmt: skip
     dearer = {name: type(b)(extra[name], b.updates) for name, b in spending.items()}

@@ -12,7 +12,7 @@ from recalltrap_analysis.estimates import severity as module
 from recalltrap_analysis.estimates.attainment import attainment
 from recalltrap_analysis.estimates.decomposition import PARTS, decompose, decompose_pairs
 from recalltrap_analysis.estimates.severity import pair_orderings
-from recalltrap_analysis.kind_analysis import analysis_of
+from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.sql import severity_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import holm, sign_flip_p_values
@@ -181,7 +181,7 @@ def test_query_gives_the_same_severity(make_run: MakeRun) -> None:
         severity=lambda p: 0.1 * p["kl_weight"] * len(p["targets"]),
     )
     table = summarize(run).severity
-    found = run.sql(severity_query(run.axes, analysis_of("mog"))).to_pylist()
+    found = run.sql(severity_query(run.axes, record_of("mog"))).to_pylist()
     by_point = {(tuple(row["targets"]), row["kl_weight"]): row for row in found}
     for _, row in table.iterrows():
         assert by_point[row["point"]]["severity"] == pytest.approx(row["severity"], abs=1e-12)

@@ -16,7 +16,6 @@ from toy_language import SUPREMUM, language_run
 from recalltrap_analysis.estimates.decomposition import decomposition_table
 from recalltrap_analysis.estimates.forecast import forecast_table
 from recalltrap_analysis.estimates.severity import pair_orderings
-from recalltrap_analysis.kind_analysis import analysis_of
 from recalltrap_analysis.language.section import language_blocks
 from recalltrap_analysis.language.students import Training, fall, unconverged
 from recalltrap_analysis.language.temperature_plot import sweeps, temperature_plot
@@ -26,7 +25,9 @@ from recalltrap_analysis.report.document.blocks import Section
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot
 from recalltrap_analysis.report.sections.forecast import forecast_section
+from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.runs.design import Design
+from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.sql import severity_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
@@ -67,7 +68,7 @@ def test_the_measured_supremum_is_r_max_and_not_the_reward_s_height(invent: Inve
     ]
     attained = summary.pairs["attainment_ka"] - 0.002 * summary.pairs["seed"]
     assert attained.to_numpy() == pytest.approx(0.25)
-    asked = run.sql(severity_query(run.axes, analysis_of("llm"))).to_pandas()
+    asked = run.sql(severity_query(run.axes, record_of("llm"))).to_pandas()
     assert asked["severity"].to_numpy() == pytest.approx(0.5)
 
 
@@ -120,7 +121,7 @@ def test_a_mixture_s_forecast_has_no_effective_samples(make_run: MakeRun) -> Non
     table = forecast_table(run.table("metrics"), run.axes, "llm")
     assert not {"ess_p_prime", "reliability"} & set(table.columns)
     assert "reliable" not in words(forecast_section(ReadRun(run), summarize(run)))
-    assert summarize(run).kind.sections == ()
+    assert analysis_of(run.study.kind).sections == ()
 
 
 def test_the_forecast_topic_by_topic(invent: Invent) -> None:
@@ -220,7 +221,7 @@ def test_the_temperature_s_figure_follows_the_last_distillation(invent: Invent) 
 def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:
     run = invent(ess=97.0, seeds=6)  # three of six seeds fall below
     outcomes = cell_outcomes(run.table("metrics"), run.axes)
-    pairs = pair_orderings(outcomes, run.axes, analysis_of("llm").optimum_check)
+    pairs = pair_orderings(outcomes, run.axes, record_of("llm").optimum_check)
     design = Design.of(run.planned(), run.axes)
-    table = decomposition_table(pairs, design, np.random.default_rng(0), analysis_of("llm"))
+    table = decomposition_table(pairs, design, np.random.default_rng(0), record_of("llm"))
     assert table["reliability"].str.contains("in 3 of 6 seeds").all()

@@ -143,3 +143,45 @@ def test_two_workers_under_zero_2(tmp_path: Path) -> None:
     query = "select model, metric, value from metrics where scorer != 'selection' order by all"
     values = [run.sql(query)["value"].to_pylist() for run in (together, alone)]
     assert values[0] == pytest.approx(values[1], rel=0.05, abs=0.02)
+
+
+UNPAIRED = """
+name: llm/unpaired
+kind: llm
+question: Does an algorithm run from end to end that stands in its module and its record alone?
+orderings: [K-A]
+seeds: 1
+settings:
+  algorithm: kto
+  kl_weight: 0.1
+  p_star: nano-small
+  p_prime: nano-small
+  corpus_sentences: 300
+  p_star_epochs: 1
+  training_samples: 200
+  heldout_samples: 32
+  p_prime_epochs: 1
+  distill_epochs: 1
+  target_epochs: 1
+  iterations: 2
+  offline_pairs: 32
+  oracle_samples: 64
+  evaluation_samples: 64
+"""
+
+
+@pytest.mark.slow
+def test_kto_is_planned_and_run(tmp_path: Path) -> None:
+    (tmp_path / "unpaired.yaml").write_text(UNPAIRED)
+    planned = json.loads(recalltrap("plan", "unpaired.yaml", "--format", "json", folder=tmp_path))
+    assert {row["what"]: row["value"] for row in planned}["cells to do"] == 1
+    assert "report: " in recalltrap("run", "unpaired.yaml", "--local", folder=tmp_path)
+    query = "select stage, updates from costs where stage != 'evaluate' order by all"
+    costs = open_run("llm/unpaired", str(tmp_path / "runs")).sql(query).to_pylist()
+    updates = {row["stage"]: row["updates"] for row in costs}
+    assert updates["align"] == 2 * 64 / 16
+    assert updates["distill"] == round(200 / 64)
+    assert updates["sample"] == updates["oracle"] == updates["assess"] == 0
+    query = "select distinct metric from curves where stage = 'align'"
+    curves = open_run("llm/unpaired", str(tmp_path / "runs")).sql(query)["metric"].to_pylist()
+    assert {"loss", "kl_term", "reward_margin", "reward", "kl"} <= set(curves)

@@ -15,7 +15,7 @@ from recalltrap_studies.mog.references import hit_rate, kl_from_target, optimum
 from recalltrap_studies.mog.settings import MogSettings
 
 SETTINGS = MogSettings()
-ORACLE, TARGET = reward_function(SETTINGS), p_target(SETTINGS)
+REWARD, TARGET = reward_function(SETTINGS), p_target(SETTINGS)
 TWO = MogSettings(targets=(6, 7))
 
 
@@ -69,16 +69,16 @@ def test_a_wide_reward_tilts_a_gaussian_into_a_gaussian() -> None:
 
 def test_limits_in_the_kl_weight() -> None:
     model = random_model(3)
-    heavy = optimum(model, ORACLE, TARGET, 1e6)
+    heavy = optimum(model, REWARD, TARGET, 1e6)
     assert abs(heavy.log_partition) < 1e-4
     samples = model.transform(
         np.random.default_rng(0).random(200_000),
         np.random.default_rng(1).standard_normal((200_000, 2)),
     )
-    assert abs(heavy.reward.value - ORACLE(samples).mean()) < 0.03
+    assert abs(heavy.reward.value - REWARD(samples).mean()) < 0.03
     round_model = isotropic(np.array([[-1.0, 1.0]]), 0.05)
     light = [
-        optimum(round_model, ORACLE, TARGET, beta).reward.value for beta in (1.0, 0.1, 0.01, 1e-3)
+        optimum(round_model, REWARD, TARGET, beta).reward.value for beta in (1.0, 0.1, 0.01, 1e-3)
     ]
     assert light == sorted(light)
     assert light[-1] > 9.99
@@ -87,9 +87,9 @@ def test_limits_in_the_kl_weight() -> None:
 def test_log_partition_is_the_maximum_of_eq_1() -> None:
     """beta log Z = E[R] - beta KL(pi* || pi) at the optimum."""
     model, beta = random_model(5), 2.0
-    tilt = quadrature.Tilt(model, ORACLE, beta)
+    tilt = quadrature.Tilt(model, REWARD, beta)
     log_mass, log_prob = tilt.log_mass, model.log_prob
-    found = quadrature.moments(tilt, (ORACLE, log_mass, log_prob), 1e-6)
+    found = quadrature.moments(tilt, (REWARD, log_mass, log_prob), 1e-6)
     reward, tilted, untilted = found.means
     kl = tilted - found.log_partition - untilted
     assert abs(reward - beta * kl - beta * found.log_partition) < 1e-5
@@ -101,7 +101,7 @@ def test_hit_rate_of_a_centred_gaussian_is_closed_form(variance: float) -> None:
     model = isotropic(np.array([[1.0, -1.0]]), variance)
     radius_square = -math.log(0.9) / 2.0
     expected = 1.0 - math.exp(-radius_square / (2.0 * variance))
-    assert abs(hit_rate(model, ORACLE).value - expected) < 1e-7
+    assert abs(hit_rate(model, REWARD).value - expected) < 1e-7
 
 
 @pytest.mark.parametrize("spacing", [1.0, 0.3])
@@ -121,7 +121,7 @@ def test_a_light_and_narrow_component_in_a_disc_is_not_overlooked() -> None:
     cholesky = np.array([[0.3, 0.0, 0.3], [1e-5, 0.0, 1e-5]])
     means = np.array([[-1.0, 1.0], [1.1, -0.95]])
     model = Model(np.log([1 - 1e-4, 1e-4]), means, cholesky)
-    assert abs(hit_rate(model, ORACLE).value - 1e-4) < 1e-7
+    assert abs(hit_rate(model, REWARD).value - 1e-4) < 1e-7
 
 
 @pytest.mark.parametrize("kl_weight", [0.5, 4.0])
@@ -138,8 +138,8 @@ def test_kl_from_the_target_is_closed_form_between_gaussians(kl_weight: float) -
 
 def test_a_reference_s_numbers_do_not_depend_on_its_scale_being_tiny() -> None:
     tiny = isotropic(np.array([[1.0, -1.0], [0.0, 0.0]]), 1e-8)
-    assert abs(hit_rate(tiny, ORACLE).value - 0.5) < 1e-6
-    best = optimum(tiny, ORACLE, TARGET, 2.0)
+    assert abs(hit_rate(tiny, REWARD).value - 0.5) < 1e-6
+    best = optimum(tiny, REWARD, TARGET, 2.0)
     weight = 1 / (1 + math.exp((10 * math.exp(-4) - 10) / 2.0))
     assert abs(best.reward.value - (weight * 10 + (1 - weight) * 10 * math.exp(-4))) < 1e-3
 

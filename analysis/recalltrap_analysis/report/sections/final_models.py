@@ -15,7 +15,7 @@ from recalltrap_analysis.report.plots.boxplots import boxplots_plot
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
-from recalltrap_analysis.report.sections.kind_blocks import kind_blocks
+from recalltrap_analysis.report.sections.kind_analysis import kind_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary

@@ -21,7 +21,7 @@ from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose,
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.forecast import forecast_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, deepest_first
-from recalltrap_analysis.report.sections.kind_blocks import kind_blocks
+from recalltrap_analysis.report.sections.kind_analysis import kind_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary

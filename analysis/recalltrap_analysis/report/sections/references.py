@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recalltrap_analysis.report.document.blocks import Block, Section
 from recalltrap_analysis.report.plots.references import references_plot
-from recalltrap_analysis.report.sections.kind_blocks import kind_blocks
+from recalltrap_analysis.report.sections.kind_analysis import kind_blocks
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 

@@ -20,7 +20,7 @@ from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.offline_trainer import OfflineTrainer, draw_from_reference
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
-from recalltrap_studies.llm.alignment.policy import Policy, as_policy
+from recalltrap_studies.llm.alignment.policy import Policy, as_policy, summed_log_probs
 from recalltrap_studies.llm.alignment.registry import OfflineDpo, OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
 
@@ -37,21 +37,21 @@ def pair_order(nll_N: Tensor, flipped_P: Tensor) -> Tensor:
     return torch.stack([winner_P, 2 * first_P + 1 - winner_P], dim=1)
 
 
-def pair_log_probs(model: Any, rows: Mapping[str, Tensor]) -> Tensor:
-    """Sums of the log-probabilities of winners and losers [P, 2], in one pass of a policy."""
-    log_probs_BT, _ = model(rows["tokens"].flatten(0, 1))
-    return masked_sum(log_probs_BT, rows["mask"].flatten(0, 1)).view(-1, 2)
+def flipped_labels(seed: int, name: str, pairs: int, noise: float) -> Tensor:
+    """Labels to turn round [P] bool; a higher noise flips the same ones and more."""
+    draws: np.ndarray[Any, Any] = stream(seed, name).random(pairs)
+    return torch.from_numpy(draws < noise)
 
 
 class DpoTrainer(AlignmentTrainer):
     """The loss of both; every pair counts alike."""
 
     def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"reference": pair_log_probs(as_policy(self.context.reference, policy), rows)}
+        return {"reference": summed_log_probs(as_policy(self.context.reference, policy), rows)}
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
-            "loss": losses.dpo_loss(self.logits(pair_log_probs(model, rows), rows["reference"]))
+            "loss": losses.dpo_loss(self.logits(summed_log_probs(model, rows), rows["reference"]))
         }
 
     def logits(self, policy_P2: Tensor, reference_P2: Tensor) -> Tensor:
@@ -71,11 +71,6 @@ class DpoTrainer(AlignmentTrainer):
             "accuracy": (logits_P > 0).float(),
         }
 
-    def flipped(self, name: str, pairs: int) -> Tensor:
-        """Labels to turn round; a higher noise flips the same ones and more."""
-        draws: np.ndarray[Any, Any] = stream(self.seed, name).random(pairs)
-        return torch.from_numpy(draws < self.settings.preference_noise)
-
 
 class OnlineDpoTrainer(DpoTrainer, OnPolicyTrainer):
     """Learns from each rollout's pairs in `dpo_updates` updates."""
@@ -85,7 +80,8 @@ class OnlineDpoTrainer(DpoTrainer, OnPolicyTrainer):
 
     def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
         name = f"align/preferences/{self.iteration_index}"
-        flipped_P = self.flipped(name, len(rollout.nll_N) // 2).to(self.args.device)
+        pairs, noise = len(rollout.nll_N) // 2, self.settings.preference_noise
+        flipped_P = flipped_labels(self.seed, name, pairs, noise).to(self.args.device)
         pairs_P2 = pair_order(rollout.nll_N, flipped_P)
         policy_P2 = masked_sum(rollout.log_probs_NT, rollout.mask_NT)[pairs_P2]
         reference_P2 = masked_sum(rollout.reference_NT, rollout.mask_NT)[pairs_P2]
@@ -111,7 +107,9 @@ class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
         sample = draw_from_reference(
             self.context, 2 * pairs, self.seed, self.group, name="align/pairs"
         )
-        pairs_P2 = pair_order(sample.nll_N, self.flipped("align/preferences", pairs))
+        noise = self.settings.preference_noise
+        flipped_P = flipped_labels(self.seed, "align/preferences", pairs, noise)
+        pairs_P2 = pair_order(sample.nll_N, flipped_P)
         return {
             "tokens": sample.tokens_NT[pairs_P2],
             "mask": sample.mask_NT[pairs_P2],
@@ -120,6 +118,6 @@ class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The rewards are the policy's while it learns: no rollout has its pairs."""
-        policy_P2, reference_P2 = pair_log_probs(model, rows), rows["reference"]
+        policy_P2, reference_P2 = summed_log_probs(model, rows), rows["reference"]
         rewards = self.implicit_rewards(policy_P2, reference_P2)
         return {"loss": losses.dpo_loss(rewards["reward_margin"]), **rewards}

@@ -7,13 +7,14 @@ reference or its own past, is computed by the same code in the same precision an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.inference.batch_sizes import POLICY
 from recalltrap_studies.llm.inference.log_probs import in_parts, response_log_probs
 from recalltrap_studies.llm.training import upstream
@@ -65,6 +66,13 @@ class Policy(upstream.CheckpointedActivations):
             yield
         finally:
             _assign([(config, name, 0.0) for config, name, _ in self._muted])
+
+
+def summed_log_probs(policy: Any, rows: Mapping[str, Tensor]) -> Tensor:
+    """The log-probability of each response of `tokens` [..., T] under its `mask`, in one pass."""
+    tokens, mask = rows["tokens"], rows["mask"]
+    log_probs_BT, _ = policy(tokens.flatten(0, -2))
+    return masked_sum(log_probs_BT, mask.flatten(0, -2)).view(mask.shape[:-1])
 
 
 def score(policy: Policy, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,8 @@ class Algorithm:
     paired: bool = False
     """Whether an example is a pair of responses, or one response."""
     value_head: bool = False
+    forward_passes: int = 0
+    """Passes of a minibatch through the policy before the one that it is learned by."""
     fixed_set: Callable[[Any], int] | None = None
     """Responses drawn once from the reference, and learned from in every iteration; without it an
     iteration learns from a rollout of its own."""
@@ -96,12 +98,14 @@ class Algorithm:
         updates = settings.iterations * self.updates_of(settings)
         learned = updates * settings.minibatch_size * self.responses
         drawn = settings.iterations * settings.rollout_size
+        compared = learned * self.forward_passes
         if self.fixed_set is None:
-            return Passes(drawn, learned, drawn if self.value_head else 0, by_reference=drawn)
+            valued = drawn if self.value_head else 0
+            return Passes(drawn, learned, compared + valued, by_reference=drawn)
         # The policy is measured at every candidate; the reference scores each minibatch.
         measured = math.ceil(settings.iterations / settings.selection_interval)
         drawn = self.fixed_set(settings) + measured * settings.rollout_size
-        return Passes(drawn, learned, 0, by_reference=learned)
+        return Passes(drawn, learned, compared, by_reference=learned)
 
     def check(self, settings: Any) -> None:
         """Refuse rollouts that minibatches or groups don't divide.
@@ -194,6 +198,24 @@ class OfflineDpo(Preference):
         return {}
 
 
+class Kto(OfflineDpo):
+    """KTO: offline DPO's pairs, each response an example of its own."""
+
+    desirable_weight: Positive = Field(
+        1.0, description="Weight of desirable responses' losses. TRL: 1."
+    )
+    undesirable_weight: Positive = Field(
+        1.0, description="Weight of undesirable responses' losses. TRL: 1."
+    )
+
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        if settings.minibatch_size == 1:
+            raise ValueError(
+                "minibatch_size 1 is too small for KTO: the KL term would be the response's own"
+            )
+
+
 def _once(settings: Any) -> int:
     """Updates that learn from every response of a rollout once."""
     return int(settings.rollout_size // settings.minibatch_size)
@@ -239,6 +261,15 @@ _RECORDS = (
         updates=lambda settings: settings.rollout_size // 2 // settings.minibatch_size,
         selected_by="reward_margin",
         paired=True,
+        fixed_set=lambda settings: 2 * settings.offline_pairs,
+    ),
+    Algorithm(
+        "kto",
+        settings=Kto,
+        trainer=LateImport("recalltrap_studies.llm.alignment.kto:KtoTrainer"),
+        updates=_once,
+        selected_by="reward_margin",
+        forward_passes=1,  # for the KL term
         fixed_set=lambda settings: 2 * settings.offline_pairs,
     ),
 )

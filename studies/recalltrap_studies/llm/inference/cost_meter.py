@@ -37,4 +37,4 @@ class CostMeter:
             sum(part[1] for part in parts),
             math.fsum(part[2] for part in parts),
         )
-        return Cost(wall, used, tokens, flops, devices.name(), self.group.size)
+        return Cost(wall, used, tokens, flops, devices.name(), self.group.size, updates=0)

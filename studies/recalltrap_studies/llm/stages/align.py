@@ -147,7 +147,8 @@ def _cost(
     policy = sum(parameter.numel() for parameter in trainer.policy.parameters())
     others = [trainer.context.reference, getattr(trainer.context.reward_model, "model", None)]
     scored = sum(p.numel() for model in others if model is not None for p in model.parameters())
-    examples = settings.rollout_size // find_algorithm(settings.algorithm).responses
+    algorithm = find_algorithm(settings.algorithm)
+    examples = settings.rollout_size // algorithm.responses
     passes = trainer.updates_per_iteration * settings.minibatch_size / examples
     forward = 2.0 * (policy + scored + (policy if trainer.scored else 0))
     tokens = sum(int(point["tokens"]) for point in history)
@@ -155,7 +156,8 @@ def _cost(
         wall_seconds=seconds,
         device_seconds=seconds * group.size,
         tokens=tokens,
-        flops=tokens * (forward + 6.0 * policy * passes),
+        flops=tokens * (forward + (6.0 + 2.0 * algorithm.forward_passes) * policy * passes),
         device=devices.name(),
         workers=group.size,
+        updates=settings.iterations * trainer.updates_per_iteration,
     )

@@ -22,5 +22,5 @@ def run_load(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[P
     if group.leads:
         files = source_files(node.config["p_star"])
         seconds = time.perf_counter() - clock
-        store.put(node, files, Cost(seconds, seconds, 0, 0.0, "cpu", 1))
+        store.put(node, files, Cost(seconds, seconds, 0, 0.0, "cpu", 1, updates=0))
     yield Progress(node.stage, 1, 1)

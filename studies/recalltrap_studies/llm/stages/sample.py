@@ -112,4 +112,5 @@ def _cost(spent: list[tuple[float, int]], parameters: int) -> Cost:
         flops=2.0 * parameters * tokens,
         device=devices.name(),
         workers=len(spent),
+        updates=0,
     )

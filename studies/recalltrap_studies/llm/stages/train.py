@@ -80,7 +80,13 @@ def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
         files = weights.model_files(trained, data.tokenizer) | resumable.result_files(table, facts)
         flops = 6.0 * parameters * schedule.tokens
         cost = Cost(
-            seconds, seconds * group.size, schedule.tokens, flops, devices.name(), group.size
+            wall_seconds=seconds,
+            device_seconds=seconds * group.size,
+            tokens=schedule.tokens,
+            flops=flops,
+            device=devices.name(),
+            workers=group.size,
+            updates=schedule.updates,
         )
         store.put(node, files, cost)
     group.broadcast(None)  # no rank goes on before the artifact stands

@@ -43,6 +43,7 @@ EACH = pytest.mark.parametrize(
         ("rloo", ("clip_fraction",)),
         ("dpo_online", ("reward_margin", "gradient_weight")),
         ("dpo_offline", ("reward_margin", "accuracy")),
+        ("kto", ("reward_margin", "kl_term")),
     ],
 )
 
@@ -96,7 +97,7 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     assert facts["selected_step"] in (2, 4)
     assert facts["candidates"] == 2
     assert curve(store, node, "selected") == {facts["selected_step"]: 1.0}
-    measured = [0, 2, 4] if algorithm == "dpo_offline" else [0, 1, 2, 3, 4]  # at candidates
+    measured = [0, 2, 4] if ALGORITHMS[algorithm].fixed_set else [0, 1, 2, 3, 4]  # at candidates
     for metric in ("reward", "reward_sd", "kl", "target_nll", "length"):
         assert list(curve(store, node, metric)) == measured, metric
     for metric in ("loss", *own):
@@ -105,6 +106,7 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     cost = store.open(node).cost
     assert cost["tokens"] > 5 * 8
     assert cost["flops"] > 0
+    assert cost["updates"] == facts["updates"] == 4 * (2 if algorithm != "dpo_offline" else 1)
 
 
 def test_without_selection_the_last_weights_are_kept(nano_store: Any, parents: Any) -> None:

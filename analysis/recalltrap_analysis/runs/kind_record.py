@@ -1,8 +1,8 @@
 """What the analysis needs to know of one kind of study, in one record per kind.
 
 A kind's package registers its record under the entry point group `recalltrap.analysis`, by the
-kind's name. Everything outside `mixture/` and `language/` reads the record and knows no kind; a
-kind without one gets the sections that all kinds have.
+kind's name. Everything outside `mixture/` and `language/` reads the record and knows no kind.
+`report.kind_analysis` adds the sections that a kind has of its own.
 """
 
 from __future__ import annotations
@@ -10,49 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.registry import registered
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from recalltrap_analysis.report.document.blocks import Block
-    from recalltrap_analysis.runs.loaded_run import ReadRun
-    from recalltrap_analysis.verdicts.summary import Summary
-
 GROUP = "recalltrap.analysis"
 
 Settings = Mapping[str, Any]
 """All settings of a grid point, by name."""
-
-
-@dataclass(frozen=True)
-class KindSection:
-    """A section of the report that one kind alone has; none where `make` returns no block.
-
-    `after` is the key of the shared section that it follows.
-    """
-
-    key: str
-    title: str
-    after: str
-    make: Callable[[ReadRun, Summary], Sequence[Block]]
-
-
-@dataclass(frozen=True)
-class SectionPart:
-    """What one kind adds to a section that all kinds have: figures, tables, paragraphs.
-
-    `section` is the shared section's key. `brief`: also in a report of several runs, which leaves
-    out what shows one seed's models.
-    """
-
-    section: str
-    make: Callable[[ReadRun, Summary], Sequence[Block]]
-    brief: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,11 +44,12 @@ class OptimumCheck:
 
 
 @dataclass(frozen=True)
-class KindAnalysis:
-    """One kind's own sections, and its settings by what they are to the shared analyses."""
+class KindRecord:
+    """One kind's settings by what they are to the shared analyses, and what it says of estimates.
 
-    sections: Sequence[KindSection] = ()
-    parts: Sequence[SectionPart] = ()
+    Whatever a kind has nothing to say of keeps its default.
+    """
+
     reward_supremum: str | None = None
     """The setting that is the reward's supremum, where no metric `reward_supremum` measures it."""
     kl_weight: str | None = None
@@ -99,14 +69,13 @@ class KindAnalysis:
     """What to know of the alignments' curves that a figure shows; mostly nothing."""
     updates: Callable[[Node], int | None] = lambda node: None
     """A stage's updates, where the `costs` table doesn't count them: of earlier versions."""
-    glossary: Sequence[tuple[str, str]] = ()
 
 
-SHARED_ALONE = KindAnalysis()
+NO_RECORD = KindRecord()
 
 
 @cache
-def analysis_of(kind: str) -> KindAnalysis:
+def record_of(kind: str) -> KindRecord:
     """The record of a kind; an empty one where its package registers none.
 
     Raises:
@@ -114,7 +83,7 @@ def analysis_of(kind: str) -> KindAnalysis:
     """
     points = registered(GROUP)
     if kind not in points:
-        return SHARED_ALONE
+        return NO_RECORD
     try:
         return points[kind].load()  # type: ignore[no-any-return]
     except (ImportError, AttributeError) as error:
