@@ -142,5 +142,4 @@ def read_model(
     else:
         with unpacked(store, node) as folder:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=devices.dtype(where))
-    model.config.name_or_path = ""  # the folder is gone: nobody shall load from it
     return placed(model, where)
