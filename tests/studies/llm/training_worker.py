@@ -1,4 +1,4 @@
-"""One worker of a group that trains a student, started by the tests with `torchrun`'s variables."""
+"""One worker of a group that trains and aligns, started with `torchrun`'s variables."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.resources import LlmResources
-from recalltrap_studies.llm.stages.train import run_train
-from tests.studies.llm.training_nodes import student_node
+from recalltrap_studies.llm.stages.registry import STAGES
+from tests.studies.llm.training_nodes import TEACHER, alignment_node, student_node
 
 
 def make_group(resources: LlmResources, kill_at: int) -> WorkerGroup:
@@ -48,10 +48,10 @@ def main() -> None:
     dist.init_process_group("gloo")
     group = make_group(LlmResources(**json.loads(resources)), int(kill_at))
     store = ArtifactStore(Storage(storage))
-    for version in json.loads(versions):  # one after the other in the same processes
-        node = student_node(Node("pretrain", 0, {"test": "teacher"}))
-        node = Node(node.stage, node.seed, node.config, node.parents, version)
-        for _ in run_train(node, store, group):
+    nodes = [replace(student_node(TEACHER), version=version) for version in json.loads(versions)]
+    nodes.append(replace(alignment_node(TEACHER), version=nodes[-1].version))
+    for node in nodes:  # one after the other in the same processes, as the stages of a cell are
+        for _ in STAGES[node.stage].runner()(node, store, group):
             pass
     dist.destroy_process_group()
 

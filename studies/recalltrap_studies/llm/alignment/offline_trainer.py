@@ -80,6 +80,7 @@ class OfflineTrainer(AlignmentTrainer):
         self.examples = {name: rows.to(self.args.device) for name, rows in examples.items()}
         count = len(self.examples["weight"])
         rows = settings.iterations * self.updates_per_iteration * settings.minibatch_size
+        # Drawn for the whole training at once, so that a resumed one goes on in it.
         order = shuffled(count, rows, stream(seed, "align/minibatches"))
         self.order = torch.from_numpy(order).to(self.args.device)
         # of an iteration, on average

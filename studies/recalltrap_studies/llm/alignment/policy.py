@@ -89,6 +89,7 @@ def switch_off_dropout(lm: nn.Module) -> list[tuple[Any, str, float]]:
     read the last at every pass. Returns what the configurations held: (configuration, name, rate).
     """
     muted = []
+    # A configuration is shared by many modules, and is noted once: its rate is 0 after that.
     for module in lm.modules():
         config = getattr(module, "config", None)
         for owner in (module, config):

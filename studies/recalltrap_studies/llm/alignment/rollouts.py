@@ -88,9 +88,11 @@ def roll_out(
     Raises:
         StageError: of the class `nan`, where policy or oracle give no finite numbers.
     """
+    # The numbers of all rows are drawn everywhere, so that a row is the same whoever draws it.
     uniforms_NT = uniforms(seed, f"align/rollout/{index}", size, context.request.max_new_tokens)
     mine = torch.from_numpy(np.array_split(np.arange(size), group.size)[group.rank])
     responses = sampling_engines.generate(policy.lm, context.request, uniforms_NT[mine])
+    # Scored only as far as the longest response goes.
     width = int(responses.mask_BT.sum(dim=1).max())
     tokens_BT, mask_BT = responses.tokens_BT[:, :width], responses.mask_BT[:, :width]
     log_probs_BT, values_BT = responses.log_probs_BT[:, :width], torch.zeros_like(mask_BT).float()
@@ -109,9 +111,11 @@ def _joined(mine: tuple[Tensor, ...], request: Request, group: WorkerGroup) -> R
         for part in mine
     ]
     where = full[0].device
+    # Through the CPU: workers may have devices of their own.
     everyone = group.gather([part.cpu() for part in full])
     whole = [torch.cat(parts).to(where) for parts in zip(*everyone, strict=True)]
     tokens_NT, mask_NT, *scores = whole
+    # What stands behind a response is the same whatever width a worker computed.
     tokens_NT = torch.where(mask_NT, tokens_NT, request.pad_id)
     numbers = [torch.where(mask_NT, x, 0.0) if x.ndim == 2 else x for x in scores]
     return Rollout(tokens_NT, mask_NT, *numbers)

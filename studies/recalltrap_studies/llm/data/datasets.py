@@ -61,7 +61,7 @@ def from_corpus(node: Node) -> TrainingData:
     config = architectures.config_of(node.config["p_star"], len(tokenizer), tokenizer)
     context = int(config.max_position_embeddings)
     held = encode(tokenizer, heldout, context)
-    entropy = grammar_entropy(heldout, held) if spec == "grammar" else None
+    entropy = grammar_entropy(heldout, held) if spec == corpus.GRAMMAR else None
     return TrainingData(encode(tokenizer, train, context), held, entropy, tokenizer)
 
 

@@ -64,6 +64,7 @@ class Sequences:
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         place = np.arange(lengths.max())[None, :]
         inside = place < lengths[:, None]
+        # Places of the flat buffer; padding takes the first token and is overwritten.
         index = np.where(inside, self.offsets[rows][:, None] + place, 0)
         ids = np.where(inside, self.tokens[index], pad).astype(np.int64)
         learned = inside & (place >= np.maximum(self.prompts[rows], 1)[:, None])
@@ -89,6 +90,7 @@ class Sequences:
             where = slice(start, start + int(length))
             ids[line, where] = self.tokens[self.offsets[row] : self.offsets[row + 1]]
             positions[line, where] = np.arange(length)
+            # Neither the prompt is learned nor a first token, which nothing precedes.
             skipped = start + max(int(self.prompts[row]), 1)
             labels[line, skipped : where.stop] = ids[line, skipped : where.stop]
         named = {"input_ids": ids, "labels": labels, "position_ids": positions}

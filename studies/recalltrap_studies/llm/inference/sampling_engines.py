@@ -45,13 +45,16 @@ def inverse_cdf(logits_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
     rest = -logits_BV.shape[1] % BLOCK
     if rest:
         logits_BV = torch.nn.functional.pad(logits_BV, (0, rest), value=-torch.inf)
+    # Unnormalised probabilities, summed by blocks: only the sums need float64.
     shifted_BV = logits_BV - logits_BV.amax(dim=1, keepdim=True)
     mass_BNK = shifted_BV.exp().view(len(logits_BV), -1, BLOCK)
     sums_BN = mass_BNK.sum(dim=2, dtype=torch.float64)
     edges_BN = sums_BN.cumsum(dim=1)
     total_B1 = edges_BN[:, -1:]
+    # The block that holds the uniform's share of the total ...
     point_B1 = _below(uniforms_B[:, None] * total_B1, total_B1)
     block_B1 = torch.searchsorted(edges_BN, point_B1, right=True).clamp_(max=sums_BN.shape[1] - 1)
+    # ... and what is left of it inside the block, which finds the token.
     point_B1 = point_B1 - (edges_BN.gather(1, block_B1) - sums_BN.gather(1, block_B1))
     inner_BK = mass_BNK[torch.arange(len(logits_BV), device=logits_BV.device), block_B1[:, 0]]
     inner_BK = inner_BK.double().cumsum(dim=1)
@@ -126,6 +129,7 @@ class _InverseCdfSampler(LogitsProcessor):
 def _decode_dynamic(model: Any, request: Request, drawn: _InverseCdfSampler) -> None:
     """A loop over the model that finished rows leave."""
     where = drawn.tokens_BT.device
+    # The first pass reads the prompt, each later one the token drawn before.
     rows_R = torch.arange(len(drawn.tokens_BT), device=where)
     inputs_RL = torch.tensor([request.prompt_ids], device=where).expand(len(rows_R), -1)
     live_R = torch.ones(len(rows_R), dtype=torch.bool, device=where)
@@ -137,6 +141,7 @@ def _decode_dynamic(model: Any, request: Request, drawn: _InverseCdfSampler) -> 
         live = int(live_R.sum())
         if live == 0:
             return
+        # Rows that are finished would be computed for nothing.
         if live < DROP * len(rows_R):
             keep = live_R.nonzero()[:, 0]
             cache.batch_select_indices(keep)

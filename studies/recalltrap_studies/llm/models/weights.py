@@ -53,9 +53,11 @@ def fresh_model(config: PreTrainedConfig, seed: int | np.random.SeedSequence) ->
         StageError: `user_code`, where the family leaves a parameter without a value.
     """
     word = _word(seed)
+    # The family's own rules draw from the global generator.
     with torch.random.fork_rng(devices=[]), _nan_where_unset():
         torch.default_generator.manual_seed(word)
         model = architectures.blank_model(config)
+    # Ours are drawn by name, so that artifacts don't depend on the order of modules.
     if config.model_type == "llama":
         _draw_llama(model, float(config.initializer_range), word)
     _check_values(model)

@@ -54,6 +54,7 @@ def run_align(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     began_training = time.perf_counter()
     resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, fields=FIELDS)
     trainer.finish()
+    # A checkpoint holds the points before it, so an interrupted training's are here too.
     history = [point for point in trainer.state.log_history if "rollout" in point]
     spent = began_training - began + sum(point["seconds"] for point in history)
     cost = _cost(history, spent, trainer, group)
@@ -94,6 +95,7 @@ def _files(
 ) -> dict[str, bytes]:
     """The chosen checkpoint as an artifact."""
     kept = [int(point["rollout"]) for point in history]
+    # The last weights are always kept; others where a selection may choose them.
     kept = [step for step in kept if trainer.candidate(step).is_dir()]
     names = sorted({name for point in history for name in point} - NOT_CURVES)
     columns = {name: [point.get(name, np.nan) for point in history] for name in names}

@@ -23,6 +23,7 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data.corpus import GRAMMAR
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference import response_batches
@@ -63,6 +64,7 @@ class EvaluationInputs:
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
         star_BT = self._score(self.p_star, tokens_BT, mask_BT)
         target_BT = self._score(self.oracle.model, tokens_BT, mask_BT)
+        # An alignment never sees more of a response than this.
         rewarded_BT = mask_BT[:, : self.align_tokens]
         nll_B = -mean_per_token(target_BT[:, : self.align_tokens], rewarded_BT)
         return {
@@ -147,6 +149,7 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     for batch in response_batches.shares(count, group):
         own.append((batch.index, _checked(inputs.own(batch), OWN_SCHEMA)))
         yield Progress(node.stage, batch.stop, 2 * count)
+    # Others' responses under q: p*'s (recall), and p_target's (the penalty of moving to it).
     prompt = len(inputs.request.prompt_ids)
     truths = _responses(read_shards(store, truth, "train"), prompt)
     targets = store.read_table(oracle_node, SAMPLES_FILE)
@@ -176,7 +179,7 @@ def _inputs(node: Node, store: ArtifactStore, group: WorkerGroup) -> EvaluationI
         tokenizer=tokenizer,
         request=responses.request(tokenizer, config["prompt"], int(config["sample_tokens"])),
         align_tokens=int(oracle_node.config["align_tokens"]),
-        topics=p_star.config.get("corpus") == "grammar",
+        topics=p_star.config.get("corpus") == GRAMMAR,
         seed=node.seed,
     )
 

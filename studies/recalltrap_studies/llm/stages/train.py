@@ -67,8 +67,10 @@ def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     parameters = sum(p.numel() for p in model.parameters())
     scratch = checkpoints.scratch_folder(store, node, group)
     trainer = make_trainer(node, model, data, schedule, group, str(scratch))
+    # A training that went on from a checkpoint must not be worse off than it was.
     resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5)
     loss = heldout_loss(trainer, data.heldout, data.tokenizer.pad_token_id, group)
+    # Gathered by all ranks, stored by the first, before the trainer's memory is given back.
     trained = resumable.whole_model(trainer, group)
     table = _with_last(resumable.curves(trainer, CURVES), schedule.updates, loss)
     facts = {**schedule.facts, **_gap(loss, data.teacher_entropy), "parameters": parameters}

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,19 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.stages.train import run_train
+from recalltrap_studies.llm.stages.registry import STAGES
 from recalltrap_studies.llm.training import checkpoints
 from tests.studies.llm.conftest import put_model
-from tests.studies.llm.training_nodes import draw_samples, sample_node, student_node
+from tests.studies.llm.training_nodes import (
+    TEACHER,
+    alignment_node,
+    draw_samples,
+    oracle_node,
+    sample_node,
+    student_node,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-TEACHER = Node("pretrain", 0, {"test": "teacher"})
 ROOT = Path(__file__).parents[4]
 ALONE = 1
 """Version of the node that one worker trains; the others have versions of their own."""
@@ -41,13 +48,18 @@ def taught(
     store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("taught"))))
     put_model(store, TEACHER, tiny_model, tiny_tokenizer)
     draw_samples(store, sample_node(TEACHER))
-    for _ in run_train(version(ALONE), store, WorkerGroup()):
-        pass
+    for node in (version(ALONE), oracle_node(TEACHER), aligned(ALONE)):
+        for _ in STAGES[node.stage].runner()(node, store, WorkerGroup()):
+            pass
     return store
 
 
 def version(number: int) -> Node:
     return replace(student_node(TEACHER), version=number)
+
+
+def aligned(number: int) -> Node:
+    return replace(alignment_node(TEACHER), version=number)
 
 
 def start(
@@ -86,9 +98,9 @@ def values(store: ArtifactStore, node: Node) -> list[float]:
     return [float(value) for value in table["value"].to_pylist()]
 
 
-def check(store: ArtifactStore, number: int) -> None:
-    """The node's curves and held-out loss are the lone worker's, and its weights are whole."""
-    alone, node = version(ALONE), version(number)
+def check(store: ArtifactStore, number: int, node_of: Callable[[int], Node] = version) -> None:
+    """The node's curves are the lone worker's, and its weights are whole."""
+    alone, node = node_of(ALONE), node_of(number)
     np.testing.assert_allclose(values(store, node), values(store, alone), rtol=1e-3)
     model = weights.read_model(store, node)
     expected = dict(weights.read_model(store, alone).named_parameters())
@@ -101,10 +113,11 @@ def check(store: ArtifactStore, number: int) -> None:
 def test_two_workers_give_the_curve_of_one(
     taught: ArtifactStore, zero_stage: int | None, first: int
 ) -> None:
-    """Two trainings in the same processes, as the stages of a cell are."""
+    """Two trainings and an alignment in the same processes, as the stages of a cell are."""
     assert start(taught, [first, first + 1], zero_stage=zero_stage) == [0, 0]
     check(taught, first)
     check(taught, first + 1)
+    check(taught, first + 1, aligned)
 
 
 @pytest.mark.parametrize("zero_stage", [2])
