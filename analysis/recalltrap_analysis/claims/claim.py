@@ -43,16 +43,19 @@ def registered_claims() -> list[Claim]:
     """Every claim, in the order of their numbers: `C2` before `C10`.
 
     Raises:
-        InputError: one fails to import.
+        InputError: one fails to import, or is registered under another name than its id.
     """
     points = registered(GROUP)
     claims = []
     for name in sorted(points, key=lambda name: (len(name), name)):
         try:
-            claims.append(points[name].load())
+            claim = points[name].load()
         except (ImportError, AttributeError) as error:
             raise InputError(
                 f"the claim {name} ({points[name].value}) can't be imported: {error}. "
                 "Reinstall the package that provides it"
             ) from error
+        if claim.id != name:
+            raise InputError(f"the claim {claim.id} is registered as {name}: give it one name")
+        claims.append(claim)
     return claims

@@ -31,7 +31,7 @@ from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.metric_labels import metric_labels
-from recalltrap_analysis.runs.wide_tables import common
+from recalltrap_analysis.runs.wide_tables import common_values
 from recalltrap_analysis.verdicts.summary import Summary
 
 DECAY_SHARE = 0.2
@@ -161,7 +161,7 @@ def _student_grid(summary: Summary, found: list[Training]) -> Grid:
             "converged": [one.verdict for one in found],
         }
     )
-    shared = [common(one.points, summary.axes) for one in found]
+    shared = [common_values(one.points, summary.axes) for one in found]
     for place, axis in enumerate(summary.axes):
         table.insert(place, axis, [words[axis] for words in shared])
     columns: dict[str, list[str]] = {axis: table[axis].tolist() for axis in summary.axes}

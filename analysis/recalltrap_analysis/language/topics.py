@@ -19,7 +19,7 @@ from recalltrap_analysis.report.document.blocks import Block, Fold, Prose
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.sections.grid_tables import axis_columns
 from recalltrap_analysis.runs.design import GridPoint
-from recalltrap_analysis.runs.wide_tables import column, common, point_keys
+from recalltrap_analysis.runs.wide_tables import column, common_values, point_keys
 from recalltrap_analysis.verdicts.summary import Summary
 
 SHARE = "topic_share/"
@@ -77,7 +77,7 @@ def _response_rows(
     found = estimate_means(covered, means, stream(0, "analysis/topics"))
     rows = []
     for i, ((ordering, model, _), (points, values)) in enumerate(groups.items()):
-        record: dict[str, Any] = {**common(points, axes), "points": points}
+        record: dict[str, Any] = {**common_values(points, axes), "points": points}
         record |= {"ordering": ordering, "model": model, "seeds": len(values)}
         means_of = values.mean(skipna=False)
         record |= {str(name): float(value) for name, value in means_of.items()}

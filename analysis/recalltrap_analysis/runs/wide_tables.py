@@ -123,7 +123,7 @@ def point_keys(frame: pd.DataFrame, axes: Sequence[str]) -> list[GridPoint]:
     return list(zip(*(frame[axis].tolist() for axis in axes), strict=True))
 
 
-def common(points: Sequence[GridPoint], axes: Sequence[str]) -> dict[str, str]:
+def common_values(points: Sequence[GridPoint], axes: Sequence[str]) -> dict[str, str]:
     """Per axis the value that all the grid points have, in words; `all` where they differ."""
     columns = {axis: {point[i] for point in points} for i, axis in enumerate(axes)}
     return {

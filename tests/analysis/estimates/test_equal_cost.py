@@ -89,6 +89,23 @@ def test_a_longer_run_pays_for_the_shorter_ones(make_run: MakeRun) -> None:
     assert length_axis(summarize(run).design, run.planned()) == "iterations"
 
 
+def test_updates_are_those_that_the_stages_counted(make_run: MakeRun) -> None:
+    run = make_run(grid=LENGTHS, seeds=1)
+    costs = run.table("costs").to_pandas()
+    first, last = (
+        next(c for c in run.planned() if c.factors["iterations"] == length) for length in (100, 400)
+    )
+    # two epochs a rollout; like costs, a row counts what came after the shorter length
+    made = {node.id: 200.0 if node.stage == "align" else 7.0
+            for cell in run.planned() for node in cell.nodes}  # fmt: skip
+    counted = costs.assign(updates=costs["artifact_id"].map(made))
+    spending = cell_costs(counted, run.planned(), NO_RECORD)
+    assert spending[first.id].updates == {"distill": 7, "align": 200}
+    assert spending[last.id].updates == {"distill": 7, "align": 600}
+    nobody = cell_costs(counted.assign(updates=np.nan), run.planned(), NO_RECORD)
+    assert nobody[first.id].updates == {"distill": None, "align": 100}
+
+
 def test_severity_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: MakeRun) -> None:
     run = make_run(grid=LENGTHS, seeds=3, noise=0.0, severity=lambda p: p["iterations"] / 1000)
     summary = summarize(run)
