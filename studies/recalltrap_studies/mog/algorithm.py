@@ -6,16 +6,15 @@ record names is imported where a block starts to run.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from importlib.util import find_spec
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from recalltrap.errors import InputError
-from recalltrap_studies.mog.parts import Optimiser
+from recalltrap_studies.mog.stage_settings import Optimiser
+from recalltrap_studies.records import LateImport
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,13 +28,13 @@ class Algorithm:
     """One way to fit, to distil or to align."""
 
     name: str
-    part: type[Optimiser]
+    settings: type[Optimiser]
     """The settings that it reads."""
     version: int
     """Bumped when its numbers change their meaning: the artifacts made before are left alone."""
-    code: str
-    """The module whose function `iteration` makes the tensor program of one iteration. It takes
-    the settings of `shaped_by` by name and returns a `program.iteration.Iteration`."""
+    iteration: LateImport
+    """What makes the tensor program of one iteration: a function that takes the settings of
+    `shaped_by` by name and returns a `program.iteration.Iteration`."""
     measures: tuple[str, ...]
     """What each iteration adds to the record of its rows, in this order."""
     monitored: tuple[str, ...] = ()
@@ -90,17 +89,17 @@ class Algorithm:
             )
 
     def _wrong(self, settings: type[BaseModel]) -> Iterator[str]:
-        for field in fields(self):
-            if getattr(self, field.name) in ("", 0) and field.name in ("name", "version", "code"):
-                yield f"it has no {field.name}"
+        for name in ("name", "version"):
+            if not getattr(self, name):
+                yield f"it has no {name}"
         if not self.measures:
             yield "it measures nothing"
-        if self.code and not _makes_iterations(self.code):
-            yield f"{self.code} can't be found or has no function iteration"
-        own = self.part.model_fields
+        if absent := self.iteration.lacks():
+            yield absent
+        own = self.settings.model_fields
         named = {*self.shaped_by, *self.columns, self.epochs, self.pair_set} - {None}
         if unknown := sorted(str(name) for name in named if name not in own):
-            yield f"{self.part.__name__} has no setting {' or '.join(unknown)}"
+            yield f"{self.settings.__name__} has no setting {' or '.join(unknown)}"
         if self.pair_set and not self.paired:
             yield "it has a fixed set of pairs and isn't paired"
         for name, info in own.items():
@@ -109,13 +108,3 @@ class Algorithm:
                 yield f"its setting {name} came too late to be one of the study's"
             elif not info.is_required() and composed.default != info.default:
                 yield f"another part gives its setting {name} the default {composed.default!r}"
-
-
-def _makes_iterations(module: str) -> bool:
-    """Whether a module is there and defines `iteration`, without importing torch to see it."""
-    try:
-        spec = find_spec(module)
-    except ImportError:
-        return False
-    source = spec and spec.loader and getattr(spec.loader, "get_source", lambda _: "")(module)
-    return bool(re.search(r"^def iteration\(", source or "", re.MULTILINE))

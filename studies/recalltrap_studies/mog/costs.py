@@ -7,7 +7,7 @@ import math
 from recalltrap.graph import Node
 from recalltrap.kind import CostEstimate
 from recalltrap_studies.mog.algorithm import Algorithm
-from recalltrap_studies.mog.parts import Optimiser
+from recalltrap_studies.mog.stage_settings import Optimiser
 from recalltrap_studies.mog.stages import STAGES
 
 ROW_SECONDS = 6e-6

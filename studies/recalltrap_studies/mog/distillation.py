@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recalltrap_studies.mog.algorithm import Algorithm, Column
-from recalltrap_studies.mog.parts import Distill
+from recalltrap_studies.mog.stage_settings import Distill
+from recalltrap_studies.records import LateImport
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +21,9 @@ def _sharpened(teacher: Tensor, column: Column) -> Tensor:
 
 SHARPENED_SAMPLES = Algorithm(
     name="sharpened_samples",
-    part=Distill,
+    settings=Distill,
     version=1,
-    code="recalltrap_studies.mog.program.maximum_likelihood",
+    iteration=LateImport("recalltrap_studies.mog.program.maximum_likelihood:iteration"),
     measures=("loss",),
     prepare_source=_sharpened,
 )

@@ -32,8 +32,8 @@ from recalltrap_studies.mog.ground_truth import (
     reward_function,
 )
 from recalltrap_studies.mog.models import MODEL_FILE, Model, unpack
-from recalltrap_studies.mog.parts import Evaluate
 from recalltrap_studies.mog.settings import MogSettings
+from recalltrap_studies.mog.stage_settings import Evaluate
 
 REFERENCES = ("p_prime", "p_second")
 """Models that alignments may be anchored to, by the names of the `metrics` table."""

@@ -129,7 +129,7 @@ class Block:
         self.rows = list(rows)
         self.device = device
         self.shape, self.algorithm = rows[0].shape, rows[0].algorithm
-        self.iteration = load_iteration(self.algorithm.code, self.shape.own)
+        self.iteration = load_iteration(self.algorithm.iteration, self.shape.own)
         self.compiled = can_compile(device)
         self.length = max(row.length for row in rows)
         names = [*self.algorithm.monitored, *self.algorithm.measures]

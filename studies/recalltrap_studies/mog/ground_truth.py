@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recalltrap_studies.mog.models import Array, Model, isotropic
-from recalltrap_studies.mog.parts import Evaluate, Ring, Spread
+from recalltrap_studies.mog.stage_settings import Evaluate, Ring, Spread
 
 
 def mode_centres(ring: Ring) -> Array:

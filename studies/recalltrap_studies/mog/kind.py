@@ -18,8 +18,8 @@ from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
 from recalltrap_studies.mog.costs import estimate
 from recalltrap_studies.mog.ground_truth import p_star, reward_function
-from recalltrap_studies.mog.parts import Evaluate
 from recalltrap_studies.mog.settings import MogSettings
+from recalltrap_studies.mog.stage_settings import Evaluate
 from recalltrap_studies.mog.stages import ALIGN, DISTILL, SFT, STAGES
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def _reads(settings: MogSettings, aligned: bool) -> Reads:
     doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
     return Reads.of(
         settings,
-        [*(algorithm.part for algorithm in algorithms), Evaluate],
+        [*(algorithm.settings for algorithm in algorithms), Evaluate],
         also=("kl_weight",),  # the evaluation's: of the exact optimum anchored to a reference
-        otherwise={algorithm.part: doesnt for algorithm in ALGORITHMS.values()},
+        otherwise={algorithm.settings: doesnt for algorithm in ALGORITHMS.values()},
     )
 
 

@@ -15,9 +15,9 @@ from recalltrap.streams import key, stream
 from recalltrap_studies.mog.algorithm import Algorithm
 from recalltrap_studies.mog.ground_truth import mode_centres
 from recalltrap_studies.mog.models import Array, Model
-from recalltrap_studies.mog.parts import Alignment, Initialisation, Optimiser
 from recalltrap_studies.mog.program.iteration import Hyperparameters, Shape, State
 from recalltrap_studies.mog.program.mixture import DIAGONAL, FULL
+from recalltrap_studies.mog.stage_settings import Alignment, Initialisation, Optimiser
 from recalltrap_studies.mog.stages import STAGES, Stage
 
 ReadModel = Callable[[Node], Model]

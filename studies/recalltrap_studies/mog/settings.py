@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, create_model, model_validator
 
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
-from recalltrap_studies.mog.parts import Alignment, Distill, Evaluate, Optimiser, Sft
+from recalltrap_studies.mog.stage_settings import Alignment, Distill, Evaluate, Optimiser, Sft
 
 
 def _most_derived(parts: Iterable[type[Optimiser]]) -> list[type[Optimiser]]:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         algorithm: str = ""
 
 else:
-    _own = _most_derived(algorithm.part for algorithm in ALGORITHMS.values())
+    _own = _most_derived(algorithm.settings for algorithm in ALGORITHMS.values())
     _description = Alignment.model_fields["algorithm"].description
     _Composed = create_model(
         "_Composed",

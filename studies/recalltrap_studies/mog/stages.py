@@ -20,7 +20,8 @@ from recalltrap_studies.mog.alignment.registry import ALGORITHMS
 from recalltrap_studies.mog.distillation import SHARPENED_SAMPLES
 from recalltrap_studies.mog.ground_truth import p_star
 from recalltrap_studies.mog.models import Model
-from recalltrap_studies.mog.parts import Optimiser, Sft
+from recalltrap_studies.mog.stage_settings import Optimiser, Sft
+from recalltrap_studies.records import LateImport
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Stage:
         return Node(
             self.name,
             seed,
-            shared_config(settings, algorithm.part),
+            shared_config(settings, algorithm.settings),
             dict(zip(self.parents, parents, strict=True)),
             algorithm.version,
             length_field=self.length if self.resumes else None,
@@ -55,7 +56,7 @@ class Stage:
 
     def part(self, node: Node) -> Optimiser:
         """The settings of an execution."""
-        return _parse(self.algorithm(node.config).part, canonical_json(node.config).decode())
+        return _parse(self.algorithm(node.config).settings, canonical_json(node.config).decode())
 
     def iterations(self, node: Node) -> int:
         """How many an execution makes."""
@@ -64,9 +65,9 @@ class Stage:
 
 SAMPLED_TRUTH = Algorithm(
     name="sampled_truth",
-    part=Sft,
+    settings=Sft,
     version=1,
-    code="recalltrap_studies.mog.program.maximum_likelihood",
+    iteration=LateImport("recalltrap_studies.mog.program.maximum_likelihood:iteration"),
     measures=("loss",),
 )
 """Maximum likelihood on fresh samples of p*."""

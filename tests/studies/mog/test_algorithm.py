@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from recalltrap_studies.mog.algorithm import Algorithm
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS, PPO, Ppo
 from recalltrap_studies.mog.distillation import SHARPENED_SAMPLES
 from recalltrap_studies.mog.kind import KIND, _reads
-from recalltrap_studies.mog.parts import Alignment
 from recalltrap_studies.mog.settings import MogSettings
+from recalltrap_studies.mog.stage_settings import Alignment
 from recalltrap_studies.mog.stages import SAMPLED_TRUTH
+from recalltrap_studies.records import LateImport
 
 ALL = [SAMPLED_TRUTH, SHARPENED_SAMPLES, *ALGORITHMS.values()]
 
@@ -39,11 +39,15 @@ class Disagrees(Ppo):
 @pytest.mark.parametrize("algorithm", ALL, ids=lambda algorithm: algorithm.name)
 def test_every_record_is_complete_and_its_code_takes_what_it_says(algorithm: Algorithm) -> None:
     algorithm.check(MogSettings)
-    make = import_module(algorithm.code).iteration
+    make = algorithm.iteration.load()
     assert tuple(inspect.signature(make).parameters) == algorithm.shaped_by
-    iteration = make(**dict(algorithm.shape(algorithm.part.model_construct())))
+    iteration = make(**dict(algorithm.shape(algorithm.settings.model_construct())))
     assert (iteration.monitor is not None) == bool(algorithm.monitored)
     assert (iteration.minibatches is not None) == bool(algorithm.pair_set)
+
+
+def from_module(name: str) -> LateImport:
+    return LateImport(f"recalltrap_studies.{name}:iteration")
 
 
 @pytest.mark.parametrize(
@@ -51,19 +55,24 @@ def test_every_record_is_complete_and_its_code_takes_what_it_says(algorithm: Alg
     [
         ({"name": ""}, "it has no name"),
         ({"version": 0}, "it has no version"),
-        ({"code": ""}, "it has no code"),
-        ({"code": "recalltrap_studies.mog.alignment.nowhere"}, "nowhere can't be found"),
-        ({"code": "recalltrap_studies.nowhere.at_all"}, "at_all can't be found"),
-        ({"code": "recalltrap_studies.mog.alignment.losses"}, "has no function iteration"),
+        (
+            {"iteration": from_module("mog.alignment.nowhere")},
+            "no module",
+        ),
+        ({"iteration": from_module("nowhere.at_all")}, "no module"),
+        (
+            {"iteration": from_module("mog.alignment.losses")},
+            "no iteration in",
+        ),
         ({"measures": ()}, "it measures nothing"),
         ({"columns": ("clip_rage",)}, "Ppo has no setting clip_rage"),
         ({"epochs": "epochs"}, "Ppo has no setting epochs"),
         ({"pair_set": "ppo_epochs"}, "isn't paired"),
         (
-            {"part": Late, "shaped_by": (), "columns": (), "epochs": None},
+            {"settings": Late, "shaped_by": (), "columns": (), "epochs": None},
             "late_setting came too late",
         ),
-        ({"part": Disagrees}, "clip_range the default 0.2"),
+        ({"settings": Disagrees}, "clip_range the default 0.2"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -115,6 +124,7 @@ from pydantic import Field
 
 from recalltrap_studies.mog.algorithm import Algorithm
 from recalltrap_studies.mog.alignment import registry
+from recalltrap_studies.records import LateImport
 
 
 class Ipo(registry.Dpo):
@@ -125,8 +135,8 @@ class Ipo(registry.Dpo):
 
 
 registry.ALGORITHMS["ipo"] = Algorithm(
-    name="ipo", part=Ipo, version=3, code="ipo_code", measures=("loss",),
-    shaped_by=("ipo_updates",), columns=("preference_noise", "ipo_tau"), paired=True,
+    name="ipo", settings=Ipo, version=3, iteration=LateImport("ipo_code:iteration"),
+    measures=("loss",), shaped_by=("ipo_updates",), columns=("preference_noise", "ipo_tau"), paired=True,
     epochs="ipo_updates", reference_passes=0.5,
 )
 '''

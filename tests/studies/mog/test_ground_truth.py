@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from recalltrap_studies.mog.ground_truth import mode_centres, p_star, p_target, reward_function
-from recalltrap_studies.mog.parts import Ring
 from recalltrap_studies.mog.settings import MogSettings
+from recalltrap_studies.mog.stage_settings import Ring
 
 
 def test_eight_modes_are_the_grid_without_its_centre() -> None:

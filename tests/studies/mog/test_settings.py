@@ -11,8 +11,8 @@ from pydantic import ValidationError
 import recalltrap_studies.mog
 from recalltrap.settings_parts import Part, part_config
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS, Ppo
-from recalltrap_studies.mog.parts import Distill, Evaluate, Sft
 from recalltrap_studies.mog.settings import MogSettings
+from recalltrap_studies.mog.stage_settings import Distill, Evaluate, Sft
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_settings_are_flat_frozen_and_default() -> None:
 
 
 def test_every_field_belongs_to_a_stage_and_says_whose_choice_it_is() -> None:
-    parts: list[type[Part]] = [Sft, Distill, Evaluate, *(a.part for a in ALGORITHMS.values())]
+    parts: list[type[Part]] = [Sft, Distill, Evaluate, *(a.settings for a in ALGORITHMS.values())]
     owned = {name for part in parts for name in part.model_fields}
     assert owned == set(MogSettings.model_fields)
     assert all(field.description for field in MogSettings.model_fields.values())

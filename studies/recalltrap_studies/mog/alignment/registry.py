@@ -13,7 +13,8 @@ from typing import Literal
 from pydantic import Field
 
 from recalltrap_studies.mog.algorithm import Algorithm
-from recalltrap_studies.mog.parts import Alignment, Rate
+from recalltrap_studies.mog.stage_settings import Alignment, Rate
+from recalltrap_studies.records import LateImport
 
 REWARD_MEASURES = ("reward", "reward_square", "kl")
 """Means over a batch of the policy's samples; see `rewards.reward_measures`."""
@@ -51,9 +52,9 @@ class Ppo(Alignment):
 
 PPO = Algorithm(
     name="ppo",
-    part=Ppo,
+    settings=Ppo,
     version=1,
-    code="recalltrap_studies.mog.alignment.ppo",
+    iteration=LateImport("recalltrap_studies.mog.alignment.ppo:iteration"),
     measures=(*REWARD_MEASURES, "loss", "clip_fraction"),
     shaped_by=("ppo_epochs",),
     columns=("clip_range", "value_learning_rate"),
@@ -75,9 +76,9 @@ class Grpo(Alignment):
 
 GRPO = Algorithm(
     name="grpo",
-    part=Grpo,
+    settings=Grpo,
     version=1,
-    code="recalltrap_studies.mog.alignment.grpo",
+    iteration=LateImport("recalltrap_studies.mog.alignment.grpo:iteration"),
     measures=(*REWARD_MEASURES, "loss"),
     shaped_by=("kl_estimator",),
     reference_passes=0.5,
@@ -98,9 +99,9 @@ class OnlineDpo(Dpo):
 
 ONLINE_DPO = Algorithm(
     name="dpo_online",
-    part=OnlineDpo,
+    settings=OnlineDpo,
     version=1,
-    code="recalltrap_studies.mog.alignment.online_dpo",
+    iteration=LateImport("recalltrap_studies.mog.alignment.online_dpo:iteration"),
     measures=(*REWARD_MEASURES, "loss", "gradient_weight"),
     columns=("preference_noise",),
     paired=True,
@@ -122,9 +123,9 @@ class OfflineDpo(Dpo):
 
 OFFLINE_DPO = Algorithm(
     name="dpo_offline",
-    part=OfflineDpo,
+    settings=OfflineDpo,
     version=2,  # the pairs are reshuffled every epoch (1 went through them in one fixed order)
-    code="recalltrap_studies.mog.alignment.offline_dpo",
+    iteration=LateImport("recalltrap_studies.mog.alignment.offline_dpo:iteration"),
     measures=("loss", "gradient_weight"),
     monitored=REWARD_MEASURES,
     columns=("preference_noise",),

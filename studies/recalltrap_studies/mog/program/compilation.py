@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Callable
 from functools import lru_cache, partial
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from recalltrap_studies.mog.program.iteration import (
     Update,
 )
 from recalltrap_studies.mog.program.noise import draw
+from recalltrap_studies.records import LateImport
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +90,12 @@ def _or_eager(compiled: Callable[..., Any], function: Callable[..., Any]) -> Cal
 
 
 @lru_cache(maxsize=256)
-def load_iteration(code: str, own: tuple[tuple[str, object], ...]) -> Iteration:
-    """The iteration that the module `code` makes of an algorithm's own settings.
+def load_iteration(made_by: LateImport, own: tuple[tuple[str, object], ...]) -> Iteration:
+    """The iteration that an algorithm's code makes of its own settings.
 
     The same functions whenever it is asked for, so that nothing is compiled twice.
     """
-    made: Iteration = import_module(code).iteration(**dict(own))
+    made: Iteration = made_by.load()(**dict(own))
     return made
 
 
