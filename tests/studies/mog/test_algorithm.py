@@ -136,8 +136,8 @@ class Ipo(registry.Dpo):
 
 registry.ALGORITHMS["ipo"] = Algorithm(
     name="ipo", settings=Ipo, version=3, iteration=LateImport("ipo_code:iteration"),
-    measures=("loss",), shaped_by=("ipo_updates",), columns=("preference_noise", "ipo_tau"), paired=True,
-    epochs="ipo_updates", reference_passes=0.5,
+    measures=("loss",), shaped_by=("ipo_updates",), columns=("preference_noise", "ipo_tau"),
+    paired=True, epochs="ipo_updates", reference_passes=0.5,
 )
 '''
 IPO_STUDY = """
