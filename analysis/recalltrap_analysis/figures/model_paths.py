@@ -32,6 +32,7 @@ def model_paths(
     panels: Mapping[tuple[int, int], Sequence[ModelPath]],
     rows: Sequence[str],
     columns: Sequence[str],
+    recall: str,
 ) -> Figure:
     """Overall recall against a target metric; a marker's area grows with its sd over seeds.
 
@@ -39,6 +40,7 @@ def model_paths(
         panels: The paths of each panel, by row (a target metric) and column (a setting).
         rows: What the target metrics are called.
         columns: What the settings are called.
+        recall: What overall recall is called.
     """
     names = list(dict.fromkeys(path.ordering for paths in panels.values() for path in paths))
     with styled():
@@ -57,7 +59,7 @@ def model_paths(
             grid[row][0].set_ylabel(title + note)
         for column, title in enumerate(columns):
             grid[0][column].set_title(title)
-            grid[-1][column].set_xlabel("overall recall, nats")
+            grid[-1][column].set_xlabel(recall)
         handles = [
             Line2D([], [], marker=MARKERS.get(n, "D"), color=colour(n, names), label=n, ms=6)
             for n in names

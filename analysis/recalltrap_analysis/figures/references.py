@@ -25,6 +25,7 @@ def reference_check(
     labels: Sequence[str],
     recall: Sequence[tuple[Array, Array]],
     hit_rate: Sequence[tuple[Array, Array]],
+    titles: tuple[str, str],
 ) -> Figure:
     """p' against p'' before any alignment: overall recall and hit rate, seed by seed.
 
@@ -32,8 +33,8 @@ def reference_check(
         labels: One per group of settings that share their references.
         recall: Per group, overall recall (nats) of p' and of p'', each of shape [N seeds].
         hit_rate: Per group, P(R >= 0.9 R_max) of p' and of p'', each of shape [N seeds].
+        titles: What recall and hit rate are called.
     """
-    titles = ("overall recall, nats", "hit rate  P(R ≥ 0.9 R_max)")
     long = max(len(text) for text in labels) > 24
     with styled():
         widest = max(len(line) for text in labels for line in text.split("\n"))

@@ -26,6 +26,7 @@ def temperature_sweep(
     panels: Mapping[tuple[int, int], Sequence[TemperatureSweep]],
     rows: Sequence[str],
     columns: Sequence[str],
+    recall: str,
 ) -> Figure:
     """Overall recall against what stands on each row, one line per ordering, τ beside its points.
 
@@ -33,6 +34,7 @@ def temperature_sweep(
         panels: The sweeps of each panel, by row (a metric) and column (a setting).
         rows: What the metrics are called.
         columns: What the settings are called.
+        recall: What overall recall is called.
     """
     names = list(dict.fromkeys(sweep.ordering for sweeps in panels.values() for sweep in sweeps))
     with styled():
@@ -55,7 +57,7 @@ def temperature_sweep(
             grid[row][0].set_ylabel(title)
         for column, title in enumerate(columns):
             grid[0][column].set_title(title)
-            grid[-1][column].set_xlabel("overall recall, nats (τ beside each point)")
+            grid[-1][column].set_xlabel(f"{recall} (τ beside each point)")
         handles: dict[str, Artist] = {}
         for line in (axes for cells in grid for axes in cells):
             found_handles, labels = line.get_legend_handles_labels()

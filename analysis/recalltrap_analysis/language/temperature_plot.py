@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from recalltrap.kind import metric_of
 from recalltrap_analysis.figures.temperature import TemperatureSweep, temperature_sweep
 from recalltrap_analysis.language.queries import temperature_query
 from recalltrap_analysis.number_format import decimal_text, point_lines, setting_text
@@ -97,7 +98,8 @@ def temperature_plot(run: ReadRun, summary: Summary) -> Plot | None:
         f"{decimal_text(sweep.y_T[0])} to {decimal_text(sweep.y_T[-1])}"
         for sweep in panels.get((list(labels).index("overall_precision"), 0), [])
     )
-    figure = temperature_sweep(panels, list(labels.values()), titles)
+    recall = metric_of(summary.metrics, "overall_recall").label
+    figure = temperature_sweep(panels, list(labels.values()), titles, recall)
     query = temperature_query(summary.axes)
     words = f"Recall against precision along τ. {ends}."
     return Plot(stem, caption, words, figure, query)

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
-from recalltrap.kind import Metric
+from recalltrap.kind import Metric, metric_of
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.decomposition import TITLES, decomposition_table
 from recalltrap_analysis.estimates.missing_metrics import lacking_values
@@ -79,7 +79,7 @@ class Summary:
 
     def table(self) -> pd.DataFrame:
         """The severity table as text, for a terminal: every estimate with its interval."""
-        return severity_text(self.severity, self.axes)
+        return severity_text(self)
 
 
 def summarize(results: Run) -> Summary:
@@ -277,28 +277,29 @@ def _first(lacks: Sequence[str]) -> list[str]:
     return [*lacks[:MOST_LACKS], f"{more} more metrics are lacking: the report names them"]
 
 
-TEXT_COLUMNS = {
-    "severity": "severity",
-    "target_precision_difference": "target precision, nats",
-    "recall_difference": "recall, nats",
-    "trap_rate": "trap rate",
-    "instability_ratio": "instability",
-}
-
-
-def severity_text(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+def severity_text(summary: Summary) -> pd.DataFrame:
     """The severity table in words: axes, `pairs`, estimates with intervals, `p_holm`, `state`.
 
     Differences are A-K minus K-A; the interval's method stands in the table that it came from.
     """
-    columns: dict[str, list[str]] = {axis: [setting_text(v) for v in table[axis]] for axis in axes}
+    table = summary.severity
+    columns: dict[str, list[str]] = {
+        axis: [setting_text(value) for value in table[axis]] for axis in summary.axes
+    }
+    titles = {
+        "severity": "severity",
+        "target_precision_difference": metric_of(summary.metrics, "target_precision").label,
+        "recall_difference": metric_of(summary.metrics, "overall_recall").label,
+        "trap_rate": "trap rate",
+        "instability_ratio": "instability",
+    }
     if len(table):
         columns["pairs"] = [
             f"{complete} of {planned}"
             for complete, planned in zip(table["pairs"], table["planned_pairs"], strict=True)
         ]
         rows = [row for _, row in table.iterrows()]
-        for name, title in TEXT_COLUMNS.items():
+        for name, title in titles.items():
             columns[title] = [row_interval(row, name) for row in rows]
         columns["p (Holm)"] = [p_text(p) for p in table["p_holm"]]
     columns["state"] = [str(state) for state in table["state"]]

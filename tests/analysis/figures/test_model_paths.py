@@ -12,7 +12,7 @@ from recalltrap_analysis.figures.model_paths import ModelPath, model_paths
 def test_markers_grow_with_the_spread_over_seeds() -> None:
     path = ModelPath("K-A", ["p'", "p''", "p''_KA"], np.array([-2.0, -3.0, -4.0]),
               np.array([-30.0, -31.0, -10.0]), np.array([0.0, 1.0, 4.0]), 5)  # fmt: skip
-    figure = model_paths({(0, 0): [path]}, ["target precision"], ["here"])
+    figure = model_paths({(0, 0): [path]}, ["target precision"], ["here"], "recall")
     axes = figure.axes[0]
     wide = next(c for c in axes.collections if isinstance(c, PathCollection))
     np.testing.assert_allclose(

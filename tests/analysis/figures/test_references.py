@@ -13,7 +13,7 @@ from tests.analysis.figures.drawn_boxes import medians
 def test_reference_check_joins_the_seeds() -> None:
     recall = (np.array([-2.0, -2.1]), np.array([-3.0, -3.5]))
     hits = (np.array([0.04, 0.05]), np.array([0.01, 0.02]))
-    figure = reference_check(["all"], [recall], [hits])
+    figure = reference_check(["all"], [recall], [hits], ("recall", "hit rate"))
     [lines] = [
         found
         for found in figure.axes[0].collections

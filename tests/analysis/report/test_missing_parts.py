@@ -268,7 +268,7 @@ def test_severity_needs_the_reward_alone(runs: dict[str, FakeRun]) -> None:
     assert after.verdict == before.verdict
     assert after.severity["severity"].tolist() == before.severity["severity"].tolist()
     assert after.severity["recall_difference"].isna().all()
-    assert (after.table()["recall, nats"] == "–").all()
+    assert (after.table()["overall recall, nats"] == "–").all()
     assert (forecast_table(run.tables["metrics"], run.axes, "mog")["state"] == "complete").all()
 
 

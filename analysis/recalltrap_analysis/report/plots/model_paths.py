@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from recalltrap.kind import metric_of
 from recalltrap_analysis.figures.model_paths import ModelPath, model_paths
 from recalltrap_analysis.number_format import decimal_text, point_lines
 from recalltrap_analysis.report.document.blocks import Plot
@@ -61,7 +62,8 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
         for path in paths
     )
     words = f"Paths through overall recall and target; at the deepest setting they end at {ends}."
-    figure = model_paths(panels, list(targets.values()), titles)
+    recall = metric_of(summary.metrics, "overall_recall").label
+    figure = model_paths(panels, list(targets.values()), titles, recall)
     return Plot(stem, caption, words, figure, sql.trajectory_query(summary.axes))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from recalltrap.kind import metric_of
 from recalltrap_analysis.estimates.forecast import reference_rows
 from recalltrap_analysis.estimates.severity import by_point
 from recalltrap_analysis.figures.references import reference_check
@@ -38,7 +39,11 @@ def references_plot(run: ReadRun, summary: Summary) -> Plot:
         f"{significant_text(first)} and {significant_text(second)}."
     )
     query = sql.reference_query(summary.axes)
-    return Plot(stem, caption, words, reference_check(labels, recall, hits), query)
+    titles = (
+        metric_of(summary.metrics, "overall_recall").label,
+        f"{metric_of(summary.metrics, 'hit_rate').label}  P(R ≥ 0.9 R_max)",
+    )
+    return Plot(stem, caption, words, reference_check(labels, recall, hits, titles), query)
 
 
 def reference_groups(

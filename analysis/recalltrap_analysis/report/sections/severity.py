@@ -47,7 +47,7 @@ def severity_section(run: ReadRun, summary: Summary) -> Section:
 
 def _severity_grid(summary: Summary) -> Grid:
     table = summary.severity
-    text = severity_text(table, summary.axes)
+    text = severity_text(summary)
     complete = int((table["state"] == COMPLETE).sum())
     text["reading"] = [_reading(row, complete) for _, row in table.iterrows()]
     lead = [*summary.axes, "severity", "p (Holm)", "reading"]
