@@ -165,6 +165,7 @@ class TestTrials:
     def test_a_trial_without_an_error_file_has_an_empty_text(self, ended_trial: EndedTrial) -> None:
         assert ray_internals.error_text(ended_trial()) == ""
 
+    @pytest.mark.slow
     def test_tensorboards_writer_is_imported_without_torch(self) -> None:
         code = (
             "import sys; from recalltrap_cluster.ray_internals import import_tensorboard as load\n"

@@ -119,6 +119,7 @@ def test_the_storage_is_the_one_given_else_the_variables_else_runs(
         storage_location(None)
 
 
+@pytest.mark.slow
 def test_one_run_by_all_the_names_of_its_study_its_storage_and_itself(
     study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

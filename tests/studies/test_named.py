@@ -42,6 +42,7 @@ def test_none_is_missing() -> None:
     assert {name for name in named_studies() if name.startswith("mog/")} == EXPECTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_each_loads_under_its_own_name_with_its_seeds_and_claims(name: str) -> None:
     study = load_study(name)
@@ -53,6 +54,7 @@ def test_each_loads_under_its_own_name_with_its_seeds_and_claims(name: str) -> N
         assert study.seeds == tuple(range(20))
 
 
+@pytest.mark.slow
 def test_beta_kd_is_studied_at_both_of_the_papers_values_and_never_mixed() -> None:
     for name in ("ppo-beta", "grpo-beta", "dpo-beta", "dpo-offline-beta", "figure1"):
         assert load_study(f"mog/{name}").grid["teacher_sharpness"] == (1.25, 10.0)

@@ -87,6 +87,7 @@ def loads(tmp_path: Path, kind: str, **content: Any) -> None:
     load_study(str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "algorithm"), CASES)
 def test_every_setting_changes_the_cell_and_its_artifacts_or_is_refused(
     kind: str, algorithm: str, tmp_path: Path

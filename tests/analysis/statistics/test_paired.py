@@ -25,12 +25,14 @@ def share_covered(draws_RNS: Array, truth: float) -> float:
     return float(np.mean(hits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [5, 8, 20])
 def test_intervals_cover_the_mean_of_normal_data(seeds: int) -> None:
     draws_RNS = np.random.default_rng(1).normal(3.0, 2.0, size=(30, seeds, 40))
     assert 0.93 <= share_covered(draws_RNS, 3.0) <= 0.97
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_mean_of_a_bimodal_mixture() -> None:
     generator = np.random.default_rng(2)
     draws_RNS = np.where(generator.random((30, 20, 40)) < 0.3, 1.0, 0.0)
@@ -277,6 +279,7 @@ def test_seeds_needed_for_shares_and_ratios() -> None:
         effect_sizes.seeds_needed(share, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5, 40])
 def test_holm_agrees_with_statsmodels(size: int) -> None:
     p_values = np.random.default_rng(size).random(size) ** 4

@@ -147,6 +147,7 @@ def test_run_with_failures_exits_1(study_file: StudyFile, storage: str, tmp_path
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_several_studies_run_one_after_another(study_file: StudyFile, storage: str) -> None:
     first = study_file(name="toy/first")
     second = shutil.copy(first, Path(first).with_name("second.yaml"))
@@ -381,6 +382,7 @@ def test_a_refusal_is_two_lines_at_most(study_file: StudyFile, tmp_path: Path) -
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(study_file: StudyFile, tmp_path: Path) -> None:
     command = f"{sys.executable} -m recalltrap.cli.command_line studies --schema | head -c 10"
     done = subprocess.run(

@@ -114,6 +114,7 @@ def status_of(stream: TextIO, arguments: Sequence[str]) -> int:
     return left.value.code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_every_command_speaks_to_anybody(
     arguments: tuple[str, ...], finished: str, monkeypatch: pytest.MonkeyPatch
@@ -125,6 +126,7 @@ def test_every_command_speaks_to_anybody(
     assert stream.shown().strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_every_command_speaks_to_nobody(
     arguments: tuple[str, ...], finished: str, closed_out: TextIO, monkeypatch: pytest.MonkeyPatch

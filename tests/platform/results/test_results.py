@@ -141,6 +141,7 @@ def test_a_querys_words_are_never_our_own_variables(results: Results) -> None:
             results.sql(f"select * from {name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
@@ -172,6 +173,7 @@ def test_a_query_reaches_no_files_and_changes_no_rows(
     assert snapshot(results.storage.location) == before
 
 
+@pytest.mark.slow
 def test_an_open_run_shows_what_it_saw(study_file: StudyFile, storage: str) -> None:
     """A notebook keeps its state while the study is run again beside it."""
     first = rt.run(study_file(), storage=storage, local=True)

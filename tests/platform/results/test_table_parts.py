@@ -135,6 +135,7 @@ def _doubled(table: pa.Table, column: str) -> pa.Table:
     return table.set_column(place, table.field(column), value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stolen", [False, True])
 @pytest.mark.parametrize(
     ("table", "column"),
@@ -158,6 +159,7 @@ def test_an_edited_value_is_noticed_wherever_it_stands(
         rt.run("toy/tiny", seeds=3, storage=results.storage.location, local=True)
 
 
+@pytest.mark.slow
 def test_parts_from_before_checksums_stay_readable(results: Results) -> None:
     before = {table: results.table(table) for table in COLUMNS}
     for table in COLUMNS:
@@ -167,6 +169,7 @@ def test_parts_from_before_checksums_stay_readable(results: Results) -> None:
     assert {table: again.table(table) for table in COLUMNS} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["folder", "fol[d]er"])  # the second is read by Arrow, not DuckDB
 def test_costs_from_before_updates_were_counted_say_that_nobody_counted(
     how: str, finished: Path, tmp_path: Path
@@ -222,6 +225,7 @@ def test_other_columns_and_types_are_refused(
         results.table("cells")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["folder", "fol[d]er"])  # the second is read by Arrow, not DuckDB
 def test_settings_come_and_go_and_old_parts_stay_readable(
     how: str, finished: Path, tmp_path: Path

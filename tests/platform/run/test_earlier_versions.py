@@ -53,6 +53,7 @@ def test_its_rows_are_read_as_they_are(earlier: str, storage: str) -> None:
     assert not fresh & ids, "else this says nothing"
 
 
+@pytest.mark.slow
 def test_its_artifacts_are_used_and_its_cells_evaluated_anew(earlier: str, storage: str) -> None:
     before = values(open_run("toy/test", storage))
     rows = {row["what"]: row["value"] for row in plan_rows(earlier, (), storage)}

@@ -157,6 +157,7 @@ def test_what_was_built_but_not_evaluated_is_not_built_again(
     assert len(plan.packs) == 4
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=40), st.floats(0.5, 10))
 def test_joined_groups_are_about_equally_long(costs: list[float], least: float) -> None:
     groups = [[(index, cost)] for index, cost in enumerate(costs)]

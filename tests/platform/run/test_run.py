@@ -105,6 +105,7 @@ def test_a_kind_prepares_before_it_builds_and_only_then(
     assert calls == []
 
 
+@pytest.mark.slow
 def test_artifacts_of_another_study_are_taken_from_the_store(
     study_file: StudyFile, storage: str, snapshot: Snapshot
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_second_run_does_nothing(study_file: StudyFile, storage: str, snapshot
     assert [launch["done_before"] for launch in second.launches()] == [0, 12]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("grown", "new"),
     [
@@ -158,6 +160,7 @@ def test_an_extended_study_runs_only_what_is_new(
     assert metrics == [{"n": len(second)}]
 
 
+@pytest.mark.slow
 def test_extending_gives_the_numbers_of_running_it_at_once(
     study_file: StudyFile, storage: str, tmp_path: Path
 ) -> None:
@@ -170,6 +173,7 @@ def test_extending_gives_the_numbers_of_running_it_at_once(
         assert grown.sql(query.format(table)).equals(at_once.sql(query.format(table)))
 
 
+@pytest.mark.slow
 def test_an_iterations_sweep_equals_separate_runs(study_file: StudyFile, tmp_path: Path) -> None:
     def values(grid: list[int], folder: str) -> pa.Table:
         path = study_file(grid={"iterations": grid})
@@ -182,6 +186,7 @@ def test_an_iterations_sweep_equals_separate_runs(study_file: StudyFile, tmp_pat
     assert together.sort_by(key).equals(apart.combine_chunks().sort_by(key))
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_mix(study_file: StudyFile, storage: str, snapshot: Snapshot) -> None:
     """The views show the study as it was last run; what it was before comes back for free."""
     one = rt.run(study_file(), storage=storage, local=True)
@@ -197,6 +202,7 @@ def test_other_settings_do_not_mix(study_file: StudyFile, storage: str, snapshot
     assert artifacts(storage, snapshot) == before
 
 
+@pytest.mark.slow
 def test_fewer_seeds_show_fewer_cells_and_keep_the_rest(
     study_file: StudyFile, storage: str
 ) -> None:

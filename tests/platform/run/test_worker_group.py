@@ -54,6 +54,7 @@ def test_a_process_alone_is_its_own_group() -> None:
     assert current_group() is group
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_group_makes_what_one_process_makes(
     study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch, size: int

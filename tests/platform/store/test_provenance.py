@@ -66,6 +66,7 @@ def test_it_is_written_once_and_found_by_name(tmp_path: Path) -> None:
     assert read_provenance(storage, current_provenance(storage)) == collect()
 
 
+@pytest.mark.slow
 def test_a_workers_command_line_is_its_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     program = "from recalltrap.store.provenance import collect; print(collect()['argv'])"
     monkeypatch.setenv(ARGV_VARIABLE, json.dumps(["recalltrap", "run", "--token=hunter2"]))

@@ -150,6 +150,7 @@ def holder(root: Storage, *names: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_locks_keep_other_processes_out_until_the_holder_is_gone(root: Storage) -> None:
     process = holder(root, "b", "c")
     with root.lock(["a", "b"], 0.05) as held:
@@ -162,6 +163,7 @@ def test_locks_keep_other_processes_out_until_the_holder_is_gone(root: Storage) 
         assert held
 
 
+@pytest.mark.slow
 def test_locks_end_with_their_block(root: Storage) -> None:
     with pytest.raises(RuntimeError), root.lock(["a"], 0.05):
         raise RuntimeError

@@ -199,6 +199,7 @@ def test_what_is_not_there_is_refused_by_its_setting(field: str, spec: str, reas
         KIND.check([cell(**{field: spec})])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", ["moved", "changed", "gone", "elsewhere"])
 def test_a_runs_views_need_no_folder_any_more(
     later: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -80,6 +80,7 @@ def pc_equal(table: Any, cell_id: str) -> Any:
     return pc.equal(table["cell_id"], cell_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_longer_run_passes_through_the_shorter_ones(
     algorithm: str,
@@ -146,6 +147,7 @@ def test_the_clip_range_changes_no_bit_at_one_epoch(
     assert len({store.read(cell.models["final"], MODEL_FILE) for cell in cells}) == 1
 
 
+@pytest.mark.slow
 def test_sizes_of_the_pair_set_are_an_axis(
     make_cell: Make, make_store: MakeStore, build_all: Build
 ) -> None:

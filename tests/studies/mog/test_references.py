@@ -28,6 +28,7 @@ def random_model(seed: int, *, full: bool = False) -> Model:
     return Model(rng.standard_normal(count), rng.uniform(-1.5, 1.5, (count, 2)), cholesky)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kl_weight", [0.02, 0.5, 4.0])
 @pytest.mark.parametrize("settings", [SETTINGS, TWO], ids=["one target", "two targets"])
 @pytest.mark.parametrize("seed", range(3))
@@ -45,6 +46,7 @@ def test_higher_orders_change_nothing(
         assert one.method == "quadrature"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [SETTINGS, TWO], ids=["one target", "two targets"])
 def test_optimum_against_brute_force(settings: MogSettings) -> None:
     model = isotropic(np.array([[-1.0, 0.5], [0.6, -0.4]]), 0.1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from recalltrap_analysis.report.plots.boxplots import box_panels
 from recalltrap_analysis.report.plots.grid_points import sweep_axis, thin
 from recalltrap_analysis.report.plots.references import reference_groups
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun
 
 
+@pytest.mark.slow
 def test_large_grids_are_thinned(make_run: MakeRun) -> None:
     grid = {
         "student_components": (2, 3, 4),

@@ -6,6 +6,8 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
 from recalltrap_analysis.report.build import write_report
 from recalltrap_analysis.verdicts.summary import summarize
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun
 
 
+@pytest.mark.slow
 def test_failures_and_missing_cells_are_named(make_run: MakeRun) -> None:
     run = make_run(
         failing=lambda o, s, p: o == "A-K" and s in (1, 2, 5) and p["kl_weight"] == 2.0,

@@ -48,6 +48,7 @@ def test_the_standard_error_is_the_spread_over_repeated_samples() -> None:
     assert nominal == pytest.approx(float(np.std([one.value for one in found])), rel=0.2)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-50, 50), min_size=2, max_size=40), st.floats(0.05, 20))
 def test_the_optimum_lies_between_the_mean_and_the_best_sample(
     rewards: list[float], kl_weight: float

@@ -80,6 +80,7 @@ def sums(folder: Path, **more: Any) -> Sums:
     return trainer
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_saved_and_read_by_the_trainer_itself(tmp_path: Path) -> None:
     """transformers calls `_save` and `_load_from_checkpoint` for what isn't a model of its own."""
     trainer = sums(tmp_path, save_strategy="steps", save_steps=1, per_device_train_batch_size=2)
@@ -91,6 +92,7 @@ def test_a_checkpoint_is_saved_and_read_by_the_trainer_itself(tmp_path: Path) ->
     assert len(again.batches) == 1, "the first update isn't made again"
 
 
+@pytest.mark.slow
 def test_the_dataset_only_counts_updates(tmp_path: Path) -> None:
     """Rows reach `training_step` as numbers, and the number of updates is `max_steps`."""
     trainer = sums(tmp_path, per_device_train_batch_size=2, save_strategy="no")
@@ -100,6 +102,7 @@ def test_the_dataset_only_counts_updates(tmp_path: Path) -> None:
     assert trainer.state.global_step == 2
 
 
+@pytest.mark.slow
 def test_a_part_s_loss_is_divided_by_the_number_of_parts(tmp_path: Path) -> None:
     """`model_accepts_loss_kwargs`: the gradient of an update is the mean of its parts'."""
     gradients: list[float] = []
@@ -143,6 +146,7 @@ def tiny() -> Any:
     return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.slow
 def test_a_trainer_turns_checkpointing_on_in_a_module_around_a_model(tmp_path: Path) -> None:
     class Around(upstream.CheckpointedActivations):
         def __init__(self) -> None:
@@ -209,6 +213,7 @@ def test_a_model_is_whole_in_eval_mode_and_without_gradients(tmp_path: Path) -> 
     assert list(upstream.whole_weights(trainer)) == ["weight"]
 
 
+@pytest.mark.slow
 def test_trl_takes_rows_in_the_given_order_and_writes_no_model_card(
     tiny_model: PreTrainedModel, tiny_tokenizer: Any, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def test_an_order_is_a_permutation_that_changes_with_epoch_and_row(count: int) -
     assert torch.equal(order(keys(1), 2, count)[0], orders[2][1])
 
 
+@pytest.mark.slow
 def test_an_order_is_uniform() -> None:
     """Each of five pairs is first in a fifth of 2000 orders, and the first two are independent."""
     orders = torch.stack([order(keys(3), epoch, 5)[0] for epoch in range(2000)])

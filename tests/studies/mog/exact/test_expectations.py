@@ -80,6 +80,7 @@ def test_precision_against_a_dense_grid(
     assert found.method == "quadrature"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wide", "sheared", "near-empty"])
 @pytest.mark.parametrize("allowed", [True, False], ids=["as it comes", "along lines alone"])
 def test_recall_against_a_dense_grid(
@@ -211,6 +212,7 @@ def random_mixture(seed: int, *, full: bool) -> Model:
     return Model(3 * rng.standard_normal(count), rng.uniform(-1.5, 1.5, (count, 2)), cholesky)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(MODELS))
 def test_samples_agree(name: str) -> None:
     """The averages that used to be stored, over 4,096 draws; heavy tails need more of them."""

@@ -37,6 +37,7 @@ def points(rows: int, count: int, seed: int = 1) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [5, 6])
 def test_density_integrates_to_one(parameters: int) -> None:
     axis = torch.linspace(-12, 12, 801, dtype=torch.float64)
