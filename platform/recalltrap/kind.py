@@ -100,6 +100,18 @@ METRICS: Mapping[str, Metric] = {
 """The metrics that every kind has."""
 
 
+CURVES: Mapping[str, Metric] = {
+    "reward": Metric("mean reward of the policy's samples"),
+    "reward_sd": Metric("standard deviation of the reward"),
+    "chosen_reward": Metric("mean reward of chosen answers"),
+    "rejected_reward": Metric("mean reward of rejected answers"),
+    "reward_margin": Metric("reward margin, chosen minus rejected"),
+    "accuracy": Metric("accuracy on fresh pairs"),
+}
+"""The curves of an alignment that a checkpoint is chosen by, of those that have them: the paper's
+figure 13 (the first two) and figure 14 (the others)."""
+
+
 def metric_of(metrics: Mapping[str, Metric], name: str) -> Metric:
     """What a metric is called; `share/x` by the entry `share/*`, a stranger by its own name."""
     if name in metrics:

@@ -29,6 +29,12 @@ TITLES: Mapping[str, str] = {
     "reference": "reference (structural trap)",
     "optimiser_ka": "optimiser of K-A",
 }
+LABELS_NOTE = (
+    "DPO and KTO learn from labels, so the optimum is a yardstick and not their fixed point: hard "
+    "labels depend on the order of rewards alone, and the two optimiser parts also hold the "
+    "difference of the objectives."
+)
+"""For records of kinds whose algorithm learns from labels (`KindRecord.optimum_note`)."""
 
 
 def decompose(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recalltrap_analysis.estimates.decomposition import LABELS_NOTE
 from recalltrap_analysis.language.effective_samples import EFFECTIVE_SAMPLES
 from recalltrap_analysis.language.section import language_blocks
 from recalltrap_analysis.language.topics import topic_forecast
@@ -12,16 +13,12 @@ from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, Kind
 from recalltrap_analysis.runs.wide_tables import MODELS
 
 REFERENCES = ("p_prime", "p_second")
-DPO = ("dpo_online", "dpo_offline")
-DPO_NOTE = (
-    "With DPO the optimum is a yardstick and not its fixed point: hard labels depend on the order "
-    "of rewards alone, so the two optimiser parts also hold the difference of the objectives."
-)
+LEARNS_FROM_LABELS = ("dpo_online", "dpo_offline", "kto")
 
 
 def optimum_note(settings: Mapping[str, Any]) -> str:
-    """DPO's caveat, or nothing."""
-    return DPO_NOTE if settings["algorithm"] in DPO else ""
+    """What labels make of the optimum, or nothing."""
+    return LABELS_NOTE if settings["algorithm"] in LEARNS_FROM_LABELS else ""
 
 
 ANALYSIS = KindAnalysis(

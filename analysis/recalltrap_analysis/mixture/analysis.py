@@ -8,20 +8,17 @@ from typing import Any
 import pandas as pd
 
 from recalltrap.graph import Node
+from recalltrap_analysis.estimates.decomposition import LABELS_NOTE
 from recalltrap_analysis.mixture.contours import contour_plot
 from recalltrap_analysis.mixture.reward_distribution import reward_distribution_plot
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, SectionPart
 
-DPO_NOTE = (
-    "With DPO the optimum is a yardstick and not its fixed point: hard labels depend on the order "
-    "of rewards alone, so the two optimiser parts also hold the difference of the objectives."
-)
-DPO = ("dpo_online", "dpo_offline")
+LEARNS_FROM_LABELS = ("dpo_online", "dpo_offline")
 
 
 def optimum_note(settings: Mapping[str, Any]) -> str:
-    """DPO's caveat, or nothing."""
-    return DPO_NOTE if settings["algorithm"] in DPO else ""
+    """What labels make of the optimum, or nothing."""
+    return LABELS_NOTE if settings["algorithm"] in LEARNS_FROM_LABELS else ""
 
 
 def curves_note(curves: pd.DataFrame) -> str:

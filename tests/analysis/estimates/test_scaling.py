@@ -12,7 +12,6 @@ from scipy import optimize
 
 from recalltrap_analysis.estimates import scaling
 from recalltrap_analysis.estimates.severity import pair_orderings
-from recalltrap_analysis.estimates.trap_onset import boundary
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 
@@ -149,22 +148,3 @@ def test_points_come_from_complete_settings_of_a_run(make_run: Any) -> None:
     assert points["severity"].mean() == pytest.approx(0.3, abs=0.05)
     reference = outcomes["p_prime.overall_recall"] - outcomes["p_second.overall_recall"]
     assert set(points["deficit"]) <= set(reference)
-
-
-def test_boundary_is_where_the_trap_begins_and_stays() -> None:
-    lows = {3: (-0.1, 0.1, 0.2, 0.3), 4: (0.1, -0.1, 0.1, 0.1), 5: (-1.0, -1.0, 0.2, np.nan)}
-    table = pd.DataFrame(
-        [
-            {"student_components": size, "kl_weight": kl, "severity_low": low}
-            for size, values in lows.items()
-            for kl, low in zip((0.5, 1.0, 2.0, 4.0), values, strict=True)
-        ]
-    )
-    axes = ("student_components", "kl_weight")
-    found = boundary(table.sample(frac=1, random_state=0), axes, "kl_weight")
-    rows = {row.pop("student_components"): row for row in found.to_dict("records")}
-    assert rows[3] == {"values": 4, "first": 1.0, "last_clear": 0.5, "gaps": False}
-    assert rows[4] == {"values": 4, "first": 2.0, "last_clear": 1.0, "gaps": True}
-    assert np.isnan(rows[5]["first"])
-    assert rows[5]["last_clear"] == 4.0
-    assert boundary(table, ("student_components",), "kl_weight").empty

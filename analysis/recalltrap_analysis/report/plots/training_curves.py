@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError
+from recalltrap.kind import CURVES
 from recalltrap.orderings import ALIGN
 from recalltrap_analysis.figures.training_curves import CurveOverSeeds, training_curves
 from recalltrap_analysis.number_format import decimal_text, point_text
@@ -18,15 +19,6 @@ from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.verdicts.summary import Summary
 
-CURVES: Mapping[str, str] = {
-    "reward": "mean reward of the policy's samples",
-    "reward_sd": "standard deviation of the reward",
-    "chosen_reward": "mean reward of chosen answers",
-    "rejected_reward": "mean reward of rejected answers",
-    "reward_margin": "reward margin, chosen minus rejected",
-    "accuracy": "accuracy on fresh pairs",
-}
-"""Curves a checkpoint is chosen by: figure 13 (the first two) and figure 14 (the others)."""
 CHOSEN = "selected"
 """The curve whose one point is the step of the checkpoint that an alignment ended with."""
 
@@ -54,7 +46,7 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
         "deviation marks the onset of collapse."
     )
     planned = {name: len(summary.design.seeds[points[0], name]) for name in orderings}
-    fewer = [f"{CURVES[m]} of {o} in {c.seeds} of {planned[o]} seeds"
+    fewer = [f"{CURVES[m].title} of {o} in {c.seeds} of {planned[o]} seeds"
              for (m, o), c in drawn.items() if c.seeds < planned[o]]  # fmt: skip
     if fewer:
         caption += f" Not every seed has a curve: {'; '.join(fewer)}."
@@ -67,7 +59,9 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
     last = ", ".join(
         f"{m} of {o} ends at {decimal_text(c.mean_T[-1])}" for (m, o), c in drawn.items()
     )
-    figure = training_curves(drawn, CURVES, step, chosen)
+    figure = training_curves(
+        drawn, {name: curve.title for name, curve in CURVES.items()}, step, chosen
+    )
     return Plot(stem, caption, f"Curves: {last}.", figure, query)
 
 

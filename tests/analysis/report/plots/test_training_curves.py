@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from recalltrap.kind import CURVES
 from recalltrap_analysis.figures.training_curves import training_curves
-from recalltrap_analysis.report.plots.training_curves import CURVES, curves_over_seeds
+from recalltrap_analysis.report.plots.training_curves import curves_over_seeds
 
 
 def test_training_curves_of_ppo_and_of_dpo() -> None:
@@ -24,10 +25,11 @@ def test_training_curves_of_ppo_and_of_dpo() -> None:
     assert curve.step_T.tolist() == [10, 20, 30]
     assert curve.mean_T.tolist() == [20, 40, 60]
     assert (curve.low_T.tolist(), curve.high_T.tolist()) == ([10, 20, 30], [30, 60, 90])
-    figure = training_curves(found, CURVES)
+    titles = {name: curve.title for name, curve in CURVES.items()}
+    figure = training_curves(found, titles)
     drawn = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in drawn] == [
-        CURVES[m] for m in CURVES if (m, "K-A") in found
+        titles[m] for m in CURVES if (m, "K-A") in found
     ]
     assert all(len(axes.lines) == 2 for axes in drawn)
     assert curves_over_seeds(pd.DataFrame(), ["K-A"]) == {}
