@@ -1,6 +1,7 @@
-"""Coverage of the intervals of a mean, and false traps in studies without an effect.
+"""Coverage of the intervals of a mean, false traps in studies without an effect, and the error
+rates of the claims ledger's rules.
 
-    python tests/benchmarks/calibration.py [--simulations 400] [--write]
+    python tests/benchmarks/calibration.py [--simulations 400] [--only rules] [--write]
 
 Prints Markdown. `--write` also renews `coverage.json`, which the report's notes read, and the
 table in `analysis/README.md`.
@@ -12,7 +13,9 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +23,20 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from recalltrap_analysis.claims.comparisons import (
+    MARGIN,
+    DifferenceGrid,
+    on_average,
+    rising,
+    somewhere,
+)
+from recalltrap_analysis.claims.pool import Series
+from recalltrap_analysis.claims.spreads import spread_finding
+from recalltrap_analysis.claims.verdict import Finding
 from recalltrap_analysis.estimates.severity import COMPLETE
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.statistics import coverage
-from recalltrap_analysis.statistics.coverage import Calibration, Coverage, NullRate
+from recalltrap_analysis.statistics.coverage import Calibration, Coverage, NullRate, RuleRate
 from recalltrap_analysis.statistics.paired import (
     BOOTSTRAP,
     STUDENT,
@@ -187,19 +200,131 @@ def study_table(values_NP: Array, p_holm_P: Array) -> pd.DataFrame:
     return table.assign(state=COMPLETE, pairs=values_NP.shape[0], p_holm=p_holm_P)
 
 
+RULE_SIZES = (3, 5, 8, 10, 20)
+WEIGHTS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+SPREAD = 0.14
+"""The sd over seeds of a difference in attainment, as `mog/ppo-beta` has it at strong anchors."""
+NOISE: dict[str, Draw] = {
+    "normal": lambda g, s: g.normal(0, SPREAD, size=s),
+    "3 seeds in 10 in a second mode": (
+        lambda g, s: (two_modes(0.3)(g, s) - 0.3) * SPREAD / float(np.sqrt(0.21 + 0.0025))
+    ),
+}
+"""What seeds add to a difference: mean 0, one sd."""
+RISE_P = np.linspace(0, 1, POINTS)
+TRUTHS: dict[str, tuple[Array, dict[str, str]]] = {
+    "no difference": (0 * RISE_P, dict.fromkeys(("rising", "somewhere", "on average"), "no")),
+    "rises from 0 to the margin": (
+        MARGIN * RISE_P, dict.fromkeys(("rising", "somewhere", "on average"), "no")
+    ),
+    "the margin everywhere": (
+        MARGIN + 0 * RISE_P, dict.fromkeys(("rising", "somewhere", "on average"), "no")
+    ),
+    "rises from 0 to 0.15": (
+        0.15 * RISE_P, {"rising": "yes", "somewhere": "yes", "on average": "yes"}
+    ),
+    "rises from 0 to 0.30": (
+        0.30 * RISE_P, {"rising": "yes", "somewhere": "yes", "on average": "yes"}
+    ),
+    "0.20 everywhere": (
+        0.20 + 0 * RISE_P, {"rising": "no", "somewhere": "yes", "on average": "yes"}
+    ),
+    "rises from −0.20 to 0.30": (
+        -0.2 + 0.5 * RISE_P, {"rising": "no", "somewhere": "yes", "on average": "no"}
+    ),
+}  # fmt: skip
+"""The mean difference at each `kl_weight`, and of which rules the claim is true."""
+RULES: dict[str, Callable[[DifferenceGrid], Finding]] = {
+    "rising": partial(rising, stratum="", name="", weight="kl_weight"),
+    "somewhere": partial(somewhere, stratum="", name=""),
+    "on average": partial(on_average, stratum="", name=""),
+}
+
+
+def measure_rules(simulations: int) -> Iterator[RuleRate]:
+    """Verdicts of the ledger's rules, by truth, shape of the data and number of seeds."""
+    for truth, (mean_P, holds) in TRUTHS.items():
+        for data, noise in NOISE.items():
+            for n in RULE_SIZES:
+                generator = np.random.default_rng([n, *data.encode(), *truth.encode()])
+                values_NSP = on_a_grid(noise)(generator, (n, simulations))
+                values_SPN = values_NSP.reshape(n, simulations, POINTS).transpose(1, 2, 0)
+                found: dict[str, list[str]] = {rule: [] for rule in RULES}
+                for values_PN in values_SPN + mean_P[:, None]:
+                    grid = simulated_grid(values_PN[:, None, :])
+                    for rule, judge_grid in RULES.items():
+                        found[rule].append(judge_grid(grid).verdict)
+                for rule, verdicts in found.items():
+                    yield rates(rule, data, truth, holds[rule], n, verdicts)
+
+
+def measure_spread_rules(simulations: int) -> Iterator[RuleRate]:
+    """Verdicts on ratios of spreads over one grid."""
+    for ratio, larger, near in ((1.0, "no", "yes"), (2.0, "yes", ""), (4.0, "yes", "no")):
+        for data, noise in NOISE.items():
+            for n in RULE_SIZES:
+                generator = np.random.default_rng([n, round(ratio), *data.encode()])
+                arms = (on_a_grid(noise)(generator, (n, simulations)) for _ in range(2))
+                ak_SPN, ka_SPN = (
+                    arm.reshape(n, simulations, POINTS).transpose(1, 2, 0) for arm in arms
+                )
+                found: dict[bool, list[str]] = {False: [], True: []}
+                for ak_PN, ka_PN in zip(ak_SPN, ratio * ka_SPN, strict=True):
+                    grid = simulated_grid(np.stack([ak_PN, ka_PN], axis=1))
+                    for comparable, verdicts in found.items():
+                        finding = spread_finding(grid.series, [1], [0], "", "", comparable)
+                        verdicts.append(finding.verdict)
+                truth = f"the sd is {ratio:g} times as large"
+                yield rates("larger spread", data, truth, larger, n, found[False])
+                yield rates("comparable spreads", data, truth, near, n, found[True])
+
+
+def simulated_grid(values_PAN: Array) -> DifferenceGrid:
+    """A stratum over `kl_weight` whose differences are its values."""
+    seeds = tuple(range(values_PAN.shape[2]))
+    series = tuple(
+        Series({"kl_weight": weight}, (), seeds, values_AN, "complete", frozenset([i]))
+        for i, (weight, values_AN) in enumerate(zip(WEIGHTS, values_PAN, strict=True))
+    )
+    return DifferenceGrid.of(series, lambda values_AN: values_AN)
+
+
+def rates(
+    rule: str, data: str, truth: str, holds: str, seeds: int, verdicts: list[str]
+) -> RuleRate:
+    names = ("reproduced", "not reproduced", "mixed", "undecided")
+    yes, no, mixed, undecided = (round(verdicts.count(name) / len(verdicts), 4) for name in names)
+    return RuleRate(rule, data, truth, holds, seeds, yes, no, mixed, undecided)
+
+
+def with_rules(found: Calibration, simulations: int) -> Calibration:
+    """The calibration with the rules' rates measured anew."""
+    rows = sorted(
+        (*measure_rules(simulations), *measure_spread_rules(simulations)),
+        key=lambda row: [*RULES, "larger spread", "comparable spreads"].index(row.rule),
+    )
+    command = f"python tests/benchmarks/calibration.py --only rules --simulations {simulations}"
+    made = f"{datetime.now(UTC):%Y-%m-%d}, `{command}`: {simulations} simulations each"
+    return replace(found, rules=tuple(rows), rules_made=made)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="calibrate intervals and verdicts")
     parser.add_argument("--simulations", type=int, default=400)
+    parser.add_argument("--only", choices=["rules"], help="the claims ledger's rules alone")
     parser.add_argument("--write", action="store_true", help="renew coverage.json and the README")
     options = parser.parse_args()
     command = f"python tests/benchmarks/calibration.py --simulations {options.simulations}"
-    found = Calibration(
-        date=f"{datetime.now(UTC):%Y-%m-%d}",
-        command=command,
-        simulations=options.simulations,
-        coverage=tuple(measure_coverage(options.simulations)),
-        null=tuple(measure_null(options.simulations)),
-    )
+    found = coverage.calibration()
+    if options.only is None:
+        found = Calibration(
+            date=f"{datetime.now(UTC):%Y-%m-%d}",
+            command=command,
+            simulations=options.simulations,
+            coverage=tuple(measure_coverage(options.simulations)),
+            null=tuple(measure_null(options.simulations)),
+        )
+    found = with_rules(found, options.simulations)
     text = coverage.markdown(found)
     print(text)
     if options.write:

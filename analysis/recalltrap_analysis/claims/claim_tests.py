@@ -11,8 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from recalltrap_analysis.claims.comparisons import DifferenceGrid, Differences, almost_everywhere
-from recalltrap_analysis.claims.pool import Arm, Pool, Series
+from recalltrap_analysis.claims.comparisons import (
+    MARGIN,
+    MARGIN_IN_SDS,
+    DifferenceGrid,
+    on_average,
+    rising,
+)
+from recalltrap_analysis.claims.pool import IN_SDS, Arm, Pool, Series
+from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding, all_parts
 from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.statistics.paired import Array
@@ -27,6 +34,31 @@ class Findings:
 
 
 ClaimTest = Callable[[Pool, Sequence[int]], Findings]
+
+
+def each(*judges: ClaimTest) -> ClaimTest:
+    """All of these tests must hold, in every stratum by itself; the effect is the first one's."""
+
+    def judge(pool: Pool, points: Sequence[int]) -> Findings:
+        judged = [judge(pool, points) for judge in judges]
+        parts = [{part.stratum: part for part in one.findings} for one in judged]
+        findings = [joined([part[label] for part in parts]) for label in parts[0]]
+        return Findings(findings, tuple(arm for one in judged for arm in one.arms))
+
+    return judge
+
+
+def steadier(name: str, metric: str) -> ClaimTest:
+    """A-K varies less over the seeds than K-A: the instability ratio is above 1."""
+    arms = both(metric)
+
+    def judge(pool: Pool, points: Sequence[int]) -> Findings:
+        found = grids(pool, points, arms)
+        return Findings(
+            [spread_finding(s, [1], [0], label, name) for label, (_, s) in found.items()], arms
+        )
+
+    return judge
 
 
 def final(ordering: str, metric: str) -> Arm:
@@ -44,17 +76,28 @@ def lead(values_AN: Array) -> Array:
 
 
 def grids(
-    pool: Pool, points: Sequence[int], arms: Sequence[Arm], differences: Differences
+    pool: Pool, points: Sequence[int], arms: Sequence[Arm]
 ) -> dict[str, tuple[DifferenceGrid, list[Series]]]:
-    """The arms at every point, by stratum."""
-    series = pool.by_stratum(pool.series([(point, arm) for arm in arms]) for point in points)
+    """The arms at every point, by stratum, and the differences of neighbouring ones."""
+    series = [pool.series([(point, pool.scaled(arm, point)) for arm in arms]) for point in points]
     return {
-        label: (DifferenceGrid.of(found, differences), found) for label, found in series.items()
+        label: (DifferenceGrid.of(found, lead, margins(pool, found, arms[0::2])), found)
+        for label, found in pool.by_stratum(series).items()
     }
 
 
-def higher(name: str, *metrics: str, intermediate: bool = False) -> ClaimTest:
-    """A-K (or its aligned intermediate p'_AK) is above K-A in all the metrics."""
+def margins(pool: Pool, series: Sequence[Series], arms: Sequence[Arm]) -> tuple[float, ...]:
+    """The margin of a difference in each arm's metric, in a stratum's own unit."""
+    point = min(series[0].points)
+    scaled = (pool.scaled(arm, point) for arm in arms)
+    return tuple(MARGIN_IN_SDS if arm.metric == IN_SDS else MARGIN for arm in scaled)
+
+
+def higher(name: str, *metrics: str, intermediate: bool = False, rises: bool = False) -> ClaimTest:
+    """A-K (or its aligned intermediate p'_AK) is above K-A in all the metrics.
+
+    On the grid's mean; or, of a claim that `rises`, somewhere, and the more the larger `kl_weight`.
+    """
     model = "p_prime_aligned" if intermediate else "final"
     arms = tuple(
         arm
@@ -63,10 +106,13 @@ def higher(name: str, *metrics: str, intermediate: bool = False) -> ClaimTest:
     )
 
     def judge(pool: Pool, points: Sequence[int]) -> Findings:
-        found = grids(pool, points, arms, lead)
-        return Findings(
-            [almost_everywhere(g, label, name) for label, (g, _) in found.items()], arms
-        )
+        findings = []
+        for label, (grid, _) in grids(pool, points, arms).items():
+            if rises:
+                findings.append(rising(grid, label, name, pool.kind.kl_weight))
+            else:
+                findings.append(on_average(grid, label, name))
+        return Findings(findings, arms)
 
     return judge
 

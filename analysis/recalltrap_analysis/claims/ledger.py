@@ -1,8 +1,8 @@
 """The ledger: every registered claim, judged by the runs that test it.
 
 A claim draws on the runs of its kind whose study lists it, where their settings fit. It is judged
-in every stratum by itself (the settings that the kind sweeps span the grid within one) and
-reproduced if all agree.
+in every stratum by itself (the settings that the kind sweeps span the grid within one), and has the
+verdict on which the strata that are decided agree.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _judge(
     used = frozenset().union(*(finding.points for finding in findings))
     names = members if claim.any_baseline else listing
     runs = tuple(n for n in names if n in pool.frames and used & pool.run_points(n))
-    query, rows = rows_behind(pool, runs, used, judged.arms)
+    query, rows = rows_behind(pool, runs, used, pool.measured(judged.arms, used))
     return ClaimVerdict(
         claim.id, claim.text, over_strata(judged.findings), *_effect(claim, findings),
         _detail(judged.findings), runs, rows, query, tuple(judged.findings),
@@ -59,8 +59,7 @@ def _judge(
 
 
 def _untested(claim: Claim, listing: Sequence[str], findings: Sequence[Finding]) -> ClaimVerdict:
-    scarce = [finding for finding in findings if finding.verdict == "not enough seeds"]
-    if scarce:
+    if any(finding.verdict == "undecided" for finding in findings):
         reason, verdict = _detail(findings), over_strata(findings)
     else:
         verdict = "not tested"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recalltrap.graph import Cell
 from recalltrap_analysis.number_format import setting_text
@@ -26,6 +27,11 @@ NOT_SETTINGS = frozenset(
     ("cell_id", "ordering", "seed", "model", "metric", "value", "standard_error", "samples",
      "scorer")
 )  # fmt: skip
+
+ATTAINMENT = "attainment"
+"""A model's reward from that of p'' (0) to its supremum (1); no row of the tables, but of three."""
+IN_SDS = "reward_in_sds"
+"""The reward in its standard deviations under p', seed by seed: where it has no supremum."""
 
 Where = Callable[[Mapping[str, Any]], bool]
 
@@ -70,12 +76,14 @@ class Pool:
     planned: dict[tuple[int, str], set[int]] = field(default_factory=dict)
     _numbers: dict[tuple[Any, ...], int] = field(default_factory=dict)
     _values: dict[str, dict[tuple[int, str, int], float]] = field(default_factory=dict)
+    _known: dict[str, frozenset[int]] = field(default_factory=dict)
     _of_run: dict[str, frozenset[int]] = field(default_factory=dict)
 
     def add(self, run: str, metrics: pa.Table, cells: Sequence[Cell]) -> None:
         """Take in a run's `metrics` table and its planned cells."""
         names = [name for name in metrics.column_names if name not in NOT_SETTINGS]
-        frame = cell_outcomes(metrics, names)
+        frame = cell_outcomes(metrics, names, self.kind.reward_supremum)
+        frame["p_prime.reward_sd"] = frame["cell_id"].map(_reward_sds(metrics))
         columns = [frame[name].tolist() for name in names]
         rows = zip(*columns, strict=True) if columns else [()] * len(frame)
         self.frames[run] = frame.assign(point=[self._number(names, values) for values in rows])
@@ -96,6 +104,8 @@ class Pool:
 
     def values(self, column: str) -> dict[tuple[int, str, int], float]:
         """A metric's value by setting, ordering and seed."""
+        if column not in self._values and column.endswith((f".{ATTAINMENT}", f".{IN_SDS}")):
+            self._values[column] = self._scaled_rewards(*column.rsplit(".", 1))
         if column not in self._values:
             found: dict[tuple[int, str, int], float] = {}
             for frame in self.frames.values():
@@ -108,6 +118,55 @@ class Pool:
                         found.setdefault(key, value)
             self._values[column] = found
         return self._values[column]
+
+    def _scaled_rewards(self, model: str, unit: str) -> dict[tuple[int, str, int], float]:
+        """A model's reward in a unit; whatever any ordering measured of p' and p'' counts."""
+        reward = self.values(f"{model}.reward")
+        start, supremum, sd = (
+            {(point, seed): value for (point, _, seed), value in found.items() if value == value}
+            for found in map(
+                self.values, ("p_second.reward", "reward_supremum", "p_prime.reward_sd")
+            )
+        )
+        scaled = {}
+        for (point, ordering, seed), value in reward.items():
+            zero, one = start.get((point, seed), np.nan), supremum.get((point, seed), np.nan)
+            if unit == IN_SDS:
+                zero, one = 0.0, sd.get((point, seed), np.nan)
+            scaled[point, ordering, seed] = (value - zero) / (one - zero) if one > zero else np.nan
+        return scaled
+
+    def scaled(self, arm: Arm, point: int) -> Arm:
+        """The arm, or where the reward has no attainment, the one of its standard deviations."""
+        if arm.metric != ATTAINMENT or point in self._attained(arm.column):
+            return arm
+        in_sds = Arm(arm.ordering, arm.model, IN_SDS)
+        return in_sds if point in self._attained(in_sds.column) else arm
+
+    def _attained(self, column: str) -> frozenset[int]:
+        """The settings of which any cell has a finite value."""
+        if column not in self._known:
+            found = self.values(column).items()
+            self._known[column] = frozenset(p for (p, _, _), value in found if value == value)
+        return self._known[column]
+
+    def measured(self, arms: Iterable[Arm], points: Iterable[int]) -> tuple[Arm, ...]:
+        """The arms whose rows the tables hold: of attainments, those that they are computed of."""
+        found: dict[Arm, None] = {}
+        points = list(points)
+        for arm in arms:
+            if arm.metric != ATTAINMENT:
+                found[arm] = None
+                continue
+            sources = [(arm.model, "reward")]
+            units = {self.scaled(arm, point).metric for point in points}
+            if ATTAINMENT in units:
+                models = ("p_second", "p_prime")
+                sources += [("p_second", "reward"), *((m, "reward_supremum") for m in models)]
+            if IN_SDS in units:
+                sources.append(("p_prime", "reward"))
+            found |= {Arm(arm.ordering, *source): None for source in sources}
+        return tuple(found)
 
     def run_points(self, run: str) -> frozenset[int]:
         """Numbers of the settings that a run planned."""
@@ -170,6 +229,20 @@ class Pool:
         names = [arm.ordering] if arm.ordering is not None else self.orderings(point)
         found = (values.get((point, name, seed), np.nan) for name in names)
         return next((value for value in found if np.isfinite(value)), np.nan)
+
+
+def _reward_sds(metrics: pa.Table) -> dict[str, float]:
+    """The reward's standard deviation under p', by cell, where its error and samples stand."""
+    if not {"standard_error", "samples"} <= set(metrics.column_names):
+        return {}
+    chosen = (pc.field("model") == "p_prime") & (pc.field("metric") == "reward")
+    rows = metrics.filter(chosen)
+    columns = (rows[name].to_pylist() for name in ("cell_id", "standard_error", "samples"))
+    return {
+        cell: error * samples**0.5
+        for cell, error, samples in zip(*columns, strict=True)
+        if error is not None and samples is not None
+    }
 
 
 def _finite_state(values_AN: Array, arms: Sequence[Arm]) -> str:

@@ -1,7 +1,8 @@
 """Claims about spread over seeds: ratios of standard deviations with jackknife intervals.
 
-Thresholds are ours: an interval that holds 1 and 2 alike tells nothing ("not enough seeds");
-spreads are comparable where the whole interval lies between 1/2 and 2.
+A spread is larger where the interval lies above 1, and not where it lies below. Spreads are
+comparable where the whole interval lies between 1/2 and 2 (a threshold of ours), and not where it
+lies outside. Anything else is undecided.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from recalltrap_analysis.statistics.effect_sizes import seeds_needed
 from recalltrap_analysis.statistics.paired import Estimate, spread_ratio
 
 TELLING = 2.0
-"""A ratio that an interval must keep apart from 1 to say anything."""
+"""Spreads that differ by this much aren't comparable; seeds should do to tell it from 1."""
 
 
 def spread_finding(
@@ -43,7 +44,7 @@ def spread_finding(
         reasons = "; ".join(dict.fromkeys(left_out)) or "no such cells"
         if any("three seeds" in reason for reason in left_out):
             detail = f"{reasons}; a spread needs 3, and about 20 to tell 1 from 2"
-            return Finding("not enough seeds", None, detail, stratum)
+            return Finding("undecided", None, detail, stratum)
         return Finding("not tested", None, f"no complete grid point ({reasons})", stratum)
     shared = set(used[0].seeds).intersection(*(set(one.seeds) for one in used))
     kept = [one.values_AN[:, [seed in shared for seed in one.seeds]] for one in used]
@@ -80,24 +81,25 @@ def _usable(series: Sequence[Series], arms: Sequence[int]) -> tuple[list[Series]
 def _higher(ratio: Estimate) -> Verdict:
     if ratio.low > 1:
         return "reproduced"
-    undecided = math.isnan(ratio.low) or ratio.high >= TELLING
-    return "not enough seeds" if undecided and not ratio.high < 1 else "not reproduced"
+    return "not reproduced" if ratio.high < 1 else "undecided"
 
 
 def _near(ratio: Estimate) -> Verdict:
     if ratio.low >= 1 / TELLING and ratio.high <= TELLING:
         return "reproduced"
-    if ratio.low > 1 or ratio.high < 1:
+    if ratio.low > TELLING or ratio.high < 1 / TELLING:
         return "not reproduced"
-    return "not enough seeds"
+    return "undecided"
 
 
 def _remedy(verdict: Verdict, ratio: Estimate, comparable: bool) -> str:
-    if verdict != "not enough seeds":
+    if verdict != "undecided":
         return ""
     if math.isnan(ratio.low):
         return "; no interval, more seeds are needed"
     half = math.log(TELLING)
+    if not comparable and ratio.high < TELLING:
+        return "; too near 1 to tell, though below 2"
     if comparable and abs(math.log(ratio.value)) < half:
         half -= abs(math.log(ratio.value))  # the interval must end before 2, wherever it lies
     seeds = max(seeds_needed(ratio, 2 * ratio.value * math.sinh(half)), ratio.n + 1)

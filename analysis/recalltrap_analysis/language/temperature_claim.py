@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recalltrap_analysis.claims.claim_tests import Findings, final, siblings
-from recalltrap_analysis.claims.comparisons import DifferenceGrid, almost_everywhere
+from recalltrap_analysis.claims.comparisons import DifferenceGrid, on_average
 from recalltrap_analysis.claims.pool import Arm, Pool
 from recalltrap_analysis.statistics.paired import Array
 
@@ -41,7 +41,8 @@ def temperature(pool: Pool, points: Sequence[int]) -> Findings:
         slopes = tuple(_slopes(one.values_AN, steps[id(one)]) for one in complete)
         left_out = tuple(one.state for one in found if one.state != "complete")
         name = "overall precision per unit of falling temperature"
-        finding = almost_everywhere(DifferenceGrid(tuple(complete), slopes, left_out), label, name)
+        grid = DifferenceGrid(tuple(complete), slopes, left_out, (0.0, 0.0))
+        finding = on_average(grid, label, name)
         bent = sum(not _monotone(one.values_AN) for one in complete)
         if bent and finding.verdict == "reproduced":
             text = f"{finding.detail}; means not monotone at {bent} of them"

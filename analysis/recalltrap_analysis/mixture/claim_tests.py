@@ -18,16 +18,16 @@ from recalltrap_analysis.claims.claim_tests import (
     final,
     grids,
     joined,
-    lead,
+    margins,
     siblings,
 )
 from recalltrap_analysis.claims.comparisons import (
     DifferenceGrid,
-    almost_everywhere,
     mean_over_grid,
+    on_average,
     somewhere,
 )
-from recalltrap_analysis.claims.pool import Arm, Pool, Series
+from recalltrap_analysis.claims.pool import ATTAINMENT, Arm, Pool, Series
 from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding
 from recalltrap_analysis.estimates.severity import KD_THEN_ALIGN
@@ -43,42 +43,22 @@ ALIGNMENT = (
 """Settings that p' and p'' don't depend on: claims about those two are judged once for all."""
 
 
-def lower_variance(pool: Pool, points: Sequence[int]) -> Findings:
-    """C3: the instability ratio of the reward is above 1."""
-    arms = both("reward")
-    found = grids(pool, points, arms, lead)
-    name = "sd(K-A) / sd(A-K)"
-    return Findings([spread_finding(s, [1], [0], label, name) for label, (_, s) in found.items()],
-                  arms)  # fmt: skip
-
-
 def higher_recall_lower_precision(pool: Pool, points: Sequence[int]) -> Findings:
     """C4: at a strong anchor K-A has somewhere the higher recall with the lower precision."""
     arms = (*reversed(both("overall_recall")), *both("target_precision"))
     strong = [p for p in points if (pool.points[p].get("kl_weight") or 0.0) >= STRONG_ANCHOR]
-    found = grids(pool, strong, arms, lead)
+    found = grids(pool, strong, arms)
     name = "recall K-A − A-K"
     return Findings([somewhere(grid, label, name) for label, (grid, _) in found.items()], arms)
-
-
-def higher_precision_lower_variance(pool: Pool, points: Sequence[int]) -> Findings:
-    """C7: A-K has the higher overall precision, and varies less in it."""
-    arms = both("overall_precision")
-    findings = []
-    for label, (grid, series) in grids(pool, points, arms, lead).items():
-        mean = almost_everywhere(grid, label, "overall precision A-K − K-A")
-        spread = spread_finding(series, [1], [0], label, "sd(K-A) / sd(A-K)")
-        findings.append(joined([mean, spread]))
-    return Findings(findings, arms)
 
 
 def comparable_variance_higher_recall(pool: Pool, points: Sequence[int]) -> Findings:
     """C8: off-policy, the reward's spreads are comparable and A-K has the higher recall."""
     rewards, recalls = both("reward"), both("overall_recall")
     findings = []
-    by_reward = grids(pool, points, rewards, lead)
-    for label, (grid, _) in grids(pool, points, recalls, lead).items():
-        recall = almost_everywhere(grid, label, "recall A-K − K-A")
+    by_reward = grids(pool, points, rewards)
+    for label, (grid, _) in grids(pool, points, recalls).items():
+        recall = on_average(grid, label, "recall A-K − K-A")
         name = "sd(K-A) / sd(A-K)"
         near = spread_finding(by_reward[label][1], [1], [0], label, name, comparable=True)
         findings.append(joined([recall, near]))
@@ -86,12 +66,14 @@ def comparable_variance_higher_recall(pool: Pool, points: Sequence[int]) -> Find
 
 
 def longer_alignment_does_not_help(pool: Pool, points: Sequence[int]) -> Findings:
-    """C5: at the longest alignment A-K leads, and by more than K-A would gain by doubling it.
+    """C5: at the longest alignment A-K leads, and doubling it would leave K-A behind.
+
+    The lead is judged on its margin, what is left of it after the doubling on 0.
 
     K-A's gain per doubling is the slope of its reward in log2(iterations), per seed, over the
     alignments of at least half the longest (the last two at least).
     """
-    arms = both("reward")
+    arms = both(ATTAINMENT)
     series, gains = [], []
     for group in siblings(pool, points, "iterations").values():
         lengths = sorted(group)
@@ -99,7 +81,9 @@ def longer_alignment_does_not_help(pool: Pool, points: Sequence[int]) -> Finding
         late = late if len(late) > 1 else lengths[-2:]
         if len(late) < 2:
             continue
-        wanted = [(group[lengths[-1]], arms[0]), *((group[n], arms[1]) for n in reversed(late))]
+        long = group[lengths[-1]]
+        ak, ka = (pool.scaled(arm, long) for arm in arms)
+        wanted = [(long, ak), *((group[n], ka) for n in reversed(late))]
         series.append(pool.series(wanted))
         gains.append(tuple(reversed(late)))
     lengths_of = {id(one): late for one, late in zip(series, gains, strict=True)}
@@ -108,13 +92,14 @@ def longer_alignment_does_not_help(pool: Pool, points: Sequence[int]) -> Finding
         complete = [one for one in found if one.state == "complete"]
         values = tuple(_remaining(one.values_AN, lengths_of[id(one)]) for one in complete)
         left_out = tuple(one.state for one in found if one.state != "complete")
-        grid = DifferenceGrid(tuple(complete), values, left_out)
-        finding = almost_everywhere(grid, label, "reward A-K − K-A at the longest alignment")
+        margin = margins(pool, found, arms[:1])[0]
+        grid = DifferenceGrid(tuple(complete), values, left_out, (margin, 0.0))
+        finding = on_average(grid, label, "attainment A-K − K-A at the longest alignment")
         if complete:
-            slope = DifferenceGrid(grid.series, tuple(v[:1] - v[1:] for v in values), ())
+            slope = replace(grid, differences_KN=tuple(v[:1] - v[1:] for v in values))
             gain = mean_over_grid(slope).text()
             text = f"{finding.detail}; K-A still gains {gain} per doubling of the iterations"
-            finding = Finding(finding.verdict, finding.effect, text, label, finding.points)
+            finding = replace(finding, detail=text)
         findings.append(finding)
     return Findings(findings, arms)
 
@@ -186,9 +171,9 @@ def references_recall_and_hit_rate(pool: Pool, points: Sequence[int]) -> Finding
     findings = []
     for label, found in pool.by_stratum(series).items():
         gap = DifferenceGrid.of(found, lambda v: v[:1] - v[1:2])
-        rates = DifferenceGrid.of(found, lambda v: v[2:3] - TWICE * v[3:4])
-        recall = almost_everywhere(gap, label, "recall p' − p''")
-        hits = almost_everywhere(rates, label, "hit rate p' − 2 × hit rate p''")
+        rates = DifferenceGrid.of(found, lambda v: v[2:3] - TWICE * v[3:4], (0.0,))
+        recall = on_average(gap, label, "recall p' − p''")
+        hits = on_average(rates, label, "hit rate p' − 2 × hit rate p''")
         parts = [recall, _with_hit_ratio(rates, hits) if rates.series else hits]
         findings.append(joined(parts))
     return Findings(findings, arms)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from recalltrap_analysis.claims.claim import Claim, set_to
-from recalltrap_analysis.claims.claim_tests import higher
+from recalltrap_analysis.claims.claim_tests import each, higher, steadier
+from recalltrap_analysis.claims.pool import ATTAINMENT
 from recalltrap_analysis.mixture import claim_tests
 
 KIND = "mog"
 ON_POLICY = set_to("algorithm", "ppo", "grpo", "dpo_online")
 OFF_POLICY = set_to("algorithm", "dpo_offline")
+SPREADS = "sd(K-A) / sd(A-K)"
 _PAIR = "a mixture study with K-A and A-K"
 
 C1 = Claim(
     "C1",
     KIND,
     "A-K has the higher reward, at almost every kl_weight",
-    "reward, A-K − K-A",
-    higher("reward A-K − K-A", "reward"),
+    "attainment, A-K − K-A, where it is largest",
+    higher("attainment A-K − K-A", ATTAINMENT, rises=True),
     f"{_PAIR} over kl_weight, e.g. mog/ppo-beta",
 )
 C2 = Claim(
     "C2",
     KIND,
     "A-K has the higher target precision",
-    "target precision, A-K − K-A, nats",
-    higher("target precision A-K − K-A", "target_precision"),
+    "target precision, A-K − K-A, where it is largest, nats",
+    higher("target precision A-K − K-A", "target_precision", rises=True),
     f"{_PAIR} over kl_weight, e.g. mog/ppo-beta",
 )
 C3 = Claim(
@@ -32,7 +34,7 @@ C3 = Claim(
     KIND,
     "A-K varies less over seeds (on-policy algorithms)",
     "sd(K-A) / sd(A-K), reward",
-    claim_tests.lower_variance,
+    steadier(SPREADS, "reward"),
     f"{_PAIR} and PPO, GRPO or on-policy DPO, e.g. mog/ppo-beta",
     fits=ON_POLICY,
 )
@@ -41,7 +43,7 @@ C4 = Claim(
     KIND,
     "Misleading recall: at kl_weight ≥ 1 K-A can have the higher recall with the "
     "lower target precision",
-    "overall recall, K-A − A-K, nats",
+    "overall recall, K-A − A-K, where it is largest, nats",
     claim_tests.higher_recall_lower_precision,
     f"{_PAIR} at kl_weight ≥ 1, e.g. mog/ppo-beta",
 )
@@ -49,7 +51,7 @@ C5 = Claim(
     "C5",
     KIND,
     "More iterations don't rescue K-A",
-    "reward, A-K − K-A, at the longest alignment",
+    "attainment, A-K − K-A, at the longest alignment",
     claim_tests.longer_alignment_does_not_help,
     f"{_PAIR} over iterations, e.g. mog/ppo-iterations",
 )
@@ -65,8 +67,11 @@ C7 = Claim(
     "C7",
     KIND,
     "A-K has the higher overall precision, with lower variance",
-    "overall precision, A-K − K-A, nats",
-    claim_tests.higher_precision_lower_variance,
+    "overall precision, A-K − K-A, where it is largest, nats",
+    each(
+        higher("overall precision A-K − K-A", "overall_precision", rises=True),
+        steadier(SPREADS, "overall_precision"),
+    ),
     f"{_PAIR}, e.g. mog/ppo-beta",
 )
 C8 = Claim(

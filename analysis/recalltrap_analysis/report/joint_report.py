@@ -27,7 +27,7 @@ from recalltrap_analysis.report.run_report import (
     made,
     sections_of,
 )
-from recalltrap_analysis.report.sections.claims import joint_claims_section
+from recalltrap_analysis.report.sections.claims import claims_sentence, joint_claims_section
 from recalltrap_analysis.report.sections.final_models import final_models_section
 from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.report.sections.overview import overview_section
@@ -60,8 +60,6 @@ def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
         _chapter(run, summary, key) for run, summary, key in zip(runs, summaries, keys, strict=True)
     ]
     trapped = sum(summary.verdict in ("trap", "mixed") for summary in summaries)
-    held = sum(claim.verdict == "reproduced" for claim in verdicts)
-    tested = sum(claim.verdict != "not tested" for claim in verdicts)
     return Document(
         title=f"{len(runs)} studies",
         question=f"What {count_text(len(runs), 'study')} say together",
@@ -69,7 +67,7 @@ def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
         verdict="mixed" if trapped else "no verdict",
         sentence=(
             f"{trapped} of {len(runs)} studies show a trap at some or all of their settings. "
-            f"{held} of the {tested} claims that these runs can test are reproduced."
+            f"{claims_sentence(verdicts)}"
         ),
         counts=(
             f"{sum(s.succeeded for s in summaries)} of {sum(s.planned for s in summaries)} cells "

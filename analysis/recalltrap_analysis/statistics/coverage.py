@@ -50,6 +50,25 @@ class NullRate:
 
 
 @dataclass(frozen=True)
+class RuleRate:
+    """How often a rule of the claims ledger gave each verdict, on data with a known answer.
+
+    `holds` says whether the claim is true of the data; empty where it is neither true nor false
+    (a difference of exactly the margin is false).
+    """
+
+    rule: str
+    data: str
+    truth: str
+    holds: str
+    seeds: int
+    reproduced: float
+    not_reproduced: float
+    mixed: float
+    undecided: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """One calibration: when and how it was made, and what it found."""
 
@@ -58,6 +77,9 @@ class Calibration:
     simulations: int
     coverage: tuple[Coverage, ...]
     null: tuple[NullRate, ...]
+    rules: tuple[RuleRate, ...] = ()
+    rules_made: str = ""
+    """When and how the rules' rates were made."""
 
     def as_json(self) -> str:
         """What `read` reads."""
@@ -67,6 +89,8 @@ class Calibration:
             "simulations": self.simulations,
             "coverage": [list(vars(row).values()) for row in self.coverage],
             "null": [list(vars(row).values()) for row in self.null],
+            "rules": [list(vars(row).values()) for row in self.rules],
+            "rules_made": self.rules_made,
         }
         return json.dumps(content, indent=1) + "\n"
 
@@ -79,6 +103,8 @@ class Calibration:
             content["simulations"],
             tuple(Coverage(*row) for row in content["coverage"]),
             tuple(NullRate(*row) for row in content["null"]),
+            tuple(RuleRate(*row) for row in content["rules"]),
+            content["rules_made"],
         )
 
 
@@ -149,7 +175,26 @@ def markdown(found: Calibration) -> str:
         f"| {row.shape} | {row.seeds} | {row.points} | {row.trap:.3f} | {row.any_point:.3f} |"
         for row in found.null
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _rules_lines(found)) + "\n"
+
+
+def _rules_lines(found: Calibration) -> list[str]:
+    """Each rule's verdicts by truth, data and seeds; what contradicts the truth is marked."""
+    lines = [
+        "",
+        f"The rules of the claims ledger, {found.rules_made}. Percent of strata with each verdict; "
+        "* where the verdict contradicts the truth.",
+        "",
+        "| rule | the truth | data | seeds | reproduced | not reproduced | mixed | undecided |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in found.rules:
+        shares = (row.reproduced, row.not_reproduced, row.mixed, row.undecided)
+        wrong = (row.holds == "no", row.holds == "yes", row.holds == "yes", False)
+        cells = (f"{100 * s:.1f}{'*' * bad}" for s, bad in zip(shares, wrong, strict=True))
+        start = f"| {row.rule} | {row.truth} | {row.data} | {row.seeds} | "
+        lines.append(start + " | ".join(cells) + " |")
+    return lines
 
 
 def _cell(row: Coverage) -> str:

@@ -18,7 +18,7 @@ from recalltrap.graph import Cell, Node
 from recalltrap.kind import METRICS, Metric
 from recalltrap.orderings import Ordering
 from recalltrap_analysis.claims.ledger import ledger
-from recalltrap_analysis.claims.verdict import ClaimVerdict, Finding, all_parts, over_strata
+from recalltrap_analysis.claims.verdict import ClaimVerdict
 
 
 class MixtureSettings(BaseModel):
@@ -44,12 +44,16 @@ class LanguageSettings(BaseModel):
     reward_height: float = 8.0
 
 
+START, SUPREMUM = 1.0, 10.0  # of the reward
 SEEDS = 12  # so few have all their sign flips enumerated
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth behind a table: leads of A-K over K-A, sds over seeds, and how they change."""
+    """The truth behind a table: leads of A-K over K-A, sds over seeds, and how they change.
+
+    Leads are those at `kl_weight` 0.5, and rise by half of that per doubling.
+    """
 
     reward: float = 2.0
     target_precision: float = 3.0
@@ -81,6 +85,7 @@ class Truth:
             sd *= self.three_components
         if len(point.get("targets", ())) > 1:
             sd *= self.two_targets[0 if ordering == "K-A" else 1]
+        rise = 1 + 0.5 * np.log2(point["kl_weight"] / 0.5)
         doublings = np.log2(point.get("iterations", 600) / 600)
         tau = point.get("distill_temperature", 1.0)
         if ordering == "A-K":
@@ -90,7 +95,7 @@ class Truth:
             ("overall_precision", -2.0),
         ):  # fmt: skip
             value = base + sd * draw(ordering, metric)
-            value += getattr(self, metric) if ordering == "A-K" else 0.0
+            value += rise * getattr(self, metric) if ordering == "A-K" else 0.0
             value += self.gain * doublings if metric == "reward" else 0.0
             value += self.precision_slope * tau if metric == "overall_precision" else 0.0
             value += self.recall_slope * tau if metric == "overall_recall" else 0.0
@@ -102,6 +107,9 @@ class Truth:
         recalls = (-2.0 + 0.01 * shared, -2.0 - self.recall_gap + 0.1 * shared)
         for i, model in enumerate(("p_prime", "p_second")):
             yield model, "overall_recall", recalls[i]
+            yield model, "reward", START
+            if "targets" not in point:  # a language's reward has a measured supremum
+                yield model, "reward_supremum", SUPREMUM
             yield model, "hit_rate", self.hit_rates[i] * (1 + 0.1 * shared)
 
 
@@ -207,22 +215,23 @@ OFFLINE: dict[str, Any] = {"kl_weight": KL, "algorithm": ("dpo_offline",), "seed
 NOTHING_LOST = Truth(hit_rates=(0.01, 0.01), recall_gap=-0.5)
 EVEN = Truth(overall_recall=1.0, sd_ka=0.2, sd_ak=0.2)
 RECALL = Truth(overall_recall=1.0)
+SLIGHTLY = Truth(overall_recall=-0.1, sd_ka=0.1, sd_ak=0.02)
 
 CASES: list[tuple[str, dict[str, Any], Truth, Truth]] = [
     ("C1", {"kl_weight": KL}, Truth(), Truth(reward=0.0)),
     ("C1", {"kl_weight": KL}, Truth(reward=0.5), Truth(reward=-1.0)),
     ("C2", {"kl_weight": KL}, Truth(), Truth(target_precision=-1.0)),
-    ("C3", {"kl_weight": KL}, Truth(), Truth(sd_ka=0.1)),
+    ("C3", {"kl_weight": KL}, Truth(), Truth(sd_ka=0.02)),
     ("C4", {"kl_weight": KL}, Truth(), Truth(overall_recall=1.0)),
     ("C4", {"kl_weight": KL}, Truth(), Truth(target_precision=-1.0)),
     ("C5", {"iterations": LENGTHS}, Truth(), Truth(reward=-1.0)),
     ("C5", {"iterations": LENGTHS}, Truth(gain=0.2), Truth(gain=4.0)),
-    ("C6", BOTH_SIZES, Truth(), Truth(three_components=0.8)),
+    ("C6", BOTH_SIZES, Truth(), Truth(three_components=0.2)),
     ("C7", {"kl_weight": KL}, Truth(), Truth(overall_precision=-1.0, sd_ka=0.1)),
     ("C8", OFFLINE, EVEN, Truth(overall_recall=-1.0, sd_ka=1.0, sd_ak=0.1)),
     ("C10", {"student_components": (3, 4)}, Truth(), NOTHING_LOST),
-    ("C11", PPO, RECALL, Truth()),
-    ("C12", DPO, Truth(), Truth(target_precision=-1.0)),
+    ("C11", PPO, RECALL, Truth(sd_ka=0.02)),
+    ("C12", DPO, SLIGHTLY, Truth(target_precision=-1.0, sd_ka=0.02)),
     ("C13", PPO, Truth(), Truth(intermediate=-1.0)),
     ("C14", TAUS, Truth(), Truth(recall_slope=-2.0)),
     ("C14", LAST_TAUS, Truth(), Truth(recall_slope=-2.0)),
@@ -247,8 +256,11 @@ def test_a_claim_is_reproduced_where_it_holds_and_only_there(
 def test_effects_are_those_of_the_tables() -> None:
     found = judged("C1", invent("C1", Truth(reward=2.0, sd_ka=0.05, sd_ak=0.05), kl_weight=KL))
     assert found.effect is not None
-    assert found.effect.value == pytest.approx(2.0, abs=0.05)
-    assert found.rows == 2 * 3 * SEEDS
+    assert found.effect.value == pytest.approx(2 * 2.0 / (SUPREMUM - START), abs=0.01)
+    assert found.rows == 2 * 2 * 3 * SEEDS  # the rewards of the finals and of p''
+    precision = judged("C2", invent("C2", Truth(sd_ka=0.05, sd_ak=0.05), kl_weight=KL)).effect
+    assert precision is not None
+    assert precision.value == pytest.approx(2 * 3.0, abs=0.05)
     ratio = judged("C3", invent("C3", Truth(sd_ka=0.4, sd_ak=0.1), kl_weight=KL)).effect
     assert ratio is not None
     assert ratio.low < 4.0 < ratio.high
@@ -266,14 +278,17 @@ def test_two_targets_are_compared_with_the_one_target_run_beside_them() -> None:
     assert "mog/ppo-beta" in alone.detail
     other = invent([], name="mog/one", kl_weight=KL, algorithm=("grpo",))
     assert judged("C9", other, two).verdict == "not tested"
-    calm = Truth(two_targets=(0.8, 1.0))
+    calm = Truth(two_targets=(0.3, 1.0))
     calm_two = invent("C9", calm, name="mog/two", kl_weight=KL, targets=[(6, 7)])
     assert judged("C9", one, calm_two).verdict == "not reproduced"
-    # variance grows in K-A, but just as much in A-K
+    # variance grows in K-A, but just as much in A-K: no interval lies against the claim
     alike = Truth(two_targets=(4.0, 4.0))
-    assert judged(
-        "C9", one, invent("C9", alike, name="mog/two", kl_weight=KL, targets=[(6, 7)])
-    ).verdict in ("mixed", "reproduced")
+    assert (
+        judged(
+            "C9", one, invent("C9", alike, name="mog/two", kl_weight=KL, targets=[(6, 7)])
+        ).verdict
+        == "undecided"
+    )
 
 
 def test_strata_are_judged_apart() -> None:
@@ -287,7 +302,7 @@ def test_strata_are_judged_apart() -> None:
     ]
     assert "teacher_sharpness 1.25" in found.effect_name
     assert found.effect is not None
-    assert found.effect.value == pytest.approx(-1.0, abs=0.2)
+    assert found.effect.value == pytest.approx(-1.0 / (SUPREMUM - START), abs=0.03)
     agreeing = invent("C1", name="mog/bad", kl_weight=KL, algorithm=("grpo",))
     assert judged("C1", good, agreeing).verdict == "reproduced"
 
@@ -313,19 +328,20 @@ def test_a_claim_draws_on_the_runs_that_list_it_and_fit() -> None:
 
 
 def test_three_seeds_are_not_enough_and_the_verdict_says_what_is() -> None:
-    found = judged("C1", invent("C1", seeds=3, kl_weight=KL))
-    assert found.verdict == "not enough seeds"
-    assert "7 would do" in found.detail  # 3 grid points * 2^(1 - 7) <= 0.05
+    wide = Truth(reward=0.5, sd_ka=1.0)
+    found = judged("C1", invent("C1", wide, seeds=3, kl_weight=KL))
+    assert found.verdict == "undecided"
+    assert "seeds would tell it from the margin" in found.detail
     eight = judged("C1", invent("C1", seeds=8, kl_weight=KL))
     assert eight.verdict == "reproduced"
     spread = judged("C3", invent("C3", Truth(sd_ka=0.15), seeds=4, kl_weight=(1.0,)))
-    assert spread.verdict == "not enough seeds"
+    assert spread.verdict == "undecided"
     assert "seeds would tell 1 from 2" in spread.detail
     two = judged("C3", invent("C3", seeds=2, kl_weight=(1.0,)))
-    assert two.verdict == "not enough seeds"
+    assert two.verdict == "undecided"
     assert "three seeds" in two.detail
     single = judged("C11", invent("C11", RECALL, seeds=1, **PPO))
-    assert single.verdict == "not enough seeds"
+    assert single.verdict == "undecided"
 
 
 def test_incomplete_grid_points_are_left_out_and_named() -> None:
@@ -342,7 +358,7 @@ def test_incomplete_grid_points_are_left_out_and_named() -> None:
     partly = judged("C1", replace(whole, measured=pa.Table.from_pylist(spoilt)))
     assert partly.verdict == "reproduced"
     assert "1 grid points left out" in partly.detail
-    assert partly.rows == 2 * 2 * SEEDS
+    assert partly.rows == 2 * 2 * 2 * SEEDS
     assert '"kl_weight" in (0.5, 1.0)' in partly.query
 
 
@@ -391,21 +407,49 @@ def test_a_temperature_that_bends_is_mixed() -> None:
     assert judged("C14", replace(run, measured=pa.Table.from_pylist(rows))).verdict == "mixed"
 
 
+def test_an_underpowered_study_beside_a_reproduced_one_takes_nothing_away() -> None:
+    good = invent("C1", name="mog/good", kl_weight=KL, teacher_sharpness=(10.0,))
+    noisy = Truth(reward=0.5, sd_ka=4.0)
+    few = invent("C1", noisy, 2, "mog/few", kl_weight=KL, teacher_sharpness=(1.25, 2.5))
+    found = judged("C1", good, few)
+    assert found.verdict == "reproduced"
+    assert found.counted == "reproduced in 1 of 3 strata, 2 undecided"
+
+
+def test_a_single_kl_weight_shows_no_rise() -> None:
+    found = judged("C1", invent("C1", kl_weight=(1.0,)))
+    assert found.verdict == "undecided"
+    assert "a single kl_weight shows no rise" in found.detail
+    small = judged("C1", invent("C1", Truth(reward=0.0, sd_ka=0.1), kl_weight=(1.0,)))
+    assert small.verdict == "not reproduced"
+
+
+def test_a_reward_without_a_supremum_is_judged_in_its_standard_deviations() -> None:
+    run = invent("C11", RECALL, **PPO)
+    rows = [
+        row | {"standard_error": 0.05, "samples": 400}
+        for row in run.measured.to_pylist()
+        if row["metric"] != "reward_supremum"
+    ]
+    found = judged("C11", replace(run, measured=pa.Table.from_pylist(rows)))
+    assert found.verdict == "reproduced", found.detail
+    assert found.effect is not None
+    lead = 2.0 * (1 + 0.5 * np.log2(0.7 / 0.5))  # and the sd is 0.05 * 20 = 1
+    assert found.effect.value == pytest.approx(lead, abs=0.3)
+    assert "metric = 'reward'" in found.query
+
+
 @pytest.mark.parametrize(
-    ("parts", "together"),
+    ("truth", "part"),
     [
-        (["reproduced", "reproduced"], "reproduced"),
-        (["reproduced", "not reproduced"], "mixed"),
-        (["not enough seeds", "not reproduced"], "not reproduced"),
-        (["not enough seeds", "reproduced"], "not enough seeds"),
-        (["not tested", "reproduced"], "not tested"),
+        (Truth(overall_recall=-1.0), "recall A-K − K-A + 0.2 -1"),
+        (replace(SLIGHTLY, sd_ak=1.0), "sd(K-A) / sd(A-K) 0.1"),
     ],
 )
-def test_all_parts_must_hold(parts: list[Any], together: str) -> None:
-    assert all_parts([Finding(part, None, "") for part in parts]) == together
-
-
-def test_untested_strata_do_not_count() -> None:
-    findings = [Finding("reproduced", None, ""), Finding("not tested", None, "")]
-    assert over_strata(findings) == "reproduced"
-    assert over_strata([]) == "not tested"
+def test_dpo_is_also_steadier_and_costs_no_more_than_marginal_recall(
+    truth: Truth, part: str
+) -> None:
+    found = judged("C12", invent("C12", truth, **DPO))
+    assert found.verdict == "mixed"
+    assert "not reproduced" in found.detail
+    assert part in found.detail

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from recalltrap.errors import RecalltrapError
+from recalltrap_analysis.claims.comparisons import MARGIN, MARGIN_IN_SDS
 from recalltrap_analysis.claims.ledger import ledger
-from recalltrap_analysis.claims.verdict import ClaimVerdict
+from recalltrap_analysis.claims.verdict import DECIDED, ClaimVerdict
 from recalltrap_analysis.number_format import estimate_text
 from recalltrap_analysis.report.document.blocks import (
     Block,
@@ -45,17 +46,34 @@ def joint_claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVe
         {
             "claim": [claim.id for claim in verdicts],
             "verdict": [claim.verdict for claim in verdicts],
+            "in how many strata": [claim.counted for claim in verdicts],
             "what the paper says": [claim.text for claim in verdicts],
             "effect, interval, method": [_effect(claim) for claim in verdicts],
             "rows": [claim.rows for claim in verdicts],
         }
     )
     blocks: list[Block] = [
-        Prose(f"{len(verdicts)} claims: {said}. The table says why a claim can't be tested here."),
+        Prose(
+            f"{len(verdicts)} claims: {said}. A claim is judged in every stratum by itself "
+            "(nothing is averaged over settings such as the algorithm), and has the verdict on "
+            f"which the strata that are decided agree. The margin is {MARGIN:g}, in attainment and "
+            f"in nats ({MARGIN_IN_SDS:g} standard deviations for a reward without a supremum). The "
+            "table says why a claim can't be tested here."
+        ),
         grid("claims", text, data=[_claim_record(claim) for claim in verdicts]),
         *(_behind(claim) for claim in verdicts if claim.verdict != "not tested"),
     ]
     return Section("claims", title, blocks), verdicts
+
+
+def claims_sentence(verdicts: Sequence[ClaimVerdict]) -> str:
+    """How many of the claims that were tested have each verdict."""
+    tested = [claim for claim in verdicts if claim.verdict != "not tested"]
+    if not tested:
+        return "These runs test no claim."
+    numbers = {v: sum(c.verdict == v for c in tested) for v in (*DECIDED, "undecided")}
+    said = [f"{number} {verdict}" for verdict, number in numbers.items() if number]
+    return f"Of the {len(tested)} claims that these runs test: {', '.join(said)}."
 
 
 def _effect(claim: ClaimVerdict) -> str:
@@ -67,6 +85,7 @@ def _effect(claim: ClaimVerdict) -> str:
 def _claim_record(claim: ClaimVerdict) -> Record:
     return {
         "id": claim.id, "text": claim.text, "verdict": claim.verdict,
+        "counts": dict(claim.counts), "counted": claim.counted,
         "effect_name": claim.effect_name, "effect": estimate_record(claim.effect),
         "detail": claim.detail, "runs": list(claim.runs), "rows": claim.rows,
         "query": claim.query,
@@ -82,6 +101,7 @@ def _behind(claim: ClaimVerdict) -> Fold:
     """The rows behind one claim, and what it said in every stratum."""
     blocks: list[Block] = []
     if len(claim.strata) > 1:
+        blocks.append(Prose(f"{claim.id} is {claim.counted}.", "small", ours=False))
         text = pd.DataFrame(
             {
                 "where": [stratum.stratum for stratum in claim.strata],
