@@ -80,7 +80,7 @@ def parsed(text: str) -> Page:
 
 STEMS = {
     "severity", "waterfall", "decomposition", "boxplots", "trajectories", "contours", "selection",
-    "references", "densities", "forecast", "scaling",
+    "references", "densities", "forecast", "scaling", "reward-recall",
 }  # fmt: skip
 
 
