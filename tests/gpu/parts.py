@@ -187,7 +187,7 @@ def one_gpu(report: Report) -> None:
 def phase(report: Report) -> None:
     """The named study `mog/phase`, whole, from the command to its report."""
     if not report.tiny:
-        run_study(report, "mog/phase", "mog/phase", cells=4480)
+        run_study(report, "mog/phase", "mog/phase", cells=8400)
         return
     from tests.gpu import studies
 
