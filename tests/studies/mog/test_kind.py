@@ -155,9 +155,16 @@ def test_tables(make_cell: Make, store: ArtifactStore, build_all: Build) -> None
     assert set(curves[curves.cell_id == cells[-1].id].stage) == {
         "sft", "distill", "align", "distill-2",
     }  # fmt: skip
-    assert {"reward", "reward_sd", "kl", "loss", "clip_fraction"} == set(
+    assert {"reward", "reward_sd", "kl", "loss", "clip_fraction", "reference_kl"} == set(
         curves[curves.stage == "align"].metric
     )
+    ends = curves[curves.metric == "reference_kl"].pivot(
+        index=["cell_id", "stage"], columns="step", values="value"
+    )
+    assert list(ends.columns) == [0, SMALL["iterations"]]
+    at_start = {cell.ordering.name: ends.loc[cell.id, 0] for cell in cells if cell.id in ends.index}
+    assert {name for name, kl in at_start.items() if kl.item() != 0.0} == {"K-A@p'"}
+    assert (ends[SMALL["iterations"]] > 0).all()
 
 
 def test_references_need_no_alignment(
