@@ -77,9 +77,12 @@ class Summary:
     notes: tuple[str, ...]
     lacks: tuple[str, ...] = ()
 
-    def table(self) -> pd.DataFrame:
-        """The severity table as text, for a terminal: every estimate with its interval."""
-        return severity_text(self)
+    def table(self, most: int | None = None) -> pd.DataFrame:
+        """The severity table as text, for a terminal: every estimate with its interval.
+
+        With `most`, at most so many grid points, the largest severities of either sign first.
+        """
+        return severity_text(self, most)
 
 
 def summarize(results: Run) -> Summary:
@@ -277,12 +280,17 @@ def _first(lacks: Sequence[str]) -> list[str]:
     return [*lacks[:MOST_LACKS], f"{more} more metrics are lacking: the report names them"]
 
 
-def severity_text(summary: Summary) -> pd.DataFrame:
+def severity_text(summary: Summary, most: int | None = None) -> pd.DataFrame:
     """The severity table in words: axes, `pairs`, estimates with intervals, `p_holm`, `state`.
 
     Differences are A-K minus K-A; the interval's method stands in the table that it came from.
+    `most`: see `Summary.table`.
     """
     table = summary.severity
+    if "severity" in table.columns and most is not None:
+        deepest = table["severity"].abs().sort_values(ascending=False, kind="stable")
+        table = table.loc[deepest.index]  # what has none comes last
+    table = table.head(len(table) if most is None else most)
     columns: dict[str, list[str]] = {
         axis: [setting_text(value) for value in table[axis]] for axis in summary.axes
     }

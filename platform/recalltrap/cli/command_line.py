@@ -1,13 +1,14 @@
 """The command line. Each command parses, calls one function of the platform, and prints.
 
-Exit status: 0 all cells succeeded, 1 some failed, 2 the input was refused, 130 interrupted.
+Exit status: 0 all cells succeeded, 1 some failed or stdout can't be written, 2 the input was
+refused, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import click
@@ -25,9 +26,7 @@ def _guarded(command: Command) -> Command:
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
-        with listening():
-            status = _status(command, *args, **kwargs)
-        sys.exit(status)
+        sys.exit(_status(command, *args, **kwargs))
 
     return guarded
 
@@ -71,7 +70,26 @@ ADDRESS = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Listened(click.Group):
+    """A group whose commands, help texts included, speak through `listening`."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with listening() as out:
+            try:
+                return super().main(*args, **kwargs)
+            except SystemExit as left:
+                out.flush()
+                if out.lost is None:
+                    raise
+                reason = out.lost.strerror
+                say(f"recalltrap: the output could not be written: {reason}", error=True)
+                sys.exit(left.code or 1)
+
+
+@click.group(
+    cls=_Listened,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="recalltrap")
 def main() -> None:
     """Controlled studies of when to align: before or after distilling."""
@@ -99,9 +117,10 @@ def studies(form: str, schema: bool) -> None:
 @_guarded
 def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
     """Show what running STUDY would do: cells, stages, time, disk. Nothing is written."""
-    from recalltrap.cli.commands import plan_rows
+    from recalltrap.run import study_plan
 
-    print_table(plan_rows(study, overrides, storage), form)
+    found = study_plan.plan(study, overrides=overrides, storage=storage)
+    print_table(found.rows(), form)
 
 
 @main.command()
@@ -118,7 +137,7 @@ def run(
     address: str,
     local: bool,
 ) -> int:
-    """Run each STUDY's missing cells, print the severity and write the report.
+    """Run each STUDY's missing cells, write the report, and print the verdict and the severity.
 
     STUDY is a named study or a YAML file. Several run one after another in one Ray session;
     all are checked before any starts.
@@ -138,10 +157,12 @@ def status(run: str, storage: str | None, form: str) -> None:
 
     RUN is a study's name or a run's folder.
     """
-    from recalltrap.cli.commands import status_notes, status_rows
+    from recalltrap.cli.commands import status_notes
+    from recalltrap.results.results import open_run
 
-    print_table(status_rows(run, storage), form)
-    for note in status_notes(run, storage):
+    results = open_run(run, storage)
+    print_table(results.status().to_dict("records"), form)
+    for note in status_notes(results):
         say(f"note: {note}", error=True)
 
 
@@ -184,9 +205,12 @@ def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
 @_guarded
 def forecast(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
     """Forecast the severity of STUDY from its reference models, before any alignment."""
-    from recalltrap.cli.commands import forecast_rows
+    from recalltrap.run import forecast as forecasts
 
-    print_table(forecast_rows(study, overrides, storage), form)
+    found = forecasts.forecast(
+        study, overrides=overrides, storage=storage, tell=partial(say, error=True)
+    )
+    print_table(found.table(), form)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,22 @@
 
 While `listening`, writing to stdout and stderr never fails over a character that the terminal can't
 encode, nor over a pipe whose reader has gone (`recalltrap run ... | head -1`): a run goes on, its
-exit status is its own, and nothing is left to fail at the interpreter's end.
+exit status is its own, and nothing is left to fail at the interpreter's end. Where stdout can't be
+written for another reason (a full disk, `>&-`) the work goes on, too, but what was to be said is
+lost: one line on stderr says so, and the exit status is 1 where it would have been 0.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 from recalltrap.cli import render
-from recalltrap.cli.render import Rows
+from recalltrap.results.readable_tables import Rows
 
 PLAIN = str.maketrans(
     {
@@ -33,25 +36,23 @@ class Listener:
     its size is answered. `exact`: characters are never replaced by others, only escaped.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        # Where a descriptor is closed Python has no stream; /dev/null takes its place, so that no
+        # file that is opened later does.
+        self._stream: TextIO = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
+        self._closed = stream is None
         self.exact = False
         self.gone = False
+        self.lost: OSError | None = None
+        """Why something couldn't be written, where it isn't that the reader has gone."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        if self.gone:
-            return len(text)
-        try:
-            try:
-                self._stream.write(text)
-            except UnicodeEncodeError:
-                shown = text if self.exact else text.translate(PLAIN)
-                self._stream.write(escaped(shown, self._stream.encoding or "ascii"))
-        except BrokenPipeError:
-            self._leave()
+        if not isinstance(text, str):
+            raise TypeError(f"text is written here, not {type(text).__name__}")
+        self._attempt(lambda: self._write(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -59,11 +60,27 @@ class Listener:
             self.write(line)
 
     def flush(self) -> None:
+        self._attempt(lambda: self._stream.flush())
+
+    def _write(self, text: str) -> None:
+        if self._closed:
+            raise OSError(errno.EBADF, "it is closed")
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            shown = text if self.exact else text.translate(PLAIN)
+            self._stream.write(escaped(shown, self._stream.encoding or "ascii"))
+
+    def _attempt(self, writing: Callable[[], object]) -> None:
+        """Write; from the first failure on, nothing is."""
         if self.gone:
             return
         try:
-            self._stream.flush()
+            writing()
         except BrokenPipeError:
+            self._leave()
+        except OSError as error:
+            self.lost = error
             self._leave()
 
     def _leave(self) -> None:
@@ -92,27 +109,24 @@ def escaped(text: str, encoding: str) -> str:
 
 
 @contextmanager
-def listening() -> Iterator[None]:
-    """Let stdout and stderr be `Listener`s, and leave nothing unsaid behind."""
+def listening() -> Iterator[Listener]:
+    """Let stdout and stderr be `Listener`s, and leave nothing unsaid behind; stdout's is given."""
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (
-        cast(TextIO, Listener(stream)) if stream is not None else stream for stream in streams
-    )
+    out, error = (Listener(stream) for stream in streams)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, error)
     try:
-        yield
+        yield out
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        out.flush()
+        error.flush()
         sys.stdout, sys.stderr = streams
 
 
 def say(text: str, *, error: bool = False) -> None:
     """One line or several, on stdout or on stderr."""
     stream = sys.stderr if error else sys.stdout
-    if stream is not None:
-        stream.write(f"{text}\n")
-        stream.flush()
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def print_exactly(text: str) -> None:

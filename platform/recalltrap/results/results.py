@@ -17,13 +17,15 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.defaults import storage_location
-from recalltrap.errors import InputError, nearest
+from recalltrap.errors import InputError, RecalltrapError, nearest
 from recalltrap.graph import Cell
 from recalltrap.kind import Metric
 from recalltrap.paths import Pathish, expand
 from recalltrap.registry import find_kind, kind_names, room
+from recalltrap.results import notebook_html
 from recalltrap.results.sql import answer
 from recalltrap.results.tables import COLUMNS
+from recalltrap.results.verdict import Verdict
 from recalltrap.results.views import open_views
 from recalltrap.store.contents import remembering
 from recalltrap.store.provenance import read_provenance
@@ -36,6 +38,12 @@ from recalltrap.study.study_file import parse_study_text
 STUDIES = "studies"
 CONTENTS = "contents.json"
 """What the folders held that the study names, when it was last started."""
+_STATUS = """
+select p.ordering, count(*) as planned,
+       count(*) filter (c.status = 'succeeded') as succeeded,
+       count(*) filter (c.status = 'failed') as failed,
+       count(*) filter (c.status is null) as missing
+from planned p left join cells c using (cell_id) group by p.ordering order by p.ordering"""
 
 
 class Results:
@@ -138,6 +146,46 @@ class Results:
         frame: pd.DataFrame = self.table(name).to_pandas()
         return frame
 
+    def status(self) -> pd.DataFrame:
+        """Cells by ordering, then of `all`: `planned`, `succeeded`, `failed` and `missing`."""
+        rows: pd.DataFrame = self.sql(_STATUS).to_pandas()
+        counts = rows.drop(columns="ordering").sum()
+        return pd.concat([rows, pd.DataFrame([{"ordering": "all", **counts}])], ignore_index=True)
+
+    @cached_property
+    def summary(self) -> Any:
+        """The analysis' numbers and verdict: a `recalltrap_analysis.verdicts.summary.Summary`."""
+        return room("summary")(self)
+
+    def verdict(self) -> Verdict:
+        """What the run shows, in a word and a sentence, with what keeps it from saying more.
+
+        Of an unfinished run too: its notes say what is missing.
+
+        Raises:
+            InputError: the run's tables are damaged.
+        """
+        found = self.summary
+        return Verdict(
+            study=found.study,
+            word=found.verdict,
+            sentence=found.sentence,
+            notes=tuple(found.notes),
+            planned=found.planned,
+            succeeded=found.succeeded,
+            failed=found.failed,
+            missing=found.missing,
+        )
+
+    def report(self, form: str = "html") -> str:
+        """Write the run's report, `html`, `markdown` or `json`, and return the path of its page.
+
+        Raises:
+            InputError: no such format, or the run's tables are damaged.
+        """
+        path: str = room("report")(self, form=form, summary=self.summary)
+        return path
+
     def result_grid(self) -> Any:
         """`ray.tune.ResultGrid` of the run's trials, those of the last launch that ran any.
 
@@ -145,6 +193,25 @@ class Results:
             InputError: the run never went through Tune.
         """
         return room("result_grid")(self.storage, self.run)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the study, its cells, its verdict once it is finished, its tables."""
+        try:
+            study, status = self.study, self.status()
+            missing = int(status["missing"].iloc[-1])
+            said = str(self.verdict()) if not missing else f"Not finished: {missing} cells missing."
+            sizes = self.sql(
+                " union all ".join(f"select '{t}' as t, count(*) as n from {t}" for t in COLUMNS)
+            ).to_pylist()
+        except RecalltrapError as error:  # a notebook shows what it can't read, too
+            return notebook_html.block(self.folder, notebook_html.lines([str(error)]))
+        tables = ", ".join(f"{row['t']} ({row['n']:,})" for row in sizes)
+        return notebook_html.block(
+            study.name,
+            notebook_html.lines([study.question, said]),
+            notebook_html.table(status.to_dict("records")),
+            notebook_html.lines([f"tables (rows): {tables}", self.folder]),
+        )
 
     def launches(self) -> list[dict[str, Any]]:
         """One record per `run` of this study, oldest first."""

@@ -23,9 +23,10 @@ from recalltrap.results.results import CONTENTS, Results, run_folder
 from recalltrap.results.table_parts import write_part
 from recalltrap.results.tables import conform, factor_columns, factor_fields, table_schema
 from recalltrap.run.context import RunContext
-from recalltrap.run.display import Display, Silent
+from recalltrap.run.display import Display
 from recalltrap.run.execution import PackRun, record_failure, stage_costs
 from recalltrap.run.failures import classify
+from recalltrap.run.notebook_display import default_display
 from recalltrap.run.plan import Plan, make_plan
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.contents import to_remember
@@ -61,16 +62,15 @@ def run(
             else `runs`.
         address: Ray's address: `local` starts Ray here, `auto` or `ray://...` joins a cluster.
         local: everything in this process, without Ray.
-        display: who is told of the progress; nobody by default.
+        display: who is told of the progress, see `recalltrap.run.display`; by default a table in
+            a notebook, and nobody elsewhere. `Silent()` says nothing in a notebook, either.
 
     Raises:
         InputError: anything wrong with the study, the storage or the resources; nothing ran.
     """
     argv = redact_argv([os.path.basename(sys.argv[0]), *sys.argv[1:]])
     os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))  # before Ray's workers start
-    if seeds is not None:
-        overrides = [*listed(overrides), ("seeds", seeds)]
-    study = load_study(study, overrides)
+    study = asked_study(study, seeds, overrides)
     root = Storage(storage_location(storage))
     root.check_usable()
     plan = plan_study(study, root)
@@ -82,8 +82,19 @@ def run(
         root.prepare()
         context = make_context(plan, root)
         _record_launch(plan, context)
-        _execute(executor, plan, context, display or Silent())
+        _execute(executor, plan, context, display or default_display())
     return Results(root, context.run)
+
+
+def asked_study(study: Pathish | Study, seeds: Any, overrides: Overrides) -> Study:
+    """The study with what the arguments of `run` replace in it.
+
+    Raises:
+        InputError: no such study, or anything wrong in it.
+    """
+    if seeds is not None:
+        overrides = [*listed(overrides), ("seeds", seeds)]
+    return load_study(study, overrides)
 
 
 def _execute(executor: Executor, plan: Plan, context: RunContext, display: Display) -> None:

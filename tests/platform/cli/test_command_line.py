@@ -20,12 +20,13 @@ from toy_kind import KIND
 from toy_trouble import plant
 
 import recalltrap.cli.commands
+import recalltrap.results.results
 from recalltrap.cli.command_line import main
-from recalltrap.cli.units import duration
 from recalltrap.kind import CostEstimate
-from recalltrap.results.results import Results
+from recalltrap.results.results import Results, open_run
 from recalltrap.run.run import run
 from recalltrap.study.named_studies import named_studies
+from recalltrap.units import duration
 
 StudyFile = Callable[..., str]
 Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]
@@ -50,6 +51,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes into the repository; the report has its own tests."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recalltrap.cli.commands, "room", _room)
+    monkeypatch.setattr(recalltrap.results.results, "room", _room)
 
 
 def _room(name: str) -> Any:
@@ -87,9 +89,26 @@ def finished(run_once: str, storage: str) -> str:
 def test_run_ends_with_severity_verdict_and_report(study_file: StudyFile, storage: str) -> None:
     done = recalltrap_("run", study_file(), "--storage", storage, "--local")
     assert done.exit_code == 0
-    assert "severity" in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0] == str(open_run("toy/test", storage).verdict())
+    assert lines[1] == ""
+    assert "severity" in lines[2]
     assert done.stdout.rstrip().endswith(f"report: {storage}/studies/toy/test/report.html")
     assert "12/12 cells" in done.stderr
+
+
+def test_a_large_run_shows_its_ten_deepest_grid_points(study_file: StudyFile, storage: str) -> None:
+    weights = [round(0.25 * n, 2) for n in range(1, 14)]
+    done = recalltrap_("run", study_file(grid={"kl_weight": weights}, seeds=2), "--storage",
+                       storage, "--local")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    table = done.stdout.split("\n\n")[1].splitlines()
+    assert len(table) == 11
+    severity = open_run("toy/test", storage).summary.severity
+    deepest = severity.assign(depth=severity["severity"].abs()).nlargest(10, "depth", keep="first")
+    shown = [float(line.split()[0]) for line in table[1:]]
+    assert shown == deepest["kl_weight"].tolist()
+    assert "3 more grid points stand in the report" in done.stdout
 
 
 def test_what_a_kind_has_to_say_is_said_by_plan_and_by_run(
@@ -263,7 +282,7 @@ def test_the_report_stands_before_anything_is_printed(
         return "page"
 
     monkeypatch.setattr(
-        recalltrap.cli.commands, "room", lambda name: report if name == "report" else _room(name)
+        recalltrap.results.results, "room", lambda name: report if name == "report" else _room(name)
     )
     done = recalltrap_("run", study_file(), "--storage", storage, "--local")
     assert done.exit_code == 0

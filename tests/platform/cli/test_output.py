@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
@@ -133,6 +135,52 @@ def test_every_command_speaks_to_nobody(
 ) -> None:
     monkeypatch.setenv("RECALLTRAP_STORAGE", finished)
     assert status_of(closed_out, arguments) == 0
+
+
+EVERYTHING = (
+    *COMMANDS, ("--help",), ("--version",), ("plan", "--help"), ("report", "toy/tiny"),
+    ("forecast", "toy/tiny"), ("run", "toy/tiny", "--local"),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "redirection", "reason"),
+    [*((arguments, ">/dev/full", "No space left on device") for arguments in EVERYTHING),
+     *((arguments, ">&-", "it is closed") for arguments in (("studies",), ("--help",)))],
+    ids=str,
+)  # fmt: skip
+def test_an_output_that_takes_nothing_is_one_line_and_status_1(
+    arguments: tuple[str, ...], redirection: str, reason: str, finished: str
+) -> None:
+    """As a process, for what fails at the interpreter's end is part of it."""
+    command = shlex.join([sys.executable, "-m", "recalltrap.cli.command_line", *arguments])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} {redirection}"], stderr=subprocess.PIPE, check=False,
+        env={**os.environ, "RECALLTRAP_STORAGE": finished},
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    *progress, last = done.stderr.splitlines()
+    assert last == f"recalltrap: the output could not be written: {reason}".encode()
+    assert not progress or arguments[0] == "run"
+
+
+def test_what_is_lost_leaves_the_work_going_on() -> None:
+    with open("/dev/full", "w") as full, redirect_stdout(full):
+        with listening() as out:
+            say("one")
+            say("two")
+        assert out.lost is not None
+        assert out.lost.errno == errno.ENOSPC
+        full.write("what was left")
+        full.flush()  # as the interpreter does at its end
+
+
+def test_a_full_stderr_costs_nothing() -> None:
+    with open("/dev/full", "w") as full, redirect_stderr(full), redirect_stdout(io.StringIO()):
+        with pytest.raises(SystemExit) as left:
+            main(["studies"])
+        assert left.value.code == 0
 
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}

@@ -148,7 +148,7 @@ def test_status_names_lacking_values(
     results = damaged(study_file, storage, monkeypatch, spoil)
     notes = unmeasured_notes(results)
     assert expected in notes if expected else notes == []
-    assert status_notes("toy/test", storage) == notes
+    assert status_notes(results) == notes
     for form in ("table", "json", "csv"):
         query = ["query", "toy/test", "select * from metrics", "--storage", storage]
         assert CliRunner().invoke(main, [*query, "--format", form]).exit_code == 0

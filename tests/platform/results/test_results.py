@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ import recalltrap as rt
 from recalltrap.errors import InputError
 from recalltrap.results.results import Results
 from recalltrap.results.tables import COLUMNS
+from recalltrap.run import run as runs
 
 StudyFile = Callable[..., str]
 Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]
@@ -201,3 +203,51 @@ def test_parts_without_their_cells_do_not_count(study_file: StudyFile, storage: 
     again = rt.run(study_file(), storage=storage, local=True)
     assert again.table("cells").num_rows == 12
     assert again.launches()[-1]["stages_built"] == 0
+
+
+def test_status_counts_cells_by_ordering_and_in_all(results: Results) -> None:
+    status = results.status()
+    assert status.columns.tolist() == ["ordering", "planned", "succeeded", "failed", "missing"]
+    assert status["ordering"].tolist()[-1] == "all"
+    cells = results.table("cells").to_pandas().groupby("ordering").size()
+    assert status["succeeded"].tolist() == [*cells.loc[status["ordering"][:-1]], cells.sum()]
+
+
+def test_the_verdict_is_the_summary_s(results: Results) -> None:
+    verdict = results.verdict()
+    assert verdict.sentence == results.summary.sentence == str(verdict)
+    assert verdict.word in verdict.sentence.lower()
+    assert (verdict.planned, verdict.missing) == (results.table("planned").num_rows, 0)
+
+
+def test_the_report_is_written_where_it_says(finished: Results) -> None:
+    page = finished.report()
+    assert page == f"{finished.folder}/report/index.html"
+    assert str(finished.verdict()) in Path(page).read_text()
+    assert finished.report("markdown").endswith("report.md")
+    with pytest.raises(InputError, match="unknown format"):
+        finished.report("pdf")
+
+
+def test_a_notebook_sees_the_study_its_cells_and_its_verdict(results: Results) -> None:
+    shown = results._repr_html_()
+    assert results.study.name in shown
+    assert escape(results.verdict().sentence) in shown
+    for name in COLUMNS:
+        assert f"{name} ({results.table(name).num_rows:,})" in shown
+
+
+def test_a_notebook_sees_what_is_missing_instead_of_a_verdict(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = rt.run(study_file(), seeds=1, storage=storage, local=True)
+    assert "Not finished" not in done._repr_html_()
+    monkeypatch.setattr(runs, "execute_here", lambda *_: None)
+    begun = rt.run(study_file(), seeds=2, storage=storage, local=True)
+    assert "Not finished: 4 cells missing" in begun._repr_html_()
+    assert int(begun.status()["missing"].iloc[-1]) == 4
+
+
+def test_a_notebook_is_told_why_a_run_cannot_be_read(results: Results) -> None:
+    shown = Results(results.storage, "studies/toy/nowhere")._repr_html_()
+    assert "holds no study.yaml" in shown

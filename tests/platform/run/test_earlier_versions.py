@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from toy_kind import KIND, STAGE_FIELDS, ToyKind, ToySettings
 
-from recalltrap.cli.commands import plan_rows
 from recalltrap.graph import Cell
 from recalltrap.results.results import Results, open_run
 from recalltrap.run.run import run
+from recalltrap.run.study_plan import plan
 from recalltrap.settings_parts import Reads
 from recalltrap.study.named_studies import load_study
 
@@ -44,6 +44,11 @@ def values(results: Results) -> list[dict[str, Any]]:
     return list(results.sql(query).to_pylist())
 
 
+def said(study: str, storage: str) -> dict[str, Any]:
+    """What a plan says, by name."""
+    return {row["what"]: row["value"] for row in plan(study, storage=storage).rows()}
+
+
 def test_its_rows_are_read_as_they_are(earlier: str, storage: str) -> None:
     results = open_run("toy/test", storage)
     ids = set(results.sql("select cell_id from cells")["cell_id"].to_pylist())
@@ -56,13 +61,13 @@ def test_its_rows_are_read_as_they_are(earlier: str, storage: str) -> None:
 @pytest.mark.slow
 def test_its_artifacts_are_used_and_its_cells_evaluated_anew(earlier: str, storage: str) -> None:
     before = values(open_run("toy/test", storage))
-    rows = {row["what"]: row["value"] for row in plan_rows(earlier, (), storage)}
+    rows = said(earlier, storage)
     assert rows["cells to do"] == 12
     assert rows["of which re-evaluated"].startswith("12: their rows are an earlier version's")
     assert not [name for name in rows if name.startswith("stages to build")]
     results = run(earlier, storage=storage, local=True)
     assert values(results) == before
-    rows = {row["what"]: row["value"] for row in plan_rows(earlier, (), storage)}
+    rows = said(earlier, storage)
     assert (rows["cells to do"], rows.get("of which re-evaluated")) == (0, None)
 
 
@@ -71,7 +76,7 @@ def test_what_was_made_from_something_else_is_built_anew(
 ) -> None:
     run(study_file(), storage=storage, local=True)
     monkeypatch.setitem(STAGE_FIELDS, "align", (*STAGE_FIELDS["align"], "rate"))  # as a version's
-    rows = {row["what"]: row["value"] for row in plan_rows(study_file(), (), storage)}
+    rows = said(study_file(), storage)
     assert (rows["cells to do"], rows["stages to build: align"]) == (12, 12)
     assert rows["of which rebuilt"].startswith("12: a file or folder that they were made from")
     assert "of which re-evaluated" not in rows
@@ -79,5 +84,5 @@ def test_what_was_made_from_something_else_is_built_anew(
 
 def test_a_longer_study_is_no_other_version(study_file: StudyFile, storage: str) -> None:
     run(study_file(), storage=storage, local=True)
-    rows = {row["what"]: row["value"] for row in plan_rows(study_file(seeds=5), (), storage)}
+    rows = said(study_file(seeds=5), storage)
     assert (rows["cells to do"], rows.get("of which re-evaluated")) == (8, None)
