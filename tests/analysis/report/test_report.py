@@ -80,7 +80,7 @@ def parsed(text: str) -> Page:
 
 STEMS = {
     "severity", "waterfall", "decomposition", "boxplots", "trajectories", "contours", "selection",
-    "references", "densities", "forecast",
+    "references", "densities", "forecast", "reward-recall",
 }  # fmt: skip
 """Not `scaling`: over `kl_weight` alone all settings have one recall deficit, so no figure."""
 
@@ -209,7 +209,7 @@ def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     )
     content = json.loads(as_json, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     titles = [s["title"] for chapter in content["chapters"] for s in chapter["sections"]]
-    assert len(titles) == 10
+    assert len(titles) == 11
     for title in titles:
         assert title in unescape(page)
         assert f"## {title}" in markdown
