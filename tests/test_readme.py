@@ -32,14 +32,15 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(180)
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECALLTRAP_STORAGE", str(tmp_path / "runs"))
     (code,) = blocks("python")
     names: dict[str, object] = {}
     exec(code, names)
-    assert names["results"].table("cells").num_rows == 12  # type: ignore[attr-defined]
+    assert names["results"].table("cells").num_rows == 18  # type: ignore[attr-defined]
     assert len(names["frame"]) == names["results"].table("metrics").num_rows  # type: ignore
-    assert len(names["grid"]) == 6  # type: ignore[arg-type]
+    assert len(names["grid"]) == 8  # type: ignore[arg-type]
     assert Path(str(names["page"])).is_file()
     assert (names["expected"]["state"] == "complete").all()  # type: ignore[index]
 

@@ -24,7 +24,6 @@ import pandas as pd
 from scipy import stats
 
 from recalltrap_analysis.claims.comparisons import (
-    MARGIN,
     DifferenceGrid,
     on_average,
     rising,
@@ -46,6 +45,7 @@ from recalltrap_analysis.statistics.paired import (
     sign_flip_p_values,
     student_limits,
 )
+from recalltrap_analysis.verdicts.margin import MARGIN
 from recalltrap_analysis.verdicts.summary import judge
 
 SIZES = (3, 5, 10, 20)

@@ -33,6 +33,8 @@ EXPECTED = {
         "two-targets-dpo",
         "two-targets-grpo",
         "controls",
+        "last-sharpness",
+        "reference-quality",
         "phase",
     ]
 }
@@ -50,8 +52,7 @@ def test_each_loads_under_its_own_name_with_its_seeds_and_claims(name: str) -> N
     assert study.question.endswith("?")
     assert set(study.claims) <= set(claim_ids())
     assert study.claims
-    if name != "mog/quick":
-        assert study.seeds == tuple(range(20))
+    assert study.seeds == tuple(range(20))
 
 
 @pytest.mark.slow
@@ -81,6 +82,36 @@ PAPER_OF = {
             "minibatch_size": 8, "dpo_updates": 16, "distill_temperature": 0.95},
     "temperature": {"align_learning_rate": 1e-5, "rollout_size": 64, "distill_temperature": 0.95},
 }  # fmt: skip
+
+
+CURVES = [
+    "mog/controls", "mog/dpo-beta", "mog/dpo-offline-beta", "mog/grpo-beta", "mog/phase",
+    "mog/ppo-beta", "mog/reference-quality", "mog/two-targets-dpo", "mog/two-targets-grpo",
+    "mog/two-targets-ppo", "llm/nano-dpo-beta", "llm/nano-ppo-beta",
+]  # fmt: skip
+"""Studies that draw each ordering's reward against its recall over `kl_weight`."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CURVES)
+def test_a_sweep_over_the_anchor_is_fine_and_holds_the_control_of_the_reference(name: str) -> None:
+    study = load_study(name)
+    weights = study.grid["kl_weight"]
+    assert len(weights) >= 10
+    assert list(weights) == sorted(weights)
+    assert {"K-A", "A-K", "K-A@p'"} <= {ordering.name for ordering in study.orderings}
+
+
+@pytest.mark.parametrize("name", ["mog/quick", *sorted(NANO | LARGE)])
+def test_a_comparison_of_orderings_holds_the_control_of_the_reference(name: str) -> None:
+    compares = "temperature" not in name  # those ask about A-K's last distillation alone
+    assert ("K-A@p'" in {ordering.name for ordering in load_study(name).orderings}) == compares
+
+
+def test_the_last_sharpness_is_taken_from_the_first_at_strong_anchors() -> None:
+    study = load_study("mog/last-sharpness")
+    assert study.grid == {"kl_weight": (2.0, 4.0), "last_teacher_sharpness": (10.0, 1.0)}
+    assert {cell.factors["teacher_sharpness"] for cell in study.cells()} == {10.0}
 
 
 def test_the_language_studies_are_there() -> None:

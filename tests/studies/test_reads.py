@@ -45,6 +45,7 @@ OTHER: dict[str, Any] = {
     "offline_pairs": 32, "discount": 0.9, "gae_lambda": 0.9, "weight_decay": 0.1,
     "adam_beta1": 0.5, "adam_beta2": 0.5, "teacher_sharpness": 4.0, "init_spread": 2.0,
     "adam_epsilon": 1e-3, "align_tokens": 31, "last_distill_temperature": 0.9,
+    "last_teacher_sharpness": 1000.0,  # tiny trainings hardly move the weights
 }  # fmt: skip
 FILES = ("corpus",)
 """Settings whose other values are files: told apart by content, tested with the paths."""
@@ -121,11 +122,11 @@ def test_a_setting_of_the_mixture_changes_numbers_exactly_where_it_is_read(
     monkeypatch.setenv("RECALLTRAP_COMPILE", "0")
     kind, store = find_kind("mog"), ArtifactStore(Storage(str(tmp_path)))
     facts = {**TINY["mog"], "algorithm": algorithm}
-    changed = {
-        name: cell_of(kind, "K-A", {**facts, name: value})
+    changed = {  # in the ordering whose stages read all that any reads
+        name: cell_of(kind, "K-A-K", {**facts, name: value})
         for name, value in fields_of("mog", algorithm)
     }
-    before = cell_of(kind, "K-A", facts)
+    before = cell_of(kind, "K-A-K", facts)
     assert not build_missing([before, *changed.values()], store)
     expected, reads = content(before, store), kind.reads(before.settings)
     for name, cell in changed.items():
@@ -173,6 +174,31 @@ def test_the_last_temperature_is_read_where_something_aligned_is_distilled() -> 
         load_study("llm/nano", ["grid.last_distill_temperature=[null,0.95]"])
 
 
+def test_the_last_sharpness_is_read_where_something_aligned_is_distilled() -> None:
+    last = ["settings.last_teacher_sharpness=1.25"]
+    assert load_study("mog/quick", last)
+    for study, alone in (("quick", "[K-A]"), ("quick", "[K-A, A]"), ("figure1", "[K]")):
+        with pytest.raises(InputError, match="nothing reads last_teacher_sharpness"):
+            load_study(f"mog/{study}", [*last, f"orderings={alone}"])
+    with pytest.raises(InputError, match=r"remove one of the equal values"):
+        load_study("mog/quick", ["grid.last_teacher_sharpness=[null,10.0]"])
+
+
+def test_a_last_sharpness_that_is_the_same_changes_no_id() -> None:
+    kind = find_kind("mog")
+    for ordering in ("K-A", "A-K", "K-A-K"):
+        without, named, other = (
+            cell_of(kind, ordering, facts)
+            for facts in (
+                {},
+                {"last_teacher_sharpness": 10.0},
+                {"last_teacher_sharpness": 1.0},
+            )
+        )
+        assert named.id == without.id != other.id
+        assert [node.id for node in named.nodes] == [node.id for node in without.nodes]
+
+
 @pytest.mark.parametrize("base", [MogSettings, LlmSettings])
 def test_a_new_setting_leaves_every_id_as_it_was(base: type[BaseModel]) -> None:
     class Newer(base):  # type: ignore[misc, valid-type]
@@ -187,15 +213,20 @@ def test_a_new_setting_leaves_every_id_as_it_was(base: type[BaseModel]) -> None:
 
 
 ARTIFACTS = {
-    "mog/quick": "cbb52d0f546f32a5fee8",
-    "mog/dpo-beta": "691b4e2c4e8540798e16",
-    "llm/nano-ppo-beta": "a2ac25b891c7e08ca74f",
-    "llm/nano-dpo-beta": "72bf69e8fe732b3ffd10",
+    "mog/quick": ("[0.5, 4.0]", "cbb52d0f546f32a5fee8"),
+    "mog/dpo-beta": ("[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0]", "691b4e2c4e8540798e16"),
+    "llm/nano-ppo-beta": ("[0.35, 0.7, 1.4]", "a2ac25b891c7e08ca74f"),
+    "llm/nano-dpo-beta": ("[0.35, 0.7, 1.4]", "72bf69e8fe732b3ffd10"),
 }
+"""The weights that a study had at first, and the ids of K-A's and A-K's artifacts at these."""
 
 
 @pytest.mark.parametrize("name", sorted(ARTIFACTS))
 def test_artifacts_of_earlier_versions_are_found(name: str) -> None:
     """Changing one of these ids builds everybody's artifacts again: raise a version instead."""
-    cells = load_study(name, ["seeds=2"]).cells()
-    assert fingerprint(sorted({n.id for cell in cells for n in cell.nodes})) == ARTIFACTS[name]
+    weights, expected = ARTIFACTS[name]
+    first = ["seeds=2", "orderings=[K-A,A-K]", f"grid.kl_weight={weights}"]
+    cells = load_study(name, first).cells()
+    assert fingerprint(sorted({n.id for cell in cells for n in cell.nodes})) == expected
+    now = {cell.id for cell in load_study(name).cells()}
+    assert {cell.id for cell in cells} <= now, "finished cells stay finished"

@@ -13,20 +13,21 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 from recalltrap.streams import stream
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding, Verdict
 from recalltrap_analysis.number_format import setting_text
 from recalltrap_analysis.statistics.effect_sizes import seeds_needed
-from recalltrap_analysis.statistics.paired import STUDENT, Array, Estimate, student_limits
+from recalltrap_analysis.statistics.paired import STUDENT, Array, Estimate
+from recalltrap_analysis.statistics.student import student_interval
+from recalltrap_analysis.verdicts.margin import MARGIN, SMALL_FROM
 
-MARGIN = 0.05
-"""What a difference must exceed to count: in attainment, and in nats (per token, for language),
-where it is a twentieth of a likelihood."""
 MARGIN_IN_SDS = 0.1
-"""The same for a reward without a supremum, in its standard deviations under p'."""
+"""What a difference must exceed of a reward without a supremum, in its standard deviations under
+p'. Everything else has the verdicts' `MARGIN`: in attainment, and in nats (per token, for
+language), where it is a twentieth of a likelihood."""
 LEVEL = 0.05
 DRAWS = 4000
 SENSIBLE_SEEDS = 1000
@@ -76,7 +77,8 @@ class Points:
 
     `beyond`: all K are beyond their margins. `below`: one of them is below minus its margin. Both
     hold at all points together, each at 5 %; the others are each point's own. `doubtful`: one looks
-    below minus its margin. `excluded`: one is under its margin, so the claim can't hold there.
+    below minus its margin. `excluded`: one is under its margin, so the claim can't hold there; with
+    fewer than 8 seeds it has to be below minus it: they may miss a mode that is rare.
     """
 
     beyond: BoolArray
@@ -104,11 +106,11 @@ def points_of(grid: DifferenceGrid) -> Points:
         together_K = np.array(
             [critical_t(values_NPK[:, :, i], LEVEL / len(by_seeds)) for i in range(k)]
         )
-        own, alone = stats.t.ppf([1 - LEVEL, 1 - LEVEL / k], n - 1)
+        own, alone = stdtrit(n - 1, [1 - LEVEL, 1 - LEVEL / k])
         beyond[rows] = mean_PK - together_K * error_PK > margins_K
         below[rows] = mean_PK + together_K * error_PK < -margins_K
         doubtful[rows] = mean_PK + own * error_PK < -margins_K
-        excluded[rows] = mean_PK + alone * error_PK < margins_K
+        excluded[rows] = mean_PK + alone * error_PK < _ruled_out(margins_K, n)
     any_K = (np.asarray(found.any(axis=1)) for found in (below, doubtful, excluded))
     return Points(np.asarray(beyond.all(axis=1)), *any_K)
 
@@ -121,14 +123,14 @@ def critical_t(values_NP: Array, level: float) -> float:
     other. Below 8 seeds the correlations are too poor a guess and Bonferroni's stands in.
     """
     n, points = values_NP.shape
-    alone = float(stats.t.ppf(1 - level, n - 1))
+    alone = float(stdtrit(n - 1, 1 - level))
     centred_NP = values_NP - values_NP.mean(axis=0)
     length_P = np.sqrt((centred_NP**2).sum(axis=0))
     centred_NP, length_P = centred_NP[:, length_P > 0], length_P[length_P > 0]
     if centred_NP.shape[1] < 2:
         return alone
-    if n < 8:
-        return float(stats.t.ppf(1 - level / points, n - 1))
+    if n < SMALL_FROM:
+        return float(stdtrit(n - 1, 1 - level / points))
     normal_BN, error_B = _draws(n)
     t_B = (normal_BN @ (centred_NP / length_P)).max(axis=1) / error_B
     return max(alone, float(np.quantile(t_B, 1 - level)))
@@ -217,7 +219,9 @@ def on_average(grid: DifferenceGrid, stratum: str, name: str) -> Finding:
     margins = np.broadcast_to(np.asarray(grid.margins), (len(means),))
     pairs = list(zip(means, margins, strict=True))
     beyond = all(bound(mean, -1) > margin for mean, margin in pairs)
-    excluded = any(bound(mean, 1, LEVEL / len(means)) < margin for mean, margin in pairs)
+    excluded = any(
+        bound(mean, 1, LEVEL / len(means)) < _ruled_out(margin, mean.n) for mean, margin in pairs
+    )
     below, doubtful = bool(points.below.any()), bool(points.doubtful.any())
     verdict = verdict_of(beyond, excluded, below, doubtful)
     detail = f"{shares(points)}; {name} {means[0].text()}"
@@ -228,21 +232,17 @@ def on_average(grid: DifferenceGrid, stratum: str, name: str) -> Finding:
     return _finding(grid, verdict, means[0], detail, stratum, hangs)
 
 
+def _ruled_out(margin: Array | float, n: int) -> Array | float:
+    """What an upper bound must lie under for a claim to be excluded."""
+    return margin if n >= SMALL_FROM else -margin
+
+
 def bound(mean: Estimate, side: int, level: float = LEVEL) -> float:
     """A mean's lower (side -1) or upper (1) one-sided bound; infinite without an interval."""
     if np.isnan(mean.low):
         return side * np.inf
-    error = (mean.high - mean.low) / 2 / stats.t.ppf(0.975, mean.n - 1)
-    return float(mean.value + side * stats.t.ppf(1 - level, mean.n - 1) * error)
-
-
-def student_mean(values_N: Array) -> Estimate:
-    """The mean of one series over seeds, with Student's t, whatever the number of seeds."""
-    n = len(values_N)
-    if n < 2:
-        return Estimate(float(np.mean(values_N)), np.nan, np.nan, "no interval: one seed", n)
-    low, high = student_limits(values_N[:, None])
-    return Estimate(float(values_N.mean()), float(low[0]), float(high[0]), STUDENT, n)
+    error = (mean.high - mean.low) / 2 / stdtrit(mean.n - 1, 0.975)
+    return float(mean.value + side * stdtrit(mean.n - 1, 1 - level) * error)
 
 
 def mean_over_grid(grid: DifferenceGrid, difference: int = 0) -> Estimate:
@@ -255,7 +255,7 @@ def mean_over_grid(grid: DifferenceGrid, difference: int = 0) -> Estimate:
         values_KN[difference, [seed in shared for seed in one.seeds]]
         for one, values_KN in zip(grid.series, grid.differences_KN, strict=True)
     ]
-    return student_mean(np.mean(rows, axis=0))
+    return student_interval(np.mean(rows, axis=0))
 
 
 def slope_along(grid: DifferenceGrid, weight: str | None) -> Estimate | None:
@@ -282,7 +282,7 @@ def slope_along(grid: DifferenceGrid, weight: str | None) -> Estimate | None:
             for row in rows
         ])  # fmt: skip
         slopes.append(x_P @ kept_PN / (x_P @ x_P))
-    return student_mean(np.mean(slopes, axis=0))
+    return student_interval(np.mean(slopes, axis=0))
 
 
 def largest(grid: DifferenceGrid) -> tuple[Estimate, str]:
@@ -294,7 +294,7 @@ def largest(grid: DifferenceGrid) -> tuple[Estimate, str]:
         f"{key} {setting_text(value)}" for key, value in grid.series[best].label.items()
     )
     where = f" where it is largest, at {label}" if label and len(grid.series) > 1 else ""
-    return student_mean(grid.differences_KN[best][0]), where
+    return student_interval(grid.differences_KN[best][0]), where
 
 
 def shares(points: Points) -> str:

@@ -16,6 +16,7 @@ from recalltrap_analysis.report.glossary import glossary
 from recalltrap_analysis.report.sections.claims import claims_section
 from recalltrap_analysis.report.sections.costs import cost_section
 from recalltrap_analysis.report.sections.decomposition import decomposition_section
+from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
 from recalltrap_analysis.report.sections.final_models import final_models_section
 from recalltrap_analysis.report.sections.forecast import forecast_section
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, analysis_of
@@ -31,6 +32,7 @@ SectionOf: TypeAlias = Callable[[ReadRun, Summary], Section | None]
 
 SECTIONS: Mapping[str, SectionOf] = {
     "severity": severity_section,
+    "comparisons": fair_comparisons_section,
     "origin": decomposition_section,
     "models": final_models_section,
     "references": references_section,
@@ -69,6 +71,7 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
     kind = analysis_of(run.study.kind)
     makers = {key: partial(make, run, summary) for key, make in sections_of(kind).items()}
     sections = made([run], makers)
+    chapters = [Chapter("run", "", sections)]
     details: dict[str, Any] = {"studies": [run.study.name], "lacks": []}
     for section in sections:
         details |= section.summary
@@ -79,8 +82,8 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
         verdict=summary.verdict,
         sentence=summary.sentence,
         counts=counts(run, summary),
-        chapters=[Chapter("run", "", sections)],
-        glossary=glossary([kind]),
+        chapters=chapters,
+        glossary=glossary([kind], chapters, summary.sentence),
         summary=details,
     )
 

@@ -58,6 +58,8 @@ class KindRecord:
     """The setting that names how to align: a scaling curve is fitted for each of its values."""
     swept: Sequence[str] = ()
     """Settings that a claim is judged over as one grid; nothing is averaged over any other."""
+    recall_budget: float = 0.5
+    """Nats of overall recall that a model may lose against the p' of its seed."""
     named: Sequence[str] = ()
     """Settings that a stratum's label names first, where strata differ in them."""
     metrics_read: Mapping[str, Sequence[str]] = field(default_factory=dict)

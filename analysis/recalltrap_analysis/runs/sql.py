@@ -126,6 +126,43 @@ select {select}ordering, count(r) as seeds, avg((r - r0) / (r_max - r0)) as atta
 from cell{group_by(tail)}"""
 
 
+def reward_recall_query(axes: Sequence[str], kind: KindRecord) -> str:
+    """Every final model's reward, attainment and recall, and the recall of p': the curves."""
+    select, group = select_axes(axes)
+    order = f"ordering, {group}, seed" if group else "ordering, seed"
+    cells = _cells(
+        select,
+        kind,
+        "max(value) filter (model = 'final' and metric = 'overall_recall') as recall",
+        "max(value) filter (model = 'p_prime' and metric = 'overall_recall') as recall_p_prime",
+    )
+    return f"""{cells}
+select ordering, {select}seed, r as reward, (r - r0) / (r_max - r0) as attainment, recall,
+  recall_p_prime
+from cell order by {order}"""
+
+
+def experiment_query(axes: Sequence[str], kind: KindRecord) -> str:
+    """Mean order effect and its parts by experiment, of every grid point."""
+    select, group = select_axes(axes)
+    cells = _cells(
+        select,
+        kind,
+        "max(value) filter (model = 'p_prime_aligned' and metric = 'reward') as r_aligned",
+    )
+    return f"""{cells}, pair as (
+  select {select}seed, any_value(r_max - r0) as room,
+    max(r) filter (ordering = 'A-K') as ak, max(r) filter (ordering = 'K-A') as ka,
+    coalesce(max(r_aligned) filter (ordering = 'A-K'), max(r) filter (ordering = 'A')) as aligned,
+    max(r) filter (ordering = 'K-A@p''') as anchored
+  from cell group by {select}seed
+)
+select {select}avg((ak - ka) / room) as order_effect, avg((anchored - ka) / room) as anchor,
+  avg((aligned - anchored) / room) as size_and_start,
+  avg((ak - aligned) / room) as last_distillation
+from pair{group_by(group)}"""
+
+
 def boxplot_query(axes: Sequence[str]) -> str:
     """Every value behind the boxplots."""
     select, group = select_axes(axes)

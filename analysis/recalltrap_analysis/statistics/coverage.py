@@ -179,22 +179,30 @@ def markdown(found: Calibration) -> str:
 
 
 def _rules_lines(found: Calibration) -> list[str]:
-    """Each rule's verdicts by truth, data and seeds; what contradicts the truth is marked."""
+    """Each rule's verdicts by truth and data, a column for each number of seeds."""
+    sizes = sorted({row.seeds for row in found.rules})
     lines = [
         "",
-        f"The rules of the claims ledger, {found.rules_made}. Percent of strata with each verdict; "
-        "* where the verdict contradicts the truth.",
+        f"The rules of the claims ledger, {found.rules_made}: percent of strata that are "
+        "reproduced / not reproduced / mixed (the rest is undecided); * where more than 5 % contradict the "
+        "truth.",
         "",
-        "| rule | the truth | data | seeds | reproduced | not reproduced | mixed | undecided |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| rule | the truth | so the claim holds | data | "
+        + " | ".join(f"{n} seeds" for n in sizes)
+        + " |",
+        "| --- | --- | --- | --- |" + " --- |" * len(sizes),
     ]
-    for row in found.rules:
-        shares = (row.reproduced, row.not_reproduced, row.mixed, row.undecided)
-        wrong = (row.holds == "no", row.holds == "yes", row.holds == "yes", False)
-        cells = (f"{100 * s:.1f}{'*' * bad}" for s, bad in zip(shares, wrong, strict=True))
-        start = f"| {row.rule} | {row.truth} | {row.data} | {row.seeds} | "
-        lines.append(start + " | ".join(cells) + " |")
+    rows = {(row.rule, row.truth, row.holds, row.data, row.seeds): row for row in found.rules}
+    for start in dict.fromkeys(key[:-1] for key in rows):
+        cells = " | ".join(_rule_cell(rows[*start, n]) for n in sizes)
+        lines.append(f"| {' | '.join(word or '–' for word in start)} | {cells} |")
     return lines
+
+
+def _rule_cell(row: RuleRate) -> str:
+    wrong = {"no": row.reproduced, "yes": row.not_reproduced + row.mixed}.get(row.holds, 0.0)
+    shares = (row.reproduced, row.not_reproduced, row.mixed)
+    return " / ".join(f"{100 * s:.0f}" for s in shares) + "*" * (wrong > 0.05)
 
 
 def _cell(row: Coverage) -> str:

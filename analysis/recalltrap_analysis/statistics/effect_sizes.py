@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
+from scipy.special import stdtrit
 
 from recalltrap_analysis.statistics.paired import (
     CONFIDENCE,
@@ -186,7 +187,8 @@ def width_at(estimate: Estimate, n: int) -> float:
         return 2 * z / (1 + z**2 / n) * math.sqrt(spread)
     if n < 2 or (estimate.method == JACKKNIFE and n < 3):
         return math.inf
-    now, then = (stats.t.ppf(UPPER, m - 1) / math.sqrt(m) for m in (estimate.n, n))
+    # stdtrit is what stats.t.ppf calls, without half a millisecond around it
+    now, then = (float(stdtrit(m - 1, UPPER)) / math.sqrt(m) for m in (estimate.n, n))
     if estimate.method == JACKKNIFE:
         half = math.log(estimate.high / estimate.low) / 2 * float(then / now)
         return 2 * estimate.value * math.sinh(min(half, 600.0))

@@ -7,7 +7,7 @@ the same study left in the folder stays there and is shown again when the study 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -185,6 +185,33 @@ class Results:
         """
         path: str = room("report")(self, form=form, summary=self.summary)
         return path
+
+    def effects(
+        self,
+        contrasts: Sequence[tuple[str, str]] | None = None,
+        margin: float | None = None,
+        recall_budget: float | None = None,
+    ) -> pd.DataFrame:
+        """Orderings compared, one row per contrast, part, comparison and grid point.
+
+        Args:
+            contrasts: Pairs of orderings, compared as first minus second; every ordering that
+                aligns against K-A unless given.
+            margin: The largest difference of attainment that doesn't matter.
+            recall_budget: Nats of overall recall below p' that a model may lose.
+
+        Returns:
+            `contrast`, `part`, `comparison`, `metric`, the grid's axes, `value` with its 95 %
+            interval (`low`, `high`), `n` seeds, `words` (the verdict on the margin) and more: see
+            `recalltrap_analysis.verdicts.effects`.
+
+        Raises:
+            InputError: the study has no such ordering, or a number is below 0.
+        """
+        chosen = {"contrasts": contrasts, "margin": margin, "recall_budget": recall_budget}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        frame: pd.DataFrame = room("effects")(self, **given)
+        return frame
 
     def result_grid(self) -> Any:
         """`ray.tune.ResultGrid` of the run's trials, those of the last launch that ran any.

@@ -7,7 +7,7 @@ name it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -32,8 +32,10 @@ from recalltrap_studies.mog.ground_truth import (
     reward_function,
 )
 from recalltrap_studies.mog.models import MODEL_FILE, Model, unpack
+from recalltrap_studies.mog.reference_distance import Parties, distances
 from recalltrap_studies.mog.settings import MogSettings
 from recalltrap_studies.mog.stage_settings import Evaluate
+from recalltrap_studies.mog.stages import ALIGN
 
 REFERENCES = ("p_prime", "p_second")
 """Models that alignments may be anchored to, by the names of the `metrics` table."""
@@ -80,11 +82,13 @@ class Evaluator:
         self._scores: dict[tuple[str, str], list[Value]] = {}
         self._as_reference: dict[tuple[str, str], tuple[Expectation, Expectation]] = {}
         self._optima: dict[tuple[str, str, float], references.Optimum] = {}
+        self._distances: dict[str, Curve] = {}
 
     def forget_all_but(self, kept: set[str]) -> None:
         """Forget the models that no later cell will name, keep the references."""
         self._loaded = {k: v for k, v in self._loaded.items() if k in kept}
         self._scores = {k: v for k, v in self._scores.items() if k[1] in kept}
+        self._distances = {}
 
     def model(self, node: Node) -> Model:
         """The model of a node."""
@@ -93,6 +97,24 @@ class Evaluator:
     def curve(self, node: Node) -> Curve:
         """The training curve of a node: `step` and one array for each metric."""
         return self._load(node)[1]
+
+    def curves(self, node: Node) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """(metric, steps, values) of a node's training, and of where it began and ended."""
+        curve = self.curve(node)
+        for metric, values in curve.items():
+            if metric != "step":
+                yield metric, curve["step"], values
+        if node.stage == ALIGN.name:
+            steps = np.array([0, ALIGN.iterations(node)])
+            for metric, values in self._distances_of(node).items():
+                yield metric, steps, values
+
+    def _distances_of(self, node: Node) -> Mapping[str, np.ndarray]:
+        if node.id not in self._distances:
+            start, reference = (self.model(node.parents[name]) for name in ("start", "reference"))
+            found = distances(node, Parties(start, reference, self.model(node)))
+            self._distances[node.id] = {name: np.array(ends) for name, ends in found.items()}
+        return self._distances[node.id]
 
     def _load(self, node: Node) -> tuple[Model, Curve]:
         if node.id not in self._loaded:
@@ -156,12 +178,7 @@ def _curves(cells: Sequence[Cell], evaluator: Evaluator) -> pa.Table:
     pieces: list[tuple[int, str, str, np.ndarray, np.ndarray]] = []
     for index, cell in enumerate(cells):
         for stage, node in numbered(cell.nodes):
-            curve = evaluator.curve(node)
-            pieces += [
-                (index, stage, metric, curve["step"], values)
-                for metric, values in curve.items()
-                if metric != "step"
-            ]
+            pieces += [(index, stage, *curve) for curve in evaluator.curves(node)]
     return pa.table(
         {
             "cell_id": _repeat([cells[piece[0]].id for piece in pieces], pieces),

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
-from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, walk
+from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_aligned, walk
 from recalltrap.settings_parts import Reads, all_settings
 from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
@@ -42,7 +42,12 @@ class MogKind(StudyKind):
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""
-        return _reads(settings, orderings is None or any(map(aligns, orderings)))
+        assert isinstance(settings, MogSettings)
+        return _reads(
+            settings,
+            orderings is None or any(map(aligns, orderings)),
+            orderings is None or any(map(distils_aligned, orderings)),
+        )
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, whatever the ordering."""
@@ -50,10 +55,14 @@ class MogKind(StudyKind):
         models = walk(
             ordering,
             SFT.node(settings, seed),
-            distill=lambda teacher, aligned: DISTILL.node(settings, seed, teacher),
+            distill=lambda teacher, aligned: DISTILL.node(
+                settings.for_distillation(aligned), seed, teacher
+            ),
             align=lambda start, reference: ALIGN.node(settings, seed, start, reference),
         )
         decides = self.reads(settings).fields
+        if settings.last_teacher_sharpness == settings.teacher_sharpness:
+            decides -= {"last_teacher_sharpness"}  # as if it weren't given
         return Cell(
             self.name, ordering, seed, settings, models, EVALUATION_VERSION, decides=decides
         )
@@ -113,16 +122,19 @@ def shaping() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _reads(settings: MogSettings, aligned: bool) -> Reads:
+def _reads(settings: MogSettings, aligned: bool, distilled_last: bool) -> Reads:
     stages = [stage for stage in STAGES.values() if aligned or stage is not ALIGN]
     algorithms = [stage.algorithm(all_settings(settings)) for stage in stages]
     for algorithm in algorithms:
         algorithm.check(MogSettings)
     doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
+    also = {"kl_weight"}  # the evaluation's: of the exact optimum anchored to a reference
+    if distilled_last:
+        also.add("last_teacher_sharpness")
     return Reads.of(
         settings,
         [*(algorithm.settings for algorithm in algorithms), Evaluate],
-        also=("kl_weight",),  # the evaluation's: of the exact optimum anchored to a reference
+        also=also,
         otherwise={algorithm.settings: doesnt for algorithm in ALGORITHMS.values()},
     )
 

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, create_model, model_validator
 
+from recalltrap.settings_parts import added_setting
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
-from recalltrap_studies.mog.stage_settings import Alignment, Distill, Evaluate, Optimiser, Sft
+from recalltrap_studies.mog.stage_settings import (
+    Alignment,
+    Distill,
+    Evaluate,
+    Optimiser,
+    Positive,
+    Sft,
+)
 
 
 def _most_derived(parts: Iterable[type[Optimiser]]) -> list[type[Optimiser]]:
@@ -44,6 +52,14 @@ else:
 class MogSettings(_Composed):
     """Every setting of the mixture study. All have defaults; grid axes are these fields."""
 
+    # Not a distillation's own: each one's configuration holds the sharpness that it uses, so that
+    # two settings that mean the same make the same artifact.
+    last_teacher_sharpness: Positive | None = added_setting(
+        None,
+        description="beta_KD of distillations after an alignment, such as A-K's last; null: "
+        "teacher_sharpness (as in the paper). At 1 the teacher is not sharpened (ours).",
+    )
+
     @model_validator(mode="after")
     def _targets_are_modes(self) -> MogSettings:
         if len(set(self.targets)) != len(self.targets):
@@ -55,3 +71,11 @@ class MogSettings(_Composed):
                 f"numbered 0 to {self.modes - 1}"
             )
         return self
+
+    def for_distillation(self, aligned: bool) -> MogSettings:
+        """With the `teacher_sharpness` of a distillation: the last one's own where the teacher, or
+        a teacher before it, has been `aligned`."""
+        last = self.last_teacher_sharpness
+        if not aligned or last is None or last == self.teacher_sharpness:
+            return self
+        return self.model_copy(update={"teacher_sharpness": last})

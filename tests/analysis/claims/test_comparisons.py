@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from recalltrap_analysis.claims.comparisons import (
-    MARGIN,
     DifferenceGrid,
     bound,
     critical_t,
@@ -21,12 +20,13 @@ from recalltrap_analysis.claims.comparisons import (
     rising,
     slope_along,
     somewhere,
-    student_mean,
     verdict_of,
 )
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding
 from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.statistics.student import student_interval
+from recalltrap_analysis.verdicts.margin import MARGIN
 
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 RULES: dict[str, Callable[[DifferenceGrid], Finding]] = {
@@ -98,6 +98,13 @@ def test_a_finer_grid_of_the_same_curve_decides_the_same(rule: str, seed: int, t
     assert RULES[rule](fine).verdict == RULES[rule](grid_of(coarse_PN)).verdict
 
 
+@pytest.mark.parametrize("rule", list(RULES))
+def test_few_seeds_rule_out_a_lead_only_where_it_is_a_lag(rule: str) -> None:
+    assert RULES[rule](noisy([0.0, 0.0, 0.01, 0.02], seeds=7)).verdict == "undecided"
+    assert RULES[rule](noisy([0.0, 0.0, 0.01, 0.02], seeds=8)).verdict == "not reproduced"
+    assert RULES[rule](noisy([-0.4, -0.3, -0.2, -0.1], seeds=5)).verdict == "not reproduced"
+
+
 def test_a_bound_at_all_points_together_lies_between_one_point_and_bonferroni() -> None:
     values_NP = np.random.default_rng(3).normal(size=(12, 6))
     alone, bonferroni = stats.t.ppf([0.95, 1 - 0.05 / 6], 11)
@@ -145,10 +152,10 @@ def test_the_slope_is_per_doubling_and_within_what_else_is_swept() -> None:
 
 def test_one_sided_bounds_are_those_of_students_t() -> None:
     values_N = np.array([0.1, 0.3, 0.2, 0.5, 0.4])
-    mean = student_mean(values_N)
+    mean = student_interval(values_N)
     expected = stats.ttest_1samp(values_N, 0, alternative="greater").confidence_interval(0.95)
     assert bound(mean, -1) == pytest.approx(expected.low)
-    assert bound(student_mean(values_N[:1]), 1) == np.inf
+    assert bound(student_interval(values_N[:1]), 1) == np.inf
 
 
 @given(*(st.booleans() for _ in range(4)), st.floats(-1, 1), st.floats(0, 1))

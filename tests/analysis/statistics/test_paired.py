@@ -316,3 +316,10 @@ def test_calibration_holds_what_was_promised() -> None:
     for n in (5, 10, 20):
         assert 0.925 <= shares[paired.method_for(n), "normal", n] <= 0.975
     assert all(row.trap <= 0.05 for row in found.null)
+    assert {row.seeds for row in found.rules} == {3, 5, 8, 10, 20}
+    for row in found.rules:
+        if row.data == "normal" and "−0.20" not in row.truth:
+            assert row.holds != "no" or row.reproduced <= 0.08
+            assert row.holds != "yes" or row.not_reproduced + row.mixed <= 0.05
+    decided = {(row.rule, row.truth, row.data, row.seeds): row.reproduced for row in found.rules}
+    assert decided["rising", "rises from 0 to 0.30", "normal", 8] > 0.9

@@ -27,7 +27,7 @@ StudyFile = Callable[..., str]
 RUN = """
 import sys
 from recalltrap.cli.command_line import _guarded
-from recalltrap.run import run
+from recalltrap.run.run import run
 _guarded(lambda: print(run(sys.argv[1], storage=sys.argv[2], local=True).folder))()
 """
 

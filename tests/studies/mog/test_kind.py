@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,45 @@ def test_graph_of_each_ordering(ordering: str, stages: list[str], make_cell: Mak
     assert ("p_prime_aligned" in cell.models) == (stages[1] == "align")
 
 
+def sharpnesses(make_cell: Make, ordering: Any, **settings: Any) -> list[float]:
+    """Of the teachers that the final model and its teachers were distilled from."""
+    model = make_cell(ordering, **settings).models["final"]
+    found: list[float] = []
+    while model.stage in ("distill", "align"):
+        if model.stage == "distill":
+            found.append(model.config["teacher_sharpness"])
+        model = model.parents["teacher" if model.stage == "distill" else "start"]
+    return found[::-1]
+
+
+@pytest.mark.parametrize(
+    ("ordering", "expected"),
+    [
+        ("K", [10.0]),
+        ("K-A", [10.0]),
+        ("K-A@p'", [10.0]),
+        ("A-K", [1.0]),
+        ("K-A-K", [10.0, 1.0]),
+        ({"name": "twice", "stages": ["distill", "align", "distill", "distill"]}, [10.0, 1.0, 1.0]),
+        ({"name": "deep", "stages": ["distill", "distill", "align"]}, [10.0, 10.0]),
+    ],
+)
+def test_the_last_sharpness_is_that_of_distillations_after_an_alignment(
+    ordering: Any, expected: list[float], make_cell: Make
+) -> None:
+    assert sharpnesses(make_cell, ordering, last_teacher_sharpness=1.0) == expected
+    assert set(sharpnesses(make_cell, ordering)) == {10.0}
+    p_second = {make_cell(ordering, last_teacher_sharpness=sharpness).models["p_second"].id
+                for sharpness in (None, 1.0, 1.25)}  # fmt: skip
+    assert len(p_second) == 1
+
+
+def test_a_last_sharpness_is_the_same_distillation_as_that_sharpness(make_cell: Make) -> None:
+    """A-K's last distillation, whichever setting says how sharp its teacher is."""
+    last = make_cell("A-K", last_teacher_sharpness=1.25).models["final"]
+    assert last.id == make_cell("A-K", teacher_sharpness=1.25).models["final"].id
+
+
 def test_reference_of_an_alignment(make_cell: Make) -> None:
     own, control = make_cell("K-A"), make_cell("K-A@p'")
     start, reference = own.models["final"].parents.values()
@@ -115,9 +155,16 @@ def test_tables(make_cell: Make, store: ArtifactStore, build_all: Build) -> None
     assert set(curves[curves.cell_id == cells[-1].id].stage) == {
         "sft", "distill", "align", "distill-2",
     }  # fmt: skip
-    assert {"reward", "reward_sd", "kl", "loss", "clip_fraction"} == set(
+    assert {"reward", "reward_sd", "kl", "loss", "clip_fraction", "reference_kl"} == set(
         curves[curves.stage == "align"].metric
     )
+    ends = curves[curves.metric == "reference_kl"].pivot(
+        index=["cell_id", "stage"], columns="step", values="value"
+    )
+    assert list(ends.columns) == [0, SMALL["iterations"]]
+    at_start = {cell.ordering.name: ends.loc[cell.id, 0] for cell in cells if cell.id in ends.index}
+    assert {name for name, kl in at_start.items() if kl.item() != 0.0} == {"K-A@p'"}
+    assert (ends[SMALL["iterations"]] > 0).all()
 
 
 def test_references_need_no_alignment(

@@ -36,10 +36,11 @@ def test_the_section_counts_strata_and_says_the_margin(monkeypatch: pytest.Monke
     monkeypatch.setattr(section, "ledger", lambda runs: LEDGER)
     found, verdicts = section.joint_claims_section([])
     assert verdicts == LEDGER
-    intro, table, first, *_ = found.blocks
+    intro, rule, table, first, *_ = found.blocks
     assert isinstance(intro, Prose)
-    assert "1 reproduced, 1 undecided, 1 mixed, 1 not tested" in intro.text
-    assert "The margin is 0.05" in intro.text
+    assert isinstance(rule, Prose)
+    assert "3 of 4 claims are tested here: 1 reproduced, 1 undecided, 1 mixed" in intro.text
+    assert "margin is 0.05" in rule.text
     rows = table.data  # type: ignore[union-attr]
     assert [row["counted"] for row in rows[:2]] == [
         "reproduced in 1 of 2 strata, 1 undecided",

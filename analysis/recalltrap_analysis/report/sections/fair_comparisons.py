@@ -1,0 +1,246 @@
+"""Two orderings compared three ways, and the order effect split by experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from recalltrap_analysis.estimates.contrasts import (
+    BEST_GRID_POINT,
+    DIFFERENCE,
+    EQUAL_KL_WEIGHT,
+    EQUAL_RECALL,
+    WITHIN_BUDGET,
+    default_contrasts,
+)
+from recalltrap_analysis.estimates.experiment import (
+    ORDER_EFFECT,
+    PARTS,
+    TITLES,
+    experiment_table,
+)
+from recalltrap_analysis.estimates.reward_recall import other_axes
+from recalltrap_analysis.estimates.severity import COMPLETE, KD_THEN_ALIGN
+from recalltrap_analysis.number_format import (
+    DASH,
+    count_text,
+    interval_text,
+    row_interval,
+    setting_text,
+)
+from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Record, Section
+from recalltrap_analysis.report.document.tables import grid, plain, records
+from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
+from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
+from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.statistics.paired import STUDENT
+from recalltrap_analysis.statistics.student import FIELLER
+from recalltrap_analysis.verdicts.effects import effects_table
+from recalltrap_analysis.verdicts.margin import (
+    LARGER,
+    MARGIN,
+    NOT_LARGER,
+    SMALL_FROM,
+    SMALLER,
+    UNDECIDED,
+    WITHIN,
+    not_seen,
+)
+from recalltrap_analysis.verdicts.summary import Summary
+
+AT_POINTS = (EQUAL_KL_WEIGHT, EQUAL_RECALL, BEST_GRID_POINT)
+TITLES_OF = {
+    EQUAL_KL_WEIGHT: "equal KL weight",
+    EQUAL_RECALL: "equal recall, interpolated",
+    BEST_GRID_POINT: "equal recall, best grid point",
+}
+KEY, TITLE = "comparisons", "Fair comparisons"
+
+
+def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
+    """Every contrast at equal KL weight, at equal recall and within the recall budget."""
+    contrasts = default_contrasts(summary.cells)
+    if not contrasts:
+        text = (
+            "Orderings are compared with K-A, and this study has "
+            f"{'no other that aligns' if KD_THEN_ALIGN in summary.design.orderings else 'no K-A'}."
+        )
+        return Section(KEY, TITLE, [Prose(text, "absent")])
+    table = effects_table(summary.outcomes, summary.design, summary.cells, summary.kind)
+    whole = table[(table["part"] == DIFFERENCE) & (table["metric"] == "attainment")]
+    curved = bool((whole["comparison"] == EQUAL_RECALL).any())
+    blocks: list[Block] = [_introduction(summary, curved)]
+    if curved:
+        orderings = [KD_THEN_ALIGN, *(first for first, _ in contrasts)]
+        blocks.append(reward_recall_plot(run, summary, orderings))
+    blocks.append(_points_grid(summary, whole, table))
+    if curved:
+        if disagreement := _disagreement(whole):
+            blocks.append(Prose(disagreement, "caveat"))
+        blocks.append(_budget_grid(summary, whole))
+    blocks.append(_reading_note())
+    blocks += _split_blocks(summary)
+    return Section(KEY, TITLE, blocks)
+
+
+def _introduction(summary: Summary, curved: bool) -> Prose:
+    if not curved:
+        return Prose(
+            "This study has one KL weight, so the orderings can be compared at that weight alone: "
+            "whether another weight would give the same reward at more recall isn't known here. "
+            "Differences of attainment, paired by seed."
+        )
+    return Prose(
+        "The same orderings compared three ways, in attainment and paired by seed. **At equal KL "
+        "weight** explains and doesn't decide: the weight is free to choose and binds differently "
+        "under each anchor. **At equal recall** takes each model against the best reward that the "
+        "other ordering reaches at that recall with any of its own weights: interpolated between "
+        "them where their recalls reach that far, and without interpolation, against its best "
+        f"point with no worse recall. **Within a recall budget** ({summary.kind.recall_budget:g} "
+        "nats below p', seed by seed) takes the best model of each ordering, each at its own "
+        "weight. In brackets behind a difference: the seeds that have one."
+    )
+
+
+def _reading_note() -> Prose:
+    return Prose(
+        "Square brackets: 95 % intervals over paired seeds (Student's t). The readings hold a "
+        f"difference of attainment against a margin of {MARGIN:g} by one-sided 5 % bounds, each "
+        f"row by itself: {LARGER}; {WITHIN}; {SMALLER} (the first ordering is worse by more than "
+        f"the margin); {NOT_LARGER} (only the upper bound lies inside); {UNDECIDED}. With fewer "
+        f"than {SMALL_FROM} seeds nothing is called small: {not_seen(SMALL_FROM - 1)}.",
+        "small",
+    )
+
+
+def _with_seeds(row: pd.Series[Any]) -> str:
+    if row["state"] != COMPLETE:
+        return DASH
+    return f"{row_interval_of(row)} ({int(row['n'])})"
+
+
+def row_interval_of(row: pd.Series[Any]) -> str:
+    """A comparison's difference with its interval."""
+    return interval_text(row["value"], row["low"], row["high"])
+
+
+def _points_grid(summary: Summary, whole: pd.DataFrame, table: pd.DataFrame) -> Grid:
+    """A row per contrast and grid point, two columns per comparison; for machines all effects."""
+    found: dict[tuple[str, Any], dict[str, pd.Series[Any]]] = {}
+    for _, row in whole[whole["comparison"] != WITHIN_BUDGET].iterrows():
+        found.setdefault((row["contrast"], row["point"]), {})[row["comparison"]] = row
+    shown = [name for name in AT_POINTS if any(name in rows for rows in found.values())]
+    lines, sizes = [], []
+    for (contrast, point), rows in found.items():
+        line = {"contrast": contrast}
+        line |= dict(zip(summary.axes, map(setting_text, point), strict=True))
+        for name in shown:
+            line[TITLES_OF[name]] = _with_seeds(rows[name])
+            line[f"{TITLES_OF[name]}: reading"] = rows[name]["words"] or str(rows[name]["state"])
+        if BEST_GRID_POINT in shown:
+            row = rows[BEST_GRID_POINT]
+            complete = row["dominated"] is not None
+            line["dominated in"] = f"{row['dominated']} of {row['seeds']}" if complete else DASH
+        lines.append(line)
+        sizes.append(rows[EQUAL_KL_WEIGHT]["value"])
+    return grid(
+        "comparisons",
+        pd.DataFrame(lines),
+        data=comparison_records(table, summary.axes),
+        order=largest_first(pd.Series(sizes, dtype=float)),
+        query=sql.reward_recall_query(summary.axes, summary.kind),
+    )
+
+
+def comparison_records(table: pd.DataFrame, axes: Sequence[str]) -> list[Record]:
+    """The rows of `effects_table` for machines: the difference with interval and bounds."""
+    return [
+        {name: plain(row[name]) for name in ("contrast", "part", "comparison", "metric", *axes)}
+        | {
+            "difference": {name: plain(row[name]) for name in ("value", "low", "high", "method")},
+            "bounds": {name: plain(row[name]) for name in ("lower", "upper")},
+        }
+        | {name: plain(row[name]) for name in ("n", "seeds", "dominated", "words", "note", "state")}
+        for row in table.to_dict("records")
+    ]
+
+
+def _disagreement(whole: pd.DataFrame) -> str:
+    """Where the two readings of a curve between its points lead to different words."""
+    readings = {
+        name: whole[whole["comparison"] == name].set_index(["contrast", "point"])["words"]
+        for name in (EQUAL_RECALL, BEST_GRID_POINT)
+    }
+    one, two = readings[EQUAL_RECALL], readings[BEST_GRID_POINT]
+    apart = int((one.to_numpy() != two.to_numpy()).sum())
+    if not apart:
+        return ""
+    return (
+        f"In {apart} of {count_text(len(one), 'row')} the two readings of the curve between its "
+        "grid points lead to different words: with the KL weights of this study the answer at "
+        "equal recall depends on how the curve is read there. More KL weights would settle it."
+    )
+
+
+def _budget_grid(summary: Summary, whole: pd.DataFrame) -> Grid:
+    rows = whole[whole["comparison"] == WITHIN_BUDGET].reset_index(drop=True)
+    axes = other_axes(summary.design, summary.kind.kl_weight)
+    columns = {"contrast": rows["contrast"].tolist()} | axis_columns(rows, axes)
+    columns["within the recall budget"] = [_with_seeds(row) for _, row in rows.iterrows()]
+    columns["reading"] = [row["words"] or row["state"] for _, row in rows.iterrows()]
+    columns["who stays within it"] = rows["note"].tolist()
+    return grid(
+        "recall-budget",
+        pd.DataFrame(columns),
+        data=comparison_records(rows, axes),
+        order=largest_first(rows["value"]),
+        query=sql.reward_recall_query(summary.axes, summary.kind),
+    )
+
+
+def _split_blocks(summary: Summary) -> list[Block]:
+    table = experiment_table(summary.outcomes, summary.design, summary.kind.kl_weight)
+    if table.empty:
+        return [
+            Prose(
+                "**The order effect split by experiment** needs `K-A@p'` beside K-A and A-K, which "
+                "this study doesn't have.",
+                "caveat",
+            )
+        ]
+    columns = axis_columns(table, summary.axes)
+    rows = [row for _, row in table.iterrows()]
+    for name in (ORDER_EFFECT, *PARTS):
+        columns[TITLES[name]] = [row_interval(row, name) for row in rows]
+    shares = axis_columns(table, summary.axes)
+    for part in PARTS:
+        shares[TITLES[part]] = [row_interval(row, f"{part}_share") for row in rows]
+    if (table["state"] != COMPLETE).any():
+        columns["state"] = table["state"].tolist()
+    methods = dict.fromkeys((ORDER_EFFECT, *PARTS), STUDENT)
+    methods |= {f"{part}_share": FIELLER for part in PARTS}
+    order = largest_first(table[ORDER_EFFECT])
+    query = sql.experiment_query(summary.axes, summary.kind)
+    split = grid("experiment", pd.DataFrame(columns), data=records(table, methods), order=order,
+                 query=query)  # fmt: skip
+    return [
+        Prose(
+            "**The order effect split by experiment**, exact in every seed and without any "
+            "optimum. **Anchor**: `K-A@p'` minus K-A, the same student and start with another "
+            "reference. **Size and start**: `A` (which is p'_AK) minus `K-A@p'`. **Last "
+            "distillation**: A-K minus `A`. It is one path of several: swapped in another order, "
+            "the parts would differ."
+        ),
+        split,
+        Fold(
+            "The parts as shares of the order effect",
+            [
+                grid("experiment-shares", pd.DataFrame(shares), order=order, query=query),
+                Prose("Mean part divided by mean order effect, with Fieller's 95 % interval; none "
+                      "where the order effect isn't clear of 0.", "small"),
+            ],
+        ),
+    ]  # fmt: skip

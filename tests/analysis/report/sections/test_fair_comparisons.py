@@ -1,0 +1,82 @@
+"""The section on fair comparisons: what it shows, and what it says of what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recalltrap_analysis.report.document.blocks import Fold, Grid, Plot, Prose, Section
+from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
+from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.verdicts.effects import effects
+from recalltrap_analysis.verdicts.summary import summarize
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import FakeRun, MakeRun
+
+ORDERINGS = ("K-A", "A-K", "A", "K-A@p'", "K")
+
+
+def section_of(run: FakeRun) -> Section:
+    read = ReadRun(run)
+    return fair_comparisons_section(read, summarize(read))
+
+
+def grids(section: Section) -> dict[str, Grid]:
+    blocks = [inside for block in section.blocks
+              for inside in (block.blocks if isinstance(block, Fold) else [block])]  # fmt: skip
+    return {block.name: block for block in blocks if isinstance(block, Grid)}
+
+
+def words(section: Section) -> str:
+    return " ".join(block.text for block in section.blocks if isinstance(block, Prose))
+
+
+def test_everything_is_shown_and_the_same_as_from_python(make_run: MakeRun) -> None:
+    run = make_run(severity=lambda p: 0.1 * p["kl_weight"], orderings=ORDERINGS)
+    section = section_of(run)
+    tables = grids(section)
+    assert set(tables) == {"comparisons", "recall-budget", "experiment", "experiment-shares"}
+    table = effects(run)
+    assert len(tables["comparisons"].data) == len(table)
+    for record, (_, row) in zip(tables["comparisons"].data, table.iterrows(), strict=True):
+        assert record["words"] == row["words"]
+        if record["state"] == "complete":
+            assert record["difference"]["value"] == pytest.approx(row["value"])
+    assert len(tables["comparisons"].rows) == 9
+    assert len(tables["experiment"].rows) == 3
+    [plot] = [block for block in section.blocks if isinstance(block, Plot)]
+    assert plot.figure is not None
+    assert "Not distilled, so larger, and not counted there: A." in plot.caption
+    for block in tables.values():
+        assert run.sql(block.query).num_rows
+
+
+def test_one_weight_is_said(make_run: MakeRun) -> None:
+    section = section_of(make_run(grid={"kl_weight": (1.0,)}))
+    assert "This study has one KL weight" in words(section)
+    assert set(grids(section)) == {"comparisons"}
+    assert not [block for block in section.blocks if isinstance(block, Plot)]
+    assert "needs `K-A@p'`" in words(section)
+
+
+@pytest.mark.parametrize(
+    ("orderings", "reason"), [(("K-A", "K"), "no other that aligns"), (("A-K", "A"), "no K-A")]
+)
+def test_nothing_to_compare_is_said(
+    make_run: MakeRun, orderings: tuple[str, ...], reason: str
+) -> None:
+    assert reason in words(section_of(make_run(orderings=orderings, seeds=2)))
+
+
+def test_nothing_finished_is_no_failure(make_run: MakeRun) -> None:
+    section = section_of(make_run(missing=lambda o, s, p: True, orderings=ORDERINGS))
+    tables = grids(section)
+    assert any("incomplete: 10 of 10 seeds" in cell for cell in tables["comparisons"].rows[0])
+
+
+def test_readings_that_disagree_are_said(make_run: MakeRun) -> None:
+    # Recall doesn't move in this run, so nothing can be interpolated and the grid still compares.
+    section = section_of(make_run(severity=lambda p: 0.3))
+    assert "the two readings of the curve" in words(section)
