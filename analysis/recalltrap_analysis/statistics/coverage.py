@@ -184,8 +184,8 @@ def _rules_lines(found: Calibration) -> list[str]:
     lines = [
         "",
         f"The rules of the claims ledger, {found.rules_made}: percent of strata that are "
-        "reproduced / not reproduced / mixed (the rest is undecided); * where more than 5 % contradict the "
-        "truth.",
+        "reproduced / not reproduced / mixed (the rest is undecided); * where "
+        "more than 5 % contradict the truth.",
         "",
         "| rule | the truth | so the claim holds | data | "
         + " | ".join(f"{n} seeds" for n in sizes)
