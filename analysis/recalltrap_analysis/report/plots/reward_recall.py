@@ -19,7 +19,7 @@ from recalltrap_analysis.statistics.student import student_interval
 from recalltrap_analysis.verdicts.summary import Summary
 
 STEM = "reward-recall"
-MOST_PANELS = 6
+MOST_PANELS = 4
 MOST_SEEDS = 0.5
 
 
