@@ -32,6 +32,7 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(180)
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECALLTRAP_STORAGE", str(tmp_path / "runs"))
     (code,) = blocks("python")

@@ -19,6 +19,10 @@ from recalltrap_analysis.figures.style import (
     new_figure,
     styled,
 )
+from recalltrap_analysis.figures.tooltips import add_area_tooltip, spread_over
+
+MOST_WIDTH = 9.5
+"""Inches: of a figure with many panels."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def boxplots(panels: BoxPanels) -> Figure:
     """
     rows, columns = len(panels.rows), len(panels.columns)
     boxes = len(panels.positions) * len(panels.orderings)
-    width = min(11.0, max(7.0, columns * max(2.6, 0.6 + 0.2 * boxes)))
+    width = min(MOST_WIDTH, columns * max(2.4, 0.6 + 0.2 * boxes))
     with styled():
         figure, axes = new_figure(
             width, 0.6 + 1.75 * rows, rows, columns, sharex="col", sharey="row"
@@ -56,6 +60,10 @@ def boxplots(panels: BoxPanels) -> Figure:
         for column in range(columns):
             axes[0][column].set_title(panels.columns[column])
             bottom = axes[-1][column]
+            if len(panels.positions) == 1:  # then the orderings are what stands side by side
+                ticks = [(place, name) for name, place in _offsets(panels.orderings).items()]
+                bottom.set_xticks([place for place, _ in ticks], [name for _, name in ticks])
+                continue
             crowded = max(map(len, panels.positions)) * len(panels.positions) > 40
             bottom.set_xticks(
                 range(len(panels.positions)), panels.positions, rotation=35 if crowded else 0
@@ -70,32 +78,53 @@ def boxplots(panels: BoxPanels) -> Figure:
 
 
 def _boxes(axes: Axes, panels: BoxPanels, row: int, column: int) -> None:
-    count = len(panels.orderings)
-    step = 0.8 / count
-    for index, ordering in enumerate(panels.orderings):
-        offset = (index - (count - 1) / 2) * step
+    step = 0.8 / len(panels.orderings)
+    where = f" at {panels.columns[column]}".replace("\n", ", ") if panels.columns[column] else ""
+    for ordering, offset in _offsets(panels.orderings).items():
         boxes = [
-            (position + offset, values)
+            (position, values)
             for position in range(len(panels.positions))
             if (values := panels.values.get((row, column, position, ordering))) is not None
             and len(values)
         ]
         if boxes:
             tint = colour(ordering, panels.orderings)
-            draw_boxes(axes, [v for _, v in boxes], [x for x, _ in boxes], step * 0.82, tint)
+            draw_boxes(
+                axes, [v for _, v in boxes], [p + offset for p, _ in boxes], step * 0.82, tint,
+                [_place(panels, ordering, p) + where for p, _ in boxes],
+            )  # fmt: skip
     axes.set_xlim(-0.6, len(panels.positions) - 0.4)
     axes.grid(axis="y")
 
 
+def _offsets(orderings: Sequence[str]) -> dict[str, float]:
+    """How far each ordering's box stands from its position."""
+    count = len(orderings)
+    return {name: (i - (count - 1) / 2) * 0.8 / count for i, name in enumerate(orderings)}
+
+
+def _place(panels: BoxPanels, ordering: str, position: int) -> str:
+    along = f", {panels.sweep} {panels.positions[position]}" if panels.sweep else ""
+    return ordering + along
+
+
 def draw_boxes(
-    axes: Axes, values: Sequence[Array], positions: Sequence[float], width: float, tint: str
+    axes: Axes,
+    values: Sequence[Array],
+    positions: Sequence[float],
+    width: float,
+    tint: str,
+    names: Sequence[str],
 ) -> None:
-    """Boxes as four collections, not as seven artists each: a study has hundreds of them."""
+    """Boxes as four collections, not as seven artists each: a study has hundreds of them.
+
+    `names` is what the boxes are called in their tooltips.
+    """
     half = width / 2
     boxes, medians, lines = [], [], []
     beyond_x: list[float] = []
     beyond_y: list[float] = []
-    for x, values_N in zip(positions, values, strict=True):
+    for x, values_N, name in zip(positions, values, names, strict=True):
         q1, median, q3 = np.percentile(values_N, [25, 50, 75])
         reach = 1.5 * (q3 - q1)
         inside = values_N[(values_N >= q1 - reach) & (values_N <= q3 + reach)]
@@ -105,6 +134,7 @@ def draw_boxes(
         for end, edge in ((low, q1), (high, q3)):
             lines.append([(x, edge), (x, end)])
             lines.append([(x - half / 2, end), (x + half / 2, end)])
+        add_area_tooltip(axes, (x - half, x + half), (q1, q3), f"{name}: {spread_over(values_N)}")
         outside = values_N[(values_N < low) | (values_N > high)]
         beyond_x += [x] * len(outside)
         beyond_y += outside.tolist()

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recalltrap_analysis.figures.style import INK, Array, new_figure, styled
+from recalltrap_analysis.figures.style import COLUMN, INK, Array, new_figure, styled
+from recalltrap_analysis.figures.tooltips import add_point_tooltip, number
 
 GRID = 121
 
@@ -54,6 +55,9 @@ def mixture_contours(
     heavy = mixture.weights_K / mixture.weights_K.sum()
     x_K, y_K = mixture.means_K2.T
     axes.scatter(x_K, y_K, s=4 + 40 * heavy, c="none", edgecolors="#D55E00", lw=0.9)
+    for at_x, at_y, weight in zip(x_K, y_K, heavy, strict=True):
+        words = f"{mixture.title}: a component at ({number(at_x)}, {number(at_y)}), weight "
+        add_point_tooltip(axes, at_x, at_y, words + number(weight))
     axes.set_title(mixture.title)
     axes.set_aspect("equal")
     whole = int(extent[1])
@@ -78,8 +82,9 @@ def contour_panels(
     reach = _reach(mixtures)
     # log-spaced levels: a mode that has lost nine tenths of its weight should still be seen
     levels = np.geomspace(0.004, 1.2, 9) / max(1.0, reach / 1.7) ** 2
+    side = min(2.4, (COLUMN - 0.4) / columns)
     with styled():
-        figure, axes = new_figure(1.95 * columns + 0.4, 2.15 * rows + 0.2, rows, columns)
+        figure, axes = new_figure(COLUMN, (1.05 * side + 0.15) * rows, rows, columns)
         flat = [panel for row in axes for panel in row]
         for panel, mixture in zip(flat, mixtures, strict=False):
             mixture_contours(panel, mixture, (-reach, reach), levels)

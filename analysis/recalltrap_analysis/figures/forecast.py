@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.style import FAINT, Array, colour, new_figure, styled
+from recalltrap_analysis.figures.tooltips import MOST_TOOLTIPS, add_point_tooltip, number
 
 
 def forecast_scatter(
@@ -35,11 +36,15 @@ def forecast_scatter(
                 values, reached[name], marker, ms=2.5 if crowd else 4, mfc="none", mec=tint,
                 mew=0.7, alpha=0.6, label=titles.get(name, name), rasterized=crowd,
             )  # fmt: skip
+            if len(everything) / 2 <= MOST_TOOLTIPS:
+                for x, y in zip(values, reached[name], strict=True):
+                    words = f"{name}: forecast {number(x)}, reached {number(y)}"
+                    add_point_tooltip(axes, x, y, words)
         axes.set_xlim(*limits)
         axes.set_ylim(*limits)
         axes.set_aspect("equal")
         axes.set_xlabel("reward forecast from the reference")
         axes.set_ylabel("reward reached")
         axes.grid()
-        figure.legend(loc="outside upper left", ncols=1)
+        figure.legend(loc="outside right upper", ncols=1)
     return figure

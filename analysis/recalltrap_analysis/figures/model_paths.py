@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from recalltrap_analysis.figures.style import INK, MARKERS, Array, colour, new_figure, styled
+from recalltrap_analysis.figures.tooltips import add_point_tooltip, number
 
 SMALLEST, LARGEST = 20.0, 320.0
 
@@ -45,7 +46,7 @@ def model_paths(
     names = list(dict.fromkeys(path.ordering for paths in panels.values() for path in paths))
     with styled():
         width, height = 1.0 + 2.9 * len(columns), 1.0 + 2.5 * len(rows)
-        figure, grid = new_figure(max(5.0, width), height, len(rows), len(columns), sharey="row")
+        figure, grid = new_figure(width, height, len(rows), len(columns), sharey="row")
         for row, title in enumerate(rows):
             mine = [path for (r, _), paths in panels.items() if r == row for path in paths]
             widest = max([float(path.sd_M.max()) for path in mine], default=0.0)
@@ -53,8 +54,15 @@ def model_paths(
                 axes = grid[row][column]
                 for path in panels.get((row, column), ()):
                     _draw_path(axes, path, widest, colour(path.ordering, names))
+                    for x, y, sd, model in zip(
+                        path.x_M, path.y_M, path.sd_M, path.titles, strict=True
+                    ):
+                        words = f"{path.ordering}, {model}: {recall} {number(x)}, {title} "
+                        words += f"{number(y)}, sd over {path.seeds} seeds {number(sd)}"
+                        add_point_tooltip(axes, x, y, words)
                 axes.grid()
                 axes.margins(0.14)
+                axes.locator_params(axis="x", nbins=4)  # ticks of small differences are long
             note = f"\n(largest sd {widest:.3g})" if widest > 0 else ""
             grid[row][0].set_ylabel(title + note)
         for column, title in enumerate(columns):

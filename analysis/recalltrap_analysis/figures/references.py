@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from recalltrap_analysis.figures.boxplots import draw_boxes
+from recalltrap_analysis.figures.boxplots import MOST_WIDTH, draw_boxes
 from recalltrap_analysis.figures.style import (
     FAINT,
     INK,
@@ -39,17 +39,18 @@ def reference_check(
     with styled():
         widest = max(len(line) for text in labels for line in text.split("\n"))
         room = 1.3 + 2 * len(labels) * max(0.95, 0.072 * widest)
-        figure, axes = new_figure(min(11.0, max(6.4, room)), 3.4 if long else 3.1, 1, 2)
+        figure, axes = new_figure(min(MOST_WIDTH, room), 3.4 if long else 3.1, 1, 2)
         for panel, title, groups in zip(axes[0], titles, (recall, hit_rate), strict=True):
             for group, (first_N, second_N) in enumerate(groups):
+                name = labels[group].replace("\n", ", ")
                 left, right = group - 0.2, group + 0.2
                 ends = [
                     [(left, first), (right, second)]
                     for first, second in zip(first_N, second_N, strict=True)
                 ]
                 panel.add_collection(LineCollection(ends, colors=FAINT, linewidths=0.5, zorder=1))
-                draw_boxes(panel, [first_N], [left], 0.26, P_PRIME)
-                draw_boxes(panel, [second_N], [right], 0.26, P_SECOND)
+                draw_boxes(panel, [first_N], [left], 0.26, P_PRIME, [f"p' {name}".strip()])
+                draw_boxes(panel, [second_N], [right], 0.26, P_SECOND, [f"p'' {name}".strip()])
             panel.set_title(title)
             panel.set_xlim(-0.6, len(labels) - 0.4)
             turn: dict[str, Any] = (

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from recalltrap_analysis.figures.style import Array, new_figure, styled
+from recalltrap_analysis.figures.tooltips import add_point_tooltip, number
 
 
 def reward_distribution(
@@ -25,12 +26,17 @@ def reward_distribution(
     edges = np.linspace(0, 1, bins + 1)
     tail = bins - bins // 5
     with styled():
-        figure, [[whole, end]] = new_figure(7.6, 2.9, 1, 2, width_ratios=[1.7, 1])
+        figure, [[whole, end]] = new_figure(7.2, 2.9, 1, 2, width_ratios=[1.7, 1])
         for (name, share_B), dashes in zip(shares.items(), ("-", (0, (5, 1.5))), strict=False):
             for axes, start in ((whole, 0), (end, tail)):
                 part = edges[start:]
                 axes.stairs(share_B[start:], part, color=colours[name], lw=1.6, ls=dashes,
                             label=name, baseline=None)  # fmt: skip
+                for left, right, share in zip(part, part[1:], share_B[start:], strict=False):
+                    words = f"{name}, R / R_max {number(left)} to {number(right)}: "
+                    words += f"{number(share)} of the samples"
+                    if share > 0:  # the logarithmic panel has no place for 0
+                        add_point_tooltip(axes, (left + right) / 2, share, words)
                 low_B, high_B = (
                     np.append(ends_B[start:], ends_B[-1])
                     for ends_B in (seeds[name].min(axis=0), seeds[name].max(axis=0))

@@ -22,6 +22,7 @@ from recalltrap_analysis.figures.style import (
     new_figure,
     styled,
 )
+from recalltrap_analysis.figures.tooltips import add_point_tooltip, with_interval
 
 SPANS_DECADES = 4.0
 CONTROL_MARKERS = {"A": "^", "K-A@p'": "D"}
@@ -65,7 +66,7 @@ def reward_recall_figure(
         places = [axes for row in grid for axes in row]
         for axes, curves, title in zip(places, panels, titles, strict=False):
             for curve in curves:
-                _draw(axes, curve, colour(curve.ordering, names))
+                _draw(axes, curve, colour(curve.ordering, names), recall, reward)
             _limit(axes, curves)
             axes.set_title(title)
             axes.grid()
@@ -90,7 +91,7 @@ def _marker(ordering: str) -> str:
     return MARKERS.get(ordering) or CONTROL_MARKERS.get(ordering, "v")
 
 
-def _draw(axes: Axes, curve: TracedOrdering, tint: str) -> None:
+def _draw(axes: Axes, curve: TracedOrdering, tint: str, recall: str, reward: str) -> None:
     seeds_NW2 = np.stack([curve.recall_NW, curve.reward_NW], axis=-1)
     axes.add_collection(LineCollection(list(seeds_NW2), colors=tint, linewidths=0.5, alpha=0.18))
     recall_W, reward_W = curve.recall_3W[0], curve.reward_3W[0]
@@ -100,6 +101,12 @@ def _draw(axes: Axes, curve: TracedOrdering, tint: str) -> None:
     for chosen, fill in ((~curve.dominated_W, tint), (curve.dominated_W, "white")):
         axes.plot(recall_W[chosen], reward_W[chosen], _marker(curve.ordering), mec=tint, mfc=fill,
                   ms=5)  # fmt: skip
+    for place, label in enumerate(curve.labels):
+        x, low, high = curve.recall_3W[:, place]
+        y, below, above = curve.reward_3W[:, place]
+        words = f"{curve.ordering}, {label}: {recall} {with_interval(x, low, high)}, "
+        words += f"{reward} {with_interval(y, below, above)}"
+        add_point_tooltip(axes, x, y, words + (", dominated" if curve.dominated_W[place] else ""))
     axes.annotate(curve.labels[-1], (recall_W[-1], reward_W[-1]), (5, 5),
                   textcoords="offset points", fontsize=7, color=INK)  # fmt: skip
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.style import FAINT, INK, Array, new_figure, styled
+from recalltrap_analysis.figures.tooltips import add_point_tooltip, number, with_interval
 
 
 def scaling_curve(
@@ -43,6 +44,9 @@ def scaling_curve(
                         alpha=0.5)  # fmt: skip
             axes.plot(deficit_G[mine], severity_G[mine], "os^Dv<>P"[place % 8], color=tint, ms=4,
                       label=name or None)  # fmt: skip
+        for x, y, low, high, name in zip(*points, groups, strict=True):
+            words = f"{x_name} {number(x)}: severity {with_interval(y, low, high)}"
+            add_point_tooltip(axes, x, y, f"{name}, {words}" if name else words)
         axes.set_xlabel(x_name)
         axes.set_ylabel("trap severity")
         axes.grid()

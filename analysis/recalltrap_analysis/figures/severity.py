@@ -18,10 +18,21 @@ from recalltrap_analysis.figures.style import (
     new_figure,
     styled,
 )
+from recalltrap_analysis.figures.tooltips import (
+    add_area_tooltip,
+    add_point_tooltip,
+    number,
+    with_interval,
+)
 
 
 def severity_line(
-    value_G: Array, low_G: Array, high_G: Array, labels: Sequence[str], axis: str
+    value_G: Array,
+    low_G: Array,
+    high_G: Array,
+    labels: Sequence[str],
+    axis: str,
+    sign_G: Array,
 ) -> Figure:
     """Mean severity with its interval at every grid point of one axis.
 
@@ -31,21 +42,25 @@ def severity_line(
         high_G: Upper ends.
         labels: The axis's values, in order.
         axis: The axis's name.
+        sign_G: What was concluded, shape [G]: 1 a trap, -1 a reversal, 0 neither; filled if not 0.
     """
     positions = np.arange(len(labels))
     known = np.isfinite(value_G)
     ranged = known & np.isfinite(low_G)
     with styled():
-        figure, [[axes]] = new_figure(max(5.2, 0.62 * len(labels) + 1.4), 2.9)
+        figure, [[axes]] = new_figure(0.62 * len(labels) + 1.4, 2.9)
         axes.axhline(0, color=FAINT, lw=0.9)
         axes.plot(positions, value_G, color=INK, lw=0.9, alpha=0.5)  # broken where incomplete
         axes.vlines(positions[ranged], low_G[ranged], high_G[ranged], color="#D55E00", lw=2.2)
-        sure = known & ((low_G > 0) | (high_G < 0))
+        sure = known & (sign_G != 0)
         for chosen, fill in ((sure, "#D55E00"), (known & ~sure, "white")):
             axes.plot(positions[chosen], value_G[chosen], "o", mec="#D55E00", mfc=fill, ms=5.5)
         for position in positions[~known]:
             axes.annotate("incomplete", (position, 0), (0, 4), textcoords="offset points",
                           rotation=90, ha="center", color=FAINT, fontsize=7)  # fmt: skip
+        for place, label in enumerate(labels):
+            spread = with_interval(value_G[place], low_G[place], high_G[place])
+            add_point_tooltip(axes, place, value_G[place], f"{axis} {label}: severity {spread}")
         axes.set_xticks(positions, labels, rotation=35 if max(map(len, labels)) > 9 else 0)
         axes.set_xlim(-0.6, len(labels) - 0.4)
         axes.set_xlabel(axis)
@@ -70,17 +85,22 @@ def severity_map(
         y_labels: Values of the other axes, Y of them.
         x_name: The sweep axis.
         y_name: The other axes.
-        sign_YX: Where the interval lies, shape [Y, X]: 1 above 0, -1 below, 0 across it; the
-            borders between them are drawn.
+        sign_YX: What was concluded, shape [Y, X]: 1 a trap, -1 a reversal, 0 neither; the borders
+            between them are drawn.
     """
     rows, columns = value_YX.shape
     largest = max(0.05, float(np.nanmax(np.abs(value_YX), initial=0.0)))
     left = 0.075 * max(map(len, y_labels)) + 1.6
     with styled():
-        figure, [[axes]] = new_figure(max(5.2, left + 0.6 * columns), max(2.2, 0.3 * rows + 1.2))
+        figure, [[axes]] = new_figure(left + 0.6 * columns, max(2.2, 0.3 * rows + 1.2))
         image = _heat(axes, value_YX, largest)
         if sign_YX is not None:
             _borders(axes, sign_YX)
+        for (row, column), value in np.ndenumerate(value_YX):
+            where = f"{x_name} {x_labels[column]}, {y_name} {y_labels[row]}"
+            sides = (column - 0.5, column + 0.5), (row - 0.5, row + 0.5)
+            words = f"severity {number(value)}" if np.isfinite(value) else "incomplete"
+            add_area_tooltip(axes, *sides, f"{where}: {words}")
         axes.set_xticks(range(columns), x_labels)
         axes.set_yticks(range(rows), y_labels)
         axes.set_xlabel(x_name)
@@ -102,8 +122,8 @@ def _heat(axes: Axes, value_YX: Array, largest: float) -> AxesImage:
         for (row, column), value in np.ndenumerate(value_YX):
             if np.isfinite(value):
                 ink = "white" if abs(value) > 0.7 * largest else INK
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink,
-                          fontsize=7.5)  # fmt: skip
+                text = f"{round(float(value), 2) + 0.0:.2f}"  # no negative zero
+                axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=7.5)
     return image
 
 

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from recalltrap_analysis.figures.tooltips import TooltipFigure
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _KNOWN = {"K-A": "#D55E00", "A-K": "#0072B2", "A": "#56B4E9", "K": "#E69F00"}
 _OTHERS = ("#009E73", "#CC79A7", "#8C6D31", "#666666")
@@ -23,6 +25,8 @@ PART_COLOURS = {
 }
 P_PRIME, P_SECOND = "#0072B2", "#D55E00"
 INK, FAINT = "#222222", "#999999"
+COLUMN = 7.2
+"""Inches: no figure is narrower, so that text is equally large in all of them on a page."""
 MARKERS = {"K-A": "o", "A-K": "s"}
 
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -56,8 +60,8 @@ def styled(**more: Any) -> Any:
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, list[list[Axes]]]:
-    """An empty figure of `rows` × `columns` axes; inches."""
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=72)
+    """An empty figure of `rows` × `columns` axes; inches, as wide as the column at least."""
+    figure = TooltipFigure(figsize=(max(COLUMN, width), height), layout="constrained", dpi=72)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, [list(row) for row in axes]

@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.style import INK, MARKERS, Array, colour, new_figure, styled
+from recalltrap_analysis.figures.tooltips import add_point_tooltip, number
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def temperature_sweep(
     """
     names = list(dict.fromkeys(sweep.ordering for sweeps in panels.values() for sweep in sweeps))
     with styled():
-        size = max(5.0, 1.0 + 2.9 * len(columns)), 1.0 + 2.2 * len(rows)
+        size = 1.0 + 2.9 * len(columns), 1.0 + 2.2 * len(rows)
         figure, grid = new_figure(*size, len(rows), len(columns), sharey="row")
         for (row, column), sweeps in panels.items():
             axes = grid[row][column]
@@ -47,12 +48,19 @@ def temperature_sweep(
                 axes.errorbar(sweep.x_T, sweep.y_T, sweep.sd_T, color=tint, lw=1.2, elinewidth=0.8,
                               marker=MARKERS.get(sweep.ordering, "D"), ms=4.5,
                               label=sweep.ordering)  # fmt: skip
+                for tau, x, y, sd in zip(
+                    sweep.temperature_T, sweep.x_T, sweep.y_T, sweep.sd_T, strict=True
+                ):
+                    words = f"{sweep.ordering}, τ {number(tau)}: {recall} {number(x)}, "
+                    words += f"{rows[row]} {number(y)}, sd {number(sd)}"
+                    add_point_tooltip(axes, x, y, words)
                 down = sweep.ordering == "K-A"
                 for tau, x, y in zip(sweep.temperature_T, sweep.x_T, sweep.y_T, strict=True):
                     axes.annotate(f"{tau:g}", (x, y), (5, -11 if down else 5), fontsize=7.5,
                                   textcoords="offset points", color=INK)  # fmt: skip
             axes.grid()
             axes.margins(0.14)
+            axes.locator_params(axis="x", nbins=4)  # ticks of small differences are long
         for row, title in enumerate(rows):
             grid[row][0].set_ylabel(title)
         for column, title in enumerate(columns):

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.style import Array, colour, new_figure, styled
+from recalltrap_analysis.figures.tooltips import add_point_tooltip, number
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,15 @@ class CurveOverSeeds:
     low_T: Array
     high_T: Array
     seeds: int
+
+
+MOST_STEPS = 20
+"""Of a curve: the steps with a tooltip."""
+
+
+def _some(steps: int) -> list[int]:
+    chosen = np.linspace(0, steps - 1, min(steps, MOST_STEPS))
+    return [int(index) for index in chosen.round()]
 
 
 def training_curves(
@@ -53,6 +63,13 @@ def training_curves(
                                   alpha=0.18, lw=0)  # fmt: skip
                 dashes = "-" if ordering == "A-K" else (0, (5, 1.5))
                 axes.plot(curve.step_T, curve.mean_T, color=tint, ls=dashes, label=ordering)
+                for index in _some(len(curve.step_T)):
+                    words = (
+                        f"{ordering}, {step} {number(curve.step_T[index])}: "
+                        f"{titles[metric]} {number(curve.mean_T[index])}, seeds from "
+                        f"{number(curve.low_T[index])} to {number(curve.high_T[index])}"
+                    )
+                    add_point_tooltip(axes, curve.step_T[index], curve.mean_T[index], words)
                 for place in np.unique((chosen or {}).get(ordering, [])):
                     axes.axvline(place, color=tint, ls=(0, (2, 2)), lw=0.9)
             axes.set_title(titles[metric])

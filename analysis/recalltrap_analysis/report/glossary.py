@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
 
+from recalltrap_analysis.report.document.blocks import Chapter, Grid
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis
 
 SHARED: tuple[tuple[str, str], ...] = (
@@ -55,7 +59,48 @@ SHARED: tuple[tuple[str, str], ...] = (
 )
 
 
-def glossary(kinds: Sequence[KindAnalysis]) -> list[tuple[str, str]]:
-    """The words of all kinds, and those of the kinds in the report."""
+ALWAYS = ("The question", "p*, p', p''")
+"""What a stranger needs before any other word."""
+UNREAD = ("query", "stem", "key", "data", "extra", "summary", "figure", "svg", "pdf")
+"""Fields of a document that no reader reads as text."""
+
+
+def glossary(
+    kinds: Sequence[KindAnalysis], chapters: Sequence[Chapter], above: str = ""
+) -> list[tuple[str, str]]:
+    """The words of all kinds and of those in the report, each only where the page uses it.
+
+    Args:
+        kinds: The kinds in the report.
+        chapters: What the page says.
+        above: What stands above the chapters.
+    """
     own = [entry for kind in kinds for entry in kind.glossary]
-    return list(dict.fromkeys([*SHARED, *own]))
+    text = " ".join([above, *_texts(list(chapters))]).lower()
+    return [
+        (word, meaning)
+        for word, meaning in dict.fromkeys([*SHARED, *own])
+        if word in ALWAYS or any(_used(name, text) for name in word.split(", "))
+    ]
+
+
+def _used(word: str, text: str) -> bool:
+    """Whether a text in small letters has the word, in the plural too."""
+    name = re.escape(word.strip("`").lower().removesuffix("s"))
+    return re.search(rf"\b{name}", text) is not None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text of a document that is read."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Grid):
+        yield from (value.name, *value.head)
+        yield from (cell for row in value.rows for cell in row)
+    elif isinstance(value, list | tuple):
+        for inside in value:
+            yield from _texts(inside)
+    elif is_dataclass(value):
+        for one in fields(value):
+            if one.name not in UNREAD:
+                yield from _texts(getattr(value, one.name))

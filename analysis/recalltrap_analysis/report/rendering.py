@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
+from html import escape
 from typing import Literal
 
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -12,8 +13,12 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.style import styled
+from recalltrap_analysis.figures.tooltips import TooltipFigure
 from recalltrap_analysis.report.document.blocks import Document, Plot
 from recalltrap_analysis.runs.loaded_run import first_line
+
+SMALLEST_MARK = 8.0
+"""Points: no mark that shows a number on hover is smaller."""
 
 
 def rendered(document: Document) -> Document:
@@ -55,7 +60,34 @@ def render(figure: Figure, kind: Literal["svg", "pdf"], stem: str) -> bytes:
         else:
             metadata = {"CreationDate": None, "ModDate": None}
             FigureCanvasPdf(figure).print_pdf(buffer, metadata=metadata)  # type: ignore[no-untyped-call]
+    if kind == "svg" and isinstance(figure, TooltipFigure) and figure.tooltips:
+        return _with_tooltips(buffer.getvalue(), figure)
     return buffer.getvalue()
+
+
+def _with_tooltips(svg: bytes, figure: TooltipFigure) -> bytes:
+    """The figure's file with an invisible mark, and its title, over everything that has numbers.
+
+    A title is what browsers show on hover without any script; the page's script shows the nearest
+    one's, and on focus too. Small things get a mark that a pointer can meet.
+    """
+    marks = []
+    for (left, top, width, height), text in figure.placed_tooltips():
+        place = f'data-x="{left:.1f}" data-y="{top:.1f}" data-w="{width:.1f}" data-h="{height:.1f}"'
+        left, width = _wide_enough(left, width)
+        top, height = _wide_enough(top, height)
+        marks.append(
+            f'<rect class="value" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" '
+            f'height="{height:.1f}" rx="2" fill="none" pointer-events="all" {place}>'
+            f"<title>{escape(text)}</title></rect>"
+        )
+    group = f'<g class="values">{"".join(marks)}</g>\n</svg>'
+    return svg.decode().rstrip().removesuffix("</svg>").encode() + group.encode() + b"\n"
+
+
+def _wide_enough(start: float, size: float) -> tuple[float, float]:
+    missing = max(0.0, SMALLEST_MARK - size)
+    return start - missing / 2, size + missing
 
 
 def inline_svg(svg: bytes, stem: str, alternative: str) -> str:
@@ -70,8 +102,7 @@ def inline_svg(svg: bytes, stem: str, alternative: str) -> str:
     text = re.sub(r'href="#', f'href="#{stem}-', text)
     text = text.replace("url(#", f"url(#{stem}-")
     head, rest = text.split(">", 1)
-    size = re.search(r'width="([\d.]+)pt"', head)
-    width = f"--natural:{float(size.group(1)) * 4 / 3:.0f}px" if size else ""
     head = re.sub(r'\s(width|height)="[\d.]+pt"', "", head)
     label = re.sub(r"[&<>\"]", lambda match: f"&#{ord(match.group())};", alternative)
-    return f'{head} role="img" aria-label="{label}" style="{width}">{rest}'
+    role = "group" if 'class="value"' in rest else "img"  # an image has nothing to focus within
+    return f'{head} role="{role}" aria-label="{label}">{rest}'

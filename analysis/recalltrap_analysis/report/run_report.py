@@ -71,6 +71,7 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
     kind = analysis_of(run.study.kind)
     makers = {key: partial(make, run, summary) for key, make in sections_of(kind).items()}
     sections = made([run], makers)
+    chapters = [Chapter("run", "", sections)]
     details: dict[str, Any] = {"studies": [run.study.name], "lacks": []}
     for section in sections:
         details |= section.summary
@@ -81,8 +82,8 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
         verdict=summary.verdict,
         sentence=summary.sentence,
         counts=counts(run, summary),
-        chapters=[Chapter("run", "", sections)],
-        glossary=glossary([kind]),
+        chapters=chapters,
+        glossary=glossary([kind], chapters, summary.sentence),
         summary=details,
     )
 

@@ -23,8 +23,9 @@ from recalltrap_analysis.report.document.blocks import (
     Plot,
     Prose,
     Terms,
+    slug,
 )
-from recalltrap_analysis.report.document.tables import plain
+from recalltrap_analysis.report.document.tables import csv_text, plain
 from recalltrap_analysis.report.rendering import inline_svg
 
 SCHEMA = "recalltrap.report/1"
@@ -52,6 +53,10 @@ def _environment() -> jinja2.Environment:
     environment.filters["inline"] = lambda plot: Markup(
         inline_svg(plot.svg, plot.stem, plot.alternative)
     )
+    environment.filters["csv"] = lambda table: (
+        "data:text/csv;charset=utf-8;base64," + base64.b64encode(csv_text(table).encode()).decode()
+    )
+    environment.filters["slug"] = slug
     environment.filters["breakable"] = lambda name: str(name).replace("_", "_\u200b")
     environment.tests["block"] = lambda block, name: type(block).__name__.lower() == name
     return environment
@@ -69,7 +74,9 @@ def markdown(document: Document) -> str:
     lines = [f"# {_md(document.question)}", "", _md(document.meta), ""]
     lines += [f"> **{_md(document.sentence)}**", "", _md(document.counts), ""]
     lines += ["<details><summary>Glossary</summary>", ""]
-    lines += [f"- **{_md(word)}**: {_ours(meaning)}" for word, meaning in document.glossary]
+    lines += [
+        f"- **{_md(word.strip('`'))}**: {_ours(meaning)}" for word, meaning in document.glossary
+    ]
     lines += ["", "</details>", ""]
     for chapter in document.chapters:
         depth = "##"

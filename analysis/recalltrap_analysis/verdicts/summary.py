@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -189,10 +190,20 @@ def smallest_adjusted_p(pairs: int, points: int) -> float:
     return min(1.0, points * smallest_p(pairs, flips_for(points)))
 
 
+def concluded_signs(table: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """What is concluded at every row of a severity table: 1 a trap, -1 a reversal, 0 neither.
+
+    One rule for the headline, the table's reading and the figures' fillings and borders.
+    """
+    if "p_holm" not in table:
+        return np.zeros(len(table))
+    sure = (table["state"] == COMPLETE) & (table["p_holm"] <= SIGNIFICANT)
+    return np.where(sure, np.sign(table["severity"].to_numpy(dtype=float)), 0.0)
+
+
 def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
-    significant = complete["p_holm"] <= SIGNIFICANT
-    traps = significant & (complete["severity"] > 0)
-    reversed_ = significant & (complete["severity"] < 0)
+    signs = pd.Series(concluded_signs(complete), index=complete.index)
+    traps, reversed_ = signs > 0, signs < 0
     points = count_text(len(complete), "grid point")
     slight = int((complete["severity"][traps] < SLIGHT).sum())
     aside = f" (at {slight} of them slightly, below {setting_text(SLIGHT)})" if slight else ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -153,6 +154,19 @@ def test_nothing_run_yet(make_run: MakeRun) -> None:
     assert "incomplete: 10 of 10 pairs missing" in summary.sentence
     assert summary.missing == 60
     assert len(summary.table()) == 3
+    assert len(summary.table(most=2)) == 2
+
+
+def test_a_short_table_has_the_largest_severities_of_either_sign(make_run: MakeRun) -> None:
+    spoilt = make_run(spoilt=lambda o, s, p: o == "A-K" and p["kl_weight"] == 0.5)
+    summary = summarize(spoilt)
+    flipped = summary.severity.assign(severity=-summary.severity["severity"])
+    for found in (summary, replace(summary, severity=flipped)):
+        sizes = found.severity["severity"].abs()
+        shown = found.table(most=2)["kl_weight"].tolist()
+        by_size = found.severity.assign(size=sizes).sort_values("size", ascending=False)
+        assert shown == [f"{weight:g}" for weight in by_size["kl_weight"][:2]]
+        assert "0.5" not in shown, "it has no severity"
 
 
 @pytest.mark.parametrize(

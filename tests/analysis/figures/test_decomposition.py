@@ -40,6 +40,9 @@ def test_waterfall_climbs_from_one_attainment_to_the_other(
     assert bars[4].get_y() + bars[4].get_height() == pytest.approx(0.75)
     labels = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
     assert labels == ["K-A", "A-K", *controls]
+    lowest, highest = axes.get_ylim()
+    for text in axes.texts:  # a bar's label stays in its panel, clear of the title above
+        assert lowest < text.xy[1] < highest - 0.1 * (highest - lowest)  # type: ignore[attr-defined]
     assert sum(bar.get_hatch() is not None and bar.get_hatch() != "" for bar in bars) == len(
         controls
     )

@@ -13,7 +13,9 @@ def test_severity_line_draws_points_intervals_and_gaps() -> None:
     value, low, high = (
         np.array(v) for v in ([0.1, np.nan, 0.4], [-0.1, np.nan, 0.3], [0.2, np.nan, 0.5])
     )
-    axes = severity_line(value, low, high, ["1", "2", "4"], "kl_weight").axes[0]
+    axes = severity_line(value, low, high, ["1", "2", "4"], "kl_weight", np.array([0, 0, 1])).axes[
+        0
+    ]
     sure, unsure = (line for line in axes.lines if line.get_marker() == "o")
     assert np.asarray(sure.get_ydata()).tolist() == [0.4]
     assert np.asarray(unsure.get_ydata()).tolist() == [0.1]
@@ -21,6 +23,14 @@ def test_severity_line_draws_points_intervals_and_gaps() -> None:
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[-0.1, 0.2], [0.3, 0.5]]
     assert [text.get_text() for text in axes.texts] == ["incomplete"]
     assert axes.get_xlabel() == "kl_weight"
+
+
+def test_a_point_is_filled_where_a_trap_was_concluded_whatever_its_interval() -> None:
+    value, low, high = np.array([0.3, 0.4]), np.array([0.1, 0.2]), np.array([0.5, 0.6])
+    axes = severity_line(value, low, high, ["1", "2"], "x", np.array([0.0, 1.0])).axes[0]
+    sure, unsure = (line for line in axes.lines if line.get_marker() == "o")
+    assert np.asarray(sure.get_xdata()).tolist() == [1]
+    assert np.asarray(unsure.get_xdata()).tolist() == [0]
 
 
 def test_severity_map_shows_every_number_and_no_other() -> None:
@@ -39,7 +49,7 @@ def borders(axes: Axes, name: str) -> set[frozenset[tuple[float, float]]]:
     return {frozenset((float(x), float(y)) for x, y in segment) for segment in lines.get_segments()}
 
 
-def test_severity_map_borders_where_the_interval_excludes_zero() -> None:
+def test_severity_map_borders_what_was_concluded() -> None:
     value = np.array([[0.0, 0.3, 0.4], [-0.2, 0.0, 0.5]])
     sign = np.array([[0, 1, 1], [-1, 0, 1]])
     axes = severity_map(value, ["1", "2", "4"], ["3", "4"], "x", "y", sign).axes[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -177,7 +179,7 @@ def test_the_page_loads_quietly_and_alone(browser: Browser, run: FakeRun, path: 
         "[...document.querySelectorAll('figure')].map(f => [f.id, "
         "f.querySelector('svg')?.getBoundingClientRect().width ?? 0])"
     )
-    assert len(shown) == 11
+    assert len(shown) == 12
     assert all(width > 200 for _, width in shown), shown
     assert browser.evaluate("document.querySelector('h1').textContent") == run.study.question
 
@@ -245,6 +247,77 @@ def test_it_reads_without_script_in_the_dark_and_on_paper(browser: Browser, path
     assert backgrounds == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 25, 28)"}
     printed = base64.b64decode(browser.send("Page.printToPDF")["data"])
     assert printed.startswith(b"%PDF")
+
+
+MARKS = "[...document.querySelectorAll('#figure-severity .value')]"
+
+
+def test_points_tell_their_values_to_the_pointer_and_the_keyboard(
+    browser: Browser, path: Path
+) -> None:
+    browser.resize(1280)
+    browser.visit(path)
+    labels = browser.evaluate(f"{MARKS}.map(mark => mark.getAttribute('aria-label'))")
+    assert len(labels) == 10
+    assert all("severity" in label for label in labels)
+    assert browser.evaluate(f"{MARKS}.filter(mark => mark.tabIndex === 0).length") == 1
+    tooltip = "(t => t.hidden ? null : t.textContent)(document.querySelector('.tooltip'))"
+    assert browser.evaluate(tooltip) is None
+    browser.evaluate(f"{MARKS}[3].scrollIntoView({{block: 'center'}})")
+    box = browser.evaluate(
+        f"(b => [b.x + b.width / 2, b.y + b.height / 2])({MARKS}[3].getBoundingClientRect())"
+    )
+    browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1])
+    assert browser.evaluate(tooltip) == labels[3]
+    browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    assert browser.evaluate(tooltip) is None
+    browser.evaluate(f"{MARKS}[0].focus({{preventScroll: true}})")
+    assert browser.evaluate(tooltip) == labels[0]
+    browser.send("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight")
+    assert browser.evaluate(tooltip) == labels[1]
+    assert browser.evaluate(f"{MARKS}.indexOf(document.activeElement)") == 1
+
+
+def test_a_table_saves_its_exact_numbers(browser: Browser, path: Path) -> None:
+    browser.visit(path)
+    text = browser.evaluate(
+        "(a => new TextDecoder().decode(Uint8Array.from(atob(a.href.split(',')[1]), "
+        "c => c.charCodeAt(0))))(document.querySelector('.export a'))"
+    )
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == 10
+    exact = [float(row["severity.value"]) for row in rows]
+    shown = [float(cell.split(" ")[0]) for cell in column(browser, 2)]
+    assert [round(value, 2) + 0.0 for value in exact] == pytest.approx(shown)
+    assert any(value != round(value, 2) for value in exact)
+    name = browser.evaluate("document.querySelector('.export a').download")
+    assert name.endswith("-severity.csv")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_figures_are_whole_and_as_wide_as_the_column(
+    browser: Browser, path: Path, width: int
+) -> None:
+    browser.resize(width)
+    browser.visit(path)
+    shown = browser.evaluate(
+        "[...document.querySelectorAll('.plot')].map(p => [p.clientWidth, p.scrollWidth, "
+        "p.parentNode.clientWidth, p.querySelector('svg').getBoundingClientRect().width])"
+    )
+    assert len(shown) == 12
+    for inner, needed, whole, svg in shown:
+        assert needed <= inner == whole
+        assert whole - 12 < svg <= whole
+
+
+def test_what_is_not_read_first_is_folded(browser: Browser, path: Path) -> None:
+    browser.visit(path)
+    assert browser.evaluate("document.querySelector('.glossary').open") is False
+    folded = browser.evaluate(
+        "[...document.querySelectorAll('summary')].map(s => s.textContent)"
+        ".filter(text => text.includes('tested by this run'))"
+    )
+    assert len(folded) == 1
 
 
 def test_a_report_of_several_runs(browser: Browser, run: FakeRun, make_run: MakeRun) -> None:

@@ -14,7 +14,10 @@ from recalltrap_analysis.report.rendering import inline_svg, render, rendered
 
 
 def small_figure() -> Figure:
-    return severity_line(np.array([0.1]), np.array([0.0]), np.array([0.2]), ["<&>"], "a")
+    return severity_line(
+        np.array([0.1, 0.5]), np.array([0.0, np.nan]), np.array([0.2, np.nan]), ["<&>", "2"], "a",
+        np.zeros(2),
+    )  # fmt: skip
 
 
 def test_inline_svg_is_well_formed_and_keeps_its_ids_apart() -> None:
@@ -28,6 +31,22 @@ def test_inline_svg_is_well_formed_and_keeps_its_ids_apart() -> None:
         value for node in element.iter() for key, value in node.items() if key.endswith("href")
     ]
     assert {link.removeprefix("#") for link in links} <= set(ids)
+
+
+def test_marks_lie_on_their_points_and_tell_their_numbers() -> None:
+    figure = small_figure()
+    element = ElementTree.fromstring(render(figure, "svg", "severity"))
+    marks = [node for node in element.iter() if node.get("class") == "value"]
+    titles = [next(iter(mark)).text for mark in marks]
+    assert titles == ["a <&>: severity 0.1 [0, 0.2]", "a 2: severity 0.5"]
+    x, y = ([float(str(mark.get(name))) for mark in marks] for name in ("data-x", "data-y"))
+    axes = figure.axes[0]
+    expected = np.asarray(axes.transData.transform([(0, 0.1), (1, 0.5)]))
+    np.testing.assert_allclose(x, expected[:, 0], atol=0.06)
+    np.testing.assert_allclose(y, figure.get_figheight() * 72 - expected[:, 1], atol=0.06)
+    assert x[0] < x[1]
+    assert y[0] > y[1]  # downwards, as SVG counts
+    assert inline_svg(render(figure, "svg", "s"), "s", "words").count('role="group"') == 1
 
 
 def document(figure: Figure) -> Document:

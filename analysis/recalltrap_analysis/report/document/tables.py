@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -70,6 +73,32 @@ def records(frame: pd.DataFrame, methods: Mapping[str, str] | None = None) -> li
                 }
         result.append(record)
     return result
+
+
+def csv_text(table: Grid) -> str:
+    """A table's exact numbers as CSV: what `data` holds, or the text where there is none.
+
+    An estimate becomes several columns, e.g. `severity.value`, `severity.low`, `severity.high` and
+    `severity.method`; a list stands as JSON.
+    """
+    rows = table.data or [dict(zip(table.head, row, strict=True)) for row in table.rows]
+    flat = [_flat(plain(row)) for row in rows]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(dict.fromkeys(name for row in flat for name in row)))
+    writer.writeheader()
+    writer.writerows(flat)
+    return buffer.getvalue()
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Record:
+    found: Record = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            listed = isinstance(value, list)
+            found[prefix + name] = json.dumps(value, ensure_ascii=False) if listed else value
+    return found
 
 
 def plain(value: Any) -> Any:

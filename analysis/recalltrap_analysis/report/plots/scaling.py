@@ -10,8 +10,8 @@ from recalltrap_analysis.number_format import range_text, setting_text
 from recalltrap_analysis.report.document.blocks import Plot, slug
 
 
-def scaling_plot(name: str, fitted: ScalingFit, kl_weight: str | None, query: str) -> Plot:
-    """One point per setting, with the curve fitted to them.
+def scaling_plot(name: str, fitted: ScalingFit, kl_weight: str | None, query: str) -> Plot | None:
+    """One point per setting, with the curve fitted to them; None where they share one x.
 
     Args:
         name: What the settings have in common, e.g. their algorithm; may be empty.
@@ -25,6 +25,8 @@ def scaling_plot(name: str, fitted: ScalingFit, kl_weight: str | None, query: st
         return Plot(stem, "No setting has both a recall deficit and a severity.")
     drawn = not fitted.reason
     x = settings["x"] if drawn else settings["deficit"]
+    if len(np.unique(x.to_numpy(dtype=float).round(9))) < 2:
+        return None  # all settings share their references: nothing to see along that axis
     spread = tuple(
         settings[c].to_numpy(dtype=float) for c in ("severity", "severity_low", "severity_high")
     )

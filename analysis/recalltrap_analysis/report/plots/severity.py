@@ -14,52 +14,54 @@ from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.verdicts.summary import Summary
+from recalltrap_analysis.verdicts.summary import Summary, concluded_signs
 
 
-def severity_plot(run: ReadRun, summary: Summary) -> Plot:
-    """Severity over the grid: a line with intervals for one axis, a heat map for more."""
+def severity_plot(run: ReadRun, summary: Summary) -> Plot | None:
+    """Severity over the grid: a line with intervals for one axis, a heat map for more.
+
+    None where there is but one grid point: the table says it.
+    """
     stem, table, design = "severity", summary.severity, summary.design
     if not (table["state"] == COMPLETE).any():
         return Plot(stem, "No grid point is complete, so there is no severity to draw.")
+    if len(design.points) < 2:
+        return None
     query = sql.severity_query(design.axes, summary.kind)
     if len(design.axes) > 1:
         return _map(summary, query)
-    labels = [setting_text(point[0]) if point else "all" for point in design.points]
+    labels = [setting_text(point[0]) for point in design.points]
     value, low, high = (
         table[name].to_numpy(dtype=float) for name in ("severity", "severity_low", "severity_high")
     )
-    axis = design.axes[0] if design.axes else ""
-    figure = severity_line(value, low, high, labels, axis)
+    figure = severity_line(value, low, high, labels, design.axes[0], concluded_signs(table))
     caption = (
-        "Trap severity: mean over seeds and its 95 % interval; filled where the interval excludes "
-        "0. Above 0, A-K attains more of the reachable reward than K-A."
+        "Trap severity: mean over seeds and its 95 % interval; filled where the table's reading "
+        "is a trap or a reversal (p, adjusted by Holm). Above 0, A-K attains more of the "
+        "reachable reward than K-A."
     )
     words = "Mean trap severity with interval at every grid point: " + _range(table["severity"])
     return Plot(stem, caption, words, figure, query)
 
 
 def _map(summary: Summary, query: str) -> Plot:
-    """The trap map, with the border where the interval of severity excludes 0."""
+    """The trap map, with the border around what the headline counts as a trap."""
     design = summary.design
-    matrices = [
-        severity_grid(summary.severity, design, name)
-        for name in ("severity", "severity_low", "severity_high")
-    ]
-    (value, x_labels, y_labels, x_name, y_name), (low, *_), (high, *_) = matrices
-    sign = np.where(low > 0, 1, np.where(high < 0, -1, 0))
+    table = summary.severity.assign(sign=concluded_signs(summary.severity))
+    value, x_labels, y_labels, x_name, y_name = severity_grid(table, design)
+    sign = np.nan_to_num(severity_grid(table, design, "sign")[0])
     figure = severity_map(value, x_labels, y_labels, x_name, y_name, sign)
     caption = (
         f"The trap map: severity over the grid, mean over seeds; rows are {y_name}. Orange: A-K "
-        "attains more than K-A. Purple: less. The line borders the trap, where the 95 % interval "
-        "of severity lies above 0 (dashed: below 0). Hatched: incomplete."
+        "attains more than K-A. Purple: less. The line borders the trap: where the table's "
+        "reading is a trap (p, adjusted by Holm; dashed: a reversal). Hatched: incomplete."
     )
     total = len(design.points) // max(1, len(x_labels))
     if len(y_labels) < total:
         caption += f" {len(y_labels)} of {total} rows are shown; the table has all."
     words = (
         f"Heat map of mean trap severity by {x_name} and {y_name}: "
-        f"{_range(summary.severity['severity'])} The interval lies above 0 at "
+        f"{_range(summary.severity['severity'])} A trap at "
         f"{int((sign > 0).sum())} of {sign.size} grid points shown."
     )
     return Plot("severity", caption, words, figure, query)

@@ -9,11 +9,12 @@ import pandas as pd
 from recalltrap.errors import RecalltrapError
 from recalltrap_analysis.claims.ledger import ledger
 from recalltrap_analysis.claims.verdict import ClaimVerdict
-from recalltrap_analysis.number_format import estimate_text
+from recalltrap_analysis.number_format import count_text, estimate_text
 from recalltrap_analysis.report.document.blocks import (
     Block,
     Code,
     Fold,
+    Grid,
     Items,
     Prose,
     Record,
@@ -23,6 +24,8 @@ from recalltrap_analysis.report.document.tables import grid
 from recalltrap_analysis.report.sections.statistics_tables import estimate_record
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary
+
+UNTESTED = "not tested"
 
 
 def claims_section(run: ReadRun, summary: Summary) -> Section:
@@ -39,23 +42,38 @@ def joint_claims_section(runs: Sequence[ReadRun]) -> tuple[Section, list[ClaimVe
     except RecalltrapError as error:  # a table that can't be read as one row per cell
         reason = Prose("The claims can't be judged from these tables:", "absent")
         return Section("claims", title, [reason, Items([first_line(error)])]), []
-    counts = pd.Series([claim.verdict for claim in verdicts]).value_counts(sort=False)
+    tested = [claim for claim in verdicts if claim.verdict != UNTESTED]
+    untested = [claim for claim in verdicts if claim.verdict == UNTESTED]
+    counts = pd.Series([claim.verdict for claim in tested], dtype=object).value_counts(sort=False)
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    blocks: list[Block] = [
+        Prose(f"{len(tested)} of {len(verdicts)} claims are tested here{said and f': {said}'}.")
+    ]
+    if tested:
+        blocks.append(_ledger("claims", tested, "effect, interval, method"))
+    blocks += [_behind(claim) for claim in tested]
+    if untested:
+        one = len(untested) == 1
+        summary = (
+            f"{count_text(len(untested), 'claim')} {'is' if one else 'are'}n't tested by "
+            f"{'this run' if len(runs) == 1 else 'these runs'}"
+        )
+        blocks.append(Fold(summary, [_ledger("untested claims", untested, "why not")]))
+    return Section("claims", title, blocks), verdicts
+
+
+def _ledger(name: str, claims: Sequence[ClaimVerdict], detail: str) -> Grid:
+    """Some claims as a table; `detail` is what its column of effects or reasons is called."""
     text = pd.DataFrame(
         {
-            "claim": [claim.id for claim in verdicts],
-            "verdict": [claim.verdict for claim in verdicts],
-            "what the paper says": [claim.text for claim in verdicts],
-            "effect, interval, method": [_effect(claim) for claim in verdicts],
-            "rows": [claim.rows for claim in verdicts],
+            "claim": [claim.id for claim in claims],
+            "verdict": [claim.verdict for claim in claims],
+            "what the paper says": [claim.text for claim in claims],
+            detail: [_effect(claim) for claim in claims],
+            "rows": [claim.rows for claim in claims],
         }
     )
-    blocks: list[Block] = [
-        Prose(f"{len(verdicts)} claims: {said}. The table says why a claim can't be tested here."),
-        grid("claims", text, data=[_claim_record(claim) for claim in verdicts]),
-        *(_behind(claim) for claim in verdicts if claim.verdict != "not tested"),
-    ]
-    return Section("claims", title, blocks), verdicts
+    return grid(name, text, data=[_claim_record(claim) for claim in claims])
 
 
 def _effect(claim: ClaimVerdict) -> str:

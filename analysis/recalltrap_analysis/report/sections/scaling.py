@@ -75,7 +75,8 @@ def _scaling_blocks(
     name: str, fitted: ScalingFit, kl_weight: str | None, query: str
 ) -> list[Block]:
     settings = fitted.settings
-    blocks: list[Block] = [scaling_plot(name, fitted, kl_weight, query)]
+    figure = scaling_plot(name, fitted, kl_weight, query)
+    blocks: list[Block] = [figure] if figure is not None else []
     if fitted.left_out:
         noun = "grid point has" if fitted.left_out == 1 else "grid points have"
         blocks.append(Prose(f"{fitted.left_out} {noun} no overall recall of p' and p'' in every "

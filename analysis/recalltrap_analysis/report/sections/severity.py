@@ -30,8 +30,9 @@ def severity_section(run: ReadRun, summary: Summary) -> Section:
     methods = [m for m in summary.severity.get("method", pd.Series(dtype=str)).unique() if m]
     method = " and ".join(methods)
     kinds = f" ({method}; trap rate: Wilson; instability: jackknife)" if method else ""
+    figure = severity_plot(run, summary)
     blocks: list[Block] = [
-        severity_plot(run, summary),
+        *([figure] if figure is not None else []),
         _severity_grid(summary),
         Prose(
             f"Square brackets: 95 % intervals over paired seeds{kinds}. p: paired sign-flip "
