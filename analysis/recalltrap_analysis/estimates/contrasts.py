@@ -92,7 +92,9 @@ def fair_comparisons(
             if first is None or second is None:
                 continue
             records += _compared(first, second, design, kl_weight, recall_budget)
-    return pd.DataFrame.from_records(records, columns=_columns(design))
+    table = pd.DataFrame.from_records(records, columns=_columns(design))
+    counts = [record["dominated"] for record in records]  # as floats they would read 3.0, and nan
+    return table.assign(dominated=pd.Series(counts, dtype=object))
 
 
 def _columns(design: Design) -> list[str]:

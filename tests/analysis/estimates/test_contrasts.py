@@ -89,6 +89,7 @@ def test_dominated_seeds_are_counted(make_run: MakeRun) -> None:
     outcomes.loc[worse, "final.reward"] -= 5.0
     found = rows_of(compared(summary, outcomes), BEST_GRID_POINT)
     assert found["dominated"].tolist() == [4, 4, 4, 4, 0]
+    assert {type(count) for count in found["dominated"]} == {int}
 
 
 def test_one_weight_has_one_comparison(make_run: MakeRun) -> None:

@@ -19,7 +19,7 @@ from recalltrap_analysis.statistics.student import student_interval
 from recalltrap_analysis.verdicts.summary import Summary
 
 STEM = "reward-recall"
-MOST_PANELS = 6
+MOST_PANELS = 4
 MOST_SEEDS = 0.5
 
 
@@ -45,7 +45,7 @@ def reward_recall_plot(run: ReadRun, summary: Summary, orderings: list[str]) -> 
     reward = metric_of(summary.metrics, "reward").label
     weight = summary.kind.kl_weight or "setting"
     caption = (
-        f"Each ordering's curve over its own `{weight}` (its last value is at the end of the "
+        f"Each ordering's curve over its own {weight} (its last value is at the end of the "
         "curve): mean over seeds with 95 % intervals, seeds faint. Higher and further right is "
         "better. Open: in at least half of the seeds some point of one other ordering has more "
         "reward and more recall."

@@ -57,6 +57,7 @@ TITLES_OF = {
     EQUAL_RECALL: "equal recall, interpolated",
     BEST_GRID_POINT: "equal recall, best grid point",
 }
+READING = ": reading"
 KEY, TITLE = "comparisons", "Fair comparisons"
 
 
@@ -139,16 +140,18 @@ def _points_grid(summary: Summary, whole: pd.DataFrame, table: pd.DataFrame) -> 
         line |= dict(zip(summary.axes, map(setting_text, point), strict=True))
         for name in shown:
             line[TITLES_OF[name]] = _with_seeds(rows[name])
-            line[f"{TITLES_OF[name]}: reading"] = rows[name]["words"] or str(rows[name]["state"])
+            line[f"{TITLES_OF[name]}{READING}"] = rows[name]["words"] or str(rows[name]["state"])
         if BEST_GRID_POINT in shown:
             row = rows[BEST_GRID_POINT]
             complete = row["dominated"] is not None
             line["dominated in"] = f"{row['dominated']} of {row['seeds']}" if complete else DASH
         lines.append(line)
         sizes.append(rows[EQUAL_KL_WEIGHT]["value"])
+    shown_table = pd.DataFrame(lines)
+    heads = ["reading" if name.endswith(READING) else name for name in shown_table.columns]
     return grid(
         "comparisons",
-        pd.DataFrame(lines),
+        shown_table.set_axis(heads, axis="columns"),
         data=comparison_records(table, summary.axes),
         order=largest_first(pd.Series(sizes, dtype=float)),
         query=sql.reward_recall_query(summary.axes, summary.kind),

@@ -76,6 +76,14 @@ def test_nothing_finished_is_no_failure(make_run: MakeRun) -> None:
     assert any("incomplete: 10 of 10 seeds" in cell for cell in tables["comparisons"].rows[0])
 
 
+def test_one_contrast_without_numbers_is_a_dash_beside_another(make_run: MakeRun) -> None:
+    run = make_run(orderings=ORDERINGS, missing=lambda o, s, p: o == "A-K" and s == 1)
+    rows = grids(section_of(run))["comparisons"].rows
+    assert {(row[0], row[-1]) for row in rows} == {
+        ("A-K − K-A", "–"), ("A − K-A", "0 of 10"), ("K-A@p' − K-A", "0 of 10")
+    }  # fmt: skip
+
+
 def test_readings_that_disagree_are_said(make_run: MakeRun) -> None:
     # Recall doesn't move in this run, so nothing can be interpolated and the grid still compares.
     section = section_of(make_run(severity=lambda p: 0.3))
