@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import time
 from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
@@ -322,7 +321,10 @@ def test_report_of_a_run_that_lacks_something(make_run: MakeRun, case: str) -> N
     assert re.sub(r"\W", "", expected) in re.sub(r"\W", "", writers.markdown(document))
 
 
-def test_five_thousand_cells_are_reported_in_time(make_run: MakeRun) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_five_thousand_cells_are_reported(make_run: MakeRun) -> None:
+    """How long it takes is measured by `tests/benchmarks/named_studies.py`."""
     grid = {
         "kl_weight": tuple(0.1 * i for i in range(1, 9)),
         "teacher_sharpness": tuple(float(i) for i in range(1, 9)),
@@ -330,6 +332,6 @@ def test_five_thousand_cells_are_reported_in_time(make_run: MakeRun) -> None:
     }
     run = make_run(grid=grid, seeds=20)
     assert len(run.planned()) == 5120
-    start = time.process_time()  # what an idle machine takes, however busy this one is
-    write_report(run)
-    assert time.process_time() - start < 15
+    texts: list[str] = []
+    write_report(run, form="json", tell=texts.append)
+    assert "5120 of 5120 cells succeeded" in json.loads(texts[0])["counts"]
