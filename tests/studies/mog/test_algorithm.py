@@ -188,7 +188,7 @@ def test_an_algorithm_is_a_module_and_a_record(tmp_path: Path) -> None:
     assert told["allowed"] == [*ALGORITHMS, "ipo"]
     assert [cell["status"] for cell in told["cells"]] == ["succeeded"] * 8
     aligned = [row for row in told["curves"] if row["stage"] == "align"]
-    assert {row["metric"] for row in aligned} == {"loss"}
+    assert {row["metric"] for row in aligned} == {"loss", "reference_kl", "preference_margin"}
     costs = [row for row in told["costs"] if row["stage"] == "align"]
     assert {row["tokens"] for row in costs} == {10 * 16 * 2}
     assert {row["updates"] for row in costs} == {10}
