@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,9 +137,11 @@ class TestSession:
     def test_an_actor_says_that_it_is_ready_until_it_is_dead(self) -> None:
         actor: Any = ray.remote(num_cpus=0)(dict).remote()
         ray.get(ray_internals.say_ready(actor), timeout=30)
-        ray.kill(actor)
+        ray.kill(actor)  # which takes effect a little later
         with pytest.raises(ray.exceptions.RayActorError):
-            ray.get(ray_internals.say_ready(actor), timeout=30)
+            for _ in range(300):
+                ray.get(ray_internals.say_ready(actor), timeout=30)
+                time.sleep(0.1)
 
 
 class TestTrials:
