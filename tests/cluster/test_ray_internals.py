@@ -138,10 +138,14 @@ class TestSession:
         actor: Any = ray.remote(num_cpus=0)(dict).remote()
         ray.get(ray_internals.say_ready(actor), timeout=30)
         ray.kill(actor)  # which takes effect a little later
-        with pytest.raises(ray.exceptions.RayActorError):
+
+        def ask_on() -> None:
             for _ in range(300):
                 ray.get(ray_internals.say_ready(actor), timeout=30)
                 time.sleep(0.1)
+
+        with pytest.raises(ray.exceptions.RayActorError):
+            ask_on()
 
 
 class TestTrials:
