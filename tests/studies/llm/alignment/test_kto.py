@@ -11,7 +11,7 @@ import pytest
 import torch
 from datasets import Dataset  # type: ignore[import-untyped]
 from torch.nn.utils import parameters_to_vector
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import KTOTrainer
 
@@ -22,11 +22,9 @@ from recalltrap_studies.llm.alignment.kto import KtoTrainer, kto_loss
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import Kto, OfflineDpo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
-from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.resources import LlmResources
-from recalltrap_studies.llm.rewards.oracle import Oracle
 from recalltrap_studies.llm.settings import LlmSettings
-from recalltrap_studies.llm.training.resumable import train
+from tests.studies.llm.alignment.conftest import iterations_of
 
 SMALL: dict[str, Any] = {
     "algorithm": "kto",
@@ -48,29 +46,12 @@ def settings_of(**fields: Any) -> Kto:
     return Kto.model_validate(part_config(settings, Kto))
 
 
-@pytest.fixture
-def context(
-    tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_tokenizer: Any
-) -> RolloutContext:
-    """The narrow model is the reference, the tiny one scores."""
-    prompt = tuple(tiny_tokenizer.encode("The"))
-    request = Request(prompt, 12, 1.0, tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id)
-    oracle = Oracle(tiny_model, 5.0, 10.0, 0.5, "fold", prompt)
-    return RolloutContext(narrow_model, oracle, request)
-
-
 def trainer_of(
     context: RolloutContext, scratch: Path, group: WorkerGroup | None = None, **fields: Any
 ) -> KtoTrainer:
     policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids)
     group = group or WorkerGroup()
     return KtoTrainer(policy, context, settings_of(**fields), seed=3, group=group, scratch=scratch)
-
-
-def run(trainer: Any, scratch: Path, group: WorkerGroup | None = None) -> list[dict[str, float]]:
-    train(trainer, stage="align", scratch=scratch, group=group or WorkerGroup())
-    trainer.finish()
-    return [point for point in trainer.state.log_history if "rollout" in point]
 
 
 @pytest.mark.parametrize("desirable", [True, False])
@@ -185,7 +166,7 @@ def test_losses_and_updates_are_trl_s_on_the_same_examples(
     ours = trainer_of(context, tmp_path / "ours", **fields)
     theirs = of_trl(ours, tiny_tokenizer, tmp_path / "trl")
     before = parameters_to_vector(ours.policy.lm.parameters()).detach().clone()
-    points = run(ours, tmp_path / "ours")
+    points = iterations_of(ours, tmp_path / "ours")
     theirs.train()
     logged = [point for point in theirs.state.log_history if "rewards/margins" in point]
     assert len(logged) == 4  # an update is an iteration
@@ -243,7 +224,7 @@ def test_values_and_gradients_are_trl_s_on_the_same_tensors(
 @pytest.mark.slow
 def test_kto_widens_the_margin(context: RolloutContext, tmp_path: Path) -> None:
     trainer = trainer_of(context, tmp_path, iterations=30, align_learning_rate=3e-3)
-    points = run(trainer, tmp_path)
+    points = iterations_of(trainer, tmp_path)
     assert points[0]["kl"] == pytest.approx(0, abs=1e-5)
     assert points[-2]["reward_margin"] > points[0]["reward_margin"] + 0.2
     assert points[-2]["loss"] < points[0]["loss"] - 0.03
@@ -259,7 +240,7 @@ def test_parts_of_a_minibatch_share_its_kl_term(context: RolloutContext, tmp_pat
         group = WorkerGroup(resources=LlmResources(gradient_accumulation=parts))
         scratch = tmp_path / str(parts)
         trainer = trainer_of(context, scratch, group, **fields)
-        curves.append(run(trainer, scratch, group))
+        curves.append(iterations_of(trainer, scratch, group))
     for one, four in zip(*curves, strict=True):
         one.pop("seconds"), four.pop("seconds")
         assert one == pytest.approx(four, rel=1e-3, abs=1e-4)

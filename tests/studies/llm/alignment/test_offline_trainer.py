@@ -11,7 +11,7 @@ import pytest
 from datasets import Dataset  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
@@ -23,12 +23,11 @@ from recalltrap_studies.llm.alignment.dpo import OfflineDpoTrainer
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import OfflineDpo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
-from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.data.token_sequences import InOrder
 from recalltrap_studies.llm.resources import LlmResources
-from recalltrap_studies.llm.rewards.oracle import Oracle
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.training.resumable import release, train
+from tests.studies.llm.alignment.conftest import iterations_of
 
 pytestmark = pytest.mark.slow  # they train
 
@@ -50,17 +49,6 @@ def settings_of(**fields: Any) -> OfflineDpo:
     return OfflineDpo.model_validate(part_config(settings, OfflineDpo))
 
 
-@pytest.fixture
-def context(
-    tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_tokenizer: Any
-) -> RolloutContext:
-    """The narrow model is the reference, the tiny one scores."""
-    prompt = tuple(tiny_tokenizer.encode("The"))
-    request = Request(prompt, 12, 1.0, tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id)
-    oracle = Oracle(tiny_model, 5.0, 10.0, 0.5, "fold", prompt)
-    return RolloutContext(narrow_model, oracle, request)
-
-
 def trainer_of(
     context: RolloutContext, scratch: Path, group: WorkerGroup | None = None, **fields: Any
 ) -> OfflineDpoTrainer:
@@ -69,12 +57,6 @@ def trainer_of(
     return OfflineDpoTrainer(
         policy, context, settings_of(**fields), seed=3, group=group, scratch=scratch
     )
-
-
-def run(trainer: Any, scratch: Path, group: WorkerGroup | None = None) -> list[dict[str, float]]:
-    train(trainer, stage="align", scratch=scratch, group=group or WorkerGroup())
-    trainer.finish()
-    return [point for point in trainer.state.log_history if "rollout" in point]
 
 
 def test_pairs_are_the_reference_s_and_the_lower_nll_wins(
@@ -160,7 +142,7 @@ def test_losses_and_first_updates_are_trl_s_on_the_same_pairs(
     ours = trainer_of(context, tmp_path / "ours", kl_weight=0.3, minibatch_size=8)
     theirs = of_trl(ours, tiny_tokenizer, tmp_path / "trl")
     before = parameters_to_vector(ours.policy.lm.parameters()).detach().clone()
-    points = run(ours, tmp_path / "ours")
+    points = iterations_of(ours, tmp_path / "ours")
     theirs.train()
     logged = [point for point in theirs.state.log_history if "rewards/margins" in point]
     assert len(logged) == 2  # an update is an iteration
@@ -178,7 +160,7 @@ def test_losses_and_first_updates_are_trl_s_on_the_same_pairs(
 
 def test_offline_dpo_widens_the_margin(context: RolloutContext, tmp_path: Path) -> None:
     trainer = trainer_of(context, tmp_path, iterations=20, align_learning_rate=3e-3)
-    points = run(trainer, tmp_path)
+    points = iterations_of(trainer, tmp_path)
     assert points[0]["kl"] == pytest.approx(0, abs=1e-5)
     assert points[-2]["reward_margin"] > points[0]["reward_margin"] + 0.3
     assert points[-2]["loss"] < math.log(2) - 0.1
@@ -189,7 +171,7 @@ def test_the_policy_is_measured_at_candidates_and_at_the_end(
     context: RolloutContext, tmp_path: Path
 ) -> None:
     trainer = trainer_of(context, tmp_path, iterations=5, selection_interval=3)
-    points = run(trainer, tmp_path)
+    points = iterations_of(trainer, tmp_path)
     assert [point["rollout"] for point in points if "reward" in point] == [0, 3, 5]
     assert [point["rollout"] for point in points if "reward_margin" in point] == [0, 1, 2, 3, 4]
 
@@ -202,7 +184,7 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
     def curves(points: list[dict[str, float]]) -> list[dict[str, float]]:
         return [{k: v for k, v in point.items() if k != "seconds"} for point in points]
 
-    once = run(trainer_of(context, tmp_path / "a", **fields), tmp_path / "a")
+    once = iterations_of(trainer_of(context, tmp_path / "a", **fields), tmp_path / "a")
 
     def stop(progress: Progress) -> None:
         if progress.metrics["rollout"] == 2:
@@ -216,7 +198,7 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
     release(broken)
     group = WorkerGroup(resources=LlmResources(checkpoint_updates=1))
     resumed = trainer_of(context, scratch, group, **fields)
-    again = run(resumed, scratch, group)
+    again = iterations_of(resumed, scratch, group)
     assert [point["rollout"] for point in again] == [0, 1, 2, 3, 4]
     assert curves(once) == curves(again)
 
