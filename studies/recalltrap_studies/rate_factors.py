@@ -62,8 +62,12 @@ class RateFactors(PPrimeRate, StudentRate):
 
 def factors_read(operations: Operations) -> list[type[Part]]:
     """Whose factors alignments read in these orderings."""
-    sizes = {PPrimeRate: operations.aligns_p_prime, StudentRate: operations.aligns_student}
-    return [part for part, aligned in sizes.items() if aligned]
+    found: list[type[Part]] = []
+    if operations.aligns_p_prime:
+        found.append(PPrimeRate)
+    if operations.aligns_student:
+        found.append(StudentRate)
+    return found
 
 
 FACTORS_UNREAD: Mapping[type[Part], str] = {
