@@ -214,6 +214,9 @@ def _metric_rows(cell: Cell, model: str, x: Point) -> list[dict[str, Any]]:
         "reward": (reward, "oracle"),
     }
     rows = [_row(cell, model, m, v, error, samples, scorer) for m, (v, scorer) in values.items()]
+    if model == "p_prime":  # the unit of rewards, for whoever knows no supremum
+        spread = float(np.std(noise))
+        rows.append(_row(cell, model, "reward_sd", spread, 0.0, samples, "oracle"))
     if model in ("p_prime", "p_second"):
         distance = float(np.mean((x - np.mean(facts["targets"])) ** 2))
         exact = {
