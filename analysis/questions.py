@@ -17,13 +17,13 @@ import pyarrow as pa
 import recalltrap as rt
 from recalltrap.streams import stream
 from recalltrap_analysis.runs.kind_record import record_of
-from recalltrap_analysis.runs.sql import severity_query
+from recalltrap_analysis.runs.sql import order_effect_query
 from recalltrap_analysis.statistics.paired import mean_interval
 
 
 def how_deep_is_the_trap(results: rt.Results) -> pa.Table:
-    """SQL: the mean severity at every grid point. The query is the one that the report prints."""
-    return results.sql(severity_query(results.axes, record_of(results.study.kind)))
+    """SQL: the mean order effect at every grid point, by the query that the report prints."""
+    return results.sql(order_effect_query(results.axes, record_of(results.study.kind)))
 
 
 def what_does_the_lead_cost(results: rt.Results) -> pd.DataFrame:

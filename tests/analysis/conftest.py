@@ -128,7 +128,7 @@ class MakeRun(Protocol):
         grid: Mapping[str, Sequence[Any]] = ...,
         orderings: Sequence[str | dict[str, Any]] = ...,
         seeds: int = ...,
-        severity: Callable[[Point], float] = ...,
+        order_effect: Callable[[Point], float] = ...,
         noise: float = ...,
         missing: Skip = ...,
         failing: Skip = ...,
@@ -183,7 +183,9 @@ def graph(ordering: Ordering, settings: MogSettings, seed: int) -> dict[str, Nod
     return models | {"final": current}
 
 
-def rewards(ordering: str, seed: int, severity: float, noise: float) -> dict[str, dict[str, float]]:
+def rewards(
+    ordering: str, seed: int, order_effect: float, noise: float
+) -> dict[str, dict[str, float]]:
     """Attainments with known parts, as rewards; the same draws for both orderings of a seed."""
     draw = np.random.default_rng(seed).normal(size=8)
     start = 2.0 + 0.3 * draw[0]
@@ -192,10 +194,10 @@ def rewards(ordering: str, seed: int, severity: float, noise: float) -> dict[str
         return float(start + attained * (REWARD_HEIGHT - start))
 
     optimum_second = 0.45 + 0.05 * draw[1]
-    optimum_prime = optimum_second + 0.6 * severity + noise * draw[2]
+    optimum_prime = optimum_second + 0.6 * order_effect + noise * draw[2]
     aligned = optimum_prime + noise * draw[3]
     final_ka = optimum_second - noise * draw[4]
-    final_ak = final_ka + severity + noise * draw[5]
+    final_ak = final_ka + order_effect + noise * draw[5]
     final = {"A": aligned, "K": 0.0, "K-A": final_ka, "A-K": final_ak}.get(ordering, final_ka)
     sharp = 1.0 if ordering == "A-K" else 0.0
     result = {
@@ -219,7 +221,7 @@ def rewards(ordering: str, seed: int, severity: float, noise: float) -> dict[str
 
 def build_tables(
     cells: Iterable[Cell],
-    severity: Callable[[Point], float],
+    order_effect: Callable[[Point], float],
     noise: float,
     missing: Skip,
     failing: Skip,
@@ -248,7 +250,7 @@ def build_tables(
                 }
             )  # fmt: skip
             continue
-        for model, values in rewards(name, cell.seed, severity(factors), noise).items():
+        for model, values in rewards(name, cell.seed, order_effect(factors), noise).items():
             for metric, value in values.items():
                 spoil = metric == "reward" and model == "final"
                 if spoil and spoilt(name, cell.seed, factors):
@@ -298,7 +300,7 @@ def invent_run(
     grid: Mapping[str, Sequence[Any]] = {"kl_weight": (0.5, 1.0, 2.0)},
     orderings: Sequence[str | dict[str, Any]] = ("K-A", "A-K"),
     seeds: int = 10,
-    severity: Callable[[Point], float] = lambda point: 0.3,
+    order_effect: Callable[[Point], float] = lambda point: 0.3,
     noise: float = 0.02,
     missing: Skip = never,
     failing: Skip = never,
@@ -306,7 +308,7 @@ def invent_run(
     name: str = "fake/study",
     question: str = "Does it trap?",
 ) -> FakeRun:
-    """A run under `root`, with severity as given at every grid point."""
+    """A run under `root`, with order effect as given at every grid point."""
     found = tuple(Ordering.model_validate(ordering) for ordering in orderings)
     study = FakeStudy(name, question, found, tuple(range(seeds)))
     cells = []
@@ -314,7 +316,7 @@ def invent_run(
         settings = MogSettings(**json.loads(json.dumps(dict(zip(grid, values, strict=True)))))
         for ordering, seed in itertools.product(found, study.seeds):
             cells.append(Cell("mog", ordering, seed, settings, graph(ordering, settings, seed)))
-    tables = build_tables(cells, severity, noise, missing, failing, spoilt)
+    tables = build_tables(cells, order_effect, noise, missing, failing, spoilt)
     return FakeRun(study, tuple(grid), tables, cells, FakeStorage(root))
 
 

@@ -32,7 +32,7 @@ from recalltrap_analysis.claims.comparisons import (
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding
-from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.statistics import coverage
 from recalltrap_analysis.statistics.coverage import Calibration, Coverage, NullRate, RuleRate
@@ -168,7 +168,7 @@ assume away."""
 
 
 def measure_null(simulations: int) -> Iterator[NullRate]:
-    """Verdicts of whole studies whose true severity is 0 everywhere."""
+    """Verdicts of whole studies whose true order effect is 0 everywhere."""
     for shape, draw in NULLS.items():
         for n in SIZES:
             generator = np.random.default_rng([n, *shape.encode()])
@@ -180,7 +180,7 @@ def measure_null(simulations: int) -> Iterator[NullRate]:
                 for study in np.arange(values_NS.shape[1]).reshape(TOGETHER, POINTS):
                     table = study_table(values_NS[:, study], holm(p_S[study]))
                     verdicts.append(judge(table, NO_PARTS, PLAN)[0])
-                    found = (table["p_holm"] <= 0.05) & (table["severity"] > 0)
+                    found = (table["p_holm"] <= 0.05) & (table["order_effect"] > 0)
                     anywhere.append(bool(found.any()))
             trap = float(np.mean([verdict == "trap" for verdict in verdicts]))
             any_point = float(np.mean(anywhere))
@@ -192,10 +192,10 @@ PLAN = Design(("kl_weight",), ("K-A", "A-K"), {}, tuple((float(i),) for i in ran
 
 
 def study_table(values_NP: Array, p_holm_P: Array) -> pd.DataFrame:
-    """The columns of a severity table that the verdict reads; shape [N seeds, P grid points]."""
+    """The columns of a table of order effects that the verdict reads; shape [N seeds, P points]."""
     mean_P = values_NP.mean(axis=0)
     table = pd.DataFrame({"point": pd.Series(list(PLAN.points), dtype=object)})
-    for name in ("severity", "recall_difference"):
+    for name in ("order_effect", "recall_difference"):
         table[name] = table[f"{name}_low"] = table[f"{name}_high"] = mean_P
     return table.assign(state=COMPLETE, pairs=values_NP.shape[0], p_holm=p_holm_P)
 

@@ -3,7 +3,7 @@
     python tests/benchmarks/named_studies.py [STUDY ...] [--seeds N] [--storage DIR] [--local]
 
 `wall` is what `recalltrap run` takes, from the interpreter's start to its end; `report` is the part
-of it after the run: severity table and report. Overhead is the share of `cores x (wall - report)`
+of it after the run: verdict and report. Overhead is the share of `cores x (wall - report)`
 that is neither a stage nor an evaluation: Ray's start and stop, imports, Tune, tables, waiting for
 shared stages. With `--storage` all studies use that one, as a user's would, and later ones find
 stages that earlier ones built; otherwise each starts empty. `--local` runs everything in one

@@ -1,4 +1,4 @@
-"""Time and memory of the severity query over ten million metric rows, as Parquet parts on disk.
+"""Time and memory of the order effect query over ten million metric rows, as Parquet parts on disk.
 
     python tests/benchmarks/tables.py [--rows 10000000] [--storage FOLDER] [--repeats 3]
 
@@ -28,7 +28,7 @@ from recalltrap.results.tables import factor_fields, table_schema
 from recalltrap.store.storage import Storage
 from recalltrap.study.study import Study
 from recalltrap_analysis.runs.kind_record import record_of
-from recalltrap_analysis.runs.sql import severity_query
+from recalltrap_analysis.runs.sql import order_effect_query
 
 MODELS = ("p_prime", "p_second", "final")
 METRICS = ("overall_precision", "overall_recall", "target_precision", "reward")
@@ -139,8 +139,8 @@ def cell_rows(identity: pa.Table, study: Study) -> pa.Table:
 
 
 def measure(storage: str, study: Study, repeats: int) -> None:
-    """Print the time of the severity query, the first and the later ones, and peak memory."""
-    query = severity_query(study.axes, record_of(study.kind))
+    """Print the time of the order effect query, the first and the later ones, and peak memory."""
+    query = order_effect_query(study.axes, record_of(study.kind))
     before = psutil.Process().memory_info().rss
     results = rt.open_run(study.name, storage)
     for attempt in range(repeats):
@@ -155,7 +155,7 @@ def measure(storage: str, study: Study, repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="time the severity query")
+    parser = argparse.ArgumentParser(description="time the order effect query")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--storage", help="folder to keep the run in; an existing one is reused")
     parser.add_argument("--repeats", type=int, default=3)

@@ -1,1 +1,1 @@
-"""What a run says: severity, where it comes from, and what it lacks."""
+"""What a run says: the order effect, where it comes from, and what it lacks."""

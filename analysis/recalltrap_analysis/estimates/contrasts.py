@@ -15,6 +15,7 @@ import pandas as pd
 
 from recalltrap.graph import Cell
 from recalltrap.orderings import aligns
+from recalltrap_analysis.estimates.order_effect import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.estimates.reward_recall import (
     AtEqualRecall,
     Curve,
@@ -23,7 +24,6 @@ from recalltrap_analysis.estimates.reward_recall import (
     other_axes,
     reward_recall_curves,
 )
-from recalltrap_analysis.estimates.severity import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import setting_text
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.paired import Array, Estimate

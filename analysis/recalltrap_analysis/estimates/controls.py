@@ -1,4 +1,4 @@
-"""The control orderings beside the two that severity compares.
+"""The control orderings beside the two that the order effect compares.
 
 A-K ends with a distillation that sharpens and K-A does not. Only a control tells how much of the
 lead is that distillation (`K-A-K`), how much the anchor (`K-A@p'`), and what is left.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.severity import (
+from recalltrap_analysis.estimates.order_effect import (
     COMPLETE,
     estimate_means,
     flips_for,

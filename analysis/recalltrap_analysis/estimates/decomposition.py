@@ -1,4 +1,4 @@
-"""Where the trap comes from: severity split into four parts that add up exactly, per seed.
+"""Where the trap comes from: the order effect split into four parts that add up exactly, per seed.
 
 With a*(π) the attainment of the exact optimum π*(x) ∝ π(x)·exp(R(x)/β) anchored to π:
 
@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.severity import COMPLETE, estimate_means, planned_points, spread
+from recalltrap_analysis.estimates.order_effect import (
+    COMPLETE,
+    estimate_means,
+    planned_points,
+    spread,
+)
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.statistics.paired import Array
@@ -44,7 +49,7 @@ def decompose(
     optimum_p_second: Array,
     attainment_ka: Array,
 ) -> dict[str, Array]:
-    """The four parts of severity, each with the shape of the arguments.
+    """The four parts of the order effect, each with the shape of the arguments.
 
     Args:
         attainment_ak: a(p''_AK), the final model of A-K.
@@ -60,9 +65,11 @@ def decompose(
         "optimiser_ka": optimum_p_second - attainment_ka,
     }
     total = sum(parts.values())
-    severity = attainment_ak - attainment_ka
+    order_effect = attainment_ak - attainment_ka
     scale = 1 + sum(np.abs(part) for part in parts.values())
-    assert np.all(np.abs(total - severity) <= 1e-9 * scale), "the parts must add up to the severity"
+    assert np.all(np.abs(total - order_effect) <= 1e-9 * scale), (
+        "the parts must add up to the order effect"
+    )
     return parts
 
 
@@ -103,7 +110,7 @@ def decomposition_table(
         kind: What the kind says of its optima.
 
     Returns:
-        The axes, `point`, `state`, `severity`, every part of `PARTS` with `_low` and `_high`,
+        The axes, `point`, `state`, `order_effect`, every part of `PARTS` with `_low` and `_high`,
         `largest` (the part with the largest mean size), `note` (what to know of the optimum under
         these settings, or empty) and `reliability` (empty, or what is wrong with the optima).
     """
@@ -121,7 +128,9 @@ def decomposition_table(
         record: dict[str, Any] = dict(zip(design.axes, point, strict=True))
         record |= {"point": point, "state": state}
         known = complete.get(point)
-        record["severity"] = float(known["severity"].mean()) if known is not None else np.nan
+        record["order_effect"] = (
+            float(known["order_effect"].mean()) if known is not None else np.nan
+        )
         record |= spread(estimates.get(point, {}), PARTS)
         record["largest"] = max(PARTS, key=lambda n: abs(record[n])) if known is not None else ""
         record["note"], record["reliability"] = "", ""

@@ -1,4 +1,4 @@
-"""Severity where both orderings spend the same: the same number of updates, or the same cost.
+"""The order effect where both orderings spend the same: as many updates, or the same cost.
 
 At equal updates the study's own pairs do. At equal cost K-A is read at the length of alignment
 that costs what A-K costs, which only a study can show that has that length as an axis.
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.graph import Cell, Node
-from recalltrap_analysis.estimates.severity import (
+from recalltrap_analysis.estimates.order_effect import (
     ALIGN_THEN_KD,
     KD_THEN_ALIGN,
     by_point,
@@ -140,7 +140,7 @@ def equal_cost_table(
     spending: Mapping[str, CellCost],
     generator: np.random.Generator,
 ) -> pd.DataFrame:
-    """Severity at equal updates and at equal cost, per grid point of a study of lengths.
+    """The order effect at equal updates and at equal cost, per grid point of a study of lengths.
 
     K-A's attainment is interpolated over its lengths, seed by seed, at the cost that A-K has at
     the grid point.
@@ -223,7 +223,7 @@ def _matched(
     lookup: Mapping[GridPoint, Mapping[str, Seeds]],
     spent: Mapping[tuple[GridPoint, str], float],
 ) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """Per seed, severity at equal updates and at equal cost; None where something is missing."""
+    """The order effect at equal updates and at equal cost, per seed; None where one lacks."""
     known = [p for p in family if p in lookup and (p, KD_THEN_ALIGN) in spent]
     budget = spent.get((point, ALIGN_THEN_KD))
     if budget is None or point not in known:

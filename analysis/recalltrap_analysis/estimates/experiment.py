@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.reward_recall import Curve, reward_recall_curves
-from recalltrap_analysis.estimates.severity import (
+from recalltrap_analysis.estimates.order_effect import (
     ALIGN_THEN_KD,
     COMPLETE,
     KD_THEN_ALIGN,
     spread,
 )
+from recalltrap_analysis.estimates.reward_recall import Curve, reward_recall_curves
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.statistics.student import share_of_whole, student_interval

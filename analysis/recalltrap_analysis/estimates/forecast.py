@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.attainment import attainment
-from recalltrap_analysis.estimates.severity import by_point, estimate_means, spread
+from recalltrap_analysis.estimates.order_effect import by_point, estimate_means, spread
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord, OptimumCheck, record_of
 from recalltrap_analysis.runs.wide_tables import cell_outcomes, column, point_keys

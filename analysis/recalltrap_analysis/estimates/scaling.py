@@ -21,7 +21,7 @@ from scipy import optimize
 
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.forecast import reference_rows
-from recalltrap_analysis.estimates.severity import (
+from recalltrap_analysis.estimates.order_effect import (
     COMPLETE,
     by_point,
     estimate_means,
@@ -98,7 +98,7 @@ def seed_points(
             continue
         penalty = float(design.settings[point].get(kl_weight, 1.0)) if kl_weight else 1.0
         shared = {"point": point, "label": point_text(point, design.axes), "penalty": penalty}
-        for seed, severity in zip(rows["seed"], rows["severity"], strict=True):
+        for seed, severity in zip(rows["seed"], rows["order_effect"], strict=True):
             deficit = deficits.get((point, seed), np.nan)
             records.append(shared | {"seed": seed, "deficit": deficit, "severity": severity})
     columns = ["point", "label", "penalty", "seed", "deficit", "severity"]

@@ -1,4 +1,4 @@
-"""Where severity comes from: waterfalls from K-A's attainment up to A-K's, and stacked bars."""
+"""Where the order effect comes from: waterfalls from K-A's attainment to A-K's, stacked bars."""
 
 from __future__ import annotations
 
@@ -142,13 +142,16 @@ def _bar(
 
 
 def decomposition_bars(
-    parts: Mapping[str, Array], severity_G: Array, labels: Sequence[str], titles: Mapping[str, str]
+    parts: Mapping[str, Array],
+    order_effect_G: Array,
+    labels: Sequence[str],
+    titles: Mapping[str, str],
 ) -> Figure:
-    """The mean parts of severity, stacked from zero to either side; a diamond marks their sum.
+    """The order effect's mean parts, stacked from zero to either side; a diamond marks their sum.
 
     Args:
         parts: Mean of every part at every grid point, each of shape [G].
-        severity_G: Mean severity, shape [G].
+        order_effect_G: Mean order effect, shape [G].
         labels: The grid points, G of them.
         titles: What each part is called.
     """
@@ -162,11 +165,13 @@ def decomposition_bars(
                       label=titles.get(name, name), edgecolor="white", lw=0.5)  # fmt: skip
             for row, (start, value) in enumerate(zip(start_G, value_G, strict=True)):
                 words = f"{labels[row]}: {titles.get(name, name)} {number(value)}"
-                words += f" of severity {number(severity_G[row])}"
+                words += f" of the order effect {number(order_effect_G[row])}"
                 add_area_tooltip(axes, (start, start + value), (row - 0.31, row + 0.31), words)
             above += np.maximum(value_G, 0)
             below += np.minimum(value_G, 0)
-        axes.plot(severity_G, rows, "D", color=INK, ms=5, mec="white", mew=0.7, label="severity")
+        axes.plot(
+            order_effect_G, rows, "D", color=INK, ms=5, mec="white", mew=0.7, label="order effect"
+        )
         axes.axvline(0, color=INK, lw=0.8)
         axes.set_yticks(rows, labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)

@@ -93,7 +93,7 @@ def _responses(summary: Summary, table: pd.DataFrame) -> list[Block]:
 def _topic_grids(
     summary: Summary, table: pd.DataFrame, models: list[str], topics: list[str]
 ) -> list[Block]:
-    """The topics where severity is deepest, and those of all grid points to unfold."""
+    """The topics where the order effect is largest, and those of all grid points to unfold."""
     rows = [row for _, row in table.iterrows()]
     columns = {axis: table[axis].tolist() for axis in summary.axes} | {"model": models}
     columns["coverage"] = [row_interval(row, "topic_coverage") for row in rows]
@@ -102,12 +102,12 @@ def _topic_grids(
     text, data = pd.DataFrame(columns), records(table.drop(columns="points"))
     query = response_query(summary.axes)
     every = grid("topics", text, data=data, query=query)
-    points = deepest(summary.severity, 1)
+    points = deepest(summary.order_effect, 1)
     here = [i for i, row in enumerate(rows) if points and points[0] in row["points"]]
     if not here or len(here) == len(rows):
         return [every]
     where = point_text(points[0], summary.axes)
-    words = Prose(f"At {where}, where severity is deepest:", "small", ours=False)
+    words = Prose(f"At {where}, where the order effect is largest:", "small", ours=False)
     shown = text.iloc[here].drop(columns=list(summary.axes))
     first = grid("topics at the deepest", shown, data=[data[i] for i in here], query=query)
     return [words, first, Fold("Topics at every grid point", [every])]
@@ -123,7 +123,7 @@ def _students(run: ReadRun, summary: Summary) -> list[Block]:
         return []
     warnings = [
         *unconverged(found, summary.axes),
-        *lost_in_last_distillation(found, summary.severity, summary.axes),
+        *lost_in_last_distillation(found, summary.order_effect, summary.axes),
     ]
     told = [one for one in found if one.converged is not None]
     blocks: list[Block] = [Prose(text, "caveat", ours=False) for text in warnings]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.severity import COMPLETE, by_point
+from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point
 from recalltrap_analysis.number_format import decimal_text, point_text, setting_text, signed_text
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.wide_tables import column, point_keys
@@ -199,17 +199,17 @@ def _why_not(one: Training) -> str:
 
 
 def lost_in_last_distillation(
-    found: Sequence[Training], severity: pd.DataFrame, axes: Sequence[str]
+    found: Sequence[Training], order_effect: pd.DataFrame, axes: Sequence[str]
 ) -> list[str]:
     """Where A-K's last distillation loses more than the orderings differ by, per token.
 
     Args:
         found: The students.
-        severity: The severity table.
+        order_effect: The order effect's table.
         axes: The grid's axes.
     """
     effects: dict[GridPoint, pd.Series[Any]] = {
-        row["point"]: row for _, row in severity.iterrows() if row["state"] == COMPLETE
+        row["point"]: row for _, row in order_effect.iterrows() if row["state"] == COMPLETE
     }
     lost = []
     for one in found:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.streams import stream
-from recalltrap_analysis.estimates.severity import by_point, estimate_means, spread
+from recalltrap_analysis.estimates.order_effect import by_point, estimate_means, spread
 from recalltrap_analysis.language.queries import topic_forecast_query
 from recalltrap_analysis.number_format import row_interval, share_text
 from recalltrap_analysis.report.document.blocks import Block, Fold, Prose

@@ -30,7 +30,7 @@ from recalltrap_analysis.claims.comparisons import (
 from recalltrap_analysis.claims.pool import ATTAINMENT, Arm, Pool, Series
 from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding
-from recalltrap_analysis.estimates.severity import KD_THEN_ALIGN
+from recalltrap_analysis.estimates.order_effect import KD_THEN_ALIGN
 from recalltrap_analysis.statistics.effect_sizes import ratio_of_means
 from recalltrap_analysis.statistics.paired import Array
 

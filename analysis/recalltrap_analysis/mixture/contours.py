@@ -10,7 +10,7 @@ import pandas as pd
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell, Node
-from recalltrap_analysis.estimates.severity import COMPLETE, by_point
+from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point
 from recalltrap_analysis.figures.contours import Mixture, contour_panels
 from recalltrap_analysis.mixture.stored_mixtures import ground_truth, load_mixture, mixture
 from recalltrap_analysis.number_format import point_text
@@ -23,9 +23,9 @@ from recalltrap_analysis.verdicts.summary import Summary
 
 
 def contour_plot(run: ReadRun, summary: Summary) -> Plot:
-    """The models of one typical seed, where severity is deepest."""
+    """The models of one typical seed, where the order effect is largest."""
     stem = "contours"
-    typical = typical_pair(summary.pairs, summary.severity)
+    typical = typical_pair(summary.pairs, summary.order_effect)
     if typical is None:
         return Plot(stem, "No grid point is complete, so no seed's models are drawn.")
     point, seed = typical
@@ -39,8 +39,8 @@ def contour_plot(run: ReadRun, summary: Summary) -> Plot:
         return Plot(stem, f"The models can't be drawn: {error}.")
     where = f" at {point_text(point, summary.axes)}" if summary.axes else ""
     caption = (
-        f"Densities of the models of seed {seed}{where}, where severity is deepest; the seed is "
-        "the one nearest to the median severity there. Levels are logarithmic and common to all "
+        f"Densities of the models of seed {seed}{where}, where the order effect is largest; the "
+        "seed is the one nearest to its median there. Levels are logarithmic and common to all "
         "panels; circles are component means, larger with more weight. Green rings mark the "
         "target, where the reward is at least half its maximum."
     )
@@ -57,13 +57,13 @@ def half_radius(settings: Mapping[str, Any]) -> float:
 
 
 def typical_pair(pairs: pd.DataFrame, table: pd.DataFrame) -> tuple[GridPoint, int] | None:
-    """The grid point of the deepest severity and there the seed nearest to the median severity."""
+    """The grid point of the largest order effect, and the seed nearest to the median there."""
     complete = table[table["state"] == COMPLETE]
     if complete.empty:
         return None
-    point = complete["point"].tolist()[int(np.argmax(complete["severity"].to_numpy()))]
+    point = complete["point"].tolist()[int(np.argmax(complete["order_effect"].to_numpy()))]
     rows = by_point(pairs)[point]
-    distance = (rows["severity"] - rows["severity"].median()).abs().to_numpy()
+    distance = (rows["order_effect"] - rows["order_effect"].median()).abs().to_numpy()
     return point, int(rows["seed"].to_numpy()[int(np.argmin(distance))])
 
 

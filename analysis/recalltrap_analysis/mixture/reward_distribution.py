@@ -28,7 +28,7 @@ BINS = 40
 def reward_distribution_plot(run: ReadRun, summary: Summary) -> Plot:
     """How often each reference's samples get which reward, as in the paper's figure 2(b)."""
     stem = "densities"
-    points = deepest(summary.severity, 1)
+    points = deepest(summary.order_effect, 1)
     if not points:
         return Plot(stem, "No grid point is complete, so no reference's rewards are drawn.")
     point = points[0]

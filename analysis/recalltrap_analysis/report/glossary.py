@@ -33,9 +33,9 @@ SHARED: tuple[tuple[str, str], ...] = (
         "is the reward of p'' before alignment, R_max the highest reward there is.",
     ),
     (
-        "Severity",
-        "Attainment of A-K minus that of K-A, seed by seed. 0: no trap. 1: K-A never moved while "
-        "A-K got everything.",
+        "Order effect",
+        "Attainment of A-K minus that of K-A, seed by seed. 0: the order doesn't matter. 1: K-A "
+        "never moved while A-K got everything.",
     ),
     (
         "Trap rate",

@@ -21,17 +21,17 @@ from recalltrap_analysis.report.sections.final_models import final_models_sectio
 from recalltrap_analysis.report.sections.forecast import forecast_section
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, analysis_of
 from recalltrap_analysis.report.sections.missing_cells import missing_cells_section
+from recalltrap_analysis.report.sections.order_effect import order_effect_section
 from recalltrap_analysis.report.sections.provenance import provenance_section
 from recalltrap_analysis.report.sections.references import references_section
 from recalltrap_analysis.report.sections.scaling import scaling_section
-from recalltrap_analysis.report.sections.severity import severity_section
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary, summarize
 
 SectionOf: TypeAlias = Callable[[ReadRun, Summary], Section | None]
 
 SECTIONS: Mapping[str, SectionOf] = {
-    "severity": severity_section,
+    "order-effect": order_effect_section,
     "comparisons": fair_comparisons_section,
     "origin": decomposition_section,
     "models": final_models_section,
@@ -123,7 +123,7 @@ def checked_summary(run: ReadRun, known: Summary | None = None) -> Summary:
 
 
 def about(run: ReadRun, summary: Summary) -> str:
-    study, points = run.study, len(summary.severity)
+    study, points = run.study, len(summary.order_effect)
     orderings = ", ".join(ordering.name for ordering in study.orderings)
     return (
         f"Study {study.name} of kind {study.kind} · {orderings} · "

@@ -46,8 +46,8 @@ def _cells(select: str, kind: KindRecord, *more: str) -> str:
 )"""
 
 
-def severity_query(axes: Sequence[str], kind: KindRecord) -> str:
-    """Mean severity of every grid point."""
+def order_effect_query(axes: Sequence[str], kind: KindRecord) -> str:
+    """Mean order effect of every grid point."""
     select, group = select_axes(axes)
     return f"""with cell as (
   select {select}ordering, seed, {_reward_supremum(kind)},
@@ -60,12 +60,12 @@ def severity_query(axes: Sequence[str], kind: KindRecord) -> str:
     max(r) filter (ordering = 'A-K') - max(r) filter (ordering = 'K-A') as lead
   from cell group by {select}seed
 )
-select {select}count(lead) as pairs, avg(lead / (r_max - r0)) as severity
+select {select}count(lead) as pairs, avg(lead / (r_max - r0)) as order_effect
 from pair{group_by(group)}"""
 
 
 def decomposition_query(axes: Sequence[str], kind: KindRecord) -> str:
-    """Mean parts of severity per grid point."""
+    """Mean parts of order effect per grid point."""
     select, group = select_axes(axes)
     cells = _cells(
         select,
@@ -86,34 +86,34 @@ def decomposition_query(axes: Sequence[str], kind: KindRecord) -> str:
 select {select}avg((ak - aligned) / room) as last_distillation,
   avg((aligned - best_prime) / room) as optimiser_ak,
   avg((best_prime - best_second) / room) as reference,
-  avg((best_second - ka) / room) as optimiser_ka, avg((ak - ka) / room) as severity
+  avg((best_second - ka) / room) as optimiser_ka, avg((ak - ka) / room) as order_effect
 from pair{group_by(group)}"""
 
 
 def pair_query(axes: Sequence[str], kind: KindRecord) -> str:
-    """Severity of every grid point, seed by seed: what means, tests and effect sizes take."""
+    """Order effect of every grid point, seed by seed: what means, tests and effect sizes take."""
     select, group = select_axes(axes)
     order = f"{group}, seed" if group else "seed"
     return f"""{_cells(select, kind)}
 select {select}seed, max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as attainment_ka,
   max((r - r0) / (r_max - r0)) filter (ordering = 'A-K') as attainment_ak,
-  attainment_ak - attainment_ka as severity
+  attainment_ak - attainment_ka as order_effect
 from cell group by {select}seed
 order by {order}"""
 
 
 def scaling_query(axes: Sequence[str], kind: KindRecord) -> str:
-    """Mean recall deficit and mean severity of every grid point."""
+    """Mean recall deficit and mean order effect of every grid point."""
     select, group = select_axes(axes)
     deficit = """max(value) filter (model = 'p_prime' and metric = 'overall_recall')
       - max(value) filter (model = 'p_second' and metric = 'overall_recall') as deficit"""
     return f"""{_cells(select, kind, deficit)}, pair as (
   select {select}seed, any_value(deficit) as deficit,
     max((r - r0) / (r_max - r0)) filter (ordering = 'A-K')
-      - max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as severity
+      - max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as order_effect
   from cell group by {select}seed
 )
-select {select}avg(deficit) as deficit, avg(severity) as severity
+select {select}avg(deficit) as deficit, avg(order_effect) as order_effect
 from pair{group_by(group)}"""
 
 

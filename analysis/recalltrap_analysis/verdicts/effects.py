@@ -18,7 +18,7 @@ from recalltrap_analysis.estimates.contrasts import (
     fair_comparisons,
 )
 from recalltrap_analysis.estimates.experiment import PARTS, TITLES, experiment_table
-from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
+from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run

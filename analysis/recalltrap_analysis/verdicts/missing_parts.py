@@ -11,7 +11,7 @@ import pandas as pd
 
 from recalltrap.errors import InputError
 from recalltrap_analysis.estimates.costs import MEASURES, known_costs
-from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
+from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary
 

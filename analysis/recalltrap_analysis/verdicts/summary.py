@@ -19,11 +19,11 @@ from recalltrap.kind import Metric, metric_of
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.decomposition import TITLES, decomposition_table
 from recalltrap_analysis.estimates.missing_metrics import lacking_values
-from recalltrap_analysis.estimates.severity import (
+from recalltrap_analysis.estimates.order_effect import (
     COMPLETE,
     flips_for,
+    order_effect_table,
     pair_orderings,
-    severity_table,
 )
 from recalltrap_analysis.number_format import (
     count_text,
@@ -51,7 +51,7 @@ class Summary:
     """A run's numbers and its verdict.
 
     `kind` is what the analysis knows of the study's kind, `metrics` what its metrics are called.
-    `severity`, `decomposition`: one row per grid point, as `severity_table` and
+    `order_effect`, `decomposition`: one row per grid point, as `order_effect_table` and
     `decomposition_table` return them. `outcomes`: one row per succeeded cell. `pairs`: one row
     per grid point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell
     id; planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
@@ -64,7 +64,7 @@ class Summary:
     axes: tuple[str, ...]
     verdict: Verdict
     sentence: str
-    severity: pd.DataFrame
+    order_effect: pd.DataFrame
     decomposition: pd.DataFrame
     outcomes: pd.DataFrame
     pairs: pd.DataFrame
@@ -79,15 +79,15 @@ class Summary:
     lacks: tuple[str, ...] = ()
 
     def table(self, most: int | None = None) -> pd.DataFrame:
-        """The severity table as text, for a terminal: every estimate with its interval.
+        """The order effect table as text, for a terminal: every estimate with its interval.
 
-        With `most`, at most so many grid points, the largest severities of either sign first.
+        With `most`, at most so many grid points, the largest order effects of either sign first.
         """
-        return severity_text(self, most)
+        return order_effect_text(self, most)
 
 
 def summarize(results: Run) -> Summary:
-    """The severity of the trap over the grid and the verdict.
+    """The order effect over the grid and the verdict.
 
     Never fails over what a study lacks (no cells yet, one ordering, one seed, values that are not
     finite): the verdict and `notes` say what can't be shown, and why.
@@ -101,7 +101,7 @@ def summarize(results: Run) -> Summary:
     outcomes = cell_outcomes(metrics, axes, kind.reward_supremum)
     outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
     pairs = pair_orderings(outcomes, axes, kind.optimum_check)
-    table = severity_table(pairs, design, stream(0, "analysis/severity"))
+    table = order_effect_table(pairs, design, stream(0, "analysis/order-effect"))
     parts = decomposition_table(pairs, design, stream(0, "analysis/decomposition"), kind)
     verdict, sentence = judge(table, parts, design)
     missing = len(cells) - len(succeeded) - len(failed)
@@ -113,7 +113,7 @@ def summarize(results: Run) -> Summary:
         axes=axes,
         verdict=verdict,
         sentence=sentence,
-        severity=table,
+        order_effect=table,
         decomposition=parts,
         outcomes=outcomes,
         pairs=pairs,
@@ -140,13 +140,13 @@ def _cells_by_status(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], 
 def judge(table: pd.DataFrame, parts: pd.DataFrame, design: Design) -> tuple[Verdict, str]:
     """The verdict over the grid and its sentence.
 
-    A grid point shows a trap where its mean severity is above 0 and its paired sign-flip p-value,
-    adjusted by Holm over the complete grid points, is below 0.05.
+    A grid point shows a trap where its mean order effect is above 0 and its paired sign-flip
+    p-value, adjusted by Holm over the complete grid points, is below 0.05.
     """
     lacking = [name for name in ("K-A", "A-K") if name not in design.orderings]
     if lacking:
         return "no verdict", (
-            f"No verdict: severity compares A-K with K-A, and this study has no "
+            f"No verdict: the order effect compares A-K with K-A, and this study has no "
             f"{' and no '.join(lacking)}."
         )
     complete = table[table["state"] == COMPLETE]
@@ -178,8 +178,8 @@ def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     where = "the grid point" if points == 1 else f"any of {points} grid points"
     return "no trap", (
         f"No trap: A-K does not differ from K-A beyond seed noise at {where} (paired sign flips, "
-        f"Holm, 5 %); severities up to "
-        f"{decimal_text(complete['severity_high'].max())} can't be excluded."
+        f"Holm, 5 %); order effects up to "
+        f"{decimal_text(complete['order_effect_high'].max())} can't be excluded."
     )
 
 
@@ -191,21 +191,21 @@ def smallest_adjusted_p(pairs: int, points: int) -> float:
 
 
 def concluded_signs(table: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """What is concluded at every row of a severity table: 1 a trap, -1 a reversal, 0 neither.
+    """What is concluded at every row of an order effect table: 1 a trap, -1 a reversal, 0 neither.
 
     One rule for the headline, the table's reading and the figures' fillings and borders.
     """
     if "p_holm" not in table:
         return np.zeros(len(table))
     sure = (table["state"] == COMPLETE) & (table["p_holm"] <= SIGNIFICANT)
-    return np.where(sure, np.sign(table["severity"].to_numpy(dtype=float)), 0.0)
+    return np.where(sure, np.sign(table["order_effect"].to_numpy(dtype=float)), 0.0)
 
 
 def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
     signs = pd.Series(concluded_signs(complete), index=complete.index)
     traps, reversed_ = signs > 0, signs < 0
     points = count_text(len(complete), "grid point")
-    slight = int((complete["severity"][traps] < SLIGHT).sum())
+    slight = int((complete["order_effect"][traps] < SLIGHT).sum())
     aside = f" (at {slight} of them slightly, below {setting_text(SLIGHT)})" if slight else ""
     if traps.all():
         where = "the grid point" if len(complete) == 1 else f"all {points}"
@@ -223,10 +223,10 @@ def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
 
 
 def _worst(complete: pd.DataFrame, parts: pd.DataFrame, design: Design, verdict: Verdict) -> str:
-    row = complete.iloc[int(np.argmax(complete["severity"].to_numpy()))]
+    row = complete.iloc[int(np.argmax(complete["order_effect"].to_numpy()))]
     where = f" at {point_text(row['point'], design.axes)}" if design.axes else ""
-    interval = row_interval(row, "severity")
-    text = f" The deepest severity is {interval}{where}"
+    interval = row_interval(row, "order_effect")
+    text = f" The largest order effect is {interval}{where}"
     here = parts[[point == row["point"] for point in parts["point"]]]
     if verdict in ("trap", "mixed") and len(here) and here.iloc[0]["state"] == COMPLETE:
         text += _mostly(here.iloc[0])
@@ -242,11 +242,11 @@ BECAUSE = {
     "reference": "alignment can reach more from p' than from p''",
     "optimiser_ka": "K-A's alignment falls short of the optimum of its objective",
 }
-"""What makes a part of severity positive."""
+"""What makes a part of the order effect positive."""
 
 
 def _mostly(parts: pd.Series[Any]) -> str:
-    """The largest part of a grid point's severity, as a reason where it adds to it."""
+    """The largest part of a grid point's order effect, as a reason where it adds to it."""
     largest = parts["largest"]
     size = signed_text(parts[largest])
     if parts[largest] > 0:
@@ -291,22 +291,22 @@ def _first(lacks: Sequence[str]) -> list[str]:
     return [*lacks[:MOST_LACKS], f"{more} more metrics are lacking: the report names them"]
 
 
-def severity_text(summary: Summary, most: int | None = None) -> pd.DataFrame:
-    """The severity table in words: axes, `pairs`, estimates with intervals, `p_holm`, `state`.
+def order_effect_text(summary: Summary, most: int | None = None) -> pd.DataFrame:
+    """The order effect table in words: axes, `pairs`, estimates with intervals, `p_holm`, `state`.
 
     Differences are A-K minus K-A; the interval's method stands in the table that it came from.
     `most`: see `Summary.table`.
     """
-    table = summary.severity
-    if "severity" in table.columns and most is not None:
-        deepest = table["severity"].abs().sort_values(ascending=False, kind="stable")
+    table = summary.order_effect
+    if "order_effect" in table.columns and most is not None:
+        deepest = table["order_effect"].abs().sort_values(ascending=False, kind="stable")
         table = table.loc[deepest.index]  # what has none comes last
     table = table.head(len(table) if most is None else most)
     columns: dict[str, list[str]] = {
         axis: [setting_text(value) for value in table[axis]] for axis in summary.axes
     }
     titles = {
-        "severity": "severity",
+        "order_effect": "order effect",
         "target_precision_difference": metric_of(summary.metrics, "target_precision").label,
         "recall_difference": metric_of(summary.metrics, "overall_recall").label,
         "trap_rate": "trap rate",

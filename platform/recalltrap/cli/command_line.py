@@ -137,7 +137,7 @@ def run(
     address: str,
     local: bool,
 ) -> int:
-    """Run each STUDY's missing cells, write the report, and print the verdict and the severity.
+    """Run each STUDY's missing cells, write the report, print the verdict and the order effects.
 
     STUDY is a named study or a YAML file. Several run one after another in one Ray session;
     all are checked before any starts.

@@ -71,7 +71,7 @@ def run_studies(
 
 
 def conclude(results: Results) -> int:
-    """Write the report, then print the verdict and the severity table; the run's exit status.
+    """Write the report, then print the verdict and the order effect table; the run's exit status.
 
     The report comes first: whatever becomes of the terminal, it stands.
     """
@@ -81,9 +81,9 @@ def conclude(results: Results) -> int:
     say(f"{verdict.sentence}\n")
     print_table(rows)
     say("")
-    if more := len(results.summary.severity) - len(rows):
+    if more := len(results.summary.order_effect) - len(rows):
         points = "1 more grid point stands" if more == 1 else f"{more:,} more grid points stand"
-        say(f"{points} in the report; these have the largest severity of either sign")
+        say(f"{points} in the report; these have the largest order effect of either sign")
     for note in (*verdict.notes, *view_notes(results)):
         say(f"note: {note}")
     say(f"report: {report}")

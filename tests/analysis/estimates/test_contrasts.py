@@ -122,7 +122,7 @@ def test_defaults_are_all_that_align_against_k_a(make_run: MakeRun) -> None:
 
 
 def test_target_precision_is_in_nats_at_equal_weight(make_run: MakeRun) -> None:
-    summary = summarize(make_run(severity=lambda p: 0.2))
+    summary = summarize(make_run(order_effect=lambda p: 0.2))
     table = compared(summary, summary.outcomes)
     found = table[table["metric"] == "target_precision"]
     assert set(found["comparison"]) == {EQUAL_KL_WEIGHT}

@@ -1,4 +1,4 @@
-"""Cost, what it buys and controls: what is counted where, and severity at equal cost."""
+"""Cost, what it buys and controls: what is counted where, and order effect at equal cost."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def test_updates_are_those_that_the_stages_counted(make_run: MakeRun) -> None:
     assert nobody[first.id].updates == {"distill": None, "align": 100}
 
 
-def test_severity_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: MakeRun) -> None:
-    run = make_run(grid=LENGTHS, seeds=3, noise=0.0, severity=lambda p: p["iterations"] / 1000)
+def test_order_effect_at_equal_cost_reads_k_a_where_it_costs_the_same(make_run: MakeRun) -> None:
+    run = make_run(grid=LENGTHS, seeds=3, noise=0.0, order_effect=lambda p: p["iterations"] / 1000)
     summary = summarize(run)
     costs = run.table("costs").to_pandas()
     spending = cell_costs(costs, run.planned(), record_of("mog"))
@@ -147,7 +147,7 @@ def test_controls_keep_sharpening_apart_from_the_ordering(make_run: MakeRun) -> 
     rows = table.set_index(["kl_weight", "contrast"])
     assert rows.loc[(0.5, "A-K − K-A-K"), "state"] == "incomplete: 1 of 6 seeds of K-A-K missing"
     assert np.isnan(rows["difference"].to_dict()[0.5, "A-K − K-A-K"])
-    # the invented K-A-K gains nothing, and A-K leads by the severity
+    # the invented K-A-K gains nothing, and A-K leads by the order effect
     assert rows.loc[(1.0, "K-A-K − K-A"), "difference"] == pytest.approx(0, abs=1e-9)
     assert rows.loc[(1.0, "A-K − K-A-K"), "difference"] == pytest.approx(0.3)
     means = ordering_attainments(

@@ -36,7 +36,7 @@ def test_the_parts_add_up_in_every_seed(rows: list[list[float]]) -> None:
 
 @pytest.mark.parametrize("orderings", [ORDERINGS, ("K-A", "A-K", "K-A@p'")])
 def test_table_over_the_grid(make_run: MakeRun, orderings: tuple[str, ...]) -> None:
-    run = make_run(orderings=orderings, severity=lambda p: 0.2 * p["kl_weight"])
+    run = make_run(orderings=orderings, order_effect=lambda p: 0.2 * p["kl_weight"])
     summary = summarize(run)
     table = experiment_table(summary.outcomes, summary.design, "kl_weight")
     assert (table["state"] == "complete").all()

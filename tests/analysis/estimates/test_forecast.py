@@ -24,14 +24,14 @@ def references_only(metrics: pa.Table) -> pa.Table:
 
 
 def test_forecast_needs_the_references_alone(make_run: MakeRun) -> None:
-    run = make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01)
+    run = make_run(order_effect=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01)
     metrics = references_only(run.table("metrics"))
     table = forecast_table(metrics, run.axes, "mog")
     assert pa.Table.from_pandas(table).num_rows == 3
     assert table.equals(forecast_table(run.table("metrics"), run.axes, "mog"))
     assert (table["seeds"] == 20).all()
     for _, row in table.iterrows():
-        truth = 0.06 * row["kl_weight"]  # the invented references hold 0.6 of the severity
+        truth = 0.06 * row["kl_weight"]  # the invented references hold 0.6 of the order effect
         assert row["severity_low"] <= truth <= row["severity_high"]
         assert row["reward_ka"] < row["reward_ak"]
         assert row["samples_to_hit_p_prime"] == pytest.approx(25)

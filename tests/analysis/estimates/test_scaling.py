@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from recalltrap_analysis.estimates import scaling
-from recalltrap_analysis.estimates.severity import pair_orderings
+from recalltrap_analysis.estimates.order_effect import pair_orderings
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 

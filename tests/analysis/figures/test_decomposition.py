@@ -9,10 +9,10 @@ from matplotlib.patches import Rectangle
 from recalltrap_analysis.figures.decomposition import Waterfall, decomposition_bars, waterfalls
 
 
-def test_bars_stack_to_the_severity() -> None:
+def test_bars_stack_to_the_order_effect() -> None:
     parts = {"reference": np.array([0.3, 0.1]), "optimiser_ka": np.array([-0.1, 0.2])}
-    severity = np.array([0.2, 0.3])
-    figure = decomposition_bars(parts, severity, ["one", "two"], {"reference": "ref"})
+    order_effect = np.array([0.2, 0.3])
+    figure = decomposition_bars(parts, order_effect, ["one", "two"], {"reference": "ref"})
     axes = figure.axes[0]
     bars = [bar for bar in axes.patches if isinstance(bar, Rectangle)]
     assert [bar.get_x() for bar in bars] == pytest.approx([0, 0, 0, 0.1])

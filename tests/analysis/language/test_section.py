@@ -15,7 +15,7 @@ from toy_language import SUPREMUM, language_run
 
 from recalltrap_analysis.estimates.decomposition import decomposition_table
 from recalltrap_analysis.estimates.forecast import forecast_table
-from recalltrap_analysis.estimates.severity import pair_orderings
+from recalltrap_analysis.estimates.order_effect import pair_orderings
 from recalltrap_analysis.language.section import language_blocks
 from recalltrap_analysis.language.students import Training, fall, unconverged
 from recalltrap_analysis.language.temperature_plot import sweeps, temperature_plot
@@ -29,7 +29,7 @@ from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.sql import severity_query
+from recalltrap_analysis.runs.sql import order_effect_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.verdicts.summary import summarize
 
@@ -62,14 +62,14 @@ def walk(node: Any) -> list[dict[str, Any]]:
 def test_the_measured_supremum_is_r_max_and_not_the_reward_s_height(invent: Invent) -> None:
     run = invent()
     summary = summarize(run)
-    assert summary.severity["severity"].to_numpy() == pytest.approx(0.5)
+    assert summary.order_effect["order_effect"].to_numpy() == pytest.approx(0.5)
     assert summary.outcomes["reward_supremum"].tolist() == [
         SUPREMUM + 0.01 * seed for seed in summary.outcomes["seed"]
     ]
     attained = summary.pairs["attainment_ka"] - 0.002 * summary.pairs["seed"]
     assert attained.to_numpy() == pytest.approx(0.25)
-    asked = run.sql(severity_query(run.axes, record_of("llm"))).to_pandas()
-    assert asked["severity"].to_numpy() == pytest.approx(0.5)
+    asked = run.sql(order_effect_query(run.axes, record_of("llm"))).to_pandas()
+    assert asked["order_effect"].to_numpy() == pytest.approx(0.5)
 
 
 def test_a_study_without_the_metric_keeps_its_setting(make_run: MakeRun) -> None:
@@ -97,7 +97,7 @@ def test_every_query_gives_the_numbers_shown(invent: Invent) -> None:
     for row in blocks["decomposition"]["rows"]:
         asked = parts[row["kl_weight"]]
         assert asked["reference"] == pytest.approx(row["reference"]["value"])
-        assert asked["severity"] == pytest.approx(row["severity"])
+        assert asked["order_effect"] == pytest.approx(row["order_effect"])
     assert {"topics", "lengths", "students", "topic forecast"} <= set(blocks)
     assert not {"contours", "densities"} & {b.get("figure") for b in walk(content)}
     assert all(run.sql(blocks[name]["query"]).num_rows for name in ("topics", "students"))

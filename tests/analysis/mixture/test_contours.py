@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def test_the_typical_seed_is_the_median_one(make_run: MakeRun) -> None:
-    summary = summarize(make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=9, noise=0.05))
-    found = typical_pair(summary.pairs, summary.severity)
+    summary = summarize(make_run(order_effect=lambda p: 0.1 * p["kl_weight"], seeds=9, noise=0.05))
+    found = typical_pair(summary.pairs, summary.order_effect)
     assert found is not None
     point, seed = found
     assert point == (2.0,)
     rows = summary.pairs[[p == point for p in summary.pairs["point"]]].set_index("seed")
-    assert rows["severity"][seed] == rows["severity"].median()
+    assert rows["order_effect"][seed] == rows["order_effect"].median()

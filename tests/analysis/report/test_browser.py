@@ -157,7 +157,7 @@ def run(make_shared_run: MakeRun) -> FakeRun:
         grid={"kl_weight": (0.25, 0.5, 1.0, 2.0, 4.0), "student_components": (4, 3)},
         orderings=("K-A", "A-K", "A", "K-A-K"),
         seeds=5,
-        severity=lambda p: 0.1 * p["kl_weight"] * (5 - p["student_components"]),
+        order_effect=lambda p: 0.1 * p["kl_weight"] * (5 - p["student_components"]),
         failing=lambda o, s, p: o == "A" and s == 1,
         name="mog/a-name-without-any-space-that-is-longer-than-a-phone-is-wide-" + "x" * 40,
         question="Does <i>nothing</i> overflow?",
@@ -198,7 +198,7 @@ def test_tables_sort_and_filter(browser: Browser, path: Path) -> None:
     browser.visit(path)
     before = column(browser, 2)
     heading = "document.querySelectorAll('table.data th')[2]"
-    assert browser.evaluate(f"{heading}.textContent") == "severity"
+    assert browser.evaluate(f"{heading}.textContent") == "order effect"
     browser.evaluate(f"{heading}.querySelector('button').click()")
     values = [float(text.split(" ")[0]) for text in column(browser, 2)]
     assert values == sorted(values)
@@ -249,7 +249,7 @@ def test_it_reads_without_script_in_the_dark_and_on_paper(browser: Browser, path
     assert printed.startswith(b"%PDF")
 
 
-MARKS = "[...document.querySelectorAll('#figure-severity .value')]"
+MARKS = "[...document.querySelectorAll('#figure-order-effect .value')]"
 
 
 def test_points_tell_their_values_to_the_pointer_and_the_keyboard(
@@ -259,7 +259,7 @@ def test_points_tell_their_values_to_the_pointer_and_the_keyboard(
     browser.visit(path)
     labels = browser.evaluate(f"{MARKS}.map(mark => mark.getAttribute('aria-label'))")
     assert len(labels) == 10
-    assert all("severity" in label for label in labels)
+    assert all("order effect" in label for label in labels)
     assert browser.evaluate(f"{MARKS}.filter(mark => mark.tabIndex === 0).length") == 1
     tooltip = "(t => t.hidden ? null : t.textContent)(document.querySelector('.tooltip'))"
     assert browser.evaluate(tooltip) is None
@@ -286,12 +286,12 @@ def test_a_table_saves_its_exact_numbers(browser: Browser, path: Path) -> None:
     )
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 10
-    exact = [float(row["severity.value"]) for row in rows]
+    exact = [float(row["order_effect.value"]) for row in rows]
     shown = [float(cell.split(" ")[0]) for cell in column(browser, 2)]
     assert [round(value, 2) + 0.0 for value in exact] == pytest.approx(shown)
     assert any(value != round(value, 2) for value in exact)
     name = browser.evaluate("document.querySelector('.export a').download")
-    assert name.endswith("-severity.csv")
+    assert name.endswith("-order-effect.csv")
 
 
 @pytest.mark.parametrize("width", [390, 1280])

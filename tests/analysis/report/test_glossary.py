@@ -23,12 +23,12 @@ def test_words_are_found_in_prose_tables_and_above() -> None:
     table = Grid("t", ["trap rate"], [["at kl_weight 2"]], [True])
     assert words(table) == {"Trap rate", "`kl_weight`"}
     assert words(Prose("Only 64 effective samples.")) == {"Effective samples"}
-    assert words(Prose("x"), above="A severity of 0.3.") == {"Severity"}
+    assert words(Prose("x"), above="An order effect of 0.3.") == {"Order effect"}
     assert words(Prose("the control orderings")) == {"Controls"}
 
 
 def test_a_query_is_not_read_as_text() -> None:
-    table = Grid("t", ["x"], [["1"]], [False], query="select severity from pairs")
+    table = Grid("t", ["x"], [["1"]], [False], query="select order_effect from pairs")
     assert words(table) == set()
 
 

@@ -121,7 +121,7 @@ def runs(make_shared_run: MakeRun) -> dict[str, FakeRun]:
     """A mixture over two axes with a control; a language with its grammar; one without."""
     mixture = make_shared_run(
         grid={"kl_weight": (0.5, 2.0), "iterations": (100, 200)}, seeds=3,
-        orderings=("K-A", "A-K", "K-A@p'"), severity=lambda point: 0.2 * point["kl_weight"],
+        orderings=("K-A", "A-K", "K-A@p'"), order_effect=lambda point: 0.2 * point["kl_weight"],
     )  # fmt: skip
     grammar = language_run(mixture, grid={"distill_temperature": (0.925, 0.95)}, seeds=3)
     costs = [row | {"artifact_id": node.id, "stage": node.stage}
@@ -259,15 +259,17 @@ def test_a_whole_run_lacks_nothing(make_run: MakeRun) -> None:
     assert "Nothing: every planned cell has succeeded." in text
 
 
-def test_severity_needs_the_reward_alone(runs: dict[str, FakeRun]) -> None:
+def test_order_effect_needs_the_reward_alone(runs: dict[str, FakeRun]) -> None:
     """A study without the other metrics keeps its verdict; what they would say is a dash."""
     whole, run = runs["mixture"], runs["mixture"]
     for metric in ("target_precision", "overall_recall", "hit_rate"):
         run = Damage("nan", "metrics", "value", (("metric", metric),)).done(run)
     before, after = summarize(whole), summarize(run)
     assert after.verdict == before.verdict
-    assert after.severity["severity"].tolist() == before.severity["severity"].tolist()
-    assert after.severity["recall_difference"].isna().all()
+    assert (
+        after.order_effect["order_effect"].tolist() == before.order_effect["order_effect"].tolist()
+    )
+    assert after.order_effect["recall_difference"].isna().all()
     assert (after.table()["overall recall, nats"] == "–").all()
     assert (forecast_table(run.tables["metrics"], run.axes, "mog")["state"] == "complete").all()
 
@@ -352,7 +354,7 @@ def test_a_fault_of_ours_costs_one_section(
     run = ReadRun(make_run(grid={}, seeds=2))
     text = writers.markdown(run_report(run)).replace("\\", "")
     assert "This section can't be shown: a bug in recalltrap (ZeroDivisionError" in text
-    assert "## Trap severity" in text
+    assert "## Order effect" in text
     assert run.problems["section forecast"] == "ZeroDivisionError: by nothing"
 
 

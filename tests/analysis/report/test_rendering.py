@@ -8,25 +8,25 @@ from xml.etree import ElementTree
 import numpy as np
 from matplotlib.figure import Figure
 
-from recalltrap_analysis.figures.severity import severity_line
+from recalltrap_analysis.figures.order_effect import order_effect_line
 from recalltrap_analysis.report.document.blocks import Chapter, Document, Fold, Plot, Section
 from recalltrap_analysis.report.rendering import inline_svg, render, rendered
 
 
 def small_figure() -> Figure:
-    return severity_line(
+    return order_effect_line(
         np.array([0.1, 0.5]), np.array([0.0, np.nan]), np.array([0.2, np.nan]), ["<&>", "2"], "a",
         np.zeros(2),
     )  # fmt: skip
 
 
 def test_inline_svg_is_well_formed_and_keeps_its_ids_apart() -> None:
-    svg = render(small_figure(), "svg", "severity")
-    element = ElementTree.fromstring(inline_svg(svg, "severity", 'a "quoted" <text>'))
+    svg = render(small_figure(), "svg", "order-effect")
+    element = ElementTree.fromstring(inline_svg(svg, "order-effect", 'a "quoted" <text>'))
     assert element.get("aria-label") == 'a "quoted" <text>'
     ids = [node.get("id") for node in element.iter() if node.get("id")]
     assert ids
-    assert all(str(name).startswith("severity-") for name in ids)
+    assert all(str(name).startswith("order-effect-") for name in ids)
     links = [
         value for node in element.iter() for key, value in node.items() if key.endswith("href")
     ]
@@ -35,10 +35,10 @@ def test_inline_svg_is_well_formed_and_keeps_its_ids_apart() -> None:
 
 def test_marks_lie_on_their_points_and_tell_their_numbers() -> None:
     figure = small_figure()
-    element = ElementTree.fromstring(render(figure, "svg", "severity"))
+    element = ElementTree.fromstring(render(figure, "svg", "order-effect"))
     marks = [node for node in element.iter() if node.get("class") == "value"]
     titles = [next(iter(mark)).text for mark in marks]
-    assert titles == ["a <&>: severity 0.1 [0, 0.2]", "a 2: severity 0.5"]
+    assert titles == ["a <&>: order effect 0.1 [0, 0.2]", "a 2: order effect 0.5"]
     x, y = ([float(str(mark.get(name))) for mark in marks] for name in ("data-x", "data-y"))
     axes = figure.axes[0]
     expected = np.asarray(axes.transData.transform([(0, 0.1), (1, 0.5)]))
@@ -50,7 +50,10 @@ def test_marks_lie_on_their_points_and_tell_their_numbers() -> None:
 
 
 def document(figure: Figure) -> Document:
-    plots = [Plot("severity", "a caption", "words", figure), Plot("other", "no figure: a reason")]
+    plots = [
+        Plot("order-effect", "a caption", "words", figure),
+        Plot("other", "no figure: a reason"),
+    ]
     chapter = Chapter("run", "", [Section("one", "One", [plots[0], Fold("more", [plots[1]])])])
     return Document("title", "question?", "", "trap", "", "", [chapter], ())
 

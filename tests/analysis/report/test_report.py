@@ -78,14 +78,14 @@ def parsed(text: str) -> Page:
 
 
 STEMS = {
-    "severity", "waterfall", "decomposition", "boxplots", "trajectories", "contours", "selection",
-    "references", "densities", "forecast", "reward-recall",
+    "order-effect", "waterfall", "decomposition", "boxplots", "trajectories", "contours",
+    "selection", "references", "densities", "forecast", "reward-recall",
 }  # fmt: skip
 """Not `scaling`: over `kl_weight` alone all settings have one recall deficit, so no figure."""
 
 
 def test_report_holds_everything_and_needs_no_network(make_run: MakeRun) -> None:
-    run = make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=6)
+    run = make_run(order_effect=lambda p: 0.1 * p["kl_weight"], seeds=6)
     text, page = read_page(run)
     assert page.tags.count("script") == 1
     for tag, name, value in page.attributes:
@@ -123,7 +123,7 @@ def test_the_one_script_is_allowed_by_its_hash(make_run: MakeRun) -> None:
 
 def test_every_query_runs_and_gives_the_numbers_shown(make_run: MakeRun) -> None:
     run = make_run(
-        severity=lambda p: 0.1 * p["kl_weight"], seeds=4, orderings=("K-A", "A-K", "K-A-K")
+        order_effect=lambda p: 0.1 * p["kl_weight"], seeds=4, orderings=("K-A", "A-K", "K-A-K")
     )
     content = json.loads(Path(write_report(run, form="json")).read_text())
     tables = {block["table"]: block for block in walk(content) if "table" in block}
@@ -134,9 +134,9 @@ def test_every_query_runs_and_gives_the_numbers_shown(make_run: MakeRun) -> None
     for figure in walk(content):
         if figure.get("query"):
             run.sql(figure["query"])
-    for row, mean in zip(found["severity"], tables["severity"]["rows"], strict=True):
+    for row, mean in zip(found["order_effect"], tables["order effect"]["rows"], strict=True):
         assert row["kl_weight"] == mean["kl_weight"]
-        assert row["severity"] == pytest.approx(mean["severity"]["value"])
+        assert row["order_effect"] == pytest.approx(mean["order_effect"]["value"])
     for row, mean in zip(found["decomposition"], tables["decomposition"]["rows"], strict=True):
         for part in ("reference", "optimiser_ka", "last_distillation"):
             assert row[part] == pytest.approx(mean[part]["value"])
@@ -215,9 +215,9 @@ def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     for stem in (block["figure"] for block in walk(content) if block.get("files")):
         assert f"](figures/{stem}.svg)" in markdown
         assert f'href="figures/{stem}.svg"' in page
-    table = next(block for block in walk(content) if block.get("table") == "severity")
-    assert set(table["rows"][0]["severity"]) == {"value", "low", "high", "method"}
-    assert table["rows"][0]["severity"]["method"] == "Student's t"
+    table = next(block for block in walk(content) if block.get("table") == "order effect")
+    assert set(table["rows"][0]["order_effect"]) == {"value", "low", "high", "method"}
+    assert table["rows"][0]["order_effect"]["method"] == "Student's t"
     assert table["rows"][0]["trap_rate"]["method"] == "Wilson"
 
 
@@ -231,7 +231,7 @@ def test_a_summary_that_is_known_changes_nothing(make_run: MakeRun) -> None:
 
 
 def test_several_runs_make_one_report(make_run: MakeRun) -> None:
-    first = make_run(name="mog/one", seeds=6, severity=lambda p: 0.4)
+    first = make_run(name="mog/one", seeds=6, order_effect=lambda p: 0.4)
     second = make_run(name="mog/<two>", seeds=4, grid={"kl_weight": (1.0, 2.0)})
     second.run = "studies/two"
     path = Path(write_report(first, second))
@@ -242,7 +242,7 @@ def test_several_runs_make_one_report(make_run: MakeRun) -> None:
     assert len(ids) == len(set(ids))
     assert {"run-mog-one", "run-mog-two", "together-claims", "together-scaling"} <= set(ids)
     figures = {file.name for file in (path.parent / "figures").iterdir()}
-    assert {"mog-one-severity.svg", "mog-two-waterfall.pdf", "scaling.svg"} <= figures
+    assert {"mog-one-order-effect.svg", "mog-two-waterfall.pdf", "scaling.svg"} <= figures
     content = json.loads(Path(write_report(second, first, form="json")).read_text())
     names = ("claims", "untested claims")
     ledger = [block for block in walk(content) if block.get("table") in names]

@@ -16,4 +16,4 @@ def test_plan_keeps_the_order_of_the_grid(make_run: MakeRun) -> None:
     design = Design.of(run.planned(), run.axes)
     assert design.points == ((2.0,), (0.5,))
     assert design.seeds[(0.5,), "A-K"] == (0, 1)
-    assert summarize(run).severity["kl_weight"].tolist() == [2.0, 0.5]
+    assert summarize(run).order_effect["kl_weight"].tolist() == [2.0, 0.5]

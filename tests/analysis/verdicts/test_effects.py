@@ -20,7 +20,9 @@ ORDERINGS = ("K-A", "A-K", "A", "K-A@p'")
 
 
 def test_columns_and_words(make_run: MakeRun) -> None:
-    run = make_run(severity=lambda p: 0.1 * p["kl_weight"] - 0.05, orderings=ORDERINGS, noise=0.002)
+    run = make_run(
+        order_effect=lambda p: 0.1 * p["kl_weight"] - 0.05, orderings=ORDERINGS, noise=0.002
+    )
     table = effects(run)
     wanted = ["contrast", "part", "comparison", "kl_weight", "value", "low", "high", "n", "words"]
     assert set(wanted) <= set(table.columns)
@@ -45,7 +47,7 @@ def test_columns_and_words(make_run: MakeRun) -> None:
 
 
 def test_any_contrast_margin_and_budget(make_run: MakeRun) -> None:
-    run = make_run(severity=lambda p: 0.3, orderings=ORDERINGS)
+    run = make_run(order_effect=lambda p: 0.3, orderings=ORDERINGS)
     table = effects(run, contrasts=[("K-A", "A-K")], margin=0.1)
     assert set(table["contrast"]) == {"K-A − A-K"}
     equal = table[(table["comparison"] == EQUAL_KL_WEIGHT) & (table["metric"] == "attainment")]
@@ -79,10 +81,10 @@ def test_nothing_run_yet_and_nothing_to_compare(make_run: MakeRun) -> None:
 
 
 def test_few_seeds_never_say_small(make_run: MakeRun) -> None:
-    table = effects(make_run(severity=lambda p: 0.0, seeds=4, noise=0.001))
+    table = effects(make_run(order_effect=lambda p: 0.0, seeds=4, noise=0.001))
     said = set(table[table["metric"] == "attainment"]["words"]) - {""}
     assert said == {"not seen in 4 seeds"}
-    assert set(effects(make_run(severity=lambda p: 0.0, seeds=1))["words"]) <= {"", UNDECIDED}
+    assert set(effects(make_run(order_effect=lambda p: 0.0, seeds=1))["words"]) <= {"", UNDECIDED}
 
 
 def test_it_is_a_door_of_the_room() -> None:

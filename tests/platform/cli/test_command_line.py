@@ -86,13 +86,13 @@ def finished(run_once: str, storage: str) -> str:
     return storage
 
 
-def test_run_ends_with_severity_verdict_and_report(study_file: StudyFile, storage: str) -> None:
+def test_run_ends_with_order_effect_verdict_and_report(study_file: StudyFile, storage: str) -> None:
     done = recalltrap_("run", study_file(), "--storage", storage, "--local")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == str(open_run("toy/test", storage).verdict())
     assert lines[1] == ""
-    assert "severity" in lines[2]
+    assert "order effect" in lines[2]
     assert done.stdout.rstrip().endswith(f"report: {storage}/studies/toy/test/report.html")
     assert "12/12 cells" in done.stderr
 
@@ -104,8 +104,10 @@ def test_a_large_run_shows_its_ten_deepest_grid_points(study_file: StudyFile, st
     assert done.exit_code == 0, done.output
     table = done.stdout.split("\n\n")[1].splitlines()
     assert len(table) == 11
-    severity = open_run("toy/test", storage).summary.severity
-    deepest = severity.assign(depth=severity["severity"].abs()).nlargest(10, "depth", keep="first")
+    order_effect = open_run("toy/test", storage).summary.order_effect
+    deepest = order_effect.assign(depth=order_effect["order_effect"].abs()).nlargest(
+        10, "depth", keep="first"
+    )
     shown = [float(line.split()[0]) for line in table[1:]]
     assert shown == deepest["kl_weight"].tolist()
     assert "3 more grid points stand in the report" in done.stdout

@@ -49,9 +49,9 @@ def test_people_read_our_typography_in_ascii() -> None:
     stream = Ascii()
     with redirect_stdout(stream), listening():
         print_table(ROWS)
-        say("severity ≥ 0.5 – a trap")
+        say("order effect ≥ 0.5 – a trap")
     assert r"\u00e9 - 0.5 +- 0.1 \ud83d\ude00" in stream.shown()
-    assert "severity >= 0.5 - a trap" in stream.shown()
+    assert "order effect >= 0.5 - a trap" in stream.shown()
 
 
 def test_json_means_the_same_in_ascii() -> None:

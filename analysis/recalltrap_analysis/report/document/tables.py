@@ -78,8 +78,8 @@ def records(frame: pd.DataFrame, methods: Mapping[str, str] | None = None) -> li
 def csv_text(table: Grid) -> str:
     """A table's exact numbers as CSV: what `data` holds, or the text where there is none.
 
-    An estimate becomes several columns, e.g. `severity.value`, `severity.low`, `severity.high` and
-    `severity.method`; a list stands as JSON.
+    An estimate becomes several columns, e.g. `order_effect.value`, `order_effect.low`,
+    `order_effect.high` and `order_effect.method`; a list stands as JSON.
     """
     rows = table.data or [dict(zip(table.head, row, strict=True)) for row in table.rows]
     flat = [_flat(plain(row)) for row in rows]

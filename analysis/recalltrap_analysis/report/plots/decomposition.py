@@ -1,4 +1,4 @@
-"""Where severity comes from: waterfalls at the deepest settings, bars over the grid."""
+"""Where the order effect comes from: waterfalls at the deepest settings, bars over the grid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recalltrap.streams import stream
 from recalltrap_analysis.estimates.attainment import cell_attainments
 from recalltrap_analysis.estimates.controls import ordering_attainments
 from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
-from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
+from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.figures.decomposition import (
     Range,
     Waterfall,
@@ -57,14 +57,14 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
         [name for name in summary.design.orderings if name not in (KD_THEN_ALIGN, ALIGN_THEN_KD)],
         stream(0, "analysis/attainments"),
     )
-    severity = {row["point"]: row for _, row in summary.severity.iterrows()}
-    falls = [_waterfall(row, severity[row["point"]], summary, attainments) for row in rows]
+    order_effect = {row["point"]: row for _, row in summary.order_effect.iterrows()}
+    falls = [_waterfall(row, order_effect[row["point"]], summary, attainments) for row in rows]
     caption = (
-        "From K-A's attainment to A-K's: the four parts of severity add up exactly to the "
+        "From K-A's attainment to A-K's: the four parts of the order effect add up exactly to the "
         "difference. Whiskers: 95 % intervals of each bar and part."
     )
     if len(known) > len(falls):
-        caption += f" The {len(falls)} of {len(known)} grid points with the deepest severity."
+        caption += f" The {len(falls)} of {len(known)} grid points with the largest order effect."
     if any(fall.controls for fall in falls):
         caption += (
             " Hatched: the control orderings. K-A-K ends with the same distillation as A-K, so "
@@ -85,11 +85,11 @@ def _waterfall(
     summary: Summary,
     attainments: Mapping[tuple[GridPoint, str], Estimate],
 ) -> Waterfall:
-    """One setting's rows of the decomposition's and the severity's table as a waterfall."""
+    """One setting's rows of the decomposition's and the order effect's table as a waterfall."""
     point = parts["point"]
     title = point_lines(point, summary.axes) if summary.axes else "the only grid point"
     return Waterfall(
-        title=f"{title}\nseverity {decimal_text(whole['severity'])}",
+        title=f"{title}\norder effect {decimal_text(whole['order_effect'])}",
         start=_columns(whole, "attainment_ka"),
         parts={name: _columns(parts, name) for name in CLIMB},
         end=_columns(whole, "attainment_ak"),
@@ -110,22 +110,24 @@ def _ends(estimate: Estimate) -> Range:
 
 
 def decomposition_plot(run: ReadRun, summary: Summary) -> Plot | None:
-    """Stacked parts of severity over the grid; None where the waterfalls show all there is."""
+    """Stacked parts of the order effect over the grid; None where waterfalls show all there is."""
     stem, axes = "decomposition", summary.axes
     known = summary.decomposition[summary.decomposition["state"] == COMPLETE]
     total = len(known)
     if total <= 1:
         return None
     if total > MOST_BARS:
-        deepest = np.argsort(-np.abs(known["severity"].to_numpy()), kind="stable")[:MOST_BARS]
+        deepest = np.argsort(-np.abs(known["order_effect"].to_numpy()), kind="stable")[:MOST_BARS]
         known = known.iloc[np.sort(deepest)]
     labels = [point_text(point, axes) for point in known["point"]]
     parts = {name: known[name].to_numpy(dtype=float) for name in PARTS}
-    severity = known["severity"].to_numpy(dtype=float)
-    figure = decomposition_bars(parts, severity, labels, TITLES)
-    caption = "Mean parts of severity; they add up to it exactly, seed by seed."
+    order_effect = known["order_effect"].to_numpy(dtype=float)
+    figure = decomposition_bars(parts, order_effect, labels, TITLES)
+    caption = "Mean parts of the order effect; they add up to it exactly, seed by seed."
     if total > MOST_BARS:
-        caption += f" The {MOST_BARS} of {total} grid points with the largest severity are shown."
+        caption += (
+            f" The {MOST_BARS} of {total} grid points with the largest order effect are shown."
+        )
     means = ", ".join(f"{TITLES[n]} {range_text(v)}" for n, v in parts.items())
-    words = f"Stacked bars of the parts of severity: {means}."
+    words = f"Stacked bars of the parts of the order effect: {means}."
     return Plot(stem, caption, words, figure, sql.decomposition_query(axes, summary.kind))

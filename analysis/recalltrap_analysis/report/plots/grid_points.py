@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.graph import Cell
-from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.runs.design import Design, GridPoint, hashable
 
 Item = TypeVar("Item")
@@ -77,12 +77,12 @@ def cells_at(cells: Sequence[Cell], axes: Sequence[str], point: GridPoint) -> li
 
 
 def deepest(table: pd.DataFrame, most: int) -> list[GridPoint]:
-    """The complete grid points of the largest severity, the deepest first.
+    """The complete grid points of the largest order effect, the deepest first.
 
-    `table` has columns `point`, `state` and `severity`.
+    `table` has columns `point`, `state` and `order_effect`.
     """
     known = table[table["state"] == COMPLETE]
     if known.empty:
         return []
-    order = np.argsort(-known["severity"].to_numpy(), kind="stable")[:most]
+    order = np.argsort(-known["order_effect"].to_numpy(), kind="stable")[:most]
     return [known["point"].tolist()[i] for i in order]

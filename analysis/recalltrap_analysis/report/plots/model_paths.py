@@ -29,9 +29,9 @@ MOST_SETTINGS = 3
 
 
 def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
-    """The orderings' paths through recall and target, where severity is deepest."""
+    """The orderings' paths through recall and target, where the order effect is largest."""
     stem = "trajectories"
-    points = deepest(summary.severity, MOST_SETTINGS)
+    points = deepest(summary.order_effect, MOST_SETTINGS)
     targets = metric_labels(summary.metrics, TARGETS)
     panels = {
         (row, column): paths
@@ -48,7 +48,7 @@ def model_paths_plot(run: ReadRun, summary: Summary) -> Plot:
         "the standard deviation over seeds of the metric on the vertical axis."
     )
     if len(points) < len(summary.design.points):
-        caption += f" The {len(points)} grid points with the deepest severity."
+        caption += f" The {len(points)} grid points with the largest order effect."
     for metric, paths in zip(targets, (panels.get((r, 0), []) for r in (0, 1)), strict=True):
         if lacking := missing_models(paths):
             caption += f" Not known in every seed, so not drawn for {targets[metric]}"

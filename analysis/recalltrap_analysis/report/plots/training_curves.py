@@ -26,7 +26,7 @@ CHOSEN = "selected"
 def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
     """Alignment curves that a checkpoint is chosen by, as in the paper's figures 13 and 14."""
     stem = "selection"
-    points = deepest(summary.severity, 1)
+    points = deepest(summary.order_effect, 1)
     if not points:
         return Plot(stem, "No grid point is complete, so no alignment curve is drawn.")
     cells = cells_at(summary.cells, summary.axes, points[0])

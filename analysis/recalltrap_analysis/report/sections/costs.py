@@ -1,4 +1,4 @@
-"""What each ordering cost, and severity at equal updates and at equal cost."""
+"""What each ordering cost, and the order effect at equal updates and at equal cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recalltrap_analysis.estimates.equal_cost import (
     length_axis,
     length_setting,
 )
-from recalltrap_analysis.estimates.severity import ALIGN_THEN_KD, KD_THEN_ALIGN
+from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import (
     duration_text,
     quantity_text,
@@ -36,7 +36,7 @@ UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
 
 
 def cost_section(run: ReadRun, summary: Summary) -> Section:
-    """Cost per ordering and stage, what sharing saved, severity at equal updates and cost."""
+    """Cost per ordering and stage, what was shared, the order effect at equal updates and cost."""
     costs = known_costs(run.frame("costs"))
     title = "Cost"
     if costs.empty:
@@ -77,9 +77,9 @@ def cost_section(run: ReadRun, summary: Summary) -> Section:
 
 
 def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
-    """Severity at equal updates and at equal cost, or why it can't be had."""
+    """The order effect at equal updates and at equal cost, or why it can't be had."""
     if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.design.orderings):
-        return [Prose("Severity at equal cost needs both K-A and A-K.", "absent")]
+        return [Prose("Order effect at equal cost needs both K-A and A-K.", "absent")]
     spending = cell_costs(costs, summary.cells, summary.kind)
     blocks: list[Block] = [Prose(_updates(spending, summary), ours=False)]
     measure = cost_measure(costs, summary.cells)
@@ -89,19 +89,19 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
         setting = length_setting(summary.cells)
         which = f" (`{setting}`)" if setting else ""
         return [*blocks, Prose(
-            f"**Severity at equal cost** needs the alignment's length{which} as an axis: K-A is "
-            "then taken at the length where it costs what A-K costs. Training curves can't stand "
-            "in for it, since A-K would have to be distilled again from an earlier p'_AK.",
+            f"**Order effect at equal cost** needs the alignment's length{which} as an axis: K-A "
+            "is then taken at the length where it costs what A-K costs. Training curves can't "
+            "stand in for it, since A-K would have to be distilled again from an earlier p'_AK.",
             "absent")]  # fmt: skip
     table = equal_cost_table(
         summary.pairs, summary.design, summary.cells, spending, stream(0, "analysis/equal-cost")
     )
     if table.empty:
-        return [*blocks, Prose("No severity at equal cost: no grid point has the costs and "
+        return [*blocks, Prose("No order effect at equal cost: no grid point has the costs and "
                                "attainments of both orderings.", "absent")]  # fmt: skip
     rows = [row for _, row in table.iterrows()]
     columns = {name: [setting_text(value) for value in table[name]] for name in summary.axes}
-    columns["severity at equal updates"] = [row_interval(row, "equal_updates") for row in rows]
+    columns["order effect at equal updates"] = [row_interval(row, "equal_updates") for row in rows]
     columns["at equal cost"] = [row_interval(row, "equal_cost") for row in rows]
     columns["cost of A-K / K-A"] = [ratio_text(row["cost_ak"], row["cost_ka"]) for row in rows]
     columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
@@ -111,7 +111,7 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
         "equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query
     )
     blocks.append(Prose(
-        f"**Severity at equal cost**: K-A aligned until it costs what A-K costs "
+        f"**Order effect at equal cost**: K-A aligned until it costs what A-K costs "
         f"({UNITS[measure]} after p'), its attainment interpolated between lengths, seed by "
         "seed."))  # fmt: skip
     return [*blocks, matched]
@@ -135,14 +135,14 @@ def _updates(spending: Mapping[str, CellCost], summary: Summary) -> str:
             ].updates
     both = [pair for pair in pairs.values() if len(pair) == 2]
     if not both:
-        return "Severity at equal updates: no pair has a recorded cost of both orderings."
+        return "Order effect at equal updates: no pair has a recorded cost of both orderings."
     if any(None in updates.values() for pair in both for updates in pair.values()):
-        return "Severity at equal updates: the stages didn't record how many updates they made."
+        return "Order effect at equal updates: the stages didn't record how many updates they made."
     unequal = sum(dict(f[KD_THEN_ALIGN]) != dict(f[ALIGN_THEN_KD]) for f in both)
     if unequal:
         return (
             f"In {unequal} of {len(both)} pairs the orderings made different numbers of updates: "
-            "severity is not at equal updates."
+            "the order effect is not at equal updates."
         )
     kinds = {stage: sorted({int(f[KD_THEN_ALIGN][stage] or 0) for f in both})
              for stage in both[0][KD_THEN_ALIGN]}  # fmt: skip
@@ -153,7 +153,7 @@ def _updates(spending: Mapping[str, CellCost], summary: Summary) -> str:
     )  # fmt: skip
     return (
         f"Equal updates: in every pair both orderings made the same {words} after p', so the "
-        "severity above is severity at equal updates."
+        "order effect above is the one at equal updates."
     )
 
 

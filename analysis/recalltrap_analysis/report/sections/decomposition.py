@@ -1,4 +1,4 @@
-"""Where severity comes from: its decomposition, and the control orderings beside it."""
+"""Where the order effect comes from: its decomposition, and the control orderings beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from recalltrap.streams import stream
 from recalltrap_analysis.estimates.attainment import cell_attainments
 from recalltrap_analysis.estimates.controls import contrast_table
 from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
-from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.number_format import decimal_text, p_text, row_interval
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
 from recalltrap_analysis.report.document.tables import grid, records
@@ -28,11 +28,11 @@ def decomposition_section(run: ReadRun, summary: Summary) -> Section:
     attainments = cell_attainments(summary.outcomes, summary.design)
     blocks: list[Block] = [
         Prose(
-            "Severity splits exactly into four parts. **Reference** is the structural trap: what "
-            "the best possible alignment can reach from p' and from p''. The two **optimiser** "
-            "parts are what each alignment reached beyond or short of that optimum (for K-A, this "
-            "is where the sampling trap shows). The **last distillation** is what A-K gained by "
-            "sharpening, or lost, when it was distilled."
+            "The order effect splits exactly into four parts. **Reference** is the structural "
+            "trap: what the best possible alignment can reach from p' and from p''. The two "
+            "**optimiser** parts are what each alignment reached beyond or short of that optimum "
+            "(for K-A, this is where the sampling trap shows). The **last distillation** is what "
+            "A-K gained by sharpening, or lost, when it was distilled."
         )
     ]
     note = next((note for note in summary.decomposition.get("note", []) if note), "")
@@ -46,15 +46,15 @@ def decomposition_section(run: ReadRun, summary: Summary) -> Section:
         blocks.append(bars)
     blocks.append(Fold("The parts with their intervals", [_parts_grid(summary)]))
     blocks += _controls(summary, attainments)
-    return Section("origin", "Decomposition: where severity comes from", blocks)
+    return Section("origin", "Decomposition: where the order effect comes from", blocks)
 
 
 def _parts_grid(summary: Summary) -> Grid:
     table, axes = summary.decomposition, summary.axes
     rows = [row for _, row in table.iterrows()]
     columns = axis_columns(table, axes)
-    if "severity" in table:
-        columns["severity"] = [decimal_text(row["severity"]) for row in rows]
+    if "order_effect" in table:
+        columns["order effect"] = [decimal_text(row["order_effect"]) for row in rows]
         for part in PARTS:
             columns[TITLES[part]] = [row_interval(row, part) for row in rows]
     columns["state"] = [str(state) for state in table["state"]]
@@ -70,7 +70,7 @@ def _parts_grid(summary: Summary) -> Grid:
 
 def _method_of(summary: Summary) -> str:
     """The method of the means' intervals, where all grid points have one."""
-    methods = [m for m in summary.severity.get("method", pd.Series(dtype=str)).unique() if m]
+    methods = [m for m in summary.order_effect.get("method", pd.Series(dtype=str)).unique() if m]
     return str(methods[0]) if len(methods) == 1 else ""
 
 

@@ -21,8 +21,8 @@ from recalltrap_analysis.estimates.experiment import (
     TITLES,
     experiment_table,
 )
+from recalltrap_analysis.estimates.order_effect import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.estimates.reward_recall import other_axes
-from recalltrap_analysis.estimates.severity import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import (
     DASH,
     count_text,

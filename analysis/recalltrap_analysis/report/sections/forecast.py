@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from recalltrap_analysis.estimates.forecast import error_table, forecast_pairs, forecast_points
-from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.number_format import (
     decimal_text,
     point_text,
@@ -92,13 +92,15 @@ def _forecast_grid(summary: Summary, table: pd.DataFrame) -> Grid:
     axes = summary.axes
     if table.empty:
         return grid("forecast", pd.DataFrame())
-    measured = dict(zip(summary.severity["point"], summary.severity["severity"], strict=True))
+    measured = dict(
+        zip(summary.order_effect["point"], summary.order_effect["order_effect"], strict=True)
+    )
     rows = [row for _, row in table.iterrows()]
     columns = axis_columns(table, axes)
     columns["K-A can reach"] = [row_interval(row, "reward_ka") for row in rows]
     columns["p'_AK can reach"] = [row_interval(row, "reward_ak") for row in rows]
     columns["severity forecast"] = [row_interval(row, "severity") for row in rows]
-    columns["severity measured"] = [
+    columns["order effect measured"] = [
         decimal_text(measured.get(row["point"], math.nan)) for row in rows
     ]
     columns["samples to first hit, p' / p''"] = [_both(row, "samples_to_hit") for row in rows]

@@ -16,8 +16,8 @@ def axis_columns(table: pd.DataFrame, axes: Sequence[str]) -> dict[str, list[str
 
 
 def deepest_first(table: pd.DataFrame) -> list[int]:
-    """Positions of a table's rows, the largest severity first, those without one last."""
-    values = table["severity"].abs().fillna(-1.0).tolist() if "severity" in table else []
+    """Positions of a table's rows, the largest order effect first, those without one last."""
+    values = table["order_effect"].abs().fillna(-1.0).tolist() if "order_effect" in table else []
     return sorted(range(len(values)), key=lambda i: -values[i])
 
 

@@ -1,4 +1,4 @@
-"""Several runs at a glance: each one's verdict and its deepest severity."""
+"""Several runs at a glance: each one's verdict and its largest order effect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.number_format import p_text, point_text, row_interval
 from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Section
 from recalltrap_analysis.report.document.tables import grid, records
@@ -17,18 +17,20 @@ from recalltrap_analysis.verdicts.summary import Summary
 def overview_section(
     runs: Sequence[ReadRun], summaries: Sequence[Summary], refused: Sequence[str]
 ) -> Section:
-    """One row per run: its verdict and its deepest severity."""
+    """One row per run: its verdict and its largest order effect."""
     rows, data = [], []
     for run, summary in zip(runs, summaries, strict=True):
-        complete = summary.severity[summary.severity["state"] == COMPLETE]
+        complete = summary.order_effect[summary.order_effect["state"] == COMPLETE]
         deepest = None
         if len(complete):
-            deepest = complete.iloc[int(complete["severity"].to_numpy().argmax())]
+            deepest = complete.iloc[int(complete["order_effect"].to_numpy().argmax())]
         rows.append(
             {
                 "study": run.study.name,
                 "verdict": summary.verdict,
-                "deepest severity": "–" if deepest is None else row_interval(deepest, "severity"),
+                "largest order effect": "–"
+                if deepest is None
+                else row_interval(deepest, "order_effect"),
                 "at": "–" if deepest is None else point_text(deepest["point"], summary.axes),
                 "p (Holm)": "–" if deepest is None else p_text(deepest["p_holm"]),
                 "seeds": len(run.study.seeds),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.severity import COMPLETE, by_point
+from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point
 from recalltrap_analysis.number_format import estimate_text, p_text, setting_text
 from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Record
 from recalltrap_analysis.report.document.tables import grid, plain
@@ -24,7 +24,7 @@ from recalltrap_analysis.statistics.paired import Estimate
 from recalltrap_analysis.verdicts.summary import Summary
 
 WIDTH = 0.1
-"""The width of a severity's interval that the seeds needed are told for."""
+"""The width of an order effect's interval that the seeds needed are told for."""
 
 
 def estimate_record(estimate: Estimate | None) -> Record | None:
@@ -39,7 +39,7 @@ def estimate_record(estimate: Estimate | None) -> Record | None:
 
 def statistics_blocks(summary: Summary) -> list[Block]:
     """Mean and interquartile mean, effect size, tests of mean and spread, and seeds needed."""
-    table = summary.severity[summary.severity["state"] == COMPLETE]
+    table = summary.order_effect[summary.order_effect["state"] == COMPLETE]
     rows: list[dict[str, Any]] = [dict(row) for _, row in table.iterrows()]
     if not rows:
         return [Prose("No grid point is complete, so there are no statistics to show.", "absent")]
@@ -52,7 +52,7 @@ def statistics_blocks(summary: Summary) -> list[Block]:
         | {name: _value(value) for name, value in one.items()}
         for row, one in zip(rows, statistics, strict=True)
     ]
-    sizes = np.array([-abs(float(row["severity"])) for row in rows])
+    sizes = np.array([-abs(float(row["order_effect"])) for row in rows])
     order = [int(i) for i in np.argsort(sizes, kind="stable")]
     query = sql.pair_query(summary.axes, summary.kind)
     return [
@@ -69,14 +69,14 @@ def statistics_blocks(summary: Summary) -> list[Block]:
 
 
 def _statistics(row: dict[str, Any], pairs: pd.DataFrame) -> dict[str, Any]:
-    severity = pairs["severity"].to_numpy(dtype=float)
-    low, high, method = row["severity_low"], row["severity_high"], str(row["method"])
-    mean = Estimate(float(row["severity"]), low, high, method, len(severity))
+    order_effect = pairs["order_effect"].to_numpy(dtype=float)
+    low, high, method = row["order_effect_low"], row["order_effect_high"], str(row["method"])
+    mean = Estimate(float(row["order_effect"]), low, high, method, len(order_effect))
     return {
         "mean": mean,
         "method": method,
-        "IQM": interquartile_mean(severity),
-        "IQM's method": interquartile_mean(severity).method,
+        "IQM": interquartile_mean(order_effect),
+        "IQM's method": interquartile_mean(order_effect).method,
         "d_z": _effect(pairs),
         "p": float(row["p_value"]),
         "p (Holm)": float(row["p_holm"]),

@@ -34,7 +34,7 @@ def words(section: Section) -> str:
 
 
 def test_everything_is_shown_and_the_same_as_from_python(make_run: MakeRun) -> None:
-    run = make_run(severity=lambda p: 0.1 * p["kl_weight"], orderings=ORDERINGS)
+    run = make_run(order_effect=lambda p: 0.1 * p["kl_weight"], orderings=ORDERINGS)
     section = section_of(run)
     tables = grids(section)
     assert set(tables) == {"comparisons", "recall-budget", "experiment", "experiment-shares"}
@@ -86,5 +86,5 @@ def test_one_contrast_without_numbers_is_a_dash_beside_another(make_run: MakeRun
 
 def test_readings_that_disagree_are_said(make_run: MakeRun) -> None:
     # Recall doesn't move in this run, so nothing can be interpolated and the grid still compares.
-    section = section_of(make_run(severity=lambda p: 0.3))
+    section = section_of(make_run(order_effect=lambda p: 0.3))
     assert "the two readings of the curve" in words(section)

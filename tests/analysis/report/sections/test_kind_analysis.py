@@ -42,8 +42,8 @@ def test_the_toy_kind_has_a_claim_a_section_and_a_figure_of_its_own(
     folded = next(b for b in sections["claims"]["blocks"] if "aren't tested" in b.get("title", ""))
     untested = {row["id"]: row for row in _table(folded, "untested claims")}
     assert untested["C1"]["verdict"] == "not tested"
-    severity = _table(sections["severity"], "severity")
-    assert [row["state"] for row in severity] == ["complete", "complete"]
+    order_effect = _table(sections["order-effect"], "order effect")
+    assert [row["state"] for row in order_effect] == ["complete", "complete"]
     assert "updates of" in json.dumps(sections["cost"])
     page = Path(write_report(run)).read_text()
     assert "can't be shown, by a fault" not in page
@@ -63,8 +63,8 @@ def test_a_kind_without_a_record_has_the_shared_sections_alone() -> None:
 
 
 def test_a_kind_s_section_stands_where_it_says_or_last() -> None:
-    known = KindSection("a", "A", "severity", lambda run, summary: [])
+    known = KindSection("a", "A", "order-effect", lambda run, summary: [])
     lost = KindSection("b", "B", "no such section", lambda run, summary: [])
     keys = list(sections_of(KindAnalysis(sections=(lost, known))))
-    assert keys.index("a") == keys.index("severity") + 1
+    assert keys.index("a") == keys.index("order-effect") + 1
     assert keys[-1] == "b"

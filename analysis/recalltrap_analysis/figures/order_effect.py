@@ -1,4 +1,4 @@
-"""Severity over the grid: along one axis with intervals, over more of them as a heat map."""
+"""Order effect over the grid: along one axis with intervals, over more of them as a heat map."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from recalltrap_analysis.figures.tooltips import (
 )
 
 
-def severity_line(
+def order_effect_line(
     value_G: Array,
     low_G: Array,
     high_G: Array,
@@ -34,10 +34,10 @@ def severity_line(
     axis: str,
     sign_G: Array,
 ) -> Figure:
-    """Mean severity with its interval at every grid point of one axis.
+    """Mean order effect with its interval at every grid point of one axis.
 
     Args:
-        value_G: Mean severities, shape [G]; NaN where a grid point has none, marked as such.
+        value_G: Mean order effects, shape [G]; NaN where a grid point has none, marked as such.
         low_G: Lower ends; NaN where there is no interval.
         high_G: Upper ends.
         labels: The axis's values, in order.
@@ -60,16 +60,16 @@ def severity_line(
                           rotation=90, ha="center", color=FAINT, fontsize=7)  # fmt: skip
         for place, label in enumerate(labels):
             spread = with_interval(value_G[place], low_G[place], high_G[place])
-            add_point_tooltip(axes, place, value_G[place], f"{axis} {label}: severity {spread}")
+            add_point_tooltip(axes, place, value_G[place], f"{axis} {label}: order effect {spread}")
         axes.set_xticks(positions, labels, rotation=35 if max(map(len, labels)) > 9 else 0)
         axes.set_xlim(-0.6, len(labels) - 0.4)
         axes.set_xlabel(axis)
-        axes.set_ylabel("trap severity")
+        axes.set_ylabel("order effect")
         axes.grid(axis="y")
     return figure
 
 
-def severity_map(
+def order_effect_map(
     value_YX: Array,
     x_labels: Sequence[str],
     y_labels: Sequence[str],
@@ -77,10 +77,10 @@ def severity_map(
     y_name: str,
     sign_YX: Array | None = None,
 ) -> Figure:
-    """Mean severity as a heat map; grid points without a number are hatched.
+    """Mean order effect as a heat map; grid points without a number are hatched.
 
     Args:
-        value_YX: Mean severities, shape [Y, X], NaN where there is none.
+        value_YX: Mean order effects, shape [Y, X], NaN where there is none.
         x_labels: Values of the sweep axis, X of them.
         y_labels: Values of the other axes, Y of them.
         x_name: The sweep axis.
@@ -99,7 +99,7 @@ def severity_map(
         for (row, column), value in np.ndenumerate(value_YX):
             where = f"{x_name} {x_labels[column]}, {y_name} {y_labels[row]}"
             sides = (column - 0.5, column + 0.5), (row - 0.5, row + 0.5)
-            words = f"severity {number(value)}" if np.isfinite(value) else "incomplete"
+            words = f"order effect {number(value)}" if np.isfinite(value) else "incomplete"
             add_area_tooltip(axes, *sides, f"{where}: {words}")
         axes.set_xticks(range(columns), x_labels)
         axes.set_yticks(range(rows), y_labels)
@@ -107,7 +107,7 @@ def severity_map(
         axes.set_ylabel(y_name if len(y_name) < 12 * rows else "")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        bar = figure.colorbar(image, ax=axes, label="trap severity", shrink=0.9)
+        bar = figure.colorbar(image, ax=axes, label="order effect", shrink=0.9)
         bar.outline.set_visible(False)
     return figure
 

@@ -1,6 +1,6 @@
-"""How severe the low-recall trap is: attainment, paired severity, trap rate, instability.
+"""What the order of stages does: attainment, the paired order effect, trap rate, instability.
 
-Severity is the paired difference of attainments, A-K minus K-A, per seed. A grid point that
+The order effect is the paired difference of attainments, A-K minus K-A, per seed. A grid point that
 misses pairs or holds a value that is not finite is labelled and gets no numbers.
 """
 
@@ -59,7 +59,7 @@ def pair_orderings(
         Columns `point`, `seed`, `reward_start` (R0), `reward_supremum` (R_max), reward, target
         precision, recall and attainment of each ordering (`_ka`, `_ak`), the reward and
         attainment of p'_AK (`_p_prime_ak`), of the exact optima anchored to p' and p''
-        (`_optimum_p_prime`, `_optimum_p_second`), the check's two columns, `severity`, and
+        (`_optimum_p_prime`, `_optimum_p_second`), the check's two columns, `order_effect`, and
         `shared_start`: whether both orderings report the same R0, as they must.
     """
     rows_ka = _rows(outcomes, axes, KD_THEN_ALIGN)
@@ -84,7 +84,7 @@ def pair_orderings(
     for arm_name in ("ka", "ak", "p_prime_ak", "optimum_p_prime", "optimum_p_second"):
         reward = pairs[f"reward_{arm_name}"].to_numpy()
         pairs[f"attainment_{arm_name}"] = attainment(reward, start, supremum)
-    pairs["severity"] = pairs["attainment_ak"] - pairs["attainment_ka"]
+    pairs["order_effect"] = pairs["attainment_ak"] - pairs["attainment_ka"]
     other = column(ak, "p_second.reward").to_numpy()
     pairs["shared_start"] = np.isclose(start, other, rtol=0, atol=1e-5) | np.isnan(other)
     points = pd.Series([point for point, _ in keys], dtype=object)
@@ -126,9 +126,9 @@ def grid_state(design: Design, point: GridPoint, pairs: pd.DataFrame | None) -> 
     if lacking := len(ka - found):
         return f"incomplete: {lacking} of {len(ka)} pairs missing"
     assert pairs is not None
-    finite_N = np.isfinite(pairs["severity"].to_numpy(dtype=float))
+    finite_N = np.isfinite(pairs["order_effect"].to_numpy(dtype=float))
     if not finite_N.all():
-        return f"not finite in {int((~finite_N).sum())} of {len(ka)} pairs: severity"
+        return f"not finite in {int((~finite_N).sum())} of {len(ka)} pairs: order effect"
     if not pairs["shared_start"].all():
         return "not comparable: the orderings do not share p''"
     return COMPLETE
@@ -157,16 +157,16 @@ def planned_points(
 
 
 MEANS: Mapping[str, Callable[[pd.DataFrame], Any]] = {
-    "severity": lambda p: p["severity"],
+    "order_effect": lambda p: p["order_effect"],
     "target_precision_difference": lambda p: p["target_precision_ak"] - p["target_precision_ka"],
     "recall_difference": lambda p: p["recall_ak"] - p["recall_ka"],
     "attainment_ka": lambda p: p["attainment_ka"],
     "attainment_ak": lambda p: p["attainment_ak"],
 }
-"""Columns of the severity table that are means over pairs; differences are A-K minus K-A."""
+"""Columns of the order effect's table that are means over pairs; differences are A-K minus K-A."""
 
 
-def severity_table(
+def order_effect_table(
     pairs: pd.DataFrame, design: Design, generator: np.random.Generator
 ) -> pd.DataFrame:
     """One row per grid point (all axes except the ordering), in the design's order.
@@ -186,8 +186,8 @@ def severity_table(
         record["point"], record["state"], record["pairs"] = point, state, len(rows)
         record["planned_pairs"] = len(design.seeds.get((point, KD_THEN_ALIGN), ()))
         record |= spread(estimates.get(point, {}), [*MEANS, "trap_rate", "instability_ratio"])
-        severity = estimates.get(point, {}).get("severity")
-        record["method"] = severity.method if severity else ""
+        order_effect = estimates.get(point, {}).get("order_effect")
+        record["method"] = order_effect.method if order_effect else ""
         records.append(record)
     table = pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*design.axes, "point", "state"]
@@ -256,7 +256,9 @@ def _with_p_values(
     p_values: dict[GridPoint, float] = {}
     for size in sorted({len(rows) for rows in complete.values() if len(rows) > 1}):
         points = [point for point, rows in complete.items() if len(rows) == size]
-        series = np.stack([complete[p]["severity"].to_numpy(dtype=float) for p in points], axis=1)
+        series = np.stack(
+            [complete[p]["order_effect"].to_numpy(dtype=float) for p in points], axis=1
+        )
         found_S = sign_flip_p_values(series, generator, resamples=flips_for(len(complete)))
         p_values |= dict(zip(points, found_S, strict=True))
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True)) if p_values else {}

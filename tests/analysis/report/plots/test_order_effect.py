@@ -1,4 +1,4 @@
-"""Severity's figures say what the headline says."""
+"""Order effect's figures say what the headline says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.collections import LineCollection
 
-from recalltrap_analysis.report.plots.severity import severity_plot
+from recalltrap_analysis.report.plots.order_effect import order_effect_plot
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import concluded_signs, summarize
 
@@ -19,14 +19,14 @@ GRID = {"kl_weight": (0.5, 1.0, 2.0), "student_components": (4, 3)}
 
 
 def test_the_map_borders_the_traps_of_the_headline(make_run: MakeRun) -> None:
-    run = make_run(grid=GRID, seeds=8, severity=lambda p: 0.4 if p["kl_weight"] == 2.0 else 0.0)
+    run = make_run(grid=GRID, seeds=8, order_effect=lambda p: 0.4 if p["kl_weight"] == 2.0 else 0.0)
     summary = summarize(run)
     # as after an adjustment for many more grid points: every interval still excludes 0
-    table = summary.severity.assign(severity_low=0.01, severity_high=0.9)
+    table = summary.order_effect.assign(order_effect_low=0.01, order_effect_high=0.9)
     signs = concluded_signs(table)
     assert signs.tolist() == [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
     assert " at 2 of 6 grid points" in summary.sentence
-    plot = severity_plot(ReadRun(run), replace(summary, severity=table))
+    plot = order_effect_plot(ReadRun(run), replace(summary, order_effect=table))
     assert plot is not None
     assert "A trap at 2 of 6 grid points" in plot.alternative
     assert plot.figure is not None
@@ -38,11 +38,11 @@ def test_the_map_borders_the_traps_of_the_headline(make_run: MakeRun) -> None:
 
 def test_one_grid_point_has_no_figure(make_run: MakeRun) -> None:
     run = make_run(grid={"kl_weight": (1.0,)}, seeds=4)
-    assert severity_plot(ReadRun(run), summarize(run)) is None
+    assert order_effect_plot(ReadRun(run), summarize(run)) is None
 
 
 def test_an_incomplete_table_concludes_nothing(make_run: MakeRun) -> None:
-    table = summarize(make_run(grid=GRID, seeds=8, severity=lambda p: 0.4)).severity
+    table = summarize(make_run(grid=GRID, seeds=8, order_effect=lambda p: 0.4)).order_effect
     assert (concluded_signs(table) == 1).all()
     assert not concluded_signs(table.assign(state="3 of 8 pairs")).any()
     assert not concluded_signs(table.assign(p_holm=np.nan)).any()

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recalltrap.errors import InputError
-from recalltrap_analysis.estimates import severity as module
+from recalltrap_analysis.estimates import order_effect as module
 from recalltrap_analysis.estimates.attainment import attainment
 from recalltrap_analysis.estimates.decomposition import PARTS, decompose, decompose_pairs
-from recalltrap_analysis.estimates.severity import pair_orderings
+from recalltrap_analysis.estimates.order_effect import pair_orderings
 from recalltrap_analysis.runs.kind_record import record_of
-from recalltrap_analysis.runs.sql import severity_query
+from recalltrap_analysis.runs.sql import order_effect_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import holm, sign_flip_p_values
 from recalltrap_analysis.verdicts.summary import summarize
@@ -26,7 +26,7 @@ attained = st.floats(-3, 3)
 
 
 @given(attained, attained, attained, attained, attained)
-def test_parts_add_up_to_the_severity(a: float, b: float, c: float, d: float, e: float) -> None:
+def test_parts_add_up_to_the_order_effect(a: float, b: float, c: float, d: float, e: float) -> None:
     parts = decompose(*(np.array([x]) for x in (a, b, c, d, e)))
     assert sum(part[0] for part in parts.values()) == pytest.approx(a - e, abs=1e-9)
     assert tuple(parts) == PARTS
@@ -45,18 +45,18 @@ def test_trapped_needs_both_sides_of_a_half() -> None:
 
 
 def test_known_effect_is_recovered(make_run: MakeRun) -> None:
-    run = make_run(severity=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01)
+    run = make_run(order_effect=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01)
     summary = summarize(run)
     assert summary.verdict == "trap"
-    for _, row in summary.severity.iterrows():
+    for _, row in summary.order_effect.iterrows():
         truth = 0.1 * row["kl_weight"]
-        assert row["severity"] == pytest.approx(truth, abs=0.01)
-        assert row["severity_low"] <= truth <= row["severity_high"]
+        assert row["order_effect"] == pytest.approx(truth, abs=0.01)
+        assert row["order_effect_low"] <= truth <= row["order_effect_high"]
         assert row["target_precision_difference"] == pytest.approx(5 * truth, abs=0.05)
         assert row["recall_difference"] == pytest.approx(-0.5)
     parts = summary.decomposition
     total = parts[list(PARTS)].sum(axis=1)
-    assert total.to_numpy() == pytest.approx(parts["severity"].to_numpy(), abs=1e-9)
+    assert total.to_numpy() == pytest.approx(parts["order_effect"].to_numpy(), abs=1e-9)
     assert parts["reference"].to_numpy() == pytest.approx(0.06 * parts["kl_weight"], abs=0.01)
     assert "kl_weight 2" in summary.sentence
     assert "mostly because alignment can reach more from p' than from p''" in summary.sentence
@@ -67,14 +67,14 @@ def test_parts_add_up_per_seed_in_a_run(make_run: MakeRun) -> None:
     run = make_run()
     outcomes = cell_outcomes(run.table("metrics"), run.axes, "reward_height")
     pairs = decompose_pairs(pair_orderings(outcomes, run.axes))
-    gap = pairs[list(PARTS)].sum(axis=1) - pairs["severity"]
+    gap = pairs[list(PARTS)].sum(axis=1) - pairs["order_effect"]
     assert len(pairs) == 30
     assert gap.abs().max() < 1e-9
 
 
 def test_trap_rate_counts_pairs(make_run: MakeRun) -> None:
-    run = make_run(severity=lambda p: 0.5, noise=0.0, seeds=20, grid={"kl_weight": (1.0,)})
-    row = summarize(run).severity.iloc[0]
+    run = make_run(order_effect=lambda p: 0.5, noise=0.0, seeds=20, grid={"kl_weight": (1.0,)})
+    row = summarize(run).order_effect.iloc[0]
     share = np.mean(
         [0.45 + 0.05 * np.random.default_rng(s).normal(size=8)[1] < 0.5 for s in range(20)]
     )
@@ -83,7 +83,7 @@ def test_trap_rate_counts_pairs(make_run: MakeRun) -> None:
 
 
 def test_no_effect_gives_no_trap(make_run: MakeRun) -> None:
-    summary = summarize(make_run(severity=lambda p: 0.0, seeds=20))
+    summary = summarize(make_run(order_effect=lambda p: 0.0, seeds=20))
     assert summary.verdict == "no trap"
     assert summary.sentence.startswith("No trap")
 
@@ -99,10 +99,10 @@ def test_false_alarms_stay_under_the_level() -> None:
 
 
 def test_mixed_and_reversed(make_run: MakeRun) -> None:
-    mixed = summarize(make_run(severity=lambda p: 0.4 * (p["kl_weight"] > 1), seeds=12))
+    mixed = summarize(make_run(order_effect=lambda p: 0.4 * (p["kl_weight"] > 1), seeds=12))
     assert mixed.verdict == "mixed"
     assert "at 1 of 3 grid points" in mixed.sentence
-    assert summarize(make_run(severity=lambda p: -0.3, seeds=12)).verdict == "reversed"
+    assert summarize(make_run(order_effect=lambda p: -0.3, seeds=12)).verdict == "reversed"
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 4])
@@ -110,8 +110,8 @@ def test_few_seeds_are_not_enough(make_run: MakeRun, seeds: int) -> None:
     summary = summarize(make_run(seeds=seeds))
     assert summary.verdict == "not enough seeds"
     assert "You need at least 7 seeds: rerun with -o seeds=7." in summary.sentence
-    assert summary.severity["severity"].to_numpy() == pytest.approx(0.3, abs=0.1)
-    assert summary.severity["severity_low"].isna().all() == (seeds == 1)
+    assert summary.order_effect["order_effect"].to_numpy() == pytest.approx(0.3, abs=0.1)
+    assert summary.order_effect["order_effect_low"].isna().all() == (seeds == 1)
 
 
 def test_incomplete_grid_points_are_labelled_and_not_averaged(make_run: MakeRun) -> None:
@@ -120,13 +120,15 @@ def test_incomplete_grid_points_are_labelled_and_not_averaged(make_run: MakeRun)
         failing=lambda o, s, p: o == "A-K" and s == 5 and p["kl_weight"] == 1.0,
     )
     summary = summarize(run)
-    states = dict(zip(summary.severity["kl_weight"], summary.severity["state"], strict=True))
+    states = dict(
+        zip(summary.order_effect["kl_weight"], summary.order_effect["state"], strict=True)
+    )
     assert states == {
         0.5: "complete",
         1.0: "incomplete: 1 of 10 pairs missing",
         2.0: "incomplete: 3 of 10 pairs missing",
     }
-    left_out = summary.severity[summary.severity["state"] != "complete"]
+    left_out = summary.order_effect[summary.order_effect["state"] != "complete"]
     numbers = left_out.drop(columns=["kl_weight", "point", "state", "pairs", "planned_pairs"])
     assert numbers.drop(columns="method").isna().all(axis=None)
     assert summary.sentence.startswith("Unbalanced: 2 of 3 grid points are left out.")
@@ -136,13 +138,15 @@ def test_incomplete_grid_points_are_labelled_and_not_averaged(make_run: MakeRun)
 
 def test_values_that_are_not_finite_are_labelled(make_run: MakeRun) -> None:
     spoilt = make_run(spoilt=lambda o, s, p: o == "A-K" and s in (1, 2) and p["kl_weight"] == 0.5)
-    row = summarize(spoilt).severity.iloc[0]
-    assert row["state"] == "not finite in 2 of 10 pairs: severity"
-    assert np.isnan(row["severity"])
+    row = summarize(spoilt).order_effect.iloc[0]
+    assert row["state"] == "not finite in 2 of 10 pairs: order effect"
+    assert np.isnan(row["order_effect"])
 
 
 @pytest.mark.parametrize("orderings", [("K-A",), ("A-K", "A"), ("K",)])
-def test_one_ordering_alone_has_no_severity(make_run: MakeRun, orderings: tuple[str, ...]) -> None:
+def test_one_ordering_alone_has_no_order_effect(
+    make_run: MakeRun, orderings: tuple[str, ...]
+) -> None:
     summary = summarize(make_run(orderings=orderings))
     assert summary.verdict == "no verdict"
     assert "has no " in summary.sentence
@@ -157,16 +161,16 @@ def test_nothing_run_yet(make_run: MakeRun) -> None:
     assert len(summary.table(most=2)) == 2
 
 
-def test_a_short_table_has_the_largest_severities_of_either_sign(make_run: MakeRun) -> None:
+def test_a_short_table_has_the_largest_order_effect_of_either_sign(make_run: MakeRun) -> None:
     spoilt = make_run(spoilt=lambda o, s, p: o == "A-K" and p["kl_weight"] == 0.5)
     summary = summarize(spoilt)
-    flipped = summary.severity.assign(severity=-summary.severity["severity"])
-    for found in (summary, replace(summary, severity=flipped)):
-        sizes = found.severity["severity"].abs()
+    flipped = summary.order_effect.assign(order_effect=-summary.order_effect["order_effect"])
+    for found in (summary, replace(summary, order_effect=flipped)):
+        sizes = found.order_effect["order_effect"].abs()
         shown = found.table(most=2)["kl_weight"].tolist()
-        by_size = found.severity.assign(size=sizes).sort_values("size", ascending=False)
+        by_size = found.order_effect.assign(size=sizes).sort_values("size", ascending=False)
         assert shown == [f"{weight:g}" for weight in by_size["kl_weight"][:2]]
-        assert "0.5" not in shown, "it has no severity"
+        assert "0.5" not in shown, "it has no order effect"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +184,7 @@ def test_a_short_table_has_the_largest_severities_of_either_sign(make_run: MakeR
 def test_any_axes(make_run: MakeRun, grid: dict[str, tuple[object, ...]]) -> None:
     summary = summarize(make_run(grid=grid, orderings=("K-A", "A-K", "A", "K", "K-A-K")))
     assert summary.verdict == "trap"
-    assert (summary.severity["pairs"] == 10).all()
+    assert (summary.order_effect["pairs"] == 10).all()
     if "algorithm" in grid:
         notes = summary.decomposition.set_index("algorithm")["note"]
         assert (notes["ppo"] == "").all()
@@ -189,16 +193,18 @@ def test_any_axes(make_run: MakeRun, grid: dict[str, tuple[object, ...]]) -> Non
         assert summary.table()["targets"].tolist() == ["[7]", "[7, 6]"]
 
 
-def test_query_gives_the_same_severity(make_run: MakeRun) -> None:
+def test_query_gives_the_same_order_effect(make_run: MakeRun) -> None:
     run = make_run(
         grid={"targets": ([7], [7, 6]), "kl_weight": (1.0, 2.0)},
-        severity=lambda p: 0.1 * p["kl_weight"] * len(p["targets"]),
+        order_effect=lambda p: 0.1 * p["kl_weight"] * len(p["targets"]),
     )
-    table = summarize(run).severity
-    found = run.sql(severity_query(run.axes, record_of("mog"))).to_pylist()
+    table = summarize(run).order_effect
+    found = run.sql(order_effect_query(run.axes, record_of("mog"))).to_pylist()
     by_point = {(tuple(row["targets"]), row["kl_weight"]): row for row in found}
     for _, row in table.iterrows():
-        assert by_point[row["point"]]["severity"] == pytest.approx(row["severity"], abs=1e-12)
+        assert by_point[row["point"]]["order_effect"] == pytest.approx(
+            row["order_effect"], abs=1e-12
+        )
         assert by_point[row["point"]]["pairs"] == 10
 
 

@@ -1,12 +1,12 @@
-"""Severity over the grid."""
+"""Order effect over the grid."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.severity import COMPLETE
-from recalltrap_analysis.figures.severity import severity_line, severity_map
+from recalltrap_analysis.estimates.order_effect import COMPLETE
+from recalltrap_analysis.figures.order_effect import order_effect_line, order_effect_map
 from recalltrap_analysis.number_format import range_text, setting_text
 from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.grid_points import point_at, split_grid, thin
@@ -17,42 +17,43 @@ from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.verdicts.summary import Summary, concluded_signs
 
 
-def severity_plot(run: ReadRun, summary: Summary) -> Plot | None:
-    """Severity over the grid: a line with intervals for one axis, a heat map for more.
+def order_effect_plot(run: ReadRun, summary: Summary) -> Plot | None:
+    """Order effect over the grid: a line with intervals for one axis, a heat map for more.
 
     None where there is but one grid point: the table says it.
     """
-    stem, table, design = "severity", summary.severity, summary.design
+    stem, table, design = "order-effect", summary.order_effect, summary.design
     if not (table["state"] == COMPLETE).any():
-        return Plot(stem, "No grid point is complete, so there is no severity to draw.")
+        return Plot(stem, "No grid point is complete, so there is no order effect to draw.")
     if len(design.points) < 2:
         return None
-    query = sql.severity_query(design.axes, summary.kind)
+    query = sql.order_effect_query(design.axes, summary.kind)
     if len(design.axes) > 1:
         return _map(summary, query)
     labels = [setting_text(point[0]) for point in design.points]
     value, low, high = (
-        table[name].to_numpy(dtype=float) for name in ("severity", "severity_low", "severity_high")
+        table[name].to_numpy(dtype=float)
+        for name in ("order_effect", "order_effect_low", "order_effect_high")
     )
-    figure = severity_line(value, low, high, labels, design.axes[0], concluded_signs(table))
+    figure = order_effect_line(value, low, high, labels, design.axes[0], concluded_signs(table))
     caption = (
-        "Trap severity: mean over seeds and its 95 % interval; filled where the table's reading "
+        "Order effect: mean over seeds and its 95 % interval; filled where the table's reading "
         "is a trap or a reversal (p, adjusted by Holm). Above 0, A-K attains more of the "
         "reachable reward than K-A."
     )
-    words = "Mean trap severity with interval at every grid point: " + _range(table["severity"])
+    words = "Mean order effect with interval at every grid point: " + _range(table["order_effect"])
     return Plot(stem, caption, words, figure, query)
 
 
 def _map(summary: Summary, query: str) -> Plot:
     """The trap map, with the border around what the headline counts as a trap."""
     design = summary.design
-    table = summary.severity.assign(sign=concluded_signs(summary.severity))
-    value, x_labels, y_labels, x_name, y_name = severity_grid(table, design)
-    sign = np.nan_to_num(severity_grid(table, design, "sign")[0])
-    figure = severity_map(value, x_labels, y_labels, x_name, y_name, sign)
+    table = summary.order_effect.assign(sign=concluded_signs(summary.order_effect))
+    value, x_labels, y_labels, x_name, y_name = order_effect_grid(table, design)
+    sign = np.nan_to_num(order_effect_grid(table, design, "sign")[0])
+    figure = order_effect_map(value, x_labels, y_labels, x_name, y_name, sign)
     caption = (
-        f"The trap map: severity over the grid, mean over seeds; rows are {y_name}. Orange: A-K "
+        f"The map: order effect over the grid, mean over seeds; rows are {y_name}. Orange: A-K "
         "attains more than K-A. Purple: less. The line borders the trap: where the table's "
         "reading is a trap (p, adjusted by Holm; dashed: a reversal). Hatched: incomplete."
     )
@@ -60,17 +61,17 @@ def _map(summary: Summary, query: str) -> Plot:
     if len(y_labels) < total:
         caption += f" {len(y_labels)} of {total} rows are shown; the table has all."
     words = (
-        f"Heat map of mean trap severity by {x_name} and {y_name}: "
-        f"{_range(summary.severity['severity'])} A trap at "
+        f"Heat map of mean order effect by {x_name} and {y_name}: "
+        f"{_range(summary.order_effect['order_effect'])} A trap at "
         f"{int((sign > 0).sum())} of {sign.size} grid points shown."
     )
-    return Plot("severity", caption, words, figure, query)
+    return Plot("order-effect", caption, words, figure, query)
 
 
-def severity_grid(
-    table: pd.DataFrame, design: Design, name: str = "severity", most_rows: int = 40
+def order_effect_grid(
+    table: pd.DataFrame, design: Design, name: str = "order_effect", most_rows: int = 40
 ) -> tuple[Array, list[str], list[str], str, str]:
-    """A column of the severity table as a matrix [other axes, sweep], its labels, the axes' names.
+    """A column of the table as a matrix [other axes, sweep], its labels, the axes' names.
 
     The rows are sorted as the design has them; NaN where a grid point has no number.
     """

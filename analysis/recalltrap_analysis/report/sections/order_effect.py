@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from recalltrap_analysis.estimates.severity import COMPLETE
+from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
 from recalltrap_analysis.report.document.tables import grid, records
-from recalltrap_analysis.report.plots.severity import severity_plot
+from recalltrap_analysis.report.plots.order_effect import order_effect_plot
 from recalltrap_analysis.report.sections.grid_tables import deepest_first
 from recalltrap_analysis.report.sections.statistics_tables import statistics_blocks
 from recalltrap_analysis.runs import sql
@@ -18,48 +18,48 @@ from recalltrap_analysis.verdicts.summary import (
     SIGNIFICANT,
     SLIGHT,
     Summary,
-    severity_text,
+    order_effect_text,
     smallest_adjusted_p,
 )
 
 METHODS = {"trap_rate": "Wilson", "instability_ratio": "jackknife of the log variance ratio"}
 
 
-def severity_section(run: ReadRun, summary: Summary) -> Section:
-    """Severity over the grid, with every statistic behind the reading."""
-    methods = [m for m in summary.severity.get("method", pd.Series(dtype=str)).unique() if m]
+def order_effect_section(run: ReadRun, summary: Summary) -> Section:
+    """Order effect over the grid, with every statistic behind the reading."""
+    methods = [m for m in summary.order_effect.get("method", pd.Series(dtype=str)).unique() if m]
     method = " and ".join(methods)
     kinds = f" ({method}; trap rate: Wilson; instability: jackknife)" if method else ""
-    figure = severity_plot(run, summary)
+    figure = order_effect_plot(run, summary)
     blocks: list[Block] = [
         *([figure] if figure is not None else []),
-        _severity_grid(summary),
+        _order_effect_grid(summary),
         Prose(
             f"Square brackets: 95 % intervals over paired seeds{kinds}. p: paired sign-flip "
-            "permutation test of severity, adjusted by Holm over the complete grid points; "
+            "permutation test of the order effect, adjusted by Holm over the complete grid points; "
             f"p > {SIGNIFICANT} is seed noise. A grid point with missing pairs gets no numbers.",
             "small",
         ),
         Fold("All statistics: mean, IQM, effect size, tests, seeds needed",
              statistics_blocks(summary)),
     ]  # fmt: skip
-    return Section("severity", "Trap severity", blocks)
+    return Section("order-effect", "Order effect", blocks)
 
 
-def _severity_grid(summary: Summary) -> Grid:
-    table = summary.severity
-    text = severity_text(summary)
+def _order_effect_grid(summary: Summary) -> Grid:
+    table = summary.order_effect
+    text = order_effect_text(summary)
     complete = int((table["state"] == COMPLETE).sum())
     text["reading"] = [_reading(row, complete) for _, row in table.iterrows()]
-    lead = [*summary.axes, "severity", "p (Holm)", "reading"]
+    lead = [*summary.axes, "order effect", "p (Holm)", "reading"]
     rest = [name for name in text.columns if name not in (*lead, "state", "pairs")]
     wanted = [name for name in (*lead, *rest, "pairs") if name in text.columns]
     return grid(
-        "severity",
+        "order effect",
         text[wanted],
         data=records(table.assign(reading=text["reading"]), METHODS),
         order=deepest_first(table),
-        query=sql.severity_query(summary.axes, summary.kind),
+        query=sql.order_effect_query(summary.axes, summary.kind),
     )
 
 
@@ -69,5 +69,5 @@ def _reading(row: pd.Series[Any], complete: int) -> str:
     if not row["p_holm"] <= SIGNIFICANT:
         enough = smallest_adjusted_p(int(row["pairs"]), complete) <= SIGNIFICANT
         return "within seed noise" if enough else "too few seeds"
-    slight = "slight " if abs(row["severity"]) < SLIGHT else ""
-    return f"{slight}trap" if row["severity"] > 0 else f"{slight}reversal"
+    slight = "slight " if abs(row["order_effect"]) < SLIGHT else ""
+    return f"{slight}trap" if row["order_effect"] > 0 else f"{slight}reversal"
