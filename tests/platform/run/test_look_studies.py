@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,30 @@ def test_looks_at_nothing_that_can_be_decided_are_refused(
     with pytest.raises(rt.InputError, match=r"seeds.*no primary"):
         rt.run(study_file(**fields), storage=storage, local=True)
     assert not Path(storage).exists()
+
+
+def test_ray_stays_for_all_looks_and_is_not_asked_for_nothing(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[str] = []
+
+    @contextmanager
+    def session(address: str) -> Iterator[None]:
+        entered.append(f"session {address}")
+        yield
+
+    @contextmanager
+    def executor(address: str, plan: Plan) -> Iterator[running.Executor]:
+        entered.append(f"look {len(plan.study.seeds)}")
+        yield running.execute_here
+
+    rooms = {"session": session, "executor": executor}
+    monkeypatch.setattr(running, "room", rooms.__getitem__)
+    deciding_at(monkeypatch, 3)
+    path = study_file(seeds=LOOKS)
+    rt.run(path, storage=storage)
+    assert entered == ["session local", "look 2", "look 3"]
+    rt.run(path, seeds=5, storage=storage)
+    del entered[:]
+    rt.run(path, storage=storage)
+    assert entered == ["look 2", "look 3"]
