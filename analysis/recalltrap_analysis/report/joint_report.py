@@ -28,11 +28,11 @@ from recalltrap_analysis.report.run_report import (
     sections_of,
 )
 from recalltrap_analysis.report.sections.claims import claims_sentence, joint_claims_section
+from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.report.sections.models import (
     final_models_section,
     references_section,
 )
-from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.report.sections.overview import overview_section
 from recalltrap_analysis.report.sections.scaling import joint_scaling_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
