@@ -1,4 +1,4 @@
-"""Which finished run is nearest to a study that is planned, to expect its spread over seeds."""
+"""Which run is nearest to a study that is planned, and what the study can decide at its spread."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from recalltrap.errors import InputError
+from recalltrap.graph import Cell
 from recalltrap.registry import find_kind
 from recalltrap_analysis.runs.design import hashable
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.protocol import Run, StudyLike
+from recalltrap_analysis.verdicts.power_of_study import Decidable, decidable
 
 Values = Mapping[str, frozenset[Any]]
 """Of every setting of a study's kind, the values that some of its cells have."""
@@ -29,6 +31,20 @@ class AskedRun(Run, Protocol):
 
     @property
     def study(self) -> Asked: ...
+
+
+def decidable_in_storage(
+    study: Asked, cells: Sequence[Cell], axes: Sequence[str], runs: Sequence[AskedRun]
+) -> Decidable | None:
+    """What a study's primary can decide, at the spread over seeds of its nearest relative.
+
+    Args:
+        study: As written, whether it ran or not.
+        cells: Its planned cells.
+        axes: Its grid's axes.
+        runs: All runs of the storage, in any order; their tables are read only where they are near.
+    """
+    return decidable(study, cells, axes, relatives=relatives(study, runs))
 
 
 def relatives(study: Asked, runs: Sequence[AskedRun]) -> list[AskedRun]:

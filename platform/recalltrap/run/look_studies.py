@@ -19,14 +19,9 @@ def studies_at_looks(study: Study) -> list[Study]:
     return [study.model_copy(update={"seeds": tuple(range(look))}) for look in study.looks]
 
 
-def whole_study(study: Study) -> Study:
-    """The study with every seed that its looks may come to."""
-    return studies_at_looks(study)[-1]
-
-
 def undecided_at(results: Results) -> tuple[str, ...]:
     """The strata in which the run's primary isn't decided by the seeds so far."""
-    return tuple(room("primary")(results))
+    return tuple(room("undecided")(results))
 
 
 def noting(plan: Plan, before: tuple[str, ...]) -> Plan:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
 from recalltrap.errors import InputError
+from recalltrap.registry import room
 from recalltrap.study.study import Study
-from recalltrap_analysis.verdicts.relative import relatives
+from recalltrap_analysis.verdicts.power_of_study import decidable
+from recalltrap_analysis.verdicts.relative import decidable_in_storage, relatives
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import MakeRun
 
 
 @dataclass
@@ -98,3 +103,13 @@ def test_a_damaged_run_is_left_out() -> None:
 @pytest.mark.parametrize("kind", ["mog", "llm"])
 def test_without_runs_there_is_none(kind: str) -> None:
     assert relatives(study("x", kind=kind), []) == []
+
+
+def test_the_platforms_door_leads_here(make_run: MakeRun) -> None:
+    run = make_run(noise=0.07, seeds=12)
+    found = decidable_in_storage(SWEEP, SWEEP.cells(), SWEEP.axes, [])
+    assert found is not None
+    assert "guess" in found.sd_from
+    assert room("power") is decidable_in_storage
+    assert found == decidable(SWEEP, SWEEP.cells(), SWEEP.axes, relatives=[])
+    assert decidable(SWEEP, SWEEP.cells(), SWEEP.axes, relatives=[run]) != found

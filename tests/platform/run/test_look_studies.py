@@ -15,7 +15,7 @@ from recalltrap.registry import find_kind
 from recalltrap.results.results import Results
 from recalltrap.run import run as running
 from recalltrap.run.display import ProgressTable, Silent
-from recalltrap.run.look_studies import look_title, noting, studies_at_looks, whole_study
+from recalltrap.run.look_studies import look_title, noting, studies_at_looks, undecided_at
 from recalltrap.run.plan import Plan, make_plan
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
@@ -123,11 +123,22 @@ def test_the_progress_says_which_look_and_what_was_open(
     assert "12/4" not in said
 
 
+def test_the_primary_decides_and_few_seeds_never_say_that_there_is_nothing(
+    study_file: StudyFile, storage: str
+) -> None:
+    path = study_file(seeds={"looks": [2, 8, 12]}, margin=50.0)
+    results = rt.run(path, storage=storage, local=True)
+    assert len(results.study.seeds) == 8
+    assert undecided_at(results) == ()
+    results = rt.run(path, seeds=2, storage=storage, local=True)
+    assert undecided_at(results) == ("the only stratum",)
+    assert results.looks() == (2, 8)
+
+
 def test_studies_at_looks_differ_in_their_seeds_alone(study_file: StudyFile) -> None:
     study = rt.load_study(study_file(seeds={"looks": [2, 3, 5], "reached": 3}))
     looks = studies_at_looks(study)
     assert [look.seeds for look in looks] == [(0, 1), (0, 1, 2), (0, 1, 2, 3, 4)]
-    assert whole_study(study) == looks[-1]
     assert {look.model_copy(update={"seeds": ()}).to_yaml() for look in looks} == {
         study.model_copy(update={"seeds": ()}).to_yaml()
     }
