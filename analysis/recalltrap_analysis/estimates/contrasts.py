@@ -117,7 +117,7 @@ def _compared(
     def at_point(point: GridPoint) -> dict[str, Any]:
         return base | dict(zip(design.axes, point, strict=True)) | {"point": point}
 
-    shared = _unpaired(first, second)
+    shared = unpaired(first, second)
     records = []
     for place, point in enumerate(first.points):
         for metric in ("attainment", "target_precision"):
@@ -129,7 +129,7 @@ def _compared(
     if len(first.points) < 2:
         return records
     whole = shared or _lacking(first, second)
-    against = None if whole else _against(first, second)
+    against = None if whole else readings_against(first, second)
     for place, point in enumerate(first.points):
         for name, reading in READINGS.items():
             values = None if against is None else reading(against)[:, place]
@@ -150,7 +150,7 @@ READINGS: Mapping[str, Callable[[AtEqualRecall], Array]] = {
 }
 
 
-def _unpaired(first: Curve, second: Curve) -> str:
+def unpaired(first: Curve, second: Curve) -> str:
     """Why two orderings are no pairs anywhere in a stratum; empty where they are."""
     if first.seeds != second.seeds or first.points != second.points:
         return "unbalanced: the orderings were planned with different seeds"
@@ -176,7 +176,7 @@ def _lacking(first: Curve, second: Curve, place: int | None = None) -> str:
     return f"incomplete: {int((~known_N).sum())} of {len(known_N)} seeds {what}"
 
 
-def _against(first: Curve, second: Curve) -> AtEqualRecall:
+def readings_against(first: Curve, second: Curve) -> AtEqualRecall:
     """All seeds' points of the first ordering against the second's curves; arrays [N, W]."""
     found = [
         at_equal_recall(*rows)
@@ -196,9 +196,9 @@ def dominated_share(first: Curve, second: Curve) -> Array:
 
     NaN where the two are no pairs, or a curve isn't whole.
     """
-    if _unpaired(first, second) or _lacking(first, second):
+    if unpaired(first, second) or _lacking(first, second):
         return np.full(len(first.points), np.nan)
-    return np.asarray(_against(first, second).dominated.mean(axis=0), dtype=float)
+    return np.asarray(readings_against(first, second).dominated.mean(axis=0), dtype=float)
 
 
 def _within_budget(first: Curve, second: Curve, budget: float, lacks: str) -> dict[str, Any]:
