@@ -13,7 +13,6 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.contrasts import default_contrasts
 from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point
-from recalltrap_analysis.estimates.rate_robustness import AS_SET, rate_axes, rate_table
 from recalltrap_analysis.number_format import (
     DASH,
     estimate_text,
@@ -33,7 +32,13 @@ from recalltrap_analysis.statistics.effect_sizes import (
 )
 from recalltrap_analysis.statistics.paired import Estimate
 from recalltrap_analysis.verdicts.margin import MARGIN
-from recalltrap_analysis.verdicts.rate_robustness import rate_sentence, rate_words
+from recalltrap_analysis.verdicts.rate_robustness import (
+    AS_SET,
+    rate_axes,
+    rate_sentence,
+    rate_table,
+    rate_words,
+)
 from recalltrap_analysis.verdicts.summary import Summary
 
 WIDTH = 0.1
@@ -92,8 +97,8 @@ def rate_blocks(summary: Summary) -> list[Block]:
     lines: dict[tuple[Any, ...], dict[str, str]] = {}
     for row in table.to_dict("records"):
         key = (row["contrast"], *(row[axis] for axis in others))
-        named = {axis: setting_text(row[axis]) for axis in others}
-        line = lines.setdefault(key, {"contrast": row["contrast"], **named})
+        setting = {axis: setting_text(row[axis]) for axis in others}
+        line = lines.setdefault(key, {"contrast": row["contrast"], **setting})
         if row["state"] != COMPLETE:
             line[row["case"]] = row["state"]
             continue

@@ -8,12 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recalltrap_analysis.estimates.rate_robustness import (
-    AS_SET,
-    OWN_BEST,
-    best_by_others,
-    rate_table,
-)
 from recalltrap_analysis.report.document.blocks import Grid, Prose
 from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
 from recalltrap_analysis.runs.design import Design
@@ -21,7 +15,14 @@ from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.verdicts.margin import LARGER, UNDECIDED, WITHIN
-from recalltrap_analysis.verdicts.rate_robustness import rate_sentence, rate_words
+from recalltrap_analysis.verdicts.rate_robustness import (
+    AS_SET,
+    OWN_BEST,
+    best_by_others,
+    rate_sentence,
+    rate_table,
+    rate_words,
+)
 from recalltrap_analysis.verdicts.summary import summarize
 
 if TYPE_CHECKING:
