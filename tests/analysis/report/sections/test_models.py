@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from recalltrap_analysis.report.document.blocks import Fold, Grid, Prose, Section
-from recalltrap_analysis.report.sections.final_models import final_models_section
+from recalltrap_analysis.report.sections.models import final_models_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import summarize
 
