@@ -22,6 +22,7 @@ from recalltrap.graph import Cell, Node
 from recalltrap.kind import Metric
 from recalltrap.orderings import Ordering
 from recalltrap.registry import find_kind
+from recalltrap.study.primary import Primary
 from recalltrap_studies.mog.settings import MogSettings
 
 REWARD_HEIGHT = 10.0
@@ -36,6 +37,11 @@ class FakeStudy:
     orderings: tuple[Ordering, ...]
     seeds: tuple[int, ...]
     kind: str = "mog"
+    looks: tuple[int, ...] = ()
+    margin: float | None = None
+    recall_budget: float | None = None
+    contrasts: tuple[tuple[str, str], ...] | None = None
+    primary: Primary | None = None
 
 
 class FakeStore:
@@ -100,6 +106,9 @@ class FakeRun:
 
     def metrics(self) -> Mapping[str, Metric]:
         return find_kind(self.study.kind).metrics
+
+    def looks(self) -> tuple[int, ...]:
+        return tuple(sorted({*self.study.looks, len(self.study.seeds)}))
 
     def sql(self, query: str) -> pa.Table:
         if self.refuses:

@@ -13,8 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from recalltrap.graph import Cell
-from recalltrap.orderings import aligns
+from recalltrap.orderings import Ordering, aligns
 from recalltrap_analysis.estimates.order_effect import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.estimates.reward_recall import (
     AtEqualRecall,
@@ -41,15 +40,14 @@ DIFFERENCE = "difference"
 """The part that is the whole; `estimates.experiment` has the others."""
 
 
-def default_contrasts(cells: Sequence[Cell]) -> list[Contrast]:
+def default_contrasts(orderings: Sequence[Ordering]) -> list[Contrast]:
     """Every ordering that aligns against K-A, in the study's order; none without K-A."""
-    orderings = {cell.ordering.name: cell.ordering for cell in cells}
-    if KD_THEN_ALIGN not in orderings:
+    if KD_THEN_ALIGN not in {ordering.name for ordering in orderings}:
         return []
     return [
-        (name, KD_THEN_ALIGN)
-        for name, ordering in orderings.items()
-        if name != KD_THEN_ALIGN and aligns(ordering)
+        (ordering.name, KD_THEN_ALIGN)
+        for ordering in orderings
+        if ordering.name != KD_THEN_ALIGN and aligns(ordering)
     ]
 
 

@@ -13,7 +13,6 @@ from recalltrap_analysis.estimates.contrasts import (
     EQUAL_KL_WEIGHT,
     EQUAL_RECALL,
     WITHIN_BUDGET,
-    default_contrasts,
 )
 from recalltrap_analysis.estimates.experiment import (
     ORDER_EFFECT,
@@ -34,11 +33,13 @@ from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose,
 from recalltrap_analysis.report.document.tables import grid, plain, records
 from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
+from recalltrap_analysis.report.sections.statistics_tables import rate_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.paired import STUDENT
 from recalltrap_analysis.statistics.student import FIELLER
 from recalltrap_analysis.verdicts.effects import effects_table
+from recalltrap_analysis.verdicts.judgement import judgement_of
 from recalltrap_analysis.verdicts.margin import (
     LARGER,
     MARGIN,
@@ -63,14 +64,15 @@ KEY, TITLE = "comparisons", "Fair comparisons"
 
 def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
     """Every contrast at equal KL weight, at equal recall and within the recall budget."""
-    contrasts = default_contrasts(summary.cells)
+    judgement = judgement_of(run, summary.kind, summary.outcomes)
+    contrasts = judgement.contrasts
     if not contrasts:
         text = (
             "Orderings are compared with K-A, and this study has "
             f"{'no other that aligns' if KD_THEN_ALIGN in summary.design.orderings else 'no K-A'}."
         )
         return Section(KEY, TITLE, [Prose(text, "absent")])
-    table = effects_table(summary.outcomes, summary.design, summary.cells, summary.kind)
+    table = effects_table(summary.outcomes, summary.design, summary.kind, judgement)
     whole = table[(table["part"] == DIFFERENCE) & (table["metric"] == "attainment")]
     curved = bool((whole["comparison"] == EQUAL_RECALL).any())
     blocks: list[Block] = [_introduction(summary, curved)]
@@ -84,6 +86,7 @@ def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
         blocks.append(_budget_grid(summary, whole))
     blocks.append(_reading_note())
     blocks += _split_blocks(summary)
+    blocks += rate_blocks(summary)
     return Section(KEY, TITLE, blocks)
 
 
