@@ -33,6 +33,7 @@ from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose,
 from recalltrap_analysis.report.document.tables import grid, plain, records
 from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
+from recalltrap_analysis.report.sections.statistics_tables import rate_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.paired import STUDENT
@@ -85,6 +86,7 @@ def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
         blocks.append(_budget_grid(summary, whole))
     blocks.append(_reading_note())
     blocks += _split_blocks(summary)
+    blocks += rate_blocks(summary)
     return Section(KEY, TITLE, blocks)
 
 
