@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recalltrap.errors import InputError
-from recalltrap.registry import room
 from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.power import detectable_effect, power_larger
 from recalltrap_analysis.verdicts.power_of_study import Decidable, decidable
@@ -80,4 +79,3 @@ def test_no_primary_and_no_spread(make_run: MakeRun) -> None:
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="sd must be"):
             of(make_run(seeds=2), sd=wrong)
-    assert room("power") is decidable
