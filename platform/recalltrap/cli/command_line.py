@@ -173,7 +173,7 @@ def status(run: str, storage: str | None, form: str) -> None:
 @FORMAT
 @_guarded
 def query(run: str, sql: str, storage: str | None, form: str) -> None:
-    """Query RUN's tables in SQL: cells, metrics, curves, costs, failures, planned.
+    """Query RUN's tables in SQL: cells, metrics, curves, costs, failures, planned, effects.
 
     NaN and infinity are null in JSON, which has neither, and nan and inf in CSV.
     """

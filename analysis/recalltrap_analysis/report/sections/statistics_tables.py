@@ -28,9 +28,9 @@ from recalltrap_analysis.statistics.effect_sizes import (
     brown_forsythe,
     effect_size,
     interquartile_mean,
-    seeds_needed,
 )
 from recalltrap_analysis.statistics.paired import Estimate
+from recalltrap_analysis.statistics.seeds_needed import SeedsNeeded, seeds_for_width
 from recalltrap_analysis.verdicts.margin import MARGIN
 from recalltrap_analysis.verdicts.rate_robustness import (
     AS_SET,
@@ -78,8 +78,9 @@ def statistics_blocks(summary: Summary) -> list[Block]:
         Prose(
             "IQM: mean of the middle half of the seeds. d_z: paired effect size, the mean "
             "difference in units of its sd. p: paired sign flips, alone and adjusted by Holm. "
-            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. Seeds needed: for "
-            f"an interval of the mean no wider than {setting_text(WIDTH)}, at this spread.",
+            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. Seeds needed in "
+            f"all: for an interval of the mean no wider than {setting_text(WIDTH)}, at either end "
+            "of the 80 % interval of the spread.",
             "small",
         ),
         *_coverage(rows),
@@ -89,7 +90,7 @@ def statistics_blocks(summary: Summary) -> list[Block]:
 def rate_blocks(summary: Summary) -> list[Block]:
     """Every contrast at other learning rates; nothing where no factor of one is an axis."""
     factors = summary.kind.rate_factors
-    contrasts = default_contrasts(summary.cells)
+    contrasts = default_contrasts([*{c.ordering.name: c.ordering for c in summary.cells}.values()])
     if not rate_axes(summary.design, factors) or not contrasts:
         return []
     table = rate_words(rate_table(summary.outcomes, summary.design, factors, contrasts), MARGIN)
@@ -159,9 +160,9 @@ def _equal_spread(pairs: pd.DataFrame) -> float:
     return brown_forsythe([pairs["reward_ka"], pairs["reward_ak"]])
 
 
-def _needed(mean: Estimate) -> int | None:
+def _needed(mean: Estimate) -> SeedsNeeded | None:
     try:
-        return seeds_needed(mean, WIDTH)
+        return seeds_for_width(mean, WIDTH)
     except ValueError:  # one seed: nothing says how much seeds differ
         return None
 
@@ -171,12 +172,18 @@ def _words(value: Any) -> str:
         return "–"
     if isinstance(value, Estimate):
         return estimate_text(value)
+    if isinstance(value, SeedsNeeded):
+        return value.text()
     if isinstance(value, float):
         return p_text(value)
     return str(value)
 
 
 def _value(value: Any) -> Any:
+    if isinstance(value, SeedsNeeded):
+        # Beyond the most that is sensible there is no number.
+        high = None if value.capped else value.high
+        return {"low": value.low if value.sensible else None, "high": high}
     return estimate_record(value) if isinstance(value, Estimate) else plain(value)
 
 
