@@ -90,7 +90,7 @@ def statistics_blocks(summary: Summary) -> list[Block]:
 def rate_blocks(summary: Summary) -> list[Block]:
     """Every contrast at other learning rates; nothing where no factor of one is an axis."""
     factors = summary.kind.rate_factors
-    contrasts = default_contrasts(summary.cells)
+    contrasts = default_contrasts([*{c.ordering.name: c.ordering for c in summary.cells}.values()])
     if not rate_axes(summary.design, factors) or not contrasts:
         return []
     table = rate_words(rate_table(summary.outcomes, summary.design, factors, contrasts), MARGIN)
