@@ -24,10 +24,6 @@ from recalltrap_analysis.statistics.power import seeds_needed
 from recalltrap_analysis.statistics.student import student_interval
 from recalltrap_analysis.verdicts.margin import MARGIN, SMALL_FROM
 
-MARGIN_IN_SDS = 0.1
-"""What a difference must exceed of a reward without a supremum, in its standard deviations under
-p'. Everything else has the verdicts' `MARGIN`: in attainment, and in nats (per token, for
-language), where it is a twentieth of a likelihood."""
 LEVEL = 0.05
 DRAWS = 4000
 

@@ -38,6 +38,11 @@ SHARED: tuple[tuple[str, str], ...] = (
         "never moved while A-K got everything.",
     ),
     (
+        "Best of n",
+        "The best of n samples of a reference: what needs no alignment at all. Its reward minus "
+        "its KL penalty bounds from below what the best alignment is worth.",
+    ),
+    (
         "Trap rate",
         "Share of seeds in which K-A attains less than half while its paired A-K attains at least "
         "half.",
