@@ -105,7 +105,11 @@ CASES = {
          "another budget, or more KL weights"),
     ),
     "level in the seeds that keep the budget, which others don't": Case(
-        evidence_of(KA, curve("A-K", np.array(ATTAINED_KA) + 0.02, in_seeds(8)), costs=None),
+        evidence_of(
+            moved("K-A", 0.0, seeds=14),
+            curve("A-K", np.array(ATTAINED_KA) + 0.02, in_seeds(9, 14), seeds=14),
+            costs=None,
+        ),
         DISTIL_FIRST,
     ),
     "K-A@p' level with A-K": Case(
