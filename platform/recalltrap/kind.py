@@ -89,6 +89,7 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "reward": Metric("reward"),
+    "reward_sd": Metric("standard deviation of the reward"),
     "target_precision": Metric("target precision", "nats"),
     "overall_recall": Metric("overall recall", "nats"),
     "overall_precision": Metric("overall precision", "nats"),
@@ -97,7 +98,8 @@ METRICS: Mapping[str, Metric] = {
     "optimum_reward": Metric("reward of the optimum"),
     "optimum_target_precision": Metric("target precision of the optimum", "nats"),
 }
-"""The metrics that every kind has."""
+"""The metrics that every kind has; `reward_sd` of p' alone, where the reward has no supremum: it is
+then the unit that rewards are compared in."""
 
 
 CURVES: Mapping[str, Metric] = {

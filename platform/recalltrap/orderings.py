@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -87,7 +88,7 @@ def walk(
     ordering: Ordering,
     p_prime: Made,
     distill: Callable[[Made, bool], Made],
-    align: Callable[[Made, Made], Made],
+    align: Callable[[Made, Made, bool], Made],
 ) -> dict[str, Made]:
     """What an ordering makes of p', by the names of the `metrics` table.
 
@@ -98,16 +99,17 @@ def walk(
         ordering: The steps.
         p_prime: The high-recall model p'.
         distill: Of a teacher, and whether it or a teacher before it has been aligned: its student.
-        align: Of the model that an alignment starts from and its reference: the aligned model.
+        align: Of the model that an alignment starts from, its reference, and whether that model is
+            a student, which has the size of p'' and not of p': the aligned model.
     """
     models = {"p_prime": p_prime, "p_second": distill(p_prime, False)}
-    current, aligned = p_prime, False
+    current, aligned, student = p_prime, False, False
     for step in ordering.stages:
         if step == "distill":
-            current = distill(current, aligned)
+            current, student = distill(current, aligned), True
             continue
         start = current
-        current = align(start, p_prime if step == "align@p'" else start)
+        current = align(start, p_prime if step == "align@p'" else start, student)
         aligned = True
         if start is p_prime:
             models["p_prime_aligned"] = current
@@ -120,10 +122,34 @@ NOTHING_ALIGNS = "no ordering of the study aligns: nothing"
 
 def aligns(ordering: Ordering) -> bool:
     """Whether the ordering has an alignment."""
-    return any(step != "distill" for step in ordering.stages)
+    return any(step != DISTILL for step in ordering.stages)
 
 
-def distils_aligned(ordering: Ordering) -> bool:
-    """Whether the ordering distils a model that was aligned before."""
-    first = next((i for i, step in enumerate(ordering.stages) if step != "distill"), None)
-    return first is not None and "distill" in ordering.stages[first:]
+@dataclass(frozen=True)
+class Operations:
+    """What the orderings of a study do, of what settings are read for."""
+
+    aligns_p_prime: bool
+    """Whether a model of the size of p' is aligned: p' itself, before any distillation."""
+    aligns_student: bool
+    """Whether a model of a student's size is aligned."""
+    distils_aligned: bool
+    """Whether a model is distilled that was aligned, or whose teacher was."""
+
+    @classmethod
+    def of(cls, orderings: Iterable[Ordering] | None) -> Self:
+        """What any of the orderings does; all of it where there may be any (None)."""
+        if orderings is None:
+            return cls(True, True, True)
+        stages = [ordering.stages for ordering in orderings]
+        pairs = [(a, b) for steps in stages for i, a in enumerate(steps) for b in steps[i + 1 :]]
+        return cls(
+            aligns_p_prime=any(steps[0] != DISTILL for steps in stages),
+            aligns_student=any(a == DISTILL != b for a, b in pairs),
+            distils_aligned=any(a != DISTILL == b for a, b in pairs),
+        )
+
+    @property
+    def aligns(self) -> bool:
+        """Whether anything is aligned."""
+        return self.aligns_p_prime or self.aligns_student

@@ -20,7 +20,7 @@ from toy_trouble import meet
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import CostEstimate, Evaluation, NodeFailure, Progress, StudyKind
-from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, walk
+from recalltrap.orderings import NOTHING_ALIGNS, Operations, Ordering, walk
 from recalltrap.settings_parts import Reads
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
@@ -87,7 +87,7 @@ class ToyKind(StudyKind):
     studies = Path(__file__).parent / "toy_studies"
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
-        aligned = orderings is None or any(map(aligns, orderings))
+        aligned = Operations.of(orderings).aligns
         stages = [fields for stage, fields in STAGE_FIELDS.items() if aligned or stage != "align"]
         read = frozenset({*EVALUATED, *(name for fields in stages for name in fields)})
         others = set(type(settings).model_fields) - read
@@ -106,7 +106,7 @@ class ToyKind(StudyKind):
             ordering,
             p_prime,
             distill=lambda teacher, aligned: node("distill", teacher=teacher),
-            align=lambda start, reference: node("align", start=start, reference=reference),
+            align=lambda start, reference, student: node("align", start=start, reference=reference),
         )
         decides = self.reads(settings).fields
         return Cell(self.name, ordering, seed, settings, models, decides=decides)
@@ -214,6 +214,9 @@ def _metric_rows(cell: Cell, model: str, x: Point) -> list[dict[str, Any]]:
         "reward": (reward, "oracle"),
     }
     rows = [_row(cell, model, m, v, error, samples, scorer) for m, (v, scorer) in values.items()]
+    if model == "p_prime":  # the unit of rewards, for whoever knows no supremum
+        spread = float(np.std(noise))
+        rows.append(_row(cell, model, "reward_sd", spread, 0.0, samples, "oracle"))
     if model in ("p_prime", "p_second"):
         distance = float(np.mean((x - np.mean(facts["targets"])) ** 2))
         exact = {

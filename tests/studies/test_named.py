@@ -36,6 +36,7 @@ EXPECTED = {
         "last-sharpness",
         "reference-quality",
         "phase",
+        "tuning",
     ]
 }
 
@@ -112,6 +113,13 @@ def test_the_last_sharpness_is_taken_from_the_first_at_strong_anchors() -> None:
     study = load_study("mog/last-sharpness")
     assert study.grid == {"kl_weight": (2.0, 4.0), "last_teacher_sharpness": (10.0, 1.0)}
     assert {cell.factors["teacher_sharpness"] for cell in study.cells()} == {10.0}
+
+
+def test_the_tuning_study_tries_half_and_twice_the_rate_of_both_sizes() -> None:
+    study = load_study("mog/tuning")
+    tried = (0.5, 1.0, 2.0)
+    assert study.grid["p_prime_rate_factor"] == study.grid["student_rate_factor"] == tried
+    assert {"K-A", "A-K", "K-A@p'"} == {ordering.name for ordering in study.orderings}
 
 
 def test_the_language_studies_are_there() -> None:

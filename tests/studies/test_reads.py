@@ -47,6 +47,8 @@ OTHER: dict[str, Any] = {
     "adam_epsilon": 1e-3, "align_tokens": 31, "last_distill_temperature": 0.9,
     "last_teacher_sharpness": 1000.0,  # tiny trainings hardly move the weights
 }  # fmt: skip
+ALL_READ = {"name": "A-K-A-K", "stages": ["align", "distill", "align", "distill"]}
+"""An ordering whose stages read all that any ordering's read."""
 FILES = ("corpus",)
 """Settings whose other values are files: told apart by content, tested with the paths."""
 CASES = [
@@ -69,7 +71,9 @@ def other_value(settings: type[BaseModel], name: str, value: Any) -> Any:
     return value * 0.9
 
 
-def cell_of(kind: StudyKind, ordering: str, facts: dict[str, Any], seed: int = 0) -> Cell:
+def cell_of(
+    kind: StudyKind, ordering: str | dict[str, Any], facts: dict[str, Any], seed: int = 0
+) -> Cell:
     return kind.cell(Ordering.model_validate(ordering), kind.settings.model_validate(facts), seed)
 
 
@@ -122,11 +126,11 @@ def test_a_setting_of_the_mixture_changes_numbers_exactly_where_it_is_read(
     monkeypatch.setenv("RECALLTRAP_COMPILE", "0")
     kind, store = find_kind("mog"), ArtifactStore(Storage(str(tmp_path)))
     facts = {**TINY["mog"], "algorithm": algorithm}
-    changed = {  # in the ordering whose stages read all that any reads
-        name: cell_of(kind, "K-A-K", {**facts, name: value})
+    changed = {
+        name: cell_of(kind, ALL_READ, {**facts, name: value})
         for name, value in fields_of("mog", algorithm)
     }
-    before = cell_of(kind, "K-A-K", facts)
+    before = cell_of(kind, ALL_READ, facts)
     assert not build_missing([before, *changed.values()], store)
     expected, reads = content(before, store), kind.reads(before.settings)
     for name, cell in changed.items():
@@ -197,6 +201,81 @@ def test_a_last_sharpness_that_is_the_same_changes_no_id() -> None:
         )
         assert named.id == without.id != other.id
         assert [node.id for node in named.nodes] == [node.id for node in without.nodes]
+
+
+ALIGNED_TWICE = {"name": "A-K-A", "stages": ["align", "distill", "align"]}
+RATES = {"mog": "learning_rate", "llm": "align_learning_rate"}
+
+
+def rates(kind: str, ordering: Any, **facts: float) -> list[float]:
+    """The learning rates of a cell's alignments, in their order."""
+    nodes = cell_of(find_kind(kind), ordering, facts).nodes
+    return [node.config[RATES[kind]] for node in nodes if node.stage == "align"]
+
+
+@pytest.mark.parametrize("kind", sorted(RATES))
+@pytest.mark.parametrize(
+    ("ordering", "of"),
+    [
+        ("A", "p"),
+        ("A-K", "p"),
+        ({"name": "twice", "stages": ["align", "align", "distill"]}, "pp"),
+        ("K-A", "s"),
+        ("K-A@p'", "s"),
+        ("K-A-K", "s"),
+        (ALIGNED_TWICE, "ps"),
+        ({"name": "deep", "stages": ["align", "distill", "distill", "align@p'"]}, "ps"),
+        ("K", ""),
+    ],
+)
+def test_a_rate_factor_follows_the_size_of_the_model_that_is_aligned(
+    kind: str, ordering: Any, of: str
+) -> None:
+    rate = find_kind(kind).settings().model_dump()[RATES[kind]]
+    factor = {"p": 2.0, "s": 0.5}
+    found = rates(kind, ordering, p_prime_rate_factor=2.0, student_rate_factor=0.5)
+    assert found == [factor[size] * rate for size in of]
+    assert rates(kind, ordering) == [rate] * len(of)
+
+
+@pytest.mark.parametrize("kind", sorted(RATES))
+def test_a_rate_factor_moves_alignments_and_what_follows_them_alone(kind: str) -> None:
+    found = find_kind(kind)
+    factors = ("p_prime_rate_factor", "student_rate_factor")
+    for ordering in ("K-A", "A-K", "K-A@p'", "K-A-K", ALIGNED_TWICE):
+        without = cell_of(found, ordering, {})
+        named = cell_of(found, ordering, dict.fromkeys(factors, 1.0))
+        assert named.id == without.id, "finished cells stay finished"
+        assert [n.id for n in named.nodes] == [n.id for n in without.nodes]
+        for factor in factors:
+            other = cell_of(found, ordering, {factor: 2.0})
+            assert other.id != without.id
+            aligned = {"A-K": factors[:1], "A-K-A": factors}.get(other.ordering.name, factors[1:])
+            same = other.models["final"].id == without.models["final"].id
+            assert same == (factor not in aligned), (ordering, factor)
+            for model in ("p_prime", "p_second"):
+                assert other.models[model].id == without.models[model].id
+
+
+@pytest.mark.parametrize(("ordering", "size"), [("A-K", "p_prime"), ("K-A@p'", "student")])
+def test_a_factor_is_the_same_alignment_as_that_rate(ordering: str, size: str) -> None:
+    """Whichever setting says how fast it learns."""
+    by_factor = cell_of(find_kind("llm"), ordering, {f"{size}_rate_factor": 0.5})
+    by_rate = cell_of(find_kind("llm"), ordering, {"align_learning_rate": 1.5e-4})
+    assert by_factor.models["final"].id == by_rate.models["final"].id
+
+
+def test_a_rate_factor_is_refused_where_no_such_alignment_is() -> None:
+    for kind in ("mog/quick", "llm/nano"):
+        p_prime, student = (f"grid.{name}_rate_factor=[0.5,1.0]" for name in ("p_prime", "student"))
+        assert load_study(kind, [p_prime, student])
+        with pytest.raises(InputError, match=r"aligns p': nothing reads p_prime_rate_factor"):
+            load_study(kind, [p_prime, "orderings=[K-A, K-A-K]"])
+        with pytest.raises(InputError, match=r"aligns a student: nothing reads student_rate_fac"):
+            load_study(kind, [student, "orderings=[A-K, A]"])
+        high = ["settings.p_prime_rate_factor=1000.0", f"settings.{RATES[kind[:3]]}=0.01"]
+        with pytest.raises(InputError, match=r"rate is at most 1: lower p_prime_rate_factor"):
+            load_study(kind, high)
 
 
 @pytest.mark.parametrize("base", [MogSettings, LlmSettings])

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recalltrap.graph import Cell
+from recalltrap_analysis.estimates.attainment import SD
 from recalltrap_analysis.number_format import setting_text
 from recalltrap_analysis.runs.design import hashable
 from recalltrap_analysis.runs.kind_record import NO_RECORD, KindRecord
-from recalltrap_analysis.runs.wide_tables import cell_outcomes
+from recalltrap_analysis.runs.wide_tables import cell_outcomes, column
 from recalltrap_analysis.statistics.paired import Array
 
 NOT_SETTINGS = frozenset(
@@ -83,7 +84,8 @@ class Pool:
         """Take in a run's `metrics` table and its planned cells."""
         names = [name for name in metrics.column_names if name not in NOT_SETTINGS]
         frame = cell_outcomes(metrics, names, self.kind.reward_supremum)
-        frame["p_prime.reward_sd"] = frame["cell_id"].map(_reward_sds(metrics))
+        measured = column(frame, SD)  # else from the reward's error, of independent samples
+        frame[SD] = measured.fillna(frame["cell_id"].map(_reward_sds(metrics)))
         columns = [frame[name].tolist() for name in names]
         rows = zip(*columns, strict=True) if columns else [()] * len(frame)
         self.frames[run] = frame.assign(point=[self._number(names, values) for values in rows])
@@ -124,9 +126,7 @@ class Pool:
         reward = self.values(f"{model}.reward")
         start, supremum, sd = (
             {(point, seed): value for (point, _, seed), value in found.items() if value == value}
-            for found in map(
-                self.values, ("p_second.reward", "reward_supremum", "p_prime.reward_sd")
-            )
+            for found in map(self.values, ("p_second.reward", "reward_supremum", SD))
         )
         scaled = {}
         for (point, ordering, seed), value in reward.items():

@@ -1,4 +1,8 @@
-"""The share of the reachable reward that a model attains: the scale of everything after it."""
+"""The unit that rewards are compared in: the scale of everything after it.
+
+Attainment where the reward has a supremum, else standard deviations of the reward under p', seed
+by seed: fixed by p' alone, so that extending a study never changes a value.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,11 @@ import pandas as pd
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
+
+ATTAINMENT = "attainment"
+IN_SDS = "sd of p''s reward"
+NO_UNIT = ""
+SD = "p_prime.reward_sd"
 
 
 def attainment(reward: Array, reward_start: Array, reward_supremum: Array) -> Array:
@@ -20,19 +29,46 @@ def attainment(reward: Array, reward_start: Array, reward_supremum: Array) -> Ar
     return np.asarray((reward - reward_start) / room, dtype=float)
 
 
-def cell_attainments(outcomes: pd.DataFrame, design: Design) -> pd.DataFrame:
-    """The attainment of every cell's final model: `point`, `ordering`, `seed`, `attainment`."""
+def reward_unit(outcomes: pd.DataFrame) -> str:
+    """The one unit of a run's rewards.
+
+    Args:
+        outcomes: One row per cell, as `cell_outcomes` returns it.
+
+    Returns:
+        `ATTAINMENT` where any cell knows the reward's supremum; `IN_SDS` where none does and the
+        metric `reward_sd` of p' was measured; `NO_UNIT` where there is neither.
+    """
+    if column(outcomes, "reward_supremum").notna().any():
+        return ATTAINMENT
+    return IN_SDS if (column(outcomes, SD) > 0).any() else NO_UNIT
+
+
+def in_unit(outcomes: pd.DataFrame, reward: Array) -> Array:
+    """Every cell's gain over its p'' in the run's unit: attainment, or (R - R0) / sd.
+
+    Args:
+        outcomes: One row per cell, as `cell_outcomes` returns it.
+        reward: One reward per row; shape [cells].
+
+    Returns:
+        Shape [cells]. NaN where a cell lacks what its unit is made of.
+    """
     start = column(outcomes, "p_second.reward").to_numpy()
-    reached = attainment(
-        column(outcomes, "final.reward").to_numpy(),
-        start,
-        column(outcomes, "reward_supremum").to_numpy(),
-    )
+    unit = reward_unit(outcomes)
+    if unit == ATTAINMENT:
+        return attainment(reward, start, column(outcomes, "reward_supremum").to_numpy())
+    sd = column(outcomes, SD).to_numpy() if unit == IN_SDS else np.full(len(start), np.nan)
+    return np.asarray((reward - start) / np.where(sd > 0, sd, np.nan), dtype=float)
+
+
+def cell_attainments(outcomes: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Every cell's final model in the run's unit: `point`, `ordering`, `seed`, `attainment`."""
     return pd.DataFrame(
         {
             "point": pd.Series(point_keys(outcomes, design.axes), dtype=object),
             "ordering": outcomes["ordering"].to_numpy(),
             "seed": outcomes["seed"].to_numpy(),
-            "attainment": reached,
+            "attainment": in_unit(outcomes, column(outcomes, "final.reward").to_numpy()),
         }
     )

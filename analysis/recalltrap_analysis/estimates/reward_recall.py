@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from recalltrap_analysis.estimates.attainment import attainment
+from recalltrap_analysis.estimates.attainment import in_unit
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
@@ -35,7 +35,8 @@ class Curve:
     """One ordering in one stratum; every array has shape [N, W], NaN where a cell has no value.
 
     A stratum is one value of every axis but the KL weight. `points` are its grid points, one per
-    weight, and `seeds` all that the ordering was planned with there.
+    weight, and `seeds` all that the ordering was planned with there. `attainment` is in the run's
+    `reward_unit`.
     """
 
     ordering: str
@@ -68,12 +69,10 @@ def reward_recall_curves(
         kl_weight: The setting that weighs the KL penalty; where it is no axis, a curve is one
             point.
     """
-    start = column(outcomes, "p_second.reward").to_numpy()
-    supremum = column(outcomes, "reward_supremum").to_numpy()
     values = {name: column(outcomes, key).to_numpy() for name, key in COLUMNS.items() if key}
     aligned = column(outcomes, "p_prime_aligned.reward").to_numpy()
-    values["attainment"] = attainment(values["reward"], start, supremum)
-    values["attainment_p_prime_aligned"] = attainment(aligned, start, supremum)
+    values["attainment"] = in_unit(outcomes, values["reward"])
+    values["attainment_p_prime_aligned"] = in_unit(outcomes, aligned)
     keys = zip(
         point_keys(outcomes, design.axes), outcomes["ordering"], outcomes["seed"], strict=True
     )

@@ -97,12 +97,13 @@ class Graph:
         config = record.config(self.settings)
         return self._student(DISTILL, config, teacher, temperature, record.version)
 
-    def align(self, start: Node, reference: Node) -> Node:
-        """An alignment of `start`, anchored to `reference`."""
-        record = algorithm_of(self.settings)
+    def align(self, start: Node, reference: Node, student: bool) -> Node:
+        """An alignment of `start`, anchored to `reference`, at the learning rate of its size."""
+        settings, record = self.settings, algorithm_of(self.settings)
+        rate = settings.alignment_rate(settings.align_learning_rate, student)
         return ALIGN.node(
             self.seed,
-            part_config(self.settings, record.part),
+            {**part_config(settings, record.part), "align_learning_rate": rate},
             record.version,
             start=start,
             reference=reference,

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
-from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_aligned
+from recalltrap.orderings import NOTHING_ALIGNS, Operations, Ordering
 from recalltrap.resources import Resources
 from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.devices import check_device
@@ -23,6 +23,7 @@ from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
 from recalltrap_studies.llm.stage_settings import Pretrain
 from recalltrap_studies.llm.stages.registry import LOAD, PRETRAIN, STAGES
+from recalltrap_studies.rate_factors import FACTORS_UNREAD, factors_read
 from recalltrap_studies.records import record_parts
 
 if TYPE_CHECKING:
@@ -58,11 +59,7 @@ class LlmKind(StudyKind):
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""
-        return _reads(
-            settings,
-            orderings is None or any(map(aligns, orderings)),
-            orderings is None or any(map(distils_aligned, orderings)),
-        )
+        return _reads(settings, Operations.of(orderings))
 
     def check_device(self, *, here: bool) -> None:
         """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
@@ -121,23 +118,25 @@ class LlmKind(StudyKind):
 
 
 @lru_cache(maxsize=4096)
-def _reads(settings: LlmSettings, aligned: bool, distilled_last: bool) -> Reads:
+def _reads(settings: LlmSettings, operations: Operations) -> Reads:
     algorithm, distillation = algorithm_of(settings), distillation_of(settings)
     stages = [stage for stage in STAGES.values() if stage not in (PRETRAIN, LOAD)]
     stages.append(root_stage(settings))
     parts = [stage.settings for stage in stages if stage.settings] + [distillation.part]
-    if aligned:
+    if operations.aligns:
         parts.append(algorithm.part)
+    parts += factors_read(operations)
     # the optimum that the evaluation estimates for each reference has this weight
     also = {"kl_weight", *(name for stage in stages for name in stage.also)}
-    if distilled_last:
+    if operations.distils_aligned:
         also.add("last_distill_temperature")
-    doesnt = f"{algorithm.name} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
+    doesnt = f"{algorithm.name} doesn't read" if operations.aligns else f"{NOTHING_ALIGNS} reads"
     unread: dict[type[Part], str] = dict.fromkeys(record_parts(ALGORITHMS), doesnt)
     unread |= dict.fromkeys(
         record_parts(DISTILLATIONS), f"distillation = {distillation.name} doesn't read"
     )
     unread[Pretrain] = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
+    unread |= FACTORS_UNREAD
     return Reads.of(settings, parts, also=also, otherwise=unread)
 
 

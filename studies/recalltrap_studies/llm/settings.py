@@ -32,6 +32,7 @@ from recalltrap_studies.llm.stage_settings import (
     Sft,
     Target,
 )
+from recalltrap_studies.rate_factors import RateFactors
 from recalltrap_studies.records import record_parts
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ else:
     )
 
 
-class LlmSettings(StageFields):
+class LlmSettings(RateFactors, StageFields):
     """Every setting of the language-model study. All have defaults; grid axes are these fields."""
 
     algorithm: AlgorithmName = Field("ppo", description="How to align.")
@@ -81,6 +82,11 @@ class LlmSettings(StageFields):
                 f"{self.sample_tokens}: models are sampled and judged to sample_tokens. Lower "
                 "align_tokens, or raise sample_tokens"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rates_are_rates(self) -> LlmSettings:
+        self.check_rates("align_learning_rate", self.align_learning_rate)
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
-from recalltrap.orderings import NOTHING_ALIGNS, Ordering, aligns, distils_aligned, walk
+from recalltrap.orderings import NOTHING_ALIGNS, Operations, Ordering, walk
 from recalltrap.settings_parts import Reads, all_settings
 from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
@@ -21,6 +21,7 @@ from recalltrap_studies.mog.ground_truth import p_star, reward_function
 from recalltrap_studies.mog.settings import MogSettings
 from recalltrap_studies.mog.stage_settings import Evaluate
 from recalltrap_studies.mog.stages import ALIGN, DISTILL, SFT, STAGES
+from recalltrap_studies.rate_factors import FACTORS_UNREAD, factors_read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,11 +44,7 @@ class MogKind(StudyKind):
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""
         assert isinstance(settings, MogSettings)
-        return _reads(
-            settings,
-            orderings is None or any(map(aligns, orderings)),
-            orderings is None or any(map(distils_aligned, orderings)),
-        )
+        return _reads(settings, Operations.of(orderings))
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, whatever the ordering."""
@@ -58,7 +55,9 @@ class MogKind(StudyKind):
             distill=lambda teacher, aligned: DISTILL.node(
                 settings.for_distillation(aligned), seed, teacher
             ),
-            align=lambda start, reference: ALIGN.node(settings, seed, start, reference),
+            align=lambda start, reference, student: ALIGN.node(
+                settings.for_alignment(student), seed, start, reference
+            ),
         )
         decides = self.reads(settings).fields
         if settings.last_teacher_sharpness == settings.teacher_sharpness:
@@ -122,20 +121,22 @@ def shaping() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _reads(settings: MogSettings, aligned: bool, distilled_last: bool) -> Reads:
-    stages = [stage for stage in STAGES.values() if aligned or stage is not ALIGN]
+def _reads(settings: MogSettings, operations: Operations) -> Reads:
+    stages = [stage for stage in STAGES.values() if operations.aligns or stage is not ALIGN]
     algorithms = [stage.algorithm(all_settings(settings)) for stage in stages]
     for algorithm in algorithms:
         algorithm.check(MogSettings)
-    doesnt = f"{settings.algorithm} doesn't read" if aligned else f"{NOTHING_ALIGNS} reads"
+    doesnt = (
+        f"{settings.algorithm} doesn't read" if operations.aligns else f"{NOTHING_ALIGNS} reads"
+    )
     also = {"kl_weight"}  # the evaluation's: of the exact optimum anchored to a reference
-    if distilled_last:
+    if operations.distils_aligned:
         also.add("last_teacher_sharpness")
     return Reads.of(
         settings,
-        [*(algorithm.settings for algorithm in algorithms), Evaluate],
+        [*(a.settings for a in algorithms), Evaluate, *factors_read(operations)],
         also=also,
-        otherwise={algorithm.settings: doesnt for algorithm in ALGORITHMS.values()},
+        otherwise={**{a.settings: doesnt for a in ALGORITHMS.values()}, **FACTORS_UNREAD},
     )
 
 

@@ -21,6 +21,7 @@ from recalltrap_studies.mog.stage_settings import (
     Positive,
     Sft,
 )
+from recalltrap_studies.rate_factors import RateFactors
 
 
 def _most_derived(parts: Iterable[type[Optimiser]]) -> list[type[Optimiser]]:
@@ -49,7 +50,7 @@ else:
     )
 
 
-class MogSettings(_Composed):
+class MogSettings(RateFactors, _Composed):
     """Every setting of the mixture study. All have defaults; grid axes are these fields."""
 
     # Not a distillation's own: each one's configuration holds the sharpness that it uses, so that
@@ -71,6 +72,18 @@ class MogSettings(_Composed):
                 f"numbered 0 to {self.modes - 1}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _rates_are_rates(self) -> MogSettings:
+        self.check_rates("learning_rate", self.learning_rate)
+        return self
+
+    def for_alignment(self, student: bool) -> MogSettings:
+        """With the `learning_rate` of an alignment: of a `student`, or of p'."""
+        rate = self.alignment_rate(self.learning_rate, student)
+        if rate == self.learning_rate:
+            return self
+        return self.model_copy(update={"learning_rate": rate})
 
     def for_distillation(self, aligned: bool) -> MogSettings:
         """With the `teacher_sharpness` of a distillation: the last one's own where the teacher, or

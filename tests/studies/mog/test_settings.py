@@ -13,6 +13,7 @@ from recalltrap.settings_parts import Part, part_config
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS, Ppo
 from recalltrap_studies.mog.settings import MogSettings
 from recalltrap_studies.mog.stage_settings import Distill, Evaluate, Sft
+from recalltrap_studies.rate_factors import RateFactors
 
 
 @pytest.mark.parametrize(
@@ -49,14 +50,17 @@ def test_settings_are_flat_frozen_and_default() -> None:
 def test_every_field_belongs_to_a_stage_and_says_whose_choice_it_is() -> None:
     parts: list[type[Part]] = [Sft, Distill, Evaluate, *(a.settings for a in ALGORITHMS.values())]
     owned = {name for part in parts for name in part.model_fields}
-    # which of two sharpnesses a distillation has is the ordering's business
-    assert {*owned, "last_teacher_sharpness"} == set(MogSettings.model_fields)
+    # which of two sharpnesses a distillation has, and of two rates an alignment, is the ordering's
+    # business
+    orderings = {"last_teacher_sharpness", *RateFactors.model_fields}
+    assert owned | orderings == set(MogSettings.model_fields)
     assert all(field.description for field in MogSettings.model_fields.values())
 
 
 def test_no_field_is_dead() -> None:
     folder = Path(recalltrap_studies.mog.__file__).parent
-    code = "\n".join(p.read_text() for p in folder.rglob("*.py") if p.name != "parts.py")
+    shared = folder.parent / "rate_factors.py"
+    code = "\n".join(p.read_text() for p in [shared, *folder.rglob("*.py")] if p.name != "parts.py")
     assert not [n for n in MogSettings.model_fields if f".{n}" not in code and f'"{n}"' not in code]
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from recalltrap import kind
 from recalltrap.kind import Metric
 
 METRICS: Mapping[str, Metric] = {
     **kind.METRICS,
+    **{
+        name: replace(kind.METRICS[name], unit="nats per token")
+        for name in ("target_precision", "overall_recall", "overall_precision")
+    },
     "reward_supremum": Metric("largest reward"),
     "optimum_ess": Metric("effective sample size of the optimum"),
     "topic_coverage": Metric("topics covered"),
