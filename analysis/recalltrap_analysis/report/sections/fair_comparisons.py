@@ -1,4 +1,4 @@
-"""Two orderings compared three ways, and the order effect split by experiment."""
+"""Two orderings compared three ways."""
 
 from __future__ import annotations
 
@@ -15,29 +15,20 @@ from recalltrap_analysis.estimates.contrasts import (
     WITHIN_BUDGET,
     default_contrasts,
 )
-from recalltrap_analysis.estimates.experiment import (
-    ORDER_EFFECT,
-    PARTS,
-    TITLES,
-    experiment_table,
-)
 from recalltrap_analysis.estimates.order_effect import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.estimates.reward_recall import other_axes
 from recalltrap_analysis.number_format import (
     DASH,
     count_text,
     interval_text,
-    row_interval,
     setting_text,
 )
-from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Record, Section
+from recalltrap_analysis.report.document.blocks import Block, Grid, Prose, Record, Section
 from recalltrap_analysis.report.document.tables import grid, plain, records
 from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.statistics.paired import STUDENT
-from recalltrap_analysis.statistics.student import FIELLER
 from recalltrap_analysis.verdicts.effects import effects_table
 from recalltrap_analysis.verdicts.margin import (
     LARGER,
@@ -83,7 +74,6 @@ def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
             blocks.append(Prose(disagreement, "caveat"))
         blocks.append(_budget_grid(summary, whole))
     blocks.append(_reading_note())
-    blocks += _split_blocks(summary)
     return Section(KEY, TITLE, blocks)
 
 
@@ -202,48 +192,3 @@ def _budget_grid(summary: Summary, whole: pd.DataFrame) -> Grid:
         order=largest_first(rows["value"]),
         query=sql.reward_recall_query(summary.axes, summary.kind),
     )
-
-
-def _split_blocks(summary: Summary) -> list[Block]:
-    table = experiment_table(summary.outcomes, summary.design, summary.kind.kl_weight)
-    if table.empty:
-        return [
-            Prose(
-                "**The order effect split by experiment** needs `K-A@p'` beside K-A and A-K, which "
-                "this study doesn't have.",
-                "caveat",
-            )
-        ]
-    columns = axis_columns(table, summary.axes)
-    rows = [row for _, row in table.iterrows()]
-    for name in (ORDER_EFFECT, *PARTS):
-        columns[TITLES[name]] = [row_interval(row, name) for row in rows]
-    shares = axis_columns(table, summary.axes)
-    for part in PARTS:
-        shares[TITLES[part]] = [row_interval(row, f"{part}_share") for row in rows]
-    if (table["state"] != COMPLETE).any():
-        columns["state"] = table["state"].tolist()
-    methods = dict.fromkeys((ORDER_EFFECT, *PARTS), STUDENT)
-    methods |= {f"{part}_share": FIELLER for part in PARTS}
-    order = largest_first(table[ORDER_EFFECT])
-    query = sql.experiment_query(summary.axes, summary.kind)
-    split = grid("experiment", pd.DataFrame(columns), data=records(table, methods), order=order,
-                 query=query)  # fmt: skip
-    return [
-        Prose(
-            "**The order effect split by experiment**, exact in every seed and without any "
-            "optimum. **Anchor**: `K-A@p'` minus K-A, the same student and start with another "
-            "reference. **Size and start**: `A` (which is p'_AK) minus `K-A@p'`. **Last "
-            "distillation**: A-K minus `A`. It is one path of several: swapped in another order, "
-            "the parts would differ."
-        ),
-        split,
-        Fold(
-            "The parts as shares of the order effect",
-            [
-                grid("experiment-shares", pd.DataFrame(shares), order=order, query=query),
-                Prose("Mean part divided by mean order effect, with Fieller's 95 % interval; none "
-                      "where the order effect isn't clear of 0.", "small"),
-            ],
-        ),
-    ]  # fmt: skip
