@@ -22,6 +22,7 @@ from recalltrap.graph import Cell, Node
 from recalltrap.kind import Metric
 from recalltrap.orderings import Ordering
 from recalltrap.registry import find_kind
+from recalltrap.study.primary import Primary
 from recalltrap_studies.mog.settings import MogSettings
 
 REWARD_HEIGHT = 10.0
@@ -36,6 +37,10 @@ class FakeStudy:
     orderings: tuple[Ordering, ...]
     seeds: tuple[int, ...]
     kind: str = "mog"
+    margin: float | None = None
+    recall_budget: float | None = None
+    contrasts: tuple[tuple[str, str], ...] | None = None
+    primary: Primary | None = None
 
 
 class FakeStore:
@@ -97,6 +102,9 @@ class FakeRun:
 
     def provenance(self) -> dict[str, Any]:
         return {"commit": "abc", "argv": ["recalltrap", "run"], "versions": {"numpy": "2"}}
+
+    def looks(self) -> tuple[int, ...]:
+        return (len(self.study.seeds),)
 
     def metrics(self) -> Mapping[str, Metric]:
         return find_kind(self.study.kind).metrics

@@ -93,7 +93,7 @@ def settings_read(settings: type[BaseModel], example: Cell) -> set[str]:
     by the platform; `f"{stage}_iterations"` reads a field of every stage.
     """
     names = {node.length_field for node in example.nodes if node.length_field}
-    for path in _sources_beside(settings):
+    for path in {*_sources_beside(settings), *_sources_of_bases(settings)}:
         names.update(_reads(_outside_models(ast.parse(path.read_text()))))
     stages = {node.stage for node in example.nodes}
     return names | {stage + name for name in names if name.startswith("_") for stage in stages}
@@ -103,6 +103,13 @@ def _sources_beside(settings: type[BaseModel]) -> list[Path]:
     module = importlib.import_module(settings.__module__)
     path = Path(inspect.getfile(module))
     return sorted(path.parent.rglob("*.py")) if "." in module.__name__ else [path]
+
+
+def _sources_of_bases(settings: type[BaseModel]) -> list[Path]:
+    """Where the parts are written that the settings are composed of, in whatever folder."""
+    package = settings.__module__.partition(".")[0]
+    ours = [base for base in settings.__mro__ if base.__module__.startswith(f"{package}.")]
+    return [Path(inspect.getfile(importlib.import_module(base.__module__))) for base in ours]
 
 
 def _outside_models(tree: ast.Module) -> Iterator[ast.AST]:

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from recalltrap.orderings import aligns
 from recalltrap.registry import claim_ids
+from recalltrap.study.checks import parse_study
 from recalltrap.study.named_studies import load_study, named_studies
+from recalltrap.study.primary import Primary
+from recalltrap.study.study_file import read_study
 from recalltrap_studies.llm.resources import LlmResources
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +26,8 @@ EXPECTED = {
         "figure1",
         "figure2",
         "ppo-beta",
+        "ppo-spacing",
+        "dpo-spacing",
         "ppo-iterations",
         "grpo-beta",
         "grpo-iterations",
@@ -62,12 +68,35 @@ def test_beta_kd_is_studied_at_both_of_the_papers_values_and_never_mixed() -> No
         assert load_study(f"mog/{name}").grid["teacher_sharpness"] == (1.25, 10.0)
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "dpo"])
+def test_the_spacing_studies_are_the_sweeps_where_the_modes_lie_further_apart(
+    algorithm: str,
+) -> None:
+    spaced = load_study(f"mog/{algorithm}-spacing")
+    swept = load_study(f"mog/{algorithm}-beta", ["settings.spacing=1.5"])
+    assert [cell.id for cell in spaced.cells()] == [cell.id for cell in swept.cells()]
+    assert spaced.question != swept.question
+
+
 NANO = {f"llm/{name}" for name in (
     "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target"
 )}  # fmt: skip
 LARGE = {f"llm/{name}" for name in (
     "one-gpu-ppo", "one-gpu-dpo", "smollm2-ppo", "smollm2-dpo", "smollm2-temperature"
 )}  # fmt: skip
+NOTHING_ALIGNED = {"mog/figure1", "mog/figure2"}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED | NANO | LARGE))
+def test_each_names_what_it_is_to_decide_unless_it_aligns_nothing(name: str) -> None:
+    study = parse_study(*read_study(named_studies()[name].path))
+    if name in NOTHING_ALIGNED:
+        assert study.primary is None
+        assert not any(map(aligns, study.orderings))
+    else:
+        assert study.primary == Primary(contrast=("A-K", "K-A"), at="mean")
+
+
 PAPER = {
     "p_star": "HuggingFaceTB/SmolLM2-1.7B", "p_prime": "smollm2-360m", "student": "smollm2-135m",
     "p_target": "smollm2-135m", "training_samples": 10_000_000, "heldout_samples": 100_000,
@@ -86,9 +115,10 @@ PAPER_OF = {
 
 
 CURVES = [
-    "mog/controls", "mog/dpo-beta", "mog/dpo-offline-beta", "mog/grpo-beta", "mog/phase",
-    "mog/ppo-beta", "mog/reference-quality", "mog/two-targets-dpo", "mog/two-targets-grpo",
-    "mog/two-targets-ppo", "llm/nano-dpo-beta", "llm/nano-ppo-beta",
+    "mog/controls", "mog/dpo-beta", "mog/dpo-offline-beta", "mog/dpo-spacing", "mog/grpo-beta",
+    "mog/phase", "mog/ppo-beta", "mog/ppo-spacing", "mog/reference-quality",
+    "mog/two-targets-dpo", "mog/two-targets-grpo", "mog/two-targets-ppo", "llm/nano-dpo-beta",
+    "llm/nano-ppo-beta",
 ]  # fmt: skip
 """Studies that draw each ordering's reward against its recall over `kl_weight`."""
 

@@ -108,6 +108,14 @@ class ReadRun:
         """Where the last launch came from; empty where nothing tells."""
         return self._provenance
 
+    def looks(self) -> Sequence[int]:
+        """Numbers of seeds at which the run was judged or will be; its own where none can tell."""
+        try:
+            return self._run.looks()
+        except (OSError, ValueError, KeyError) as error:
+            self.problems["launches"] = first_line(error)
+            return (len(self.study.seeds),)
+
     def study_file(self) -> str:
         """The study as YAML, as it was run; empty where the study can't be written so."""
         spell = getattr(self.study, "to_yaml", None)

@@ -32,18 +32,19 @@ def effects(
     results: Run,
     *,
     contrasts: Sequence[Contrast] | None = None,
-    margin: float = MARGIN,
+    margin: float | None = None,
     recall_budget: float | None = None,
 ) -> pd.DataFrame:
     """Every contrast of a run by every comparison, and the order effect's parts.
 
     Args:
         results: The run.
-        contrasts: Pairs of orderings, compared as first minus second; every ordering that aligns
-            against K-A unless given.
-        margin: The largest difference of attainment that doesn't matter.
+        contrasts: Pairs of orderings, compared as first minus second; the study's own unless given,
+            every ordering that aligns against K-A where it has none.
+        margin: The largest difference of attainment that doesn't matter; the study's own, or
+            `MARGIN`, unless given.
         recall_budget: Nats of overall recall below p' that a model may lose, seed by seed; the
-            kind's own unless given.
+            study's own, or the kind's, unless given.
 
     Returns:
         As `effects_table`.
@@ -55,8 +56,15 @@ def effects(
     kind = record_of(results.study.kind)
     cells, axes = results.planned(), tuple(results.axes)
     outcomes = cell_outcomes(results.table("metrics"), axes, kind.reward_supremum)
+    study = results.study
     return effects_table(
-        outcomes, Design.of(cells, axes), cells, kind, contrasts, margin, recall_budget
+        outcomes,
+        Design.of(cells, axes),
+        cells,
+        kind,
+        study.contrasts if contrasts is None else contrasts,
+        next(found for found in (margin, study.margin, MARGIN) if found is not None),
+        study.recall_budget if recall_budget is None else recall_budget,
     )
 
 

@@ -23,6 +23,7 @@ from recalltrap.kind import Metric
 from recalltrap.paths import Pathish, expand
 from recalltrap.registry import find_kind, kind_names, room
 from recalltrap.results import notebook_html
+from recalltrap.results.launch_looks import judged_at
 from recalltrap.results.sql import answer
 from recalltrap.results.tables import COLUMNS
 from recalltrap.results.verdict import Verdict
@@ -195,10 +196,10 @@ class Results:
         """Orderings compared, one row per contrast, part, comparison and grid point.
 
         Args:
-            contrasts: Pairs of orderings, compared as first minus second; every ordering that
-                aligns against K-A unless given.
-            margin: The largest difference of attainment that doesn't matter.
-            recall_budget: Nats of overall recall below p' that a model may lose.
+            contrasts: Pairs of orderings, compared as first minus second; the study's own unless
+                given, every ordering that aligns against K-A where it has none.
+            margin: The largest difference of attainment that doesn't matter; the study's own.
+            recall_budget: Nats of overall recall below p' that a model may lose; the study's own.
 
         Returns:
             `contrast`, `part`, `comparison`, `metric`, the grid's axes, `value` with its 95 %
@@ -247,6 +248,14 @@ class Results:
             json.loads(self.storage.read(f"{folder}/{n}")) for n in self.storage.list(folder)
         ]
         return sorted(records, key=lambda record: str(record["started_at"]))
+
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of seeds at which this run was judged or is planned to be, ascending.
+
+        Planned ones are the study's `looks`; others are those of earlier launches that asked the
+        same with other seeds. One alone: nothing to adjust a verdict for.
+        """
+        return judged_at(self.study, self.launches())
 
     def provenance(self) -> dict[str, Any]:
         """Where the last launch came from: commit, versions, command line, host."""

@@ -19,6 +19,7 @@ from recalltrap.identity import fingerprint
 from recalltrap.paths import Pathish
 from recalltrap.redaction import redact_argv
 from recalltrap.registry import find_kind, room
+from recalltrap.results.launch_looks import launch_looks
 from recalltrap.results.results import CONTENTS, Results, run_folder
 from recalltrap.results.table_parts import write_part
 from recalltrap.results.tables import conform, factor_columns, factor_fields, table_schema
@@ -81,8 +82,9 @@ def run(
     with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
         root.prepare()
         context = make_context(plan, root)
-        _record_launch(plan, context)
+        ended = _record_launch(plan, context)
         _execute(executor, plan, context, display or default_display())
+        ended()
     return Results(root, context.run)
 
 
@@ -179,8 +181,8 @@ def _storage_argument(storage: Storage) -> str:
     return f'"${STORAGE_VARIABLE}"' if hidden else shlex.quote(storage.location)
 
 
-def _record_launch(plan: Plan, context: RunContext) -> None:
-    """Write study.yaml, the planned cells and this launch's record."""
+def _record_launch(plan: Plan, context: RunContext) -> Callable[[], None]:
+    """Write study.yaml, the planned cells and this launch's record; what to call at its end."""
     storage, started = context.storage, datetime.now(UTC)
     write_planned(storage, context.run, plan.cells)
     if plan.cached:
@@ -194,13 +196,23 @@ def _record_launch(plan: Plan, context: RunContext) -> None:
     record: dict[str, Any] = {
         "started_at": started.isoformat(),
         "provenance": current_provenance(storage),
+        **launch_looks(plan.study),
         "cells": len(plan.cells),
         "done_before": len(plan.done),
         "stages_built": len(plan.builds()),
         "stages_from_store": len(plan.cached),
     }
     name = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    storage.write(f"{context.run}/launches/{name}.json", json.dumps(record, indent=1).encode())
+
+    def write() -> None:
+        storage.write(f"{context.run}/launches/{name}.json", json.dumps(record, indent=1).encode())
+
+    def end() -> None:
+        record["ended_at"] = datetime.now(UTC).isoformat()
+        write()
+
+    write()
+    return end
 
 
 def write_planned(storage: Storage, folder: str, cells: Sequence[Cell]) -> None:

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from recalltrap.errors import InputError, nearest, shown
 from recalltrap.kind import StudyKind
-from recalltrap.registry import find_kind, kind_names
+from recalltrap.registry import find_kind, kind_names, room
 from recalltrap.resources import GROUP_FIELDS, Resources
+from recalltrap.study.looks import MAX_CELLS
 from recalltrap.study.python_values import PLAIN
-from recalltrap.study.study import MAX_CELLS, Study
+from recalltrap.study.study import Study
 from recalltrap.study.study_file import Source, dotted
 from recalltrap.study.yaml_text import MAX_BYTES, MAX_VALUES, Location
 
@@ -113,6 +114,20 @@ def check_settings(study: Study, source: Source) -> None:
             where = f"at the grid point {shown(point)}" if point else ""
             raise source.refuse(error, kind.settings, ("settings",), where) from None
     _check_read(study, kind, source)
+    _check_primary(study, source)
+
+
+def _check_primary(study: Study, source: Source) -> None:
+    """Refuse a primary at a KL weight that the study doesn't have: the analysis knows which it is.
+
+    Its mean is of whatever weights there are, so that nothing is imported for most studies.
+    """
+    if study.primary is None or study.primary.at == "mean":
+        return
+    try:
+        room("primary_check")(study)
+    except InputError as error:
+        raise InputError(f"{source.where(('primary', 'at'))}: primary.at: {error}") from None
 
 
 def _check_read(study: Study, kind: StudyKind, source: Source) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from recalltrap.orderings import STANDARD, STEPS
 from recalltrap.registry import find_kind, kind_names
-from recalltrap.study.study import END_OF_SEEDS, MAX_CELLS, Study
+from recalltrap.study.looks import LEAST_SEEDS, MAX_CELLS, MOST_LOOKS
+from recalltrap.study.study import END_OF_SEEDS, Study
 
 
 def study_schema() -> dict[str, Any]:
@@ -15,11 +16,25 @@ def study_schema() -> dict[str, Any]:
     properties = schema["properties"]
     properties["kind"]["enum"] = kind_names()
     seed = {"type": "integer", "minimum": 0, "exclusiveMaximum": END_OF_SEEDS}
+    look = {"type": "integer", "minimum": LEAST_SEEDS, "maximum": MAX_CELLS}
+    plan = {
+        "type": "object",
+        "properties": {
+            "looks": {
+                "type": "array", "items": look, "minItems": 1, "maxItems": MOST_LOOKS,
+                "description": properties.pop("looks")["description"],
+            },
+            "reached": {**look, "description": "the look that a run has come to"},
+        },
+        "required": ["looks"],
+        "additionalProperties": False,
+    }  # fmt: skip
     properties["seeds"] = {
         "description": properties["seeds"].get("description", ""),
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": MAX_CELLS},
             {"type": "array", "items": seed, "minItems": 1},
+            plan,
         ],
     }
     steps = {"type": "array", "items": {"enum": list(STEPS)}, "minItems": 1, "maxItems": 20}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
+    AliasPath,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,7 @@ from pydantic import (
     SerializeAsAny,
     ValidationError,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -27,6 +29,8 @@ from recalltrap.graph import Cell
 from recalltrap.orderings import Ordering
 from recalltrap.registry import claim_ids, find_kind, kind_names
 from recalltrap.resources import Resources
+from recalltrap.study.looks import MAX_CELLS, look_list, seed_list, spell_seeds
+from recalltrap.study.primary import Contrast, Primary, check_orderings, contrast_list
 from recalltrap.study.python_values import plain_value
 from recalltrap.study.shared_nodes import Sharing
 from recalltrap.study.study_file import Source
@@ -35,8 +39,6 @@ from recalltrap.study.yaml_text import spell_yaml
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 MAX_PARTS, MAX_PART = 5, 100
 """Of a study's name, whose parts are folders: file systems take 255 letters each."""
-MAX_CELLS = 250_000
-"""A cell takes about 5 kB and 0.4 ms to plan."""
 END_OF_SEEDS = 2**63
 """The tables' seeds are 64-bit integers."""
 
@@ -45,21 +47,6 @@ def _axis(value: Any) -> Any:
     """A list as the tuple that pydantic's strict mode wants of Python's values."""
     value = plain_value(value)
     return tuple(value) if isinstance(value, list) else value
-
-
-def _seed_list(value: Any) -> Any:
-    value = plain_value(value)
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(
-            f"{shown(value)} is refused: give a number n for the seeds 0 to n-1, or a list"
-        )
-    if value < 1:
-        raise ValueError(f"a study needs at least one seed, not {value}")
-    if value > MAX_CELLS:
-        raise ValueError(f"{shown(value)} seeds: a study has at most {MAX_CELLS:,} cells")
-    return tuple(range(value))
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -104,11 +91,21 @@ class Study(BaseModel):
         min_length=1, max_length=2000, description="shown at the top of the report"
     )
     orderings: tuple[Ordering, ...] = Field(min_length=1)
+    # Before `seeds`, which is read from the same value: what is wrong in it is said of its place.
+    looks: Annotated[tuple[int, ...], BeforeValidator(look_list)] = Field(
+        default=(),
+        validation_alias=AliasPath("seeds", "looks"),
+        exclude=True,
+        description="numbers of seeds at which the primary is judged",
+    )
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=END_OF_SEEDS, strict=True)], ...],
-        BeforeValidator(_seed_list),
+        BeforeValidator(seed_list),
         AfterValidator(_distinct),
-    ] = Field(min_length=1, description="a number n for 0..n-1, or a list")
+    ] = Field(
+        min_length=1,
+        description="a number n for 0..n-1, a list, or {looks: [5, 8, 12]}: until it is decided",
+    )
     grid: dict[
         str,
         Annotated[
@@ -123,6 +120,34 @@ class Study(BaseModel):
         default_factory=dict, description="the kind's settings, where they differ from its defaults"
     )
     claims: tuple[str, ...] = Field(default=(), description="ids of the claims that it tests")
+    primary: Primary | None = Field(
+        default=None,
+        description="the comparison that the study is to decide; null: A-K against K-A at the mean "
+        "over the KL weights, where both are there",
+    )
+    contrasts: (
+        Annotated[tuple[Contrast, ...], BeforeValidator(contrast_list), AfterValidator(_distinct)]
+        | None
+    ) = Field(
+        default=None,
+        min_length=1,
+        description="pairs of orderings to compare; null: every one that aligns against K-A",
+    )
+    margin: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        strict=True,
+        description="the largest difference that doesn't matter; null: 0.05 of attainment, 0.1 sd "
+        "of the reward where it has no supremum",
+    )
+    recall_budget: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        strict=True,
+        description="nats below p''s recall that a model may lose; null: the kind's own",
+    )
     resources: Annotated[SerializeAsAny[Resources], BeforeValidator(_of_the_kind)] = Field(
         default_factory=dict, validate_default=True, description="what its trials ask of Ray"
     )
@@ -165,6 +190,20 @@ class Study(BaseModel):
         _distinct(tuple(ordering.name for ordering in value))
         return value
 
+    @field_validator("primary", "contrasts")
+    @classmethod
+    def _compared_orderings_run(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or "orderings" not in info.data:
+            return value
+        names = [ordering.name for ordering in info.data["orderings"]]
+        for contrast in (value.contrast,) if isinstance(value, Primary) else value:
+            check_orderings(contrast, names)
+        return value
+
+    @field_serializer("seeds")
+    def _with_their_looks(self, seeds: tuple[int, ...]) -> Any:
+        return spell_seeds(seeds, self.looks)
+
     @model_validator(mode="after")
     def _no_axis_is_a_setting_too(self) -> Study:
         for axis in self.grid:
@@ -191,9 +230,7 @@ class Study(BaseModel):
     def content(self) -> dict[str, Any]:
         """The study as plain values, from which the same study can be made."""
         content = self.model_dump(mode="json")
-        if self.seeds == tuple(range(len(self.seeds))):
-            content["seeds"] = len(self.seeds)
-        return content
+        return {name: value for name, value in content.items() if value is not None}
 
     def to_yaml(self) -> str:
         """The study as a file."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasPath, BaseModel, ValidationError
 
 from recalltrap.errors import InputError, nearest, shown
 from recalltrap.study.python_values import plain_value
@@ -58,9 +58,7 @@ class Source:
         name = dotted(location)
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            message = (
-                f"unknown field; {nearest(str(first['loc'][-1]), _fields(model, first['loc']))}"
-            )
+            message = _unknown(model, first["loc"])
         elif first["type"] == "missing":
             return InputError(f"{self.where(location)}: {name} is missing: add it")
         elif first["type"] not in ("value_error", "assertion_error"):
@@ -75,8 +73,8 @@ def dotted(location: Location) -> str:
     return name if len(name) <= 100 and name.isprintable() else shown(name, 100)
 
 
-def _fields(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The fields allowed where a location's last part stands."""
+def _unknown(model: type[BaseModel], location: Sequence[int | str]) -> str:
+    """Which field was meant where a location's last part stands."""
     for part in location[:-1]:
         info = model.model_fields.get(str(part))
         annotation = info.annotation if info else None
@@ -85,7 +83,13 @@ def _fields(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
                 candidate, BaseModel
             ):  # fmt: skip
                 model = candidate
-    return list(model.model_fields)
+    name, aliases = (
+        str(location[-1]),
+        {k: f.validation_alias for k, f in model.model_fields.items()},
+    )
+    if isinstance(path := aliases.get(name), AliasPath):
+        return f"no field by itself: write it as {dotted(tuple(path.path))}"
+    return f"unknown field; {nearest(name, [k for k, alias in aliases.items() if alias is None])}"
 
 
 def read_study(path: Path) -> tuple[dict[str, Any], Source]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import METRICS, Metric
 from recalltrap.orderings import Ordering
+from recalltrap.study.primary import Primary
 from recalltrap_analysis.claims.ledger import ledger
 from recalltrap_analysis.claims.verdict import ClaimVerdict
 
@@ -121,6 +122,10 @@ class ClaimStudy:
     orderings: tuple[Ordering, ...]
     seeds: tuple[int, ...]
     question: str = "?"
+    margin: float | None = None
+    recall_budget: float | None = None
+    contrasts: tuple[tuple[str, str], ...] | None = None
+    primary: Primary | None = None
 
 
 class NoStore:
@@ -152,6 +157,9 @@ class TableRun:
 
     def provenance(self) -> dict[str, Any]:
         return {}
+
+    def looks(self) -> tuple[int, ...]:
+        return (len(self.study.seeds),)
 
     def metrics(self) -> Mapping[str, Metric]:
         return METRICS

@@ -59,8 +59,9 @@ def test_no_setting_takes_a_value_of_another_type(kind: str) -> None:
     tried = 0
     for name, value in wrong_values(find_kind(kind).settings):
         for section, given in (("settings", value), ("grid", [value])):
+            study = Study(**{**fields, "seeds": 1, section: {name: given}})
             with pytest.raises(InputError, match=rf"{section}\.{name}.*(valid|refused|should be)"):
-                check_settings(Study(**fields, seeds=1, **{section: {name: given}}), Source(""))
+                check_settings(study, Source(""))
             tried += 1
     assert tried >= 80
 
