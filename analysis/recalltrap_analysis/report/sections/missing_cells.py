@@ -9,7 +9,7 @@ from recalltrap_analysis.report.document.blocks import Block, Code, Fold, Items,
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.verdicts.missing_parts import missing_parts
+from recalltrap_analysis.report.missing_parts import missing_parts
 from recalltrap_analysis.verdicts.summary import Summary
 
 

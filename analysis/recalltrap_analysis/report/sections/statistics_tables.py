@@ -20,9 +20,12 @@ from recalltrap_analysis.statistics.effect_sizes import (
     interquartile_mean,
     seeds_needed,
 )
-from recalltrap_analysis.statistics.paired import Estimate
+from recalltrap_analysis.statistics.paired import STUDENT, Estimate, smallest_p
+from recalltrap_analysis.statistics.student import student_interval
 from recalltrap_analysis.verdicts.summary import Summary
 
+LEAST_PAIRS = next(n for n in range(2, 64) if smallest_p(n) <= 0.05)
+"""With fewer the two-sided sign-flip test can't reject at 5 %."""
 WIDTH = 0.1
 """The width of an order effect's interval that the seeds needed are told for."""
 
@@ -59,8 +62,10 @@ def statistics_blocks(summary: Summary) -> list[Block]:
         grid("statistics", pd.DataFrame(columns), data=data, order=order, query=query),
         Prose(
             "IQM: mean of the middle half of the seeds. d_z: paired effect size, the mean "
-            "difference in units of its sd. p: paired sign flips, alone and adjusted by Holm. "
-            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. Seeds needed: for "
+            "difference in units of its sd. Sign-flip p: a check beside the readings, two-sided, "
+            f"of no difference at all; with fewer than {LEAST_PAIRS} pairs it can't fall below "
+            "0.05, and that it doesn't is never a sign of no effect. Brown–Forsythe: p-value of "
+            "equal spread of K-A's and A-K's rewards. Seeds needed: for "
             f"an interval of the mean no wider than {setting_text(WIDTH)}, at this spread.",
             "small",
         ),
@@ -70,16 +75,14 @@ def statistics_blocks(summary: Summary) -> list[Block]:
 
 def _statistics(row: dict[str, Any], pairs: pd.DataFrame) -> dict[str, Any]:
     order_effect = pairs["order_effect"].to_numpy(dtype=float)
-    low, high, method = row["order_effect_low"], row["order_effect_high"], str(row["method"])
-    mean = Estimate(float(row["order_effect"]), low, high, method, len(order_effect))
+    mean = student_interval(order_effect)
     return {
         "mean": mean,
-        "method": method,
+        "method": mean.method,
         "IQM": interquartile_mean(order_effect),
         "IQM's method": interquartile_mean(order_effect).method,
         "d_z": _effect(pairs),
-        "p": float(row["p_value"]),
-        "p (Holm)": float(row["p_holm"]),
+        "sign-flip p": float(row["p_value"]),
         "Brown–Forsythe p": _equal_spread(pairs),
         "seeds needed": _needed(mean),
     }
@@ -121,8 +124,8 @@ def _value(value: Any) -> Any:
 
 def _coverage(rows: list[dict[str, Any]]) -> list[Block]:
     """What the intervals were measured to cover at these numbers of seeds."""
-    kinds = dict.fromkeys((str(row["method"]), int(row["pairs"])) for row in rows)
-    said = [text for method, n in kinds if (text := covers(method, n))]
+    sizes = dict.fromkeys(int(row["pairs"]) for row in rows)
+    said = [text for n in sizes if (text := covers(STUDENT, n))]
     if not said:
         return []
     return [Prose("What these intervals covered in our calibration:"), Items(said)]
