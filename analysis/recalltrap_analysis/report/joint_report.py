@@ -28,10 +28,12 @@ from recalltrap_analysis.report.run_report import (
     sections_of,
 )
 from recalltrap_analysis.report.sections.claims import claims_sentence, joint_claims_section
-from recalltrap_analysis.report.sections.final_models import final_models_section
 from recalltrap_analysis.report.sections.kind_analysis import analysis_of
+from recalltrap_analysis.report.sections.models import (
+    final_models_section,
+    references_section,
+)
 from recalltrap_analysis.report.sections.overview import overview_section
-from recalltrap_analysis.report.sections.references import references_section
 from recalltrap_analysis.report.sections.scaling import joint_scaling_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary

@@ -17,13 +17,15 @@ from recalltrap_analysis.report.sections.claims import claims_section
 from recalltrap_analysis.report.sections.costs import cost_section
 from recalltrap_analysis.report.sections.decomposition import decomposition_section
 from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
-from recalltrap_analysis.report.sections.final_models import final_models_section
 from recalltrap_analysis.report.sections.forecast import forecast_section
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, analysis_of
 from recalltrap_analysis.report.sections.missing_cells import missing_cells_section
+from recalltrap_analysis.report.sections.models import (
+    final_models_section,
+    references_section,
+)
 from recalltrap_analysis.report.sections.order_effect import order_effect_section
 from recalltrap_analysis.report.sections.provenance import provenance_section
-from recalltrap_analysis.report.sections.references import references_section
 from recalltrap_analysis.report.sections.scaling import scaling_section
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary, summarize

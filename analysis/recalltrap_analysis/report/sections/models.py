@@ -1,4 +1,4 @@
-"""The final models over seeds, and how much of their spread is evaluation noise."""
+"""The models: the references before any alignment, and the finals over seeds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from recalltrap_analysis.report.document.blocks import Block, Fold, Prose, Secti
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.boxplots import boxplots_plot
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
+from recalltrap_analysis.report.plots.references import references_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
 from recalltrap_analysis.report.sections.kind_analysis import kind_blocks
@@ -32,6 +33,13 @@ def final_models_section(run: ReadRun, summary: Summary, *, brief: bool = False)
         blocks.append(training_curves_plot(run, summary))
     blocks += _noise(run, summary)
     return Section("models", "Final models over seeds", blocks)
+
+
+def references_section(run: ReadRun, summary: Summary, *, brief: bool = False) -> Section:
+    """p' and p'' before any alignment."""
+    blocks: list[Block] = [references_plot(run, summary)]
+    blocks += kind_blocks("references", run, summary, brief=brief)
+    return Section("references", "References before alignment", blocks)
 
 
 def _noise(run: ReadRun, summary: Summary) -> list[Block]:
