@@ -83,7 +83,7 @@ def conclude(results: Results) -> int:
     say("")
     if more := len(results.summary.order_effect) - len(rows):
         points = "1 more grid point stands" if more == 1 else f"{more:,} more grid points stand"
-        say(f"{points} in the report; these have the largest order effect of either sign")
+        say(f"{points} in the report; these have the largest order effects of either sign")
     for note in (*verdict.notes, *view_notes(results)):
         say(f"note: {note}")
     say(f"report: {report}")

@@ -211,6 +211,9 @@ class Results:
         """
         chosen = {"contrasts": contrasts, "margin": margin, "recall_budget": recall_budget}
         given = {name: value for name, value in chosen.items() if value is not None}
+        if not given:
+            as_judged: pd.DataFrame = self.summary.effects.copy()
+            return as_judged
         frame: pd.DataFrame = room("effects")(self, **given)
         return frame
 

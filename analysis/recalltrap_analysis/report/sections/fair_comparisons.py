@@ -13,7 +13,6 @@ from recalltrap_analysis.estimates.contrasts import (
     EQUAL_KL_WEIGHT,
     EQUAL_RECALL,
     WITHIN_BUDGET,
-    default_contrasts,
 )
 from recalltrap_analysis.estimates.order_effect import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.estimates.reward_recall import other_axes
@@ -29,10 +28,9 @@ from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.verdicts.effects import effects_table
+from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.verdicts.margin import (
     LARGER,
-    MARGIN,
     NOT_LARGER,
     SMALL_FROM,
     SMALLER,
@@ -54,27 +52,38 @@ KEY, TITLE = "comparisons", "Fair comparisons"
 
 def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
     """Every contrast at equal KL weight, at equal recall and within the recall budget."""
-    contrasts = default_contrasts(summary.cells)
+    contrasts = summary.judgement.contrasts
     if not contrasts:
+        why = "no other that aligns" if KD_THEN_ALIGN in summary.design.orderings else "no K-A"
         text = (
-            "Orderings are compared with K-A, and this study has "
-            f"{'no other that aligns' if KD_THEN_ALIGN in summary.design.orderings else 'no K-A'}."
+            f"Orderings are compared with K-A, and this study has {why}. `contrasts` in the study "
+            "file names others."
         )
         return Section(KEY, TITLE, [Prose(text, "absent")])
-    table = effects_table(summary.outcomes, summary.design, summary.cells, summary.kind)
+    table = summary.effects
     whole = table[(table["part"] == DIFFERENCE) & (table["metric"] == "attainment")]
     curved = bool((whole["comparison"] == EQUAL_RECALL).any())
     blocks: list[Block] = [_introduction(summary, curved)]
     if curved:
-        orderings = [KD_THEN_ALIGN, *(first for first, _ in contrasts)]
-        blocks.append(reward_recall_plot(run, summary, orderings))
+        blocks += _curves(run, summary)
     blocks.append(_points_grid(summary, whole, table))
     if curved:
         if disagreement := _disagreement(whole):
             blocks.append(Prose(disagreement, "caveat"))
         blocks.append(_budget_grid(summary, whole))
-    blocks.append(_reading_note())
+    blocks.append(_reading_note(summary))
     return Section(KEY, TITLE, blocks)
+
+
+def _curves(run: ReadRun, summary: Summary) -> list[Block]:
+    """A figure for each ordering that others are compared with, and those beside it."""
+    against: dict[str, list[str]] = {}
+    for first, second in summary.judgement.contrasts:
+        against.setdefault(second, []).append(first)
+    return [
+        reward_recall_plot(run, summary, [second, *firsts], "" if len(against) == 1 else second)
+        for second, firsts in against.items()
+    ]
 
 
 def _introduction(summary: Summary, curved: bool) -> Prose:
@@ -90,18 +99,20 @@ def _introduction(summary: Summary, curved: bool) -> Prose:
         "under each anchor. **At equal recall** takes each model against the best reward that the "
         "other ordering reaches at that recall with any of its own weights: interpolated between "
         "them where their recalls reach that far, and without interpolation, against its best "
-        f"point with no worse recall. **Within a recall budget** ({summary.kind.recall_budget:g} "
+        f"point with no worse recall. **Within a recall budget** ({summary.judgement.recall_budget:g} "
         "nats below p', seed by seed) takes the best model of each ordering, each at its own "
         "weight. In brackets behind a difference: the seeds that have one."
     )
 
 
-def _reading_note() -> Prose:
+def _reading_note(summary: Summary) -> Prose:
+    judgement = summary.judgement
+    level = nominal_level(judgement.looks)
     return Prose(
         "Square brackets: 95 % intervals over paired seeds (Student's t). The readings hold a "
-        f"difference of attainment against a margin of {MARGIN:g} by one-sided 5 % bounds, each "
-        f"row by itself: {LARGER}; {WITHIN}; {SMALLER} (the first ordering is worse by more than "
-        f"the margin); {NOT_LARGER} (only the upper bound lies inside); {UNDECIDED}. With fewer "
+        f"difference against a margin of {judgement.margin:g} ({judgement.unit}) by one-sided "
+        f"{100 * level:.2g} % bounds, each row by itself: {LARGER}; {WITHIN}; {SMALLER} (the first "
+        f"ordering is worse by more than the margin); {NOT_LARGER} (only the upper bound lies inside); {UNDECIDED}. With fewer "
         f"than {SMALL_FROM} seeds nothing is called small: {not_seen(SMALL_FROM - 1)}.",
         "small",
     )

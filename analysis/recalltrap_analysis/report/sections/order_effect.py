@@ -92,7 +92,8 @@ def _primary_note(summary: Summary) -> Prose:
     strata = summary.primary["stratum"].nunique()
     shared = f", by Holm over {strata} strata" if strata > 1 else ""
     return Prose(
-        "The comparison that this study is run to decide, and the only one behind the headline. "
+        "**The primary comparison**: what this study is run to decide, and all that the headline "
+        "rests on. "
         f"Square brackets: 95 % intervals (Student's t). p: one-sided, on the margin of "
         f"{setting_text(judgement.margin)} ({judgement.unit}){shared}; a reading needs p below "
         "0.05. The anchor part is judged only where the first comparison is larger or smaller, so "
