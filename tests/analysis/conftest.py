@@ -37,6 +37,7 @@ class FakeStudy:
     orderings: tuple[Ordering, ...]
     seeds: tuple[int, ...]
     kind: str = "mog"
+    looks: tuple[int, ...] = ()
     margin: float | None = None
     recall_budget: float | None = None
     contrasts: tuple[tuple[str, str], ...] | None = None
@@ -103,11 +104,11 @@ class FakeRun:
     def provenance(self) -> dict[str, Any]:
         return {"commit": "abc", "argv": ["recalltrap", "run"], "versions": {"numpy": "2"}}
 
-    def looks(self) -> tuple[int, ...]:
-        return (len(self.study.seeds),)
-
     def metrics(self) -> Mapping[str, Metric]:
         return find_kind(self.study.kind).metrics
+
+    def looks(self) -> tuple[int, ...]:
+        return tuple(sorted({*self.study.looks, len(self.study.seeds)}))
 
     def sql(self, query: str) -> pa.Table:
         if self.refuses:

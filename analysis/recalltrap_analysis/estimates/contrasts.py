@@ -13,8 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from recalltrap.graph import Cell
-from recalltrap.orderings import aligns
+from recalltrap.orderings import Ordering, aligns
 from recalltrap_analysis.estimates.order_effect import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.estimates.reward_recall import (
     AtEqualRecall,
@@ -41,15 +40,14 @@ DIFFERENCE = "difference"
 """The part that is the whole; `estimates.experiment` has the others."""
 
 
-def default_contrasts(cells: Sequence[Cell]) -> list[Contrast]:
+def default_contrasts(orderings: Sequence[Ordering]) -> list[Contrast]:
     """Every ordering that aligns against K-A, in the study's order; none without K-A."""
-    orderings = {cell.ordering.name: cell.ordering for cell in cells}
-    if KD_THEN_ALIGN not in orderings:
+    if KD_THEN_ALIGN not in {ordering.name for ordering in orderings}:
         return []
     return [
-        (name, KD_THEN_ALIGN)
-        for name, ordering in orderings.items()
-        if name != KD_THEN_ALIGN and aligns(ordering)
+        (ordering.name, KD_THEN_ALIGN)
+        for ordering in orderings
+        if ordering.name != KD_THEN_ALIGN and aligns(ordering)
     ]
 
 
@@ -117,7 +115,7 @@ def _compared(
     def at_point(point: GridPoint) -> dict[str, Any]:
         return base | dict(zip(design.axes, point, strict=True)) | {"point": point}
 
-    shared = _unpaired(first, second)
+    shared = unpaired(first, second)
     records = []
     for place, point in enumerate(first.points):
         for metric in ("attainment", "target_precision"):
@@ -150,7 +148,7 @@ READINGS: Mapping[str, Callable[[AtEqualRecall], Array]] = {
 }
 
 
-def _unpaired(first: Curve, second: Curve) -> str:
+def unpaired(first: Curve, second: Curve) -> str:
     """Why two orderings are no pairs anywhere in a stratum; empty where they are."""
     if first.seeds != second.seeds or first.points != second.points:
         return "unbalanced: the orderings were planned with different seeds"
@@ -196,7 +194,7 @@ def dominated_share(first: Curve, second: Curve) -> Array:
 
     NaN where the two are no pairs, or a curve isn't whole.
     """
-    if _unpaired(first, second) or _lacking(first, second):
+    if unpaired(first, second) or _lacking(first, second):
         return np.full(len(first.points), np.nan)
     return np.asarray(_against(first, second).dominated.mean(axis=0), dtype=float)
 

@@ -1,4 +1,4 @@
-"""Student's t for verdicts on a margin: intervals, one-sided bounds, and shares of a whole.
+"""Student's t for verdicts on a margin: intervals, bounds, p-values, and shares of a whole.
 
 The t interval is used at every number of seeds here, so that a bound on either side, and a bound
 adjusted for looks at the data, come from the same two numbers. Shapes: N seeds.
@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from scipy.special import stdtr
 
 from recalltrap_analysis.statistics.paired import (
     CONFIDENCE,
@@ -62,6 +63,46 @@ def one_sided_bounds(estimate: Estimate, alpha: float = ONE_SIDED) -> tuple[floa
     widths = _quantile(1 - alpha, freedom) / _quantile(0.5 + CONFIDENCE / 2, freedom)
     half = widths * (estimate.high - estimate.low) / 2
     return estimate.value - half, estimate.value + half
+
+
+def p_larger(values_N: npt.ArrayLike, margin: float) -> float:
+    """One-sided p-value of a true mean at or below the margin: small says that it is larger.
+
+    Student's t, so that it is at most alpha where the bound of level 1 - alpha lies beyond the
+    margin. Values that don't vary decide by their mean alone; NaN with one seed.
+
+    Raises:
+        ValueError: no seeds, or a value that is not finite.
+    """
+    mean, error, freedom = _mean_error(values_N)
+    if freedom < 1:
+        return np.nan
+    if error == 0:
+        return float(mean <= margin)
+    return float(stdtr(freedom, (margin - mean) / error))
+
+
+def p_not_larger(values_N: npt.ArrayLike, margin: float) -> float:
+    """One-sided p-value of a true mean beyond the margin: small says that it is not larger."""
+    return 1.0 - p_larger(values_N, margin)
+
+
+def p_smaller(values_N: npt.ArrayLike, margin: float) -> float:
+    """One-sided p-value of a true mean at or above minus the margin: small says smaller."""
+    return p_larger(-finite(values_N), margin)
+
+
+def p_not_smaller(values_N: npt.ArrayLike, margin: float) -> float:
+    """One-sided p-value of a true mean below minus the margin: small says not smaller."""
+    return p_not_larger(-finite(values_N), margin)
+
+
+def _mean_error(values_N: npt.ArrayLike) -> tuple[float, float, int]:
+    """Mean, standard error and degrees of freedom; no error with one seed."""
+    values_N = finite(values_N)
+    n = len(values_N)
+    error = float(values_N.std(ddof=1)) / n**0.5 if n > 1 else np.nan
+    return float(values_N.mean()), error, n - 1
 
 
 def share_of_whole(part_N: npt.ArrayLike, whole_N: npt.ArrayLike) -> Estimate:

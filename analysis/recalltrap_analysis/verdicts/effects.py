@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recalltrap.errors import InputError, nearest
-from recalltrap.graph import Cell
+from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.estimates.contrasts import (
     EQUAL_KL_WEIGHT,
     Contrast,
     contrast_name,
-    default_contrasts,
     fair_comparisons,
 )
 from recalltrap_analysis.estimates.experiment import PARTS, TITLES, experiment_table
@@ -23,9 +22,16 @@ from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
+from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.paired import STUDENT, Estimate
 from recalltrap_analysis.statistics.student import one_sided_bounds
-from recalltrap_analysis.verdicts.margin import MARGIN, margin_words
+from recalltrap_analysis.verdicts.judgement import (
+    Judgement,
+    checked_contrasts,
+    from_zero_on,
+    judgement_of,
+)
+from recalltrap_analysis.verdicts.margin import margin_words
 
 
 def effects(
@@ -39,12 +45,11 @@ def effects(
 
     Args:
         results: The run.
-        contrasts: Pairs of orderings, compared as first minus second; the study's own unless given,
-            every ordering that aligns against K-A where it has none.
-        margin: The largest difference of attainment that doesn't matter; the study's own, or
-            `MARGIN`, unless given.
+        contrasts: Pairs of orderings, compared as first minus second; the study's own unless given.
+        margin: The largest difference of rewards that doesn't matter, in attainment or, where the
+            reward has no supremum, in its standard deviations; the study's own unless given.
         recall_budget: Nats of overall recall below p' that a model may lose, seed by seed; the
-            study's own, or the kind's, unless given.
+            study's own unless given.
 
     Returns:
         As `effects_table`.
@@ -54,73 +59,62 @@ def effects(
             on.
     """
     kind = record_of(results.study.kind)
-    cells, axes = results.planned(), tuple(results.axes)
+    axes = tuple(results.axes)
+    design = Design.of(results.planned(), axes)
     outcomes = cell_outcomes(results.table("metrics"), axes, kind.reward_supremum)
-    study = results.study
-    return effects_table(
-        outcomes,
-        Design.of(cells, axes),
-        cells,
-        kind,
-        study.contrasts if contrasts is None else contrasts,
-        next(found for found in (margin, study.margin, MARGIN) if found is not None),
-        study.recall_budget if recall_budget is None else recall_budget,
-    )
+    judgement = judgement_of(results, kind, outcomes)
+    if contrasts is not None:
+        chosen = checked_contrasts(contrasts, design.orderings)
+        judgement = replace(judgement, contrasts=chosen)
+    if margin is not None:
+        judgement = replace(judgement, margin=from_zero_on("margin", margin))
+    if recall_budget is not None:
+        budget = from_zero_on("recall_budget", recall_budget)
+        judgement = replace(judgement, recall_budget=budget)
+    return effects_table(outcomes, design, kind, judgement)
 
 
 def effects_table(
-    outcomes: pd.DataFrame,
-    design: Design,
-    cells: Sequence[Cell],
-    kind: KindRecord,
-    contrasts: Sequence[Contrast] | None = None,
-    margin: float = MARGIN,
-    recall_budget: float | None = None,
+    outcomes: pd.DataFrame, design: Design, kind: KindRecord, judgement: Judgement
 ) -> pd.DataFrame:
-    """One row per contrast, part, comparison, metric and grid point; arguments as for `effects`.
+    """One row per contrast, part, comparison, metric and grid point.
+
+    Args:
+        outcomes: One row per cell, as `cell_outcomes` returns it.
+        design: What was planned.
+        kind: What the analysis knows of the study's kind.
+        judgement: Of the run.
 
     Returns:
-        The columns of `fair_comparisons`, and `lower`, `upper` (one-sided 5 % bounds) and `words`:
+        The columns of `fair_comparisons`, and `lower`, `upper` (one-sided bounds), `level` (theirs:
+        5 %, or less where the data were looked at more than once), `unit`, and `words`:
         `margin_words` of a difference of attainment, each row by itself; empty for other metrics
         and where there are no numbers. `part` is `difference`, or a part of the order effect.
     """
-    chosen = default_contrasts(cells) if contrasts is None else _checked(contrasts, design)
-    budget = kind.recall_budget if recall_budget is None else recall_budget
-    for name, value in (("margin", margin), ("recall_budget", budget)):
-        if not (np.isfinite(value) and value >= 0):
-            raise InputError(f"{name} must be a number from 0 on, not {value!r}")
-    table = fair_comparisons(outcomes, design, kind.kl_weight, chosen, budget)
-    if (ALIGN_THEN_KD, KD_THEN_ALIGN) in chosen:
+    table = fair_comparisons(
+        outcomes, design, kind.kl_weight, judgement.contrasts, judgement.recall_budget
+    )
+    if (ALIGN_THEN_KD, KD_THEN_ALIGN) in judgement.contrasts:
         split = experiment_table(outcomes, design, kind.kl_weight)
         parts = pd.DataFrame.from_records(_part_rows(split, design), columns=table.columns)
         table = pd.concat([table.astype(object), parts.astype(object)], ignore_index=True)
     numbers = ["value", "low", "high"]
     table = table.astype(dict.fromkeys(numbers, float) | {"n": int, "seeds": int})
+    level = nominal_level(judgement.looks)
     rows = [row for _, row in table.iterrows()]
-    bounds = [_bounds(row) for row in rows]
+    bounds = [_bounds(row, level) for row in rows]
+    attained = table["metric"] == ATTAINMENT
     table["lower"] = [low for low, _ in bounds]
     table["upper"] = [high for _, high in bounds]
+    table["level"] = level
+    table["unit"] = np.where(attained, judgement.unit, "nats")
     table["words"] = [
-        margin_words(low, high, int(row["n"]), margin)
-        if row["metric"] == "attainment" and row["state"] == COMPLETE
+        margin_words(low, high, int(row["n"]), judgement.margin)
+        if row["metric"] == ATTAINMENT and row["state"] == COMPLETE
         else ""
         for row, (low, high) in zip(rows, bounds, strict=True)
     ]
     return table
-
-
-def _checked(contrasts: Sequence[Contrast], design: Design) -> list[Contrast]:
-    found = []
-    for contrast in contrasts:
-        if isinstance(contrast, str) or len(contrast) != 2 or contrast[0] == contrast[1]:
-            raise InputError(f"a contrast is two orderings, e.g. ('A-K', 'K-A'), not {contrast!r}")
-        for name in contrast:
-            if name not in design.orderings:
-                raise InputError(
-                    f"the study has no ordering {name!r}; {nearest(name, design.orderings)}"
-                )
-        found.append((contrast[0], contrast[1]))
-    return found
 
 
 def _part_rows(split: pd.DataFrame, design: Design) -> list[dict[str, Any]]:
@@ -151,8 +145,9 @@ def _part_rows(split: pd.DataFrame, design: Design) -> list[dict[str, Any]]:
     return rows
 
 
-def _bounds(row: pd.Series[Any]) -> tuple[float, float]:
+def _bounds(row: pd.Series[Any], level: float) -> tuple[float, float]:
     if row["state"] != COMPLETE:
         return np.nan, np.nan
     n = int(row["n"])
-    return one_sided_bounds(Estimate(row["value"], row["low"], row["high"], STUDENT, n))
+    estimate = Estimate(row["value"], row["low"], row["high"], STUDENT, n)
+    return one_sided_bounds(estimate, level)

@@ -6,13 +6,17 @@ same slope. Shapes: N seeds, W KL weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.experiment import attainments, split_by_experiment
+from recalltrap_analysis.estimates.experiment import (
+    ALIGN_ALONE,
+    attainments,
+    split_by_experiment,
+)
 from recalltrap_analysis.estimates.order_effect import (
     ALIGN_THEN_KD,
     ANCHORED_TO_P_PRIME,
@@ -25,11 +29,10 @@ from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.statistics.student import student_interval
-from recalltrap_analysis.verdicts.judgement import Judgement
-from recalltrap_analysis.verdicts.primary import at_endpoint, stratum_text
+from recalltrap_analysis.verdicts.judgement import At, Judgement
+from recalltrap_analysis.verdicts.primary import at_endpoint, kl_weights, stratum_text
 
 NEEDED = (ALIGN_THEN_KD, ANCHORED_TO_P_PRIME, KD_THEN_ALIGN)
-ALIGN_ALONE = "A"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def behind_primary(
     for (stratum, name), ka in curves.items():
         if name != KD_THEN_ALIGN:
             continue
+        weights = kl_weights(design, ka.points, kind.kl_weight)
         mine = {other: curves.get((stratum, other)) for other in (*NEEDED, ALIGN_ALONE)}
         worst = max(
             (limits[point] for point in ka.points if point in limits),
@@ -83,15 +87,17 @@ def behind_primary(
             default=None,
         )
         found[stratum_text(stratum, other_axes(design, kind.kl_weight))] = Behind(
-            _parts(mine, primary.at),
-            _estimate(ka, groups, primary.at) if mine[ANCHORED_TO_P_PRIME] is None else None,
+            _parts(mine, weights, primary.at),
+            _estimate(ka, groups, weights, primary.at) if mine[ANCHORED_TO_P_PRIME] is None else None,
             np.nan if worst is None else float(worst["trap_rate_high"]),
             "" if worst is None else str(worst["trap_rate_against"]),
         )
     return found
 
 
-def _parts(curves: Mapping[str, Curve | None], at: str | float) -> dict[str, Estimate]:
+def _parts(
+    curves: Mapping[str, Curve | None], weights: Sequence[float | None], at: At
+) -> dict[str, Estimate]:
     """The parts by experiment; none where a value of one of them isn't known."""
     ak, anchored, ka = (curves[name] for name in NEEDED)
     if ak is None or anchored is None or ka is None:
@@ -99,14 +105,17 @@ def _parts(curves: Mapping[str, Curve | None], at: str | float) -> dict[str, Est
     if len({(tuple(arm.seeds), tuple(arm.points)) for arm in (ak, anchored, ka)}) > 1:
         return {}
     parts = split_by_experiment(*attainments(ak, anchored, ka, curves[ALIGN_ALONE]))
-    series = {name: at_endpoint(part, ka.weights, at) for name, part in parts.items()}
+    series = {name: at_endpoint(part, weights, at) for name, part in parts.items()}
     if not all(np.isfinite(values_N).all() for values_N in series.values()):
         return {}
     return {name: student_interval(values_N) for name, values_N in series.items()}
 
 
 def _estimate(
-    ka: Curve, groups: Mapping[GridPoint, pd.DataFrame], at: str | float
+    ka: Curve,
+    groups: Mapping[GridPoint, pd.DataFrame],
+    weights: Sequence[float | None],
+    at: At,
 ) -> Estimate | None:
     """Severity from the optima at the endpoint, where both are known in every seed."""
     columns = []
@@ -116,5 +125,5 @@ def _estimate(
             return None
         columns.append(rows["severity_estimate"].to_numpy(dtype=float))
     values_NW: Array = np.stack(columns, axis=1)
-    values_N = at_endpoint(values_NW, ka.weights, at)
+    values_N = at_endpoint(values_NW, weights, at)
     return student_interval(values_N) if np.isfinite(values_N).all() else None

@@ -13,9 +13,11 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.order_effect import (
     COMPLETE,
+    ESTIMATED,
     KD_THEN_ALIGN,
     planned_points,
     point_severity,
+    severity_source,
 )
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.paired import Array
@@ -46,6 +48,7 @@ def judged_points(
     """
     if "severity_state" not in table:  # no grid points at all
         return table.assign(words="", severity_words="")
+    measured = severity_source(design) != ESTIMATED
     effects: dict[GridPoint, Sample] = {}
     severities: dict[GridPoint, Sample] = {}
     for point, (state, rows) in planned_points(design, pairs).items():
@@ -55,12 +58,12 @@ def judged_points(
             continue
         effects[point] = Sample(rows["order_effect"].to_numpy(dtype=float), state, n)
         state, values_N = point_severity(design, point, rows)
-        doubt = doubts.get(point, "")
+        doubt = "" if measured else doubts.get(point, "")
         known = state == COMPLETE and not doubt
         severities[point] = Sample(values_N if known else None, doubt or state, n)
     words = {point: row["words"] for point, row in judged(effects, judgement).items()}
     severity_words = {
-        point: row["words"] or doubts.get(point, "")
+        point: row["words"] or ("" if measured else doubts.get(point, ""))
         for point, row in judged(severities, judgement).items()
     }
     return table.assign(

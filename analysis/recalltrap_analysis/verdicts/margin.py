@@ -7,6 +7,7 @@ only from eight seeds on. Of modes that a seed falls into rarely, fewer seeds ma
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 MARGIN = 0.05
 """In attainment: effects within it don't matter for what to do."""
@@ -25,36 +26,55 @@ def not_seen(n: int) -> str:
     return f"not seen in {n} seeds"
 
 
+@dataclass(frozen=True)
+class Decisions:
+    """What four one-sided tests say of an effect and its margin."""
+
+    larger: bool
+    smaller: bool
+    not_larger: bool
+    not_smaller: bool
+
+
+UNTESTED = Decisions(False, False, False, False)
+
+
+def decision_words(found: Decisions, n: int) -> str:
+    """The verdict on one effect, from tests that n seeds stand behind.
+
+    Returns:
+        `LARGER` and `SMALLER` where that was decided; `WITHIN` where the effect is neither larger
+        nor smaller; `NOT_LARGER` where only that is known; else `UNDECIDED`. Under eight seeds
+        `not_seen` stands for both *within* and *not larger*.
+    """
+    if found.larger:
+        return LARGER
+    if found.smaller:
+        return SMALLER
+    if not found.not_larger:
+        return UNDECIDED
+    if n < SMALL_FROM:
+        return not_seen(n)
+    return WITHIN if found.not_smaller else NOT_LARGER
+
+
 def margin_words(low: float, high: float, n: int, margin: float = MARGIN) -> str:
-    """The verdict on one effect.
+    """The verdict on one effect by its bounds; see `decision_words`.
 
     Args:
-        low: The effect's lower one-sided 5 % bound; NaN where there is none.
+        low: The effect's lower one-sided bound; NaN where there is none.
         high: Its upper one.
         n: The seeds behind it.
         margin: The largest effect that doesn't matter, in the effect's unit.
-
-    Returns:
-        `LARGER` where the lower bound is above the margin; `SMALLER` where the upper one is below
-        minus the margin; `WITHIN` where both lie inside; `NOT_LARGER` where only the upper one is
-        at or below the margin; else `UNDECIDED`. Under eight seeds `not_seen` stands for both
-        *within* and *not larger*.
 
     Raises:
         ValueError: the margin is negative or not finite, or the bounds are in the wrong order.
     """
     if not (math.isfinite(margin) and margin >= 0):
         raise ValueError(f"a margin is a number from 0 on, not {margin}")
-    if math.isnan(low) or math.isnan(high):
-        return UNDECIDED
     if low > high:
         raise ValueError(f"the lower bound {low} is above the upper bound {high}")
-    if low > margin:
-        return LARGER
-    if high < -margin:
-        return SMALLER
-    if high > margin:
-        return UNDECIDED
-    if n < SMALL_FROM:
-        return not_seen(n)
-    return WITHIN if low >= -margin else NOT_LARGER
+    # A bound that there is none of compares as false, and decides nothing.
+    return decision_words(
+        Decisions(low > margin, high < -margin, high <= margin, low >= -margin), n
+    )

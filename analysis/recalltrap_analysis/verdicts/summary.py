@@ -34,7 +34,7 @@ from recalltrap_analysis.verdicts.endpoint_parts import behind_primary
 from recalltrap_analysis.verdicts.grid_points import judged_points
 from recalltrap_analysis.verdicts.headline import headline
 from recalltrap_analysis.verdicts.judgement import Judgement, judgement_of
-from recalltrap_analysis.verdicts.primary import primary_table
+from recalltrap_analysis.verdicts.primary import kl_weights, primary_table
 
 MOST_LACKS = 3
 
@@ -100,7 +100,7 @@ def summarize(results: Run) -> Summary:
     metrics = results.table("metrics")
     outcomes = cell_outcomes(metrics, axes, kind.reward_supremum)
     outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
-    judgement = judgement_of(results, kind, design, outcomes)
+    judgement = judgement_of(results, kind, outcomes)
     pairs = pair_orderings(outcomes, axes, kind.optimum_check)
     parts = decomposition_table(pairs, design, kind)
     table = order_effect_table(pairs, design, stream(0, "analysis/order-effect"))
@@ -162,8 +162,8 @@ def _kl_weights(design: Design, kind: KindRecord) -> tuple[str, list[float]]:
     """The name of the KL weight, empty without one, and its values in the grid."""
     if kind.kl_weight is None:
         return "", []
-    values = {settings.get(kind.kl_weight) for settings in design.settings.values()}
-    return kind.kl_weight, sorted(float(value) for value in values if value is not None)
+    found = set(kl_weights(design, design.points, kind.kl_weight))
+    return kind.kl_weight, sorted(weight for weight in found if weight is not None)
 
 
 def _notes(table: pd.DataFrame, parts: pd.DataFrame, failed: int, missing: int) -> tuple[str, ...]:

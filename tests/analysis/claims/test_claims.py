@@ -122,6 +122,7 @@ class ClaimStudy:
     orderings: tuple[Ordering, ...]
     seeds: tuple[int, ...]
     question: str = "?"
+    looks: tuple[int, ...] = ()
     margin: float | None = None
     recall_budget: float | None = None
     contrasts: tuple[tuple[str, str], ...] | None = None

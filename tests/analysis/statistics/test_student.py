@@ -11,6 +11,10 @@ from scipy import stats
 from recalltrap_analysis.statistics.student import (
     FIELLER,
     one_sided_bounds,
+    p_larger,
+    p_not_larger,
+    p_not_smaller,
+    p_smaller,
     share_of_whole,
     student_interval,
 )
@@ -43,6 +47,32 @@ def test_one_seed_has_no_interval() -> None:
 def test_a_value_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="not finite"):
         student_interval([0.1, np.nan])
+
+
+@given(numbers, st.floats(0, 2))
+def test_one_sided_p_values_are_those_of_scipy(values: list[float], margin: float) -> None:
+    if np.std(values) < 1e-6:
+        return
+    larger = stats.ttest_1samp(values, margin, alternative="greater").pvalue
+    smaller = stats.ttest_1samp(values, -margin, alternative="less").pvalue
+    assert p_larger(values, margin) == pytest.approx(larger, abs=1e-9)
+    assert p_smaller(values, margin) == pytest.approx(smaller, abs=1e-9)
+    assert p_not_larger(values, margin) == pytest.approx(1 - larger, abs=1e-9)
+    assert p_not_smaller(values, margin) == pytest.approx(1 - smaller, abs=1e-9)
+
+
+def test_values_that_do_not_vary_decide_by_their_mean() -> None:
+    tests = (p_larger, p_smaller, p_not_larger, p_not_smaller)
+    for mean, expected in (
+        (0.0, (1, 1, 0, 0)),
+        (0.05, (1, 1, 0, 0)),  # at the margin isn't beyond it
+        (0.06, (0, 1, 1, 0)),
+        (-0.06, (1, 0, 0, 1)),
+    ):
+        assert tuple(test([mean] * 4, 0.05) for test in tests) == expected
+    assert np.isnan([test([0.3], 0.05) for test in tests]).all()
+    with pytest.raises(ValueError, match="not finite"):
+        p_larger([0.1, np.nan], 0.05)
 
 
 @given(st.integers(0, 10_000), st.floats(-2, 2))

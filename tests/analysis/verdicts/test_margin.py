@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recalltrap_analysis.statistics.student import (
+    one_sided_bounds,
+    p_larger,
+    p_not_larger,
+    p_not_smaller,
+    p_smaller,
+    student_interval,
+)
 from recalltrap_analysis.verdicts.margin import (
     LARGER,
     NOT_LARGER,
@@ -15,6 +24,8 @@ from recalltrap_analysis.verdicts.margin import (
     SMALLER,
     UNDECIDED,
     WITHIN,
+    Decisions,
+    decision_words,
     margin_words,
     not_seen,
 )
@@ -43,6 +54,38 @@ CASES = [
 @pytest.mark.parametrize(("low", "high", "n", "words"), CASES)
 def test_words(low: float, high: float, n: int, words: str) -> None:
     assert margin_words(low, high, n) == words
+
+
+@pytest.mark.parametrize("n", [3, 8])
+@pytest.mark.parametrize("values", [[0.0, 0.0], [0.05, 0.05], [0.2, 0.2], [-0.2, -0.2]])
+def test_bounds_and_p_values_agree_on_values_that_do_not_vary(n: int, values: list[float]) -> None:
+    values = (values * n)[:n]
+    assert words_by_p(values, 0.05, 0.05) == words_by_bounds(values, 0.05, 0.05)
+
+
+@given(
+    st.lists(st.floats(-1, 1), min_size=2, max_size=14),
+    st.floats(0, 0.5),
+    st.sampled_from([0.05, 0.0183]),
+)
+def test_bounds_and_p_values_lead_to_the_same_words(
+    values: list[float], margin: float, level: float
+) -> None:
+    bounds = one_sided_bounds(student_interval(values), level)
+    if min(abs(abs(bound) - margin) for bound in bounds) < 1e-9 or np.std(values) < 1e-9:
+        return  # rounding decides there
+    assert words_by_p(values, margin, level) == words_by_bounds(values, margin, level)
+
+
+def words_by_p(values: list[float], margin: float, level: float) -> str:
+    tests = (p_larger, p_smaller, p_not_larger, p_not_smaller)
+    return decision_words(
+        Decisions(*(test(values, margin) <= level for test in tests)), len(values)
+    )
+
+
+def words_by_bounds(values: list[float], margin: float, level: float) -> str:
+    return margin_words(*one_sided_bounds(student_interval(values), level), len(values), margin)
 
 
 bounds = st.floats(-1, 1)

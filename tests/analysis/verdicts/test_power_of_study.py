@@ -1,0 +1,83 @@
+"""What a study's primary can decide: by its strata, seeds, looks, and the spread of a relative."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from recalltrap.errors import InputError
+from recalltrap.registry import room
+from recalltrap_analysis.statistics.looks import nominal_level
+from recalltrap_analysis.statistics.power import detectable_effect, power_larger
+from recalltrap_analysis.verdicts.power_of_study import Decidable, decidable
+
+if TYPE_CHECKING:
+    from tests.analysis.conftest import FakeRun, MakeRun
+
+GRID = {"teacher_sharpness": (1.25, 10.0), "kl_weight": (0.5, 1.0, 2.0)}
+
+
+def of(run: FakeRun, **given: Any) -> Decidable:
+    found = decidable(run.study, run.planned(), run.axes, **given)
+    assert found is not None
+    return found
+
+
+def test_strata_share_the_risk(make_run: MakeRun) -> None:
+    one, two = (
+        of(make_run(grid=grid, seeds=10), sd=0.1) for grid in ({"kl_weight": (1.0, 2.0)}, GRID)
+    )
+    assert (one.strata, two.strata) == (1, 2)
+    assert (one.level, two.level) == (0.05, 0.025)
+    assert one.detectable == (detectable_effect(0.1, 10, 0.05),) * 2
+    assert two.detectable[0] > one.detectable[0]
+    assert one.not_larger is not None
+    assert one.not_larger[0] == pytest.approx(0.1 - one.detectable[0])
+
+
+def test_looks_cost_power_and_the_last_one_counts(make_run: MakeRun) -> None:
+    run = make_run(seeds=5)
+    looked = replace(run, study=replace(run.study, looks=(5, 8, 12)))
+    found = of(looked, sd=0.1)
+    assert (found.seeds, found.looks) == (12, (5, 8, 12))
+    assert found.level == nominal_level((5, 8, 12))
+    assert power_larger(found.detectable[0], 0.1, 12, 0.05, found.level) == pytest.approx(0.8)
+    assert "looked at with 5, 8 and 12 seeds" in found.text()
+
+
+def test_the_spread_of_a_relative(make_run: MakeRun) -> None:
+    def noisy(point: Any) -> float:
+        return 0.3
+
+    relative = make_run(grid=GRID, order_effect=noisy, noise=0.07, seeds=12, name="fake/relative")
+    found = of(make_run(seeds=8), relative=relative)
+    assert found.sd_from == "that of fake/relative"
+    assert 0.03 < found.sd[0] <= found.sd[1] < 0.14
+    assert found.detectable[0] <= found.detectable[1]
+    assert found.not_larger is not None
+    assert found.not_larger[0] <= found.not_larger[1]
+    unlike = make_run(orderings=("K-A", "A"), seeds=4)
+    guess = of(make_run(seeds=8), relative=unlike)
+    assert "guess" in guess.sd_from
+
+
+def test_in_words(make_run: MakeRun) -> None:
+    text = of(make_run(grid=GRID, seeds=10), sd=0.1).text()
+    assert text.startswith("A-K − K-A, mean over the KL weights, in each of 2 strata, margin 0.05")
+    assert "with 10 seeds a true effect of 0.15 is found larger with 80% power" in text
+    assert "up to -0.05" in text
+    assert text.endswith("sd 0.10 (as given).")
+    few = of(make_run(seeds=5))
+    assert few.not_larger is None
+    assert "can't be said with fewer than 8 seeds" in few.text()
+
+
+def test_no_primary_and_no_spread(make_run: MakeRun) -> None:
+    run = make_run(orderings=("A-K", "A"), seeds=2)
+    assert decidable(run.study, run.planned(), run.axes) is None
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="sd must be"):
+            of(make_run(seeds=2), sd=wrong)
+    assert room("power") is decidable
