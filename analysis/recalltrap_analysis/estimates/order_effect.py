@@ -9,6 +9,7 @@ pairs or holds a value that is not finite is labelled and gets no numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -278,10 +279,8 @@ def _estimates(rows: pd.DataFrame, source: str) -> dict[str, Estimate]:
     ka_N, other_N = rows["attainment_ka"].to_numpy(), rows[other].to_numpy(dtype=float)
     if np.isfinite(other_N).all():
         found["trap_rate"] = share_interval(int(trapped(ka_N, other_N).sum()), len(rows))
-    try:
+    with suppress(ValueError):  # under three seeds, or an arm that doesn't vary: no ratio
         found["instability_ratio"] = instability_ratio(rows["reward_ka"], rows["reward_ak"])
-    except ValueError:  # under three seeds, or an arm that doesn't vary: there is no ratio
-        pass
     return found
 
 

@@ -34,14 +34,14 @@ SHARED: tuple[tuple[str, str], ...] = (
     ),
     (
         "Order effect",
-        "Attainment of A-K minus that of K-A, seed by seed. Above 0 aligning first is better, below "
-        "0 distilling first. It is not the trap alone: A-K also ends with a distillation that "
-        "sharpens.",
+        "Attainment of A-K minus that of K-A, seed by seed. Above 0 aligning first is better, "
+        "below 0 distilling first. It is not the trap alone: A-K also ends with a distillation "
+        "that sharpens.",
     ),
     (
         "Severity",
-        "What the anchor costs, and nothing else: attainment of `K-A@p'` minus that of K-A, seed by "
-        "seed. Where `K-A@p'` didn't run, it is estimated as the difference of what the best "
+        "What the anchor costs, and nothing else: attainment of `K-A@p'` minus that of K-A, seed "
+        "by seed. Where `K-A@p'` didn't run, it is estimated as the difference of what the best "
         "possible alignment could reach from p' and from p'', and says so.",
     ),
     (

@@ -88,7 +88,9 @@ def behind_primary(
         )
         found[stratum_text(stratum, other_axes(design, kind.kl_weight))] = Behind(
             _parts(mine, weights, primary.at),
-            _estimate(ka, groups, weights, primary.at) if mine[ANCHORED_TO_P_PRIME] is None else None,
+            _estimate(ka, groups, weights, primary.at)
+            if mine[ANCHORED_TO_P_PRIME] is None
+            else None,
             np.nan if worst is None else float(worst["trap_rate_high"]),
             "" if worst is None else str(worst["trap_rate_against"]),
         )

@@ -18,7 +18,6 @@ from recalltrap_analysis.estimates.experiment import PARTS, TITLES
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import (
     count_text,
-    decimal_text,
     estimate_text,
     interval_text,
     setting_text,
@@ -70,7 +69,9 @@ def headline(
     known = first[first["state"] == COMPLETE]
     if known.empty:
         reasons = "; ".join(dict.fromkeys(first["state"].tolist())) or "no cells"
-        return Headline(NO_VERDICT, f"No verdict: the primary comparison has no numbers ({reasons}).")
+        return Headline(
+            NO_VERDICT, f"No verdict: the primary comparison has no numbers ({reasons})."
+        )
     words = list(dict.fromkeys(known["words"]))
     word = words[0] if len(words) == 1 else MIXED
     anchors = {
@@ -130,15 +131,15 @@ class _Teller:
         words, margin = row["words"], setting_text(self.judgement.margin)
         place = self._place()
         if words in (LARGER, SMALLER):
-            more = "more" if words == LARGER else "less"
+            larger = words == LARGER
+            amount = self._value(row, turned=not larger)
             if row["at"] == SLOPE:
-                verb = "grows" if words == LARGER else "falls"
-                found = f"A lead of {first} over {second} {verb} by {self._value(row, words == SMALLER)}"
+                verb = "grows" if larger else "falls"
+                found = f"The lead of {first} over {second} {verb} by {amount}"
             else:
-                amount = self._value(row, words == SMALLER)
-                found = f"{first} attains {amount} {more} than {second}"
-            beyond = "larger than the margin of" if words == LARGER else "worse by more than the margin of"
-            return f"{found}{place}{where}: {beyond} {margin}"
+                found = f"{first} attains {amount} {'more' if larger else 'less'} than {second}"
+            beyond = "larger than" if larger else "worse by more than"
+            return f"{found}{place}{where}: {beyond} the margin of {margin}"
         start = "" if words in (WITHIN, NOT_LARGER) else f"{words.capitalize()}: "
         found = f"{start}{row['contrast']}{place}{where} is {self._value(row)}"
         return f"{found}{self._open_words(words, margin)}"
@@ -226,7 +227,9 @@ class _Teller:
         rows = known[known["more_seeds"] != ""]
         if rows.empty:
             return ""
-        named = [f"{row['stratum']} ({row['more_seeds']})" for _, row in rows.head(MOST_NAMED).iterrows()]
+        named = [
+            f"{row['stratum']} ({row['more_seeds']})" for _, row in rows.head(MOST_NAMED).iterrows()
+        ]
         more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
         return f"Open: {'; '.join(named)}{more}."
 

@@ -65,7 +65,13 @@ def test_without_the_control_severity_is_an_estimate(make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("effect", "noise", "seeds", "word", "said"),
     [
-        (-0.3, 0.02, 10, SMALLER, "less than K-A on average over 3 KL weights (0.5 to 2): worse by"),
+        (
+            -0.3,
+            0.02,
+            10,
+            SMALLER,
+            "less than K-A on average over 3 KL weights (0.5 to 2): worse by",
+        ),
         (0.0, 0.02, 10, WITHIN, "within the margin of ±0.05"),
         (-0.05, 0.01, 10, NOT_LARGER, "not larger than the margin of 0.05"),
         (0.05, 0.02, 10, UNDECIDED, "Undecided: "),
@@ -75,9 +81,7 @@ def test_without_the_control_severity_is_an_estimate(make_run: MakeRun) -> None:
 def test_every_verdict_has_its_words(
     make_run: MakeRun, effect: float, noise: float, seeds: int, word: str, said: str
 ) -> None:
-    run = make_run(
-        orderings=CONTROLS, order_effect=lambda p: effect, noise=noise, seeds=seeds
-    )
+    run = make_run(orderings=CONTROLS, order_effect=lambda p: effect, noise=noise, seeds=seeds)
     summary = summarize(run)
     assert summary.verdict == word
     assert said in summary.sentence
@@ -133,9 +137,7 @@ def test_a_stratum_without_numbers_is_counted(make_run: MakeRun) -> None:
 
 
 @pytest.mark.parametrize("orderings", [("K-A",), ("A-K", "A"), ("K",)])
-def test_one_ordering_alone_has_no_verdict(
-    make_run: MakeRun, orderings: tuple[str, ...]
-) -> None:
+def test_one_ordering_alone_has_no_verdict(make_run: MakeRun, orderings: tuple[str, ...]) -> None:
     summary = summarize(make_run(orderings=orderings))
     assert summary.verdict == NO_VERDICT
     assert "has no " in summary.sentence

@@ -61,7 +61,10 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
     Of each grid point both splits that there are, beside each other.
     """
     stem = "waterfall"
-    splits = {"experiment": _complete(summary.experiment), "optimum": _complete(summary.decomposition)}
+    splits = {
+        "experiment": _complete(summary.experiment),
+        "optimum": _complete(summary.decomposition),
+    }
     known = {point for rows in splits.values() for point in rows}
     if not known:
         reasons = "; ".join(dict.fromkeys(summary.decomposition["state"].tolist()))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -39,14 +37,10 @@ def order_effect_plot(run: ReadRun, summary: Summary) -> Plot | None:
     if len(design.axes) > 1:
         return _maps(summary, titles, query)
     labels = [setting_text(point[0]) for point in design.points]
-    effects = [
-        Effect(
-            title,
-            *(table[f"{name}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high")),
-            concluded_signs(table, name),
-        )
-        for name, title in titles.items()
-    ]
+    effects = []
+    for name, title in titles.items():
+        value, low, high = (column.to_numpy(dtype=float) for column in _columns(table, name))
+        effects.append(Effect(title, value, low, high, concluded_signs(table, name)))
     caption = (
         f"{_both(titles)}: mean over seeds and its 95 % interval; filled where the table's reading "
         f"is larger than the margin, or smaller than minus the margin. {MEANING}"
@@ -61,6 +55,11 @@ MEANING = (
 )
 
 
+def _columns(table: pd.DataFrame, name: str) -> list[pd.Series[float]]:
+    """An effect with its lower and its upper end."""
+    return [table[f"{name}{end}"].astype(float) for end in ("", "_low", "_high")]
+
+
 def _both(titles: dict[str, str]) -> str:
     first, *rest = titles.values()
     return " and ".join([first.capitalize(), *rest])
@@ -70,17 +69,13 @@ def _maps(summary: Summary, titles: dict[str, str], query: str) -> Plot:
     """The maps, with the border around what the table's reading counts as larger."""
     table, design = summary.order_effect, summary.design
     layout = GridLayout(design)
-    effects = [
-        Effect(
-            title,
-            *(layout.matrix(table, table[f"{name}{end}"]) for end in ("", "_low", "_high")),
-            np.nan_to_num(layout.matrix(table, concluded_signs(table, name))),
-        )
-        for name, title in titles.items()
-    ]
-    figure = effect_maps(
-        effects, layout.x_labels, layout.y_labels, layout.x_name, layout.y_name, summary.judgement.unit
-    )
+    effects = []
+    for name, title in titles.items():
+        value, low, high = (layout.matrix(table, column) for column in _columns(table, name))
+        sign = np.nan_to_num(layout.matrix(table, concluded_signs(table, name)))
+        effects.append(Effect(title, value, low, high, sign))
+    names = (layout.x_labels, layout.y_labels, layout.x_name, layout.y_name)
+    figure = effect_maps(effects, *names, summary.judgement.unit)
     caption = (
         f"The map: {_both(titles).lower()} over the grid, mean over seeds; rows are "
         f"{layout.y_name}. Orange: above 0. Purple: below. A line borders where the table's "
@@ -94,9 +89,7 @@ def _maps(summary: Summary, titles: dict[str, str], query: str) -> Plot:
         f"{effect.sign.size} grid points shown"
         for effect in effects
     )
-    words = (
-        f"Heat maps by {layout.x_name} and {layout.y_name}: {_ranges(table, titles)}; {counts}."
-    )
+    words = f"Heat maps by {layout.x_name} and {layout.y_name}: {_ranges(table, titles)}; {counts}."
     return Plot(STEM, caption, words, figure, query)
 
 
@@ -117,7 +110,7 @@ class GridLayout:
             [point_at(design, value, facet) for value in values] for facet in rows
         ]
 
-    def matrix(self, table: pd.DataFrame, values: Sequence[float] | Array) -> Array:
+    def matrix(self, table: pd.DataFrame, values: pd.Series[float] | Array) -> Array:
         """One value per row of a table with `point`; NaN where a grid point has none."""
         at_point = dict(zip(table["point"], values, strict=True))
         return np.array([[at_point.get(p, np.nan) for p in row] for row in self._points])

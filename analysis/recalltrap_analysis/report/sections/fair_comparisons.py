@@ -23,7 +23,7 @@ from recalltrap_analysis.number_format import (
     setting_text,
 )
 from recalltrap_analysis.report.document.blocks import Block, Grid, Prose, Record, Section
-from recalltrap_analysis.report.document.tables import grid, plain, records
+from recalltrap_analysis.report.document.tables import grid, plain
 from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
 from recalltrap_analysis.runs import sql
@@ -99,9 +99,9 @@ def _introduction(summary: Summary, curved: bool) -> Prose:
         "under each anchor. **At equal recall** takes each model against the best reward that the "
         "other ordering reaches at that recall with any of its own weights: interpolated between "
         "them where their recalls reach that far, and without interpolation, against its best "
-        f"point with no worse recall. **Within a recall budget** ({summary.judgement.recall_budget:g} "
-        "nats below p', seed by seed) takes the best model of each ordering, each at its own "
-        "weight. In brackets behind a difference: the seeds that have one."
+        "point with no worse recall. **Within a recall budget** "
+        f"({summary.judgement.recall_budget:g} nats below p', seed by seed) takes the best model "
+        "of each ordering, each at its own weight. In brackets behind a difference: the seeds that have one."
     )
 
 
@@ -112,8 +112,9 @@ def _reading_note(summary: Summary) -> Prose:
         "Square brackets: 95 % intervals over paired seeds (Student's t). The readings hold a "
         f"difference against a margin of {judgement.margin:g} ({judgement.unit}) by one-sided "
         f"{100 * level:.2g} % bounds, each row by itself: {LARGER}; {WITHIN}; {SMALLER} (the first "
-        f"ordering is worse by more than the margin); {NOT_LARGER} (only the upper bound lies inside); {UNDECIDED}. With fewer "
-        f"than {SMALL_FROM} seeds nothing is called small: {not_seen(SMALL_FROM - 1)}.",
+        f"ordering is worse by more than the margin); {NOT_LARGER} (only the upper bound lies "
+        f"inside); {UNDECIDED}. With fewer than {SMALL_FROM} seeds nothing is called small: "
+        f"{not_seen(SMALL_FROM - 1)}.",
         "small",
     )
 

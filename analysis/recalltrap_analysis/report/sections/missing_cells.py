@@ -7,9 +7,9 @@ import pandas as pd
 from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
 from recalltrap_analysis.report.document.blocks import Block, Code, Fold, Items, Prose, Section
 from recalltrap_analysis.report.document.tables import grid, records
+from recalltrap_analysis.report.missing_parts import missing_parts
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.report.missing_parts import missing_parts
 from recalltrap_analysis.verdicts.summary import Summary
 
 

@@ -123,8 +123,10 @@ def _order_effect_grid(summary: Summary) -> Grid:
     text = order_effect_text(summary)
     data = table.drop(columns=["p_value"], errors="ignore")
     if len(text.columns) > len(summary.axes):
-        data = data.assign(reading=text[READING].tolist(), severity_reading=text[SEVERITY_READING].tolist())
-    means = [name for name in table if f"{name}_low" in table and name not in METHODS]
+        data = data.assign(
+            reading=text[READING].tolist(), severity_reading=text[SEVERITY_READING].tolist()
+        )
+    means = [str(name) for name in table if f"{name}_low" in table and name not in METHODS]
     return grid(
         "order effect",
         text,

@@ -33,8 +33,8 @@ def joint_scaling_section(summaries: Sequence[Summary]) -> Section:
     """Severity against the recall that distillation lost, a curve per algorithm and source."""
     blocks: list[Block] = [
         Prose("Distillation costs recall: p'' covers less of p* than p' does. If that is what "
-              "traps K-A, severity (what the anchor costs) must grow with this **recall deficit**, and with the strength "
-              "of the KL penalty.")]  # fmt: skip
+              "traps K-A, severity (what the anchor costs) must grow with this **recall "
+              "deficit**, and with the strength of the KL penalty.")]  # fmt: skip
     groups = _by_algorithm(summaries)
     if not groups:
         blocks.append(Prose("No grid point is complete, so there is nothing to fit.", "absent"))
@@ -114,11 +114,15 @@ def _scaling_blocks(
     }
     data: list[Record] = records(settings.rename(columns={"penalty": kl_weight or "penalty"}))
     table = grid(
-        "scaling", pd.DataFrame(columns), data=data, query=query,
+        "scaling",
+        pd.DataFrame(columns),
+        data=data,
+        query=query,
         order=largest_first(settings["severity"]),
     )
     curve = {
-        "severity_from": source, "form": fitted.form, "parameters": fitted.parameters, "interval": fitted.interval,
+        "severity_from": source, "form": fitted.form, "parameters": fitted.parameters,
+        "interval": fitted.interval,
         "x": fitted.x_name, "leave_one_out_error": fitted.error,
         "leave_one_out_error_of_mean": fitted.error_of_mean, "reason": fitted.reason,
         "xs": fitted.xs.tolist(), "ys": fitted.ys.tolist(), "low": fitted.low.tolist(),
