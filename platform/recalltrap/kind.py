@@ -109,9 +109,21 @@ CURVES: Mapping[str, Metric] = {
     "rejected_reward": Metric("mean reward of rejected answers"),
     "reward_margin": Metric("reward margin, chosen minus rejected"),
     "accuracy": Metric("accuracy on fresh pairs"),
+    "gradient_weight": Metric("weight of DPO's gradient, mean σ(−z)"),
 }
-"""The curves of an alignment that a checkpoint is chosen by, of those that have them: the paper's
-figure 13 (the first two) and figure 14 (the others)."""
+"""The curves of an alignment that a report draws, of those that have them: what a checkpoint is
+chosen by, as in the paper's figure 13 (the first two) and figure 14 (the others but the last), and
+what is left of DPO's loss."""
+
+CURVE_ENDS: Mapping[str, Metric] = {
+    "reference_kl": Metric("KL to the reference", "nats"),
+    "kl": Metric("KL to the reference", "nats"),
+    "preference_margin": Metric("mean z"),
+    "reward_margin": Metric("mean z"),
+    "gradient_weight": Metric("mean σ(−z)"),
+}
+"""The curves whose first and last values say where an alignment began and ended. Of those of one
+title a report takes the first that was recorded: an exact value before a sampled one."""
 
 
 def metric_of(metrics: Mapping[str, Metric], name: str) -> Metric:

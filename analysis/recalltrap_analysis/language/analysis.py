@@ -33,6 +33,7 @@ ANALYSIS = KindAnalysis(
     parts=(SectionPart("forecast", lambda run, summary: topic_forecast(summary)),),
     kl_weight="kl_weight",
     algorithm="algorithm",
+    rate_factors=("p_prime_rate_factor", "student_rate_factor"),
     swept=("kl_weight", "iterations"),
     named=("algorithm",),
     metrics_read={

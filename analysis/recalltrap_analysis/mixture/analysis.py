@@ -53,6 +53,7 @@ ANALYSIS = KindAnalysis(
     reward_supremum="reward_height",
     kl_weight="kl_weight",
     algorithm="algorithm",
+    rate_factors=("p_prime_rate_factor", "student_rate_factor"),
     recall_budget=RECALL_BUDGET,
     swept=("kl_weight", "iterations", "student_components"),
     named=("algorithm", "teacher_sharpness", "spacing", "targets"),

@@ -58,6 +58,8 @@ class KindRecord:
     """The setting that names how to align: a scaling curve is fitted for each of its values."""
     swept: Sequence[str] = ()
     """Settings that a claim is judged over as one grid; nothing is averaged over any other."""
+    rate_factors: Sequence[str] = ()
+    """Settings that multiply the learning rate of alignments of one size of model."""
     recall_budget: float = 0.5
     """Nats of overall recall that a model may lose against the p' of its seed."""
     named: Sequence[str] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from recalltrap.orderings import ALIGN
 from recalltrap_analysis.runs.kind_record import KindRecord
 
 
@@ -172,6 +173,19 @@ select {select}avg((ak - ka) / room) as order_effect, avg((anchored - ka) / room
   avg((aligned - anchored) / room) as size_and_start,
   avg((ak - aligned) / room) as last_distillation
 from pair{group_by(group)}"""
+
+
+def curve_ends_query(axes: Sequence[str], metrics: Sequence[str]) -> str:
+    """The first and the last value of curves of every first alignment, per seed."""
+    select, group = select_axes(axes)
+    names = ", ".join(f"'{name}'" for name in metrics)
+    order = f"metric, {group}, ordering, seed" if group else "metric, ordering, seed"
+    return f"""select metric, {select}ordering, seed,
+  arg_min(curves.value, step) as first, arg_max(curves.value, step) as last
+from curves join cells using (cell_id)
+where stage = '{ALIGN}' and metric in ({names}) and isfinite(curves.value)
+group by {order}
+order by {order}"""
 
 
 def boxplot_query(axes: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def order_effect_plot(run: ReadRun, summary: Summary) -> Plot | None:
     labels = [setting_text(point[0]) for point in design.points]
     effects = []
     for name, title in titles.items():
-        value, low, high = (column.to_numpy(dtype=float) for column in _columns(table, name))
+        value, low, high = _columns(table, name)
         effects.append(Effect(title, value, low, high, concluded_signs(table, name)))
     caption = (
         f"{_both(titles)}: mean over seeds and its 95 % interval; filled where the table's reading "
@@ -55,9 +55,9 @@ MEANING = (
 )
 
 
-def _columns(table: pd.DataFrame, name: str) -> list[pd.Series[float]]:
-    """An effect with its lower and its upper end."""
-    return [table[f"{name}{end}"].astype(float) for end in ("", "_low", "_high")]
+def _columns(table: pd.DataFrame, name: str) -> list[Array]:
+    """An effect with its lower and its upper end, one value per row."""
+    return [np.asarray(table[f"{name}{end}"], dtype=float) for end in ("", "_low", "_high")]
 
 
 def _both(titles: dict[str, str]) -> str:
@@ -110,7 +110,7 @@ class GridLayout:
             [point_at(design, value, facet) for value in values] for facet in rows
         ]
 
-    def matrix(self, table: pd.DataFrame, values: pd.Series[float] | Array) -> Array:
+    def matrix(self, table: pd.DataFrame, values: Array) -> Array:
         """One value per row of a table with `point`; NaN where a grid point has none."""
         at_point = dict(zip(table["point"], values, strict=True))
         return np.array([[at_point.get(p, np.nan) for p in row] for row in self._points])

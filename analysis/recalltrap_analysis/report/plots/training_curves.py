@@ -21,6 +21,7 @@ from recalltrap_analysis.verdicts.summary import Summary
 
 CHOSEN = "selected"
 """The curve whose one point is the step of the checkpoint that an alignment ended with."""
+WEIGHT = "gradient_weight"
 
 
 def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
@@ -53,6 +54,12 @@ def training_curves_plot(run: ReadRun, summary: Summary) -> Plot:
     chosen = chosen_steps(curves, orderings)
     if chosen:
         caption += " Dashed verticals: the selected checkpoints, one per seed."
+    if any(metric == WEIGHT for metric, _ in drawn):
+        caption += (
+            " σ(−z), the weight of DPO's gradient: what a pair still gives of its gradient, ½ "
+            "where policy and reference agree and 0 where the pair is learned; what is left at the "
+            "end is how much of the loss still pulls."
+        )
     if note := summary.kind.curves_note(curves):
         caption += f" {note}"
     step = "rollout" if chosen else "update"

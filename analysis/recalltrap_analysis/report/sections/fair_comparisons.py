@@ -26,6 +26,7 @@ from recalltrap_analysis.report.document.blocks import Block, Grid, Prose, Recor
 from recalltrap_analysis.report.document.tables import grid, plain
 from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
+from recalltrap_analysis.report.sections.statistics_tables import rate_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.looks import nominal_level
@@ -72,6 +73,7 @@ def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
             blocks.append(Prose(disagreement, "caveat"))
         blocks.append(_budget_grid(summary, whole))
     blocks.append(_reading_note(summary))
+    blocks += rate_blocks(summary)
     return Section(KEY, TITLE, blocks)
 
 
@@ -101,7 +103,8 @@ def _introduction(summary: Summary, curved: bool) -> Prose:
         "them where their recalls reach that far, and without interpolation, against its best "
         "point with no worse recall. **Within a recall budget** "
         f"({summary.judgement.recall_budget:g} nats below p', seed by seed) takes the best model "
-        "of each ordering, each at its own weight. In brackets behind a difference: the seeds that have one."
+        "of each ordering, each at its own weight. In brackets behind a difference: the seeds that "
+        "have one."
     )
 
 

@@ -1,4 +1,7 @@
-"""Every statistic of every grid point, for the reader who doesn't take the headline's word."""
+"""Every statistic of every grid point, and other learning rates.
+
+For the reader who doesn't take the headline's word.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,15 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point
-from recalltrap_analysis.number_format import estimate_text, p_text, setting_text
+from recalltrap_analysis.number_format import (
+    DASH,
+    estimate_text,
+    interval_text,
+    p_text,
+    setting_text,
+)
 from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Record
-from recalltrap_analysis.report.document.tables import grid, plain
+from recalltrap_analysis.report.document.tables import grid, plain, records
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.statistics.coverage import covers
 from recalltrap_analysis.statistics.effect_sizes import (
@@ -22,6 +31,13 @@ from recalltrap_analysis.statistics.effect_sizes import (
 )
 from recalltrap_analysis.statistics.paired import STUDENT, Estimate, smallest_p
 from recalltrap_analysis.statistics.student import student_interval
+from recalltrap_analysis.verdicts.rate_robustness import (
+    AS_SET,
+    rate_axes,
+    rate_sentence,
+    rate_table,
+    rate_words,
+)
 from recalltrap_analysis.verdicts.summary import Summary
 
 LEAST_PAIRS = next(n for n in range(2, 64) if smallest_p(n) <= 0.05)
@@ -71,6 +87,49 @@ def statistics_blocks(summary: Summary) -> list[Block]:
         ),
         *_coverage(rows),
     ]
+
+
+def rate_blocks(summary: Summary) -> list[Block]:
+    """Every contrast at other learning rates; nothing where no factor of one is an axis."""
+    factors = summary.kind.rate_factors
+    contrasts, margin = summary.judgement.contrasts, summary.judgement.margin
+    if not rate_axes(summary.design, factors) or not contrasts:
+        return []
+    table = rate_words(rate_table(summary.outcomes, summary.design, factors, contrasts), margin)
+    others = [axis for axis in summary.axes if axis in table.columns]
+    lines: dict[tuple[Any, ...], dict[str, str]] = {}
+    for row in table.to_dict("records"):
+        key = (row["contrast"], *(row[axis] for axis in others))
+        setting = {axis: setting_text(row[axis]) for axis in others}
+        line = lines.setdefault(key, {"contrast": row["contrast"], **setting})
+        if row["state"] != COMPLETE:
+            line[row["case"]] = row["state"]
+            continue
+        line[row["case"]] = interval_text(row["value"], row["low"], row["high"])
+        if row["case"] == AS_SET:
+            line["reading as set"] = row["words"]
+        if row["changed"]:
+            line["other reading"] = "; ".join(
+                [*filter(None, [line.get("other reading")]), f"{row['case']}: {row['words']}"]
+            )
+    cases = [str(case) for case in dict.fromkeys(table["case"])]
+    named = ["contrast", *others, *cases, "reading as set", "other reading"]
+    shown = pd.DataFrame(list(lines.values())).reindex(columns=named).fillna(DASH)
+    return [
+        Prose(
+            "**Other learning rates.** A factor of one size's learning rate is moved by itself, "
+            "the others as set; a dash where it moves neither ordering. **Each at its own best**: "
+            "every ordering at the factors of the highest attainment, chosen for each seed by the "
+            f"other seeds. {rate_sentence(table)}"
+        ),
+        grid(
+            "learning-rates",
+            shown,
+            data=records(table.rename(columns={"value": "difference", "low": "difference_low",
+                                               "high": "difference_high"})),
+            query=sql.contrast_query(summary.axes, summary.kind),
+        ),
+    ]  # fmt: skip
 
 
 def _statistics(row: dict[str, Any], pairs: pd.DataFrame) -> dict[str, Any]:

@@ -120,4 +120,6 @@ class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
         """The rewards are the policy's while it learns: no rollout has its pairs."""
         policy_P2, reference_P2 = summed_log_probs(model, rows), rows["reference"]
         rewards = self.implicit_rewards(policy_P2, reference_P2)
-        return {"loss": losses.dpo_loss(rewards["reward_margin"]), **rewards}
+        logits_P = rewards["reward_margin"]
+        weight_P = losses.dpo_gradient_weight(logits_P)
+        return {"loss": losses.dpo_loss(logits_P), **rewards, "gradient_weight": weight_P}

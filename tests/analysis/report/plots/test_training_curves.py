@@ -35,6 +35,17 @@ def test_training_curves_of_ppo_and_of_dpo() -> None:
     assert curves_over_seeds(pd.DataFrame(), ["K-A"]) == {}
 
 
+def test_what_is_left_of_dpos_gradient_is_drawn() -> None:
+    rows = [
+        {"ordering": "K-A", "seed": seed, "stage": "align", "step": step, "value": 10 / step,
+         "metric": "gradient_weight"}
+        for seed in (0, 1) for step in (20, 40)
+    ]  # fmt: skip
+    [(key, curve)] = curves_over_seeds(pd.DataFrame(rows), ["K-A"]).items()
+    assert key == ("gradient_weight", "K-A")
+    assert curve.mean_T.tolist() == [0.5, 0.25]
+
+
 def test_a_curve_stops_where_a_seed_does() -> None:
     rows = [
         {"ordering": "K-A", "seed": seed, "stage": "align", "step": step, "metric": "reward",
