@@ -199,10 +199,7 @@ def rewards(
     aligned = optimum_prime + noise * draw[3]
     final_ka = optimum_second - noise * draw[4]
     final_ak = final_ka + order_effect + noise * draw[5]
-    anchored = final_ka + 0.4 * order_effect + noise * draw[2]
-    final = {
-        "A": aligned, "K": 0.0, "K-A": final_ka, "A-K": final_ak, "K-A@p'": anchored
-    }.get(ordering, final_ka)  # fmt: skip
+    final = {"A": aligned, "K": 0.0, "K-A": final_ka, "A-K": final_ak}.get(ordering, final_ka)
     sharp = 1.0 if ordering == "A-K" else 0.0
     result = {
         "p_prime": {

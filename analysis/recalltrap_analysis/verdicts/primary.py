@@ -103,7 +103,6 @@ def primary_table(
     for name, endpoint in endpoints(judgement, design):
         samples = endpoint_samples(outcomes, design, kind.kl_weight, endpoint)
         for stratum, row in judged(samples, judgement).items():
-            row["more_seeds"] = _more_seeds(row, judgement, len(samples))
             if name == ANCHOR:
                 row |= _after(first_words[stratum], row)
             else:
@@ -229,7 +228,7 @@ def judged(
     for stratum, sample in samples.items():
         row: dict[str, Any] = dict.fromkeys(NUMBERS, np.nan)
         row |= {"level": level, "n": 0, "seeds": sample.seeds, "state": sample.state}
-        row["words"] = ""
+        row |= {"words": "", "more_seeds": ""}
         if sample.values_N is not None:
             estimate = student_interval(sample.values_N)
             lower, upper = one_sided_bounds(estimate)
@@ -242,6 +241,7 @@ def judged(
             # One seed's p-values are none, and decide nothing.
             decisions = Decisions(**{name: value <= level for name, value in p.items()})
             row["words"] = decision_words(decisions, estimate.n)
+            row["more_seeds"] = _more_seeds(row, judgement, len(samples))
         found[stratum] = row
     return found
 

@@ -18,6 +18,7 @@ from recalltrap_analysis.runs.sql import order_effect_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import holm, sign_flip_p_values
 from recalltrap_analysis.verdicts.summary import summarize
+from tests.analysis.judging import with_severity
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun
@@ -49,7 +50,7 @@ def test_known_effects_are_recovered(make_run: MakeRun) -> None:
         order_effect=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01,
         orderings=("K-A", "A-K", "K-A@p'"),
     )  # fmt: skip
-    summary = summarize(run)
+    summary = summarize(with_severity(run, lambda p: 0.04 * p["kl_weight"], noise=0.01))
     for _, row in summary.order_effect.iterrows():
         truth = 0.1 * row["kl_weight"]
         assert row["order_effect"] == pytest.approx(truth, abs=0.01)
@@ -67,7 +68,9 @@ def test_known_effects_are_recovered(make_run: MakeRun) -> None:
 
 def test_severity_is_the_anchor_part_alone(make_run: MakeRun) -> None:
     """By K-A@p' where that ran; else the optima's difference, said to be an estimate."""
-    measured = summarize(make_run(orderings=("K-A", "A-K", "A", "K-A@p'"), seeds=20))
+    controlled = make_run(orderings=("K-A", "A-K", "A", "K-A@p'"), seeds=20)
+    measured = summarize(with_severity(controlled, lambda p: 0.1))
+    assert measured.order_effect["severity"].to_numpy() == pytest.approx(0.1, abs=0.02)
     np.testing.assert_allclose(
         measured.order_effect["severity"], measured.experiment["anchor"], atol=1e-12
     )
@@ -104,33 +107,21 @@ def test_parts_add_up_per_seed_in_a_run(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize("control", [True, False])
 def test_trap_rate_counts_pairs(make_run: MakeRun, control: bool) -> None:
-    """Against K-A@p', which gains 0.2 of the 0.5 here, or else against A-K, which gains all."""
+    """Against K-A@p', which gains 0.03 here, or else against A-K, which gains 0.5."""
     run = make_run(
         order_effect=lambda p: 0.5, noise=0.0, seeds=20, grid={"kl_weight": (1.0,)},
         orderings=("K-A", "A-K", "K-A@p'") if control else ("K-A", "A-K"),
     )  # fmt: skip
-    summary = summarize(run)
+    summary = summarize(with_severity(run, lambda p: 0.03, noise=0.0))
     row = summary.order_effect.iloc[0]
     ka = np.array([0.45 + 0.05 * np.random.default_rng(s).normal(size=8)[1] for s in range(20)])
-    share = np.mean((ka < 0.5) & (ka + (0.2 if control else 0.5) >= 0.5))
+    share = np.mean((ka < 0.5) & (ka + (0.03 if control else 0.5) >= 0.5))
     assert row["trap_rate"] == pytest.approx(share)
     assert 0 < row["trap_rate_low"] < share < row["trap_rate_high"] < 1
     assert row["trap_rate_against"] == ("K-A@p'" if control else "A-K")
     assert ("trap rate" if control else "trap rate (against A-K)") in summary.table()
-
-
-def test_a_seed_whose_control_fails_as_well_is_not_trapped(make_run: MakeRun) -> None:
-    """The anchor isn't what keeps K-A below a half where K-A@p' stays below it, too."""
-    run = make_run(
-        order_effect=lambda p: 0.1, noise=0.0, seeds=20, grid={"kl_weight": (1.0,)},
-        orderings=("K-A", "A-K", "K-A@p'"),
-    )  # fmt: skip
-    pairs = summarize(run).pairs
-    below = (pairs["attainment_ka"] < 0.5) & (pairs["attainment_anchored"] < 0.5)
-    by_order = module.trapped(pairs["attainment_ka"].to_numpy(), pairs["attainment_ak"].to_numpy())
-    assert (below & by_order).any(), "A-K's sharpening would have counted them"
-    rate = summarize(run).order_effect["trap_rate"].iloc[0]
-    assert rate < by_order.mean()
+    if control:  # A-K's sharpening would have counted seeds that the anchor doesn't explain
+        assert share < np.mean((ka < 0.5) & (ka + 0.5 >= 0.5))
 
 
 def test_false_alarms_stay_under_the_level() -> None:
@@ -216,6 +207,7 @@ def test_query_gives_the_same_effects(make_run: MakeRun) -> None:
         order_effect=lambda p: 0.1 * p["kl_weight"] * len(p["targets"]),
         orderings=("K-A", "A-K", "K-A@p'"),
     )
+    run = with_severity(run, lambda p: 0.05 * p["kl_weight"])
     table = summarize(run).order_effect
     found = run.sql(order_effect_query(run.axes, record_of("mog"))).to_pylist()
     by_point = {(tuple(row["targets"]), row["kl_weight"]): row for row in found}

@@ -14,7 +14,7 @@ from recalltrap_analysis.verdicts.grid_points import concluded_signs, judged_poi
 from recalltrap_analysis.verdicts.judgement import Judgement
 from recalltrap_analysis.verdicts.margin import LARGER, SMALLER, UNDECIDED, WITHIN
 from recalltrap_analysis.verdicts.summary import summarize
-from tests.analysis.judging import judged_by
+from tests.analysis.judging import judged_by, with_severity
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun
@@ -28,6 +28,7 @@ def test_readings_hold_both_effects_against_the_margin(make_run: MakeRun) -> Non
         grid={"kl_weight": tuple(effect)}, orderings=CONTROLS, noise=0.01,
         order_effect=lambda p: effect[p["kl_weight"]],
     )  # fmt: skip
+    run = with_severity(run, lambda p: 0.4 * effect[p["kl_weight"]], noise=0.01)
     table = summarize(run).order_effect
     assert table["words"].tolist() == [WITHIN, LARGER, LARGER, SMALLER]
     assert table["severity_words"].tolist() == [WITHIN, WITHIN, LARGER, SMALLER]

@@ -17,7 +17,7 @@ from recalltrap_analysis.verdicts.margin import (
     not_seen,
 )
 from recalltrap_analysis.verdicts.summary import summarize
-from tests.analysis.judging import judged_by
+from tests.analysis.judging import judged_by, with_severity
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun, Point
@@ -26,7 +26,8 @@ CONTROLS = ("K-A", "A-K", "A", "K-A@p'")
 
 
 def test_a_lead_is_told_with_its_parts(make_run: MakeRun) -> None:
-    summary = summarize(make_run(orderings=CONTROLS, order_effect=lambda p: 0.3, seeds=10))
+    run = make_run(orderings=CONTROLS, order_effect=lambda p: 0.3, seeds=10)
+    summary = summarize(with_severity(run, lambda p: 0.12))
     assert summary.verdict == LARGER
     first, parts = summary.sentence.split(". Of that ")
     value, low, high = summary.primary.iloc[0][["value", "low", "high"]]
@@ -44,6 +45,7 @@ def test_the_parts_told_add_up(make_run: MakeRun) -> None:
     from recalltrap_analysis.verdicts.endpoint_parts import behind_primary
 
     run = make_run(orderings=CONTROLS, order_effect=lambda p: 0.1 * p["kl_weight"], seeds=10)
+    run = with_severity(run, lambda p: 0.06 * p["kl_weight"])
     for at in ("mean", "slope", 2.0):
         judged = judged_by(run, primary=Primary(contrast=("A-K", "K-A"), at=at))
         summary = summarize(judged)

@@ -13,6 +13,7 @@ from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.grid_points import concluded_signs
 from recalltrap_analysis.verdicts.margin import LARGER
 from recalltrap_analysis.verdicts.summary import summarize
+from tests.analysis.judging import with_severity
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun
@@ -34,6 +35,7 @@ def test_each_map_borders_what_its_readings_call_larger(make_run: MakeRun) -> No
         grid=GRID, seeds=8, orderings=("K-A", "A-K", "K-A@p'"),
         order_effect=lambda p: {0.5: 0.0, 1.0: 0.1, 2.0: 0.4}[p["kl_weight"]],
     )  # fmt: skip
+    run = with_severity(run, lambda p: {0.5: 0.0, 1.0: 0.02, 2.0: 0.2}[p["kl_weight"]])
     summary = summarize(run)
     # Intervals that exclude 0 don't draw a border: the readings on the margin do.
     table = summary.order_effect.assign(order_effect_low=0.01, severity_low=0.01)
@@ -41,7 +43,6 @@ def test_each_map_borders_what_its_readings_call_larger(make_run: MakeRun) -> No
     assert plot is not None
     assert set(table[table["words"] == LARGER]["kl_weight"]) == {1.0, 2.0}
     assert border(plot, 0) == {0.5, 1.5, 2.5}
-    # Severity is 0.4 of the order effect: 0.04 where that is 0.1, inside the margin.
     assert set(table[table["severity_words"] == LARGER]["kl_weight"]) == {2.0}
     assert border(plot, 1) == {1.5, 2.5}
     assert "order effect larger than the margin at 4 of 6" in plot.alternative
