@@ -10,7 +10,8 @@ import click
 import pytest
 
 from recalltrap.cli.command_line import main
-from recalltrap.study.named_studies import named_studies
+from recalltrap.study.named_studies import load_study, named_studies
+from recalltrap.study.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md")]
@@ -58,6 +59,14 @@ def test_the_commands_parse(command: list[str]) -> None:
 def test_there_are_commands_to_check() -> None:
     assert {command[1] for command in commands()} == set(main.commands)
     assert isinstance(main, click.Group)
+
+
+def test_the_lines_of_a_study_file_are_understood() -> None:
+    (text,) = blocks("yaml")
+    study = load_study("mog/quick", read_yaml(text).content)
+    assert (study.looks, study.margin, study.recall_budget) == ((5, 8, 12), 0.05, 2.0)
+    assert study.primary is not None
+    assert study.contrasts is not None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

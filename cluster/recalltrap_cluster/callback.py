@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ray.tune import Callback
+from ray.tune import Callback, ProgressReporter
 
 from recalltrap.run.display import Display, Silent
 from recalltrap_cluster.ray_internals import never_retry
 from recalltrap_cluster.searcher import PackSearcher
 from recalltrap_cluster.trainable import FAILED
+
+
+class NoReport(ProgressReporter):
+    """In the place of Tune's own, which in a notebook clears the cell that our progress is in."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: str) -> None:
+        raise AssertionError("nothing is to be reported")
 
 
 def _ignore(trial_id: str) -> None:

@@ -107,6 +107,8 @@ def _tune(
     """
     from ray import tune
 
+    from recalltrap_cluster.callback import NoReport
+
     # A worker that becomes free is kept where a trial waits for it.
     waiting = 0 if placement.workers else 1
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -122,6 +124,7 @@ def _tune(
         callbacks=[callback],
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
+        progress_reporter=NoReport(),
         verbose=0,
         storage_path=context.storage.path(f"{context.run}/tune"),
         storage_filesystem=filesystem,

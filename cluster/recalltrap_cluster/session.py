@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 
 from recalltrap.errors import InputError
@@ -28,10 +29,15 @@ def ray_session(address: str) -> Iterator[None]:
     joined = loaded is not None and loaded.is_initialized()
     if not joined:  # before the import: Ray reads then whether it shall send a token
         address = resolve_address(address)
-    import ray
-    import ray.exceptions
+    with _without_advice():
+        import ray
+        import ray.exceptions
 
-    from recalltrap_cluster.ray_internals import SESSION_ENVIRONMENT, loopback_only, set_environment
+        from recalltrap_cluster.ray_internals import (
+            SESSION_ENVIRONMENT,
+            loopback_only,
+            set_environment,
+        )
 
     set_environment(SESSION_ENVIRONMENT)
     if joined:
@@ -57,6 +63,20 @@ def ray_session(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+WIDGETS_LOGGER = "ray.widgets.util"
+"""Of Ray's own names one that must be known before Ray is imported."""
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Ray's import in a notebook, without its and tqdm's advice to install ipywidgets: nothing of
+    ours is shown with them."""
+    logging.getLogger(WIDGETS_LOGGER).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        yield
 
 
 def starting_slots(each: Mapping[str, float]) -> int:

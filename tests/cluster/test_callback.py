@@ -12,7 +12,7 @@ from toy_display import RecordingDisplay
 from recalltrap.graph import Node
 from recalltrap.run.display import Silent
 from recalltrap.run.plan import Pack
-from recalltrap_cluster.callback import DisplayCallback
+from recalltrap_cluster.callback import DisplayCallback, NoReport
 from recalltrap_cluster.searcher import PackSearcher
 from recalltrap_cluster.trainable import FAILED
 
@@ -79,3 +79,11 @@ def test_a_pickled_callback_shows_nothing(callback: DisplayCallback, trial: Any)
     again = pickle.loads(pickle.dumps(callback))
     assert isinstance(again.display, Silent)
     again.on_trial_error(1, [trial], trial)
+
+
+def test_tunes_own_report_is_never_asked_for() -> None:
+    """In a notebook it would clear the cell, and our progress with it."""
+    reporter = NoReport()
+    reporter.setup(total_samples=3)
+    assert not reporter.should_report([], done=False)
+    assert not reporter.should_report([], done=True)

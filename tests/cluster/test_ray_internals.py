@@ -30,6 +30,7 @@ from ray.tune.experimental.output import get_air_verbosity
 from recalltrap_cluster import ray_internals
 from recalltrap_cluster.failure_reasons import failure_reason
 from recalltrap_cluster.ray_internals import TrialRecord
+from recalltrap_cluster.session import WIDGETS_LOGGER
 
 VARIABLES = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "ray.train.v2._internal.constants",
@@ -88,6 +89,12 @@ class TestEnvironment:
         monkeypatch.setenv(name, ray_internals.SESSION_ENVIRONMENT[name])
         assert get_air_verbosity(0) is None, (
             "RAY_AIR_NEW_OUTPUT=0 no longer turns Tune's own output off: runs print its banner"
+        )
+
+    def test_the_advice_to_install_widgets_has_a_logger_of_its_own(self) -> None:
+        widgets = importlib.import_module("ray.widgets.util")
+        assert widgets.logger.name == WIDGETS_LOGGER, (
+            "a notebook without ipywidgets shows Ray's advice to install them above our progress"
         )
 
     def test_what_the_user_has_set_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:

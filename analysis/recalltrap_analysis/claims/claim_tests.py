@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from recalltrap_analysis.claims.comparisons import (
-    MARGIN_IN_SDS,
     DifferenceGrid,
     on_average,
     rising,
@@ -22,7 +21,7 @@ from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding, all_parts
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.verdicts.margin import MARGIN
+from recalltrap_analysis.verdicts.margin import MARGIN, MARGIN_IN_SDS
 
 
 @dataclass(frozen=True)

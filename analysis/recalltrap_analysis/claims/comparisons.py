@@ -8,7 +8,7 @@ which share their seeds, cost it next to nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -19,19 +19,13 @@ from recalltrap.streams import stream
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding, Verdict
 from recalltrap_analysis.number_format import setting_text
-from recalltrap_analysis.statistics.effect_sizes import seeds_needed
-from recalltrap_analysis.statistics.paired import STUDENT, Array, Estimate
+from recalltrap_analysis.statistics.paired import Array, Estimate
+from recalltrap_analysis.statistics.power import seeds_needed
 from recalltrap_analysis.statistics.student import student_interval
 from recalltrap_analysis.verdicts.margin import MARGIN, SMALL_FROM
 
-MARGIN_IN_SDS = 0.1
-"""What a difference must exceed of a reward without a supremum, in its standard deviations under
-p'. Everything else has the verdicts' `MARGIN`: in attainment, and in nats (per token, for
-language), where it is a twentieth of a likelihood."""
 LEVEL = 0.05
 DRAWS = 4000
-SENSIBLE_SEEDS = 1000
-"""More seeds than this are no remedy."""
 
 Differences = Callable[[Array], Array]
 """From a series' values [A, N] to its differences [K, N]: the claim says all K are larger."""
@@ -339,7 +333,9 @@ def remedy(effect: Estimate, margin: float) -> str:
     distance = abs(effect.value - margin)
     if bound(effect, -1) > margin or bound(effect, 1) < margin or distance == 0:
         return ""  # something else is open: the rise, or another grid point
-    found = seeds_needed(replace(effect, method=STUDENT), 2 * distance)
-    if found > SENSIBLE_SEEDS:
-        return "; too near the margin for any sensible number of seeds"
-    return f"; about {max(found, effect.n + 1)} seeds would tell it from the margin"
+    sd = (effect.high - effect.low) / 2 / float(stdtrit(effect.n - 1, 0.975)) * effect.n**0.5
+    least = 2 if effect.value > margin else SMALL_FROM
+    found = seeds_needed(effect.value, sd, effect.n, margin, least=least)
+    if not found.sensible:
+        return f"; too near the margin: it {found.more_text(effect.n)}"
+    return f"; {found.more_text(effect.n)} would tell it from the margin"

@@ -14,8 +14,8 @@ import numpy as np
 
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding, Verdict
-from recalltrap_analysis.statistics.effect_sizes import seeds_needed
 from recalltrap_analysis.statistics.paired import Estimate, spread_ratio
+from recalltrap_analysis.statistics.seeds_needed import seeds_for_width
 
 TELLING = 2.0
 """Spreads that differ by this much aren't comparable; seeds should do to tell it from 1."""
@@ -102,5 +102,7 @@ def _remedy(verdict: Verdict, ratio: Estimate, comparable: bool) -> str:
         return "; too near 1 to tell, though below 2"
     if comparable and abs(math.log(ratio.value)) < half:
         half -= abs(math.log(ratio.value))  # the interval must end before 2, wherever it lies
-    seeds = max(seeds_needed(ratio, 2 * ratio.value * math.sinh(half)), ratio.n + 1)
-    return f"; about {seeds} seeds would tell 1 from 2"
+    found = seeds_for_width(ratio, 2 * ratio.value * math.sinh(half))
+    if not found.sensible:
+        return f"; telling 1 from 2 takes {found.text()} seeds"
+    return f"; {found.more_text(ratio.n)} would tell 1 from 2"

@@ -44,6 +44,24 @@ def reward_unit(outcomes: pd.DataFrame) -> str:
     return IN_SDS if (column(outcomes, SD) > 0).any() else NO_UNIT
 
 
+def unit_size(outcomes: pd.DataFrame) -> Array:
+    """What the run's unit is in reward, for every cell: R_max - R0, or the sd; shape [cells].
+
+    Args:
+        outcomes: One row per cell, as `cell_outcomes` returns it.
+
+    Returns:
+        NaN where a cell lacks what its unit is made of, or p'' is at the supremum already.
+    """
+    unit = reward_unit(outcomes)
+    if unit == NO_UNIT:
+        return np.full(len(outcomes), np.nan)
+    size = column(outcomes, SD)
+    if unit == ATTAINMENT:
+        size = column(outcomes, "reward_supremum") - column(outcomes, "p_second.reward")
+    return np.where(size > 0, size, np.nan)
+
+
 def in_unit(outcomes: pd.DataFrame, reward: Array) -> Array:
     """Every cell's gain over its p'' in the run's unit: attainment, or (R - R0) / sd.
 
@@ -55,11 +73,7 @@ def in_unit(outcomes: pd.DataFrame, reward: Array) -> Array:
         Shape [cells]. NaN where a cell lacks what its unit is made of.
     """
     start = column(outcomes, "p_second.reward").to_numpy()
-    unit = reward_unit(outcomes)
-    if unit == ATTAINMENT:
-        return attainment(reward, start, column(outcomes, "reward_supremum").to_numpy())
-    sd = column(outcomes, SD).to_numpy() if unit == IN_SDS else np.full(len(start), np.nan)
-    return np.asarray((reward - start) / np.where(sd > 0, sd, np.nan), dtype=float)
+    return np.asarray((reward - start) / unit_size(outcomes), dtype=float)
 
 
 def cell_attainments(outcomes: pd.DataFrame, design: Design) -> pd.DataFrame:

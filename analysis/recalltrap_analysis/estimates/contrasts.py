@@ -127,7 +127,7 @@ def _compared(
     if len(first.points) < 2:
         return records
     whole = shared or _lacking(first, second)
-    against = None if whole else _against(first, second)
+    against = None if whole else readings_against(first, second)
     for place, point in enumerate(first.points):
         for name, reading in READINGS.items():
             values = None if against is None else reading(against)[:, place]
@@ -174,7 +174,7 @@ def _lacking(first: Curve, second: Curve, place: int | None = None) -> str:
     return f"incomplete: {int((~known_N).sum())} of {len(known_N)} seeds {what}"
 
 
-def _against(first: Curve, second: Curve) -> AtEqualRecall:
+def readings_against(first: Curve, second: Curve) -> AtEqualRecall:
     """All seeds' points of the first ordering against the second's curves; arrays [N, W]."""
     found = [
         at_equal_recall(*rows)
@@ -196,7 +196,7 @@ def dominated_share(first: Curve, second: Curve) -> Array:
     """
     if unpaired(first, second) or _lacking(first, second):
         return np.full(len(first.points), np.nan)
-    return np.asarray(_against(first, second).dominated.mean(axis=0), dtype=float)
+    return np.asarray(readings_against(first, second).dominated.mean(axis=0), dtype=float)
 
 
 def _within_budget(first: Curve, second: Curve, budget: float, lacks: str) -> dict[str, Any]:

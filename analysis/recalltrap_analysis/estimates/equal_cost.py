@@ -70,12 +70,15 @@ def cost_measure(costs: pd.DataFrame, cells: Sequence[Cell]) -> str:
     return "flops" if len(built) and (built["flops"] > 0).all() else "device_seconds"
 
 
-def cell_costs(costs: pd.DataFrame, cells: Sequence[Cell], kind: KindRecord) -> dict[str, CellCost]:
+def cell_costs(
+    costs: pd.DataFrame, cells: Sequence[Cell], kind: KindRecord, measure: str | None = None
+) -> dict[str, CellCost]:
     """Cost and updates after p' of every cell whose stages all have a recorded, finite cost.
 
     A row of `costs` holds what an execution spent beyond its shorter lengths, so those are added.
+    `measure` is a column of `costs`; that of `cost_measure` unless given.
     """
-    measure = cost_measure(costs, cells)
+    measure = measure or cost_measure(costs, cells)
     amounts = costs[measure].to_numpy(dtype=float)
     rows = zip(costs["artifact_id"], amounts.tolist(), strict=True)
     spent: dict[str, float] = {name: value for name, value in rows if math.isfinite(value)}

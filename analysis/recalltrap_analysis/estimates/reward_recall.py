@@ -105,7 +105,9 @@ def _strata(design: Design, kl_weight: str | None) -> dict[GridPoint, list[GridP
 
 
 def _weight(point: GridPoint, design: Design, kl_weight: str | None) -> Any:
-    return point[design.axes.index(kl_weight)] if kl_weight in design.axes else None
+    if kl_weight in design.axes:
+        return point[design.axes.index(kl_weight)]
+    return design.settings.get(point, {}).get(kl_weight or "")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ import pandas as pd
 from scipy import optimize
 
 from recalltrap.streams import stream
-from recalltrap_analysis.estimates.forecast import reference_rows
 from recalltrap_analysis.estimates.order_effect import (
     COMPLETE,
     by_point,
@@ -29,6 +28,7 @@ from recalltrap_analysis.estimates.order_effect import (
     point_severity,
     spread,
 )
+from recalltrap_analysis.estimates.references import reference_rows
 from recalltrap_analysis.number_format import point_text
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.paired import Array

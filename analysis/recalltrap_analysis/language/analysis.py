@@ -7,6 +7,7 @@ from typing import Any
 
 from recalltrap_analysis.estimates.decomposition import LABELS_NOTE
 from recalltrap_analysis.language.effective_samples import EFFECTIVE_SAMPLES
+from recalltrap_analysis.language.reference_rewards import REWARD_SAMPLES
 from recalltrap_analysis.language.section import language_blocks
 from recalltrap_analysis.language.topics import topic_forecast
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, SectionPart
@@ -46,6 +47,7 @@ ANALYSIS = KindAnalysis(
         "teacher_entropy": REFERENCES,
     },
     optimum_check=EFFECTIVE_SAMPLES,
+    reward_samples=REWARD_SAMPLES,
     optimum_note=optimum_note,
     glossary=(
         (

@@ -10,6 +10,7 @@ import pandas as pd
 from recalltrap.graph import Node
 from recalltrap_analysis.estimates.decomposition import LABELS_NOTE
 from recalltrap_analysis.mixture.contours import contour_plot
+from recalltrap_analysis.mixture.reference_rewards import REWARD_SAMPLES
 from recalltrap_analysis.mixture.reward_distribution import reward_distribution_plot
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, SectionPart
 
@@ -57,6 +58,7 @@ ANALYSIS = KindAnalysis(
     recall_budget=RECALL_BUDGET,
     swept=("kl_weight", "iterations", "student_components"),
     named=("algorithm", "teacher_sharpness", "spacing", "targets"),
+    reward_samples=REWARD_SAMPLES,
     optimum_note=optimum_note,
     curves_note=curves_note,
     updates=updates,

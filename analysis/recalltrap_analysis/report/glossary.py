@@ -45,6 +45,11 @@ SHARED: tuple[tuple[str, str], ...] = (
         "possible alignment could reach from p' and from p'', and says so.",
     ),
     (
+        "Best of n",
+        "The best of n samples of a reference: what needs no alignment at all. Its reward minus "
+        "its KL penalty bounds from below what the best alignment is worth.",
+    ),
+    (
         "Trap rate",
         "Share of seeds in which K-A attains less than half while its paired `K-A@p'` attains at "
         "least half; against A-K where `K-A@p'` didn't run.",

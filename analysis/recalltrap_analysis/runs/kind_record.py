@@ -7,16 +7,19 @@ kind's name. Everything outside `mixture/` and `language/` reads the record and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from recalltrap.errors import InputError
-from recalltrap.graph import Node
+from recalltrap.graph import Cell, Node
 from recalltrap.registry import registered
+from recalltrap_analysis.runs.protocol import ArtifactReader
 
 GROUP = "recalltrap.analysis"
 
@@ -44,6 +47,20 @@ class OptimumCheck:
 
 
 @dataclass(frozen=True)
+class RewardSamples:
+    """Rewards of samples of the references, p' and p'': all that best of n needs.
+
+    Both take a cell and the name of one of its models, `p_prime` or `p_second`.
+    """
+
+    key: Callable[[Cell, str], Hashable]
+    """The same for all cells that have these very rewards in common. Raises an `InputError` where
+    there are none."""
+    read: Callable[[Cell, str, ArtifactReader], npt.NDArray[np.float64]]
+    """Rewards of shape [prompts, samples]. Raises an `InputError` where they can't be read."""
+
+
+@dataclass(frozen=True)
 class KindRecord:
     """One kind's settings by what they are to the shared analyses, and what it says of estimates.
 
@@ -67,6 +84,7 @@ class KindRecord:
     metrics_read: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Metrics that the kind's own sections read, and of which models."""
     optimum_check: OptimumCheck | None = None
+    reward_samples: RewardSamples | None = None
     optimum_note: Callable[[Settings], str] = lambda settings: ""
     """What to know of the exact optimum under these settings; mostly nothing."""
     curves_note: Callable[[pd.DataFrame], str] = lambda curves: ""

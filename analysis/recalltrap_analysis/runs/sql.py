@@ -221,21 +221,45 @@ where model in ('p_prime', 'p_second') and metric in ('overall_recall', 'hit_rat
 
 
 def forecast_query(axes: Sequence[str]) -> str:
-    """What alignment was predicted to reach, from the reference alone, and what it reached."""
+    """The optimum anchored to each reference against what alignment reached there, with the error.
+
+    K-A is anchored to p'', all others to p'; A-K counts by its aligned intermediate, p'_AK.
+    """
     select, group = select_axes(axes)
     tail = f"{group}, ordering" if group else "ordering"
     return f"""with cell as (
   select {select}ordering, seed,
     max(value) filter (metric = 'optimum_reward'
-      and model = if(ordering = 'K-A', 'p_second', 'p_prime')) as predicted,
+      and model = if(ordering = 'K-A', 'p_second', 'p_prime')) as forecast,
     max(value) filter (metric = 'reward'
-      and model = if(ordering = 'K-A', 'final', 'p_prime_aligned')) as reached
-  from metrics where ordering in ('K-A', 'A-K') group by {select}ordering, seed
+      and model = if(ordering = 'A-K', 'p_prime_aligned', 'final')) as reached
+  from metrics where ordering in ('K-A', 'K-A@p''', 'A-K', 'A') group by {select}ordering, seed
 )
-select {select}ordering, count(predicted - reached) as cells, avg(predicted) as predicted,
-  avg(reached) as reached, avg(abs(predicted - reached)) as mean_absolute_error,
-  avg(predicted - reached) as bias
+select {select}ordering, count(forecast - reached) as seeds, avg(forecast) as forecast,
+  avg(reached) as reached, avg(abs(forecast - reached)) as mean_absolute_error,
+  avg(forecast - reached) as bias
 from cell{group_by(tail)}"""
+
+
+def anchor_forecast_query(axes: Sequence[str], kind: KindRecord) -> str:
+    """The anchor part by the optima, and as measured: K-A@p' - K-A; in attainment."""
+    select, group = select_axes(axes)
+    cells = _cells(
+        select,
+        kind,
+        "max(value) filter (model = 'p_prime' and metric = 'optimum_reward') as best_prime",
+        "max(value) filter (model = 'p_second' and metric = 'optimum_reward') as best_second",
+    )
+    return f"""{cells}, pair as (
+  select {select}seed, any_value((best_prime - best_second) / (r_max - r0)) as forecast,
+    max(r / (r_max - r0)) filter (ordering = 'K-A@p''')
+      - max(r / (r_max - r0)) filter (ordering = 'K-A') as measured
+  from cell group by {select}seed
+)
+select {select}count(forecast) as seeds, avg(forecast) as forecast,
+  count(measured) as seeds_measured, avg(measured) as measured,
+  avg(abs(forecast - measured)) as mean_absolute_error, avg(forecast - measured) as bias
+from pair{group_by(group)}"""
 
 
 def noise_query(axes: Sequence[str]) -> str:

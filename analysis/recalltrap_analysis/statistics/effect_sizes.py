@@ -1,4 +1,4 @@
-"""Beside the mean over seeds: its robust sister, effect sizes, spread, and how many seeds it takes.
+"""Beside the mean over seeds: its robust sister, effect sizes, and spread.
 
 Shapes: N seeds. Pairs stand at equal positions; values that are not finite are refused.
 """
@@ -12,12 +12,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
-from scipy.special import stdtrit
 
 from recalltrap_analysis.statistics.paired import (
     CONFIDENCE,
-    JACKKNIFE,
-    WILSON,
     Array,
     Estimate,
     finite,
@@ -25,7 +22,6 @@ from recalltrap_analysis.statistics.paired import (
 
 TRIM = 0.25
 UPPER = 0.5 + CONFIDENCE / 2
-MOST_SEEDS = 100_000
 WINSORISED = "Tukey-McLaughlin"
 NONCENTRAL, LARGE_EFFECT = "noncentral t", "normal approximation"
 FIELLER = "Fieller"
@@ -154,42 +150,3 @@ def ratio_of_means(first_N: npt.ArrayLike, second_N: npt.ArrayLike) -> Estimate:
         low = (b - root) / a if a < 0 and b**2 > a * c else -math.inf
         return Estimate(x / y, min(low, x / y), math.inf, FIELLER, n)
     return Estimate(x / y, (b - root) / a, (b + root) / a, FIELLER, n)
-
-
-def seeds_needed(estimate: Estimate, width: float) -> int:
-    """How many seeds would give an interval no wider than `width`, all else equal.
-
-    Scales the estimate's own interval with its number of seeds: a plan, not a promise, since the
-    spread is itself estimated. Ratios of spreads scale on the log axis, shares by Wilson's
-    formula, everything else as Student's t does.
-
-    Raises:
-        ValueError: the estimate has no interval to scale, or the width is not positive.
-    """
-    if not width > 0:
-        raise ValueError(f"a width of {width:g} is not positive")
-    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
-        raise ValueError(f"{estimate.method}: nothing says how wide more seeds would make it")
-    if width_at(estimate, MOST_SEEDS) > width:
-        return MOST_SEEDS
-    below, enough = 1, MOST_SEEDS
-    while enough - below > 1:
-        middle = (below + enough) // 2
-        below, enough = (below, middle) if width_at(estimate, middle) <= width else (middle, enough)
-    return enough
-
-
-def width_at(estimate: Estimate, n: int) -> float:
-    """The width to expect of an estimate's interval with n seeds; endless for one."""
-    if estimate.method == WILSON:
-        z, share = float(stats.norm.ppf(UPPER)), estimate.value
-        spread = share * (1 - share) / n + z**2 / (4 * n**2)
-        return 2 * z / (1 + z**2 / n) * math.sqrt(spread)
-    if n < 2 or (estimate.method == JACKKNIFE and n < 3):
-        return math.inf
-    # stdtrit is what stats.t.ppf calls, without half a millisecond around it
-    now, then = (float(stdtrit(m - 1, UPPER)) / math.sqrt(m) for m in (estimate.n, n))
-    if estimate.method == JACKKNIFE:
-        half = math.log(estimate.high / estimate.low) / 2 * float(then / now)
-        return 2 * estimate.value * math.sinh(min(half, 600.0))
-    return (estimate.high - estimate.low) * float(then / now)

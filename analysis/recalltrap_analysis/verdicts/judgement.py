@@ -14,15 +14,13 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError, nearest
-from recalltrap_analysis.estimates.attainment import ATTAINMENT, IN_SDS, reward_unit
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, reward_unit
 from recalltrap_analysis.estimates.contrasts import Contrast, default_contrasts
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.runs.protocol import Run, StudyLike
-from recalltrap_analysis.verdicts.margin import MARGIN
+from recalltrap_analysis.verdicts.margin import usual_margin
 
-MARGIN_IN_SDS = 0.1
-"""Where the reward has no supremum, and so no attainment."""
 MEAN, SLOPE = "mean", "slope"
 At: TypeAlias = str | float
 """`mean` over the KL weights, `slope` per doubling of the KL weight, or one KL weight."""
@@ -67,7 +65,7 @@ def judgement_of(run: Run, kind: KindRecord, outcomes: pd.DataFrame) -> Judgemen
 
 def resolved(study: StudyLike, kind: KindRecord, looks: Sequence[int], unit: str) -> Judgement:
     """The judgement of a study, whether it ran or not; see `judgement_of`."""
-    usual = MARGIN_IN_SDS if unit == IN_SDS else MARGIN
+    usual = usual_margin(unit)
     names = [ordering.name for ordering in study.orderings]
     contrasts = default_contrasts(study.orderings) if study.contrasts is None else study.contrasts
     return Judgement(

@@ -27,10 +27,11 @@ from recalltrap_analysis.verdicts.judgement import (
 from recalltrap_analysis.verdicts.margin import SMALL_FROM
 from recalltrap_analysis.verdicts.primary import endpoint_samples
 
-GUESSED_SD = {ATTAINMENT: 0.15}
-"""Over seeds, of a mean over KL weights: mixtures have 0.05 at sharpness 1.25 and 0.25 at 10."""
-OTHER_GUESS = 0.3
-"""In standard deviations of the reward under p'."""
+GUESSED_SD = 0.25
+"""Of attainment over seeds, of a mean over KL weights: mixtures have 0.23 to 0.28 at sharpness 10
+and 0.05 at 1.25. The larger, so that nobody is promised too much."""
+MOST_READ = 3
+"""Relatives whose tables are read for their spread."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Decidable:
 
     contrast: Contrast
     at: At
+    kl_weights: int
     strata: int
     seeds: int
     looks: tuple[int, ...]
@@ -57,27 +59,39 @@ class Decidable:
     detectable: tuple[float, float]
     not_larger: tuple[float, float] | None
 
-    def text(self) -> str:
-        """The same in sentences."""
-        where = f"in each of {self.strata} strata" if self.strata > 1 else "in one stratum"
-        looks = f", looked at with {_listed(self.looks)} seeds" if len(self.looks) > 1 else ""
-        small = f"*not larger* can't be said with fewer than {SMALL_FROM} seeds"
-        if self.not_larger:
-            small = f"*not larger* is likely for true effects up to {_ends(self.not_larger)}"
-        return (
-            f"{contrast_name(self.contrast)}, {at_text(self.at)}, {where}, margin {self.margin:g} "
-            f"({self.unit}){looks}: with {count_text(self.seeds, 'seed')} a true effect of "
-            f"{_ends(self.detectable)} is found larger with {POWER:.0%} power; {small}. Spread "
-            f"over seeds: sd {_ends(self.sd)} ({self.sd_from})."
+    def rows(self) -> list[tuple[str, str]]:
+        """The same as `what` and `value`, in words that people read."""
+        strata = f", in each of {self.strata} strata" if self.strata > 1 else ""
+        where = at_text(self.at, self.kl_weights)
+        return [
+            ("primary", f"{contrast_name(self.contrast)}, {where}{strata}"),
+            (f"detects with {POWER:.0%} power", self._detects()),
+            ("can call not larger up to", self._calls_small()),
+            ("spread over seeds", f"sd {_ends(self.sd)}: {self.sd_from}"),
+        ]
+
+    def _detects(self) -> str:
+        if self.seeds < 2:
+            return "nothing: one seed has no spread"
+        judged = f" ({_listed(self.looks)} are looked at)" if len(self.looks) > 1 else ""
+        margin = (
+            f"margin {self.margin:g} of {self.unit}" if self.unit else f"margin {self.margin:g}"
         )
+        with_seeds = f"with {count_text(self.seeds, 'seed')}{judged}"
+        return f"a true effect of {_ends(self.detectable)} {with_seeds}; {margin}"
+
+    def _calls_small(self) -> str:
+        if self.not_larger is None:
+            return f"nothing: that takes {SMALL_FROM} seeds"
+        return f"a true effect of {_ends(self.not_larger)}"
 
 
-def at_text(at: At) -> str:
-    """Where along the KL weights an endpoint lies, in words."""
+def at_text(at: At, kl_weights: int) -> str:
+    """Where along its KL weights an endpoint lies, in words."""
     if at == MEAN:
-        return "mean over the KL weights"
+        return f"mean over {kl_weights} KL weights" if kl_weights > 1 else "at its one KL weight"
     if at == SLOPE:
-        return "slope per doubling of the KL weight"
+        return f"slope per doubling of the KL weight, over {kl_weights}"
     return f"at KL weight {setting_text(at)}"
 
 
@@ -95,7 +109,7 @@ def decidable(
     cells: Sequence[Cell],
     axes: Sequence[str],
     *,
-    relative: Run | None = None,
+    relatives: Sequence[Run] = (),
     sd: float | None = None,
 ) -> Decidable | None:
     """What a study's primary can decide; None where it has none.
@@ -104,8 +118,8 @@ def decidable(
         study: As written, whether it ran or not.
         cells: Its planned cells.
         axes: Its grid's axes.
-        relative: A finished run whose spread over seeds is expected here too: the same contrast at
-            the same place, in any of its strata.
+        relatives: Runs whose spread over seeds is expected here too, the nearest first: the first
+            counts that has numbers of the same contrast at the same place, in any of its strata.
         sd: The spread to expect, where no relative has one.
 
     Raises:
@@ -113,11 +127,11 @@ def decidable(
     """
     kind = record_of(study.kind)
     design = Design.of(cells, tuple(axes))
-    unit = ATTAINMENT if relative is None else _unit(relative)
-    judgement = resolved(study, kind, study.looks, unit)
-    if judgement.primary is None:
+    primary = resolved(study, kind, study.looks, ATTAINMENT).primary
+    if primary is None:
         return None
-    spread, source = _spread(judgement.primary, unit, relative, sd)
+    spread, unit, source = _spread(primary, relatives, sd)
+    judgement = resolved(study, kind, study.looks, unit)
     kept = [i for i, axis in enumerate(design.axes) if axis in other_axes(design, kind.kl_weight)]
     strata = len({tuple(point[i] for i in kept) for point in design.points})
     seeds = max((len(study.seeds), *study.looks))
@@ -133,8 +147,9 @@ def decidable(
         else None
     )
     return Decidable(
-        judgement.primary.contrast,
-        judgement.primary.at,
+        primary.contrast,
+        primary.at,
+        len({settings.get(kind.kl_weight or "") for settings in design.settings.values()}),
         strata,
         seeds,
         judgement.looks,
@@ -151,28 +166,30 @@ def decidable(
     )
 
 
-def _unit(run: Run) -> str:
-    supremum = record_of(run.study.kind).reward_supremum
-    return reward_unit(cell_outcomes(run.table("metrics"), tuple(run.axes), supremum))
-
-
 def _spread(
-    primary: PrimaryEndpoint, unit: str, relative: Run | None, sd: float | None
-) -> tuple[tuple[float, float], str]:
-    """The smallest and largest sd over seeds to expect, and where they come from."""
+    primary: PrimaryEndpoint, relatives: Sequence[Run], sd: float | None
+) -> tuple[tuple[float, float], str, str]:
+    """The smallest and largest sd over seeds to expect, in which unit, and where they come from."""
     if sd is not None:
         if not 0 < sd < float("inf"):
             raise InputError(f"sd must be a number above 0, not {sd!r}")
-        return (sd, sd), "as given"
-    found = spreads(relative, primary) if relative is not None else []
-    if relative is not None and found:
-        return (min(found), max(found)), f"that of {relative.study.name}"
-    guess = GUESSED_SD.get(unit, OTHER_GUESS)
-    return (guess, guess), "a guess: no relative has finished"
+        return (sd, sd), ATTAINMENT, "as given"
+    for relative in relatives[:MOST_READ]:
+        try:
+            found, unit = spreads(relative, primary)
+        except InputError:  # a damaged run says nothing of a study that is planned
+            continue
+        if found:
+            seeds = count_text(len(relative.study.seeds), "seed")
+            source = f"as found in {relative.study.name} with {seeds}"
+            return (min(found), max(found)), unit, source
+    return (GUESSED_SD, GUESSED_SD), ATTAINMENT, "a guess: no relative has finished"
 
 
-def spreads(run: Run, primary: PrimaryEndpoint) -> list[float]:
+def spreads(run: Run, primary: PrimaryEndpoint) -> tuple[list[float], str]:
     """The sd over seeds of a primary endpoint in every stratum of a run that has numbers for it.
+
+    With the unit that they are in.
 
     A run whose strata lack the primary's KL weight has none; a slope or a mean is over its own.
     """
@@ -180,11 +197,12 @@ def spreads(run: Run, primary: PrimaryEndpoint) -> list[float]:
     axes = tuple(run.axes)
     design = Design.of(run.planned(), axes)
     if not set(primary.contrast) <= set(design.orderings):
-        return []
+        return [], ATTAINMENT
     outcomes = cell_outcomes(run.table("metrics"), axes, kind.reward_supremum)
     samples = endpoint_samples(outcomes, design, kind.kl_weight, primary)
-    return [
+    found = [
         float(sample.values_N.std(ddof=1))
         for sample in samples.values()
         if sample.values_N is not None and len(sample.values_N) > 1
     ]
+    return found, reward_unit(outcomes)

@@ -299,9 +299,10 @@ def _after(before: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def undecided_strata(results: Run) -> list[str]:
-    """The strata in which a run's primary contrast isn't decided at its present seeds, in words.
+    """The strata in which more seeds may decide a run's primary contrast, in words.
 
-    Those without numbers are among them; none without a primary.
+    One without numbers isn't among them, for the seed that it lacks stays lacking; none is without
+    a primary.
     """
     kind = record_of(results.study.kind)
     axes = tuple(results.axes)
@@ -310,4 +311,4 @@ def undecided_strata(results: Run) -> list[str]:
     table = primary_table(outcomes, design, kind, judgement_of(results, kind, outcomes))
     first = table[table["endpoint"] != ANCHOR]
     rows = zip(first["stratum"], first["words"], first["n"], strict=True)
-    return [str(stratum) for stratum, words, n in rows if words in ("", UNDECIDED, not_seen(n))]
+    return [str(stratum) for stratum, words, n in rows if words in (UNDECIDED, not_seen(n))]

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from recalltrap.errors import InputError, shown
+from recalltrap.orderings import Ordering
 from recalltrap.registry import find_kind
+from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.protocol import PrimaryLike
 
@@ -22,6 +24,10 @@ class Question(Protocol):
     def settings(self) -> Mapping[str, Any]: ...
     @property
     def primary(self) -> PrimaryLike | None: ...
+    @property
+    def looks(self) -> Sequence[int]: ...
+    @property
+    def orderings(self) -> Sequence[Ordering]: ...
 
 
 def check_primary(study: Question) -> None:
@@ -30,7 +36,15 @@ def check_primary(study: Question) -> None:
     Raises:
         InputError: saying which KL weights there are; it doesn't name the field or its line.
     """
-    if study.primary is None or study.primary.at == "mean":
+    if study.primary is None:
+        usual = {ALIGN_THEN_KD, KD_THEN_ALIGN}
+        if study.looks and not usual <= {ordering.name for ordering in study.orderings}:
+            raise InputError(
+                "no primary says when the study is decided: write primary: {contrast: [A-K, K-A]} "
+                "with two of its orderings, or give seeds a number"
+            )
+        return
+    if study.primary.at == "mean":
         return
     at, axis = study.primary.at, record_of(study.kind).kl_weight
     if axis is None:

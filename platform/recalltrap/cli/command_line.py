@@ -173,7 +173,7 @@ def status(run: str, storage: str | None, form: str) -> None:
 @FORMAT
 @_guarded
 def query(run: str, sql: str, storage: str | None, form: str) -> None:
-    """Query RUN's tables in SQL: cells, metrics, curves, costs, failures, planned.
+    """Query RUN's tables in SQL: cells, metrics, curves, costs, failures, planned, effects.
 
     NaN and infinity are null in JSON, which has neither, and nan and inf in CSV.
     """
@@ -204,13 +204,24 @@ def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
 @FORMAT
 @_guarded
 def forecast(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
-    """Forecast the severity of STUDY from its reference models, before any alignment."""
+    """Forecast the anchor part of STUDY from p' and p'' alone, before any alignment.
+
+    That is how much more alignment can attain anchored to p' than to p'', not the order effect:
+    A-K's last distillation is left out. JSON and CSV have every grid point and column.
+    """
     from recalltrap.run import forecast as forecasts
 
     found = forecasts.forecast(
         study, overrides=overrides, storage=storage, tell=partial(say, error=True)
     )
-    print_table(found.table(), form)
+    if form != "table":
+        print_table(found.table(), form)
+        return
+    for line in found.lines:
+        say(line)
+    print_table(found.shown)
+    if found.shown.num_rows < found.points.num_rows:
+        say(f"{found.shown.num_rows} of {found.points.num_rows} grid points; --format json has all")
 
 
 if __name__ == "__main__":

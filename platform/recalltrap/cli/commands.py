@@ -9,7 +9,7 @@ from typing import Any
 
 from recalltrap.cli.output import print_table, say
 from recalltrap.registry import room
-from recalltrap.results.notes import unmeasured_notes, view_notes
+from recalltrap.results.notes import look_notes, unmeasured_notes, view_notes
 from recalltrap.results.results import Results, open_run
 from recalltrap.run.display import ProgressTable
 from recalltrap.run.run import run
@@ -37,8 +37,8 @@ def study_schema_text() -> str:
 
 
 def status_notes(results: Results) -> list[str]:
-    """What the counts don't tell: finished cells that aren't shown, and values that lack."""
-    return [*view_notes(results), *unmeasured_notes(results)]
+    """What the counts don't tell: the look, finished cells that aren't shown, lacking values."""
+    return [*look_notes(results), *view_notes(results), *unmeasured_notes(results)]
 
 
 def report_text(runs: Sequence[str], location: str | None, form: str) -> str:
@@ -84,7 +84,7 @@ def conclude(results: Results) -> int:
     if more := len(results.summary.order_effect) - len(rows):
         points = "1 more grid point stands" if more == 1 else f"{more:,} more grid points stand"
         say(f"{points} in the report; these have the largest order effects of either sign")
-    for note in (*verdict.notes, *view_notes(results)):
+    for note in (*verdict.notes, *look_notes(results), *view_notes(results)):
         say(f"note: {note}")
     say(f"report: {report}")
     return 1 if verdict.succeeded < verdict.planned else 0

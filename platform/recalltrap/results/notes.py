@@ -33,6 +33,16 @@ from measured join done using (ordering) where known < cells group by all order 
 Row = Mapping[str, Any]
 
 
+def look_notes(results: Results) -> list[str]:
+    """One line for a run that is judged at planned looks: which one it has come to."""
+    study = results.study
+    if not study.looks:
+        return []
+    number, reached = sum(look <= len(study.seeds) for look in study.looks), len(study.seeds)
+    note = f"look {number} of {len(study.looks)}: {reached} of up to {study.looks[-1]} seeds"
+    return [note if reached == study.looks[-1] else f"{note}; running it again goes on if need be"]
+
+
 def view_notes(results: Results) -> list[str]:
     """One line if finished cells of the run's folder are outside the study as it was last run.
 

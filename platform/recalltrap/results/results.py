@@ -23,9 +23,10 @@ from recalltrap.kind import Metric
 from recalltrap.paths import Pathish, expand
 from recalltrap.registry import find_kind, kind_names, room
 from recalltrap.results import notebook_html
+from recalltrap.results.effects_view import EFFECTS, effects_table, names_effects
 from recalltrap.results.launch_looks import judged_at
 from recalltrap.results.sql import answer
-from recalltrap.results.tables import COLUMNS
+from recalltrap.results.tables import COLUMNS, factor_fields
 from recalltrap.results.verdict import Verdict
 from recalltrap.results.views import open_views
 from recalltrap.store.contents import remembering
@@ -37,6 +38,8 @@ from recalltrap.study.study import Study
 from recalltrap.study.study_file import parse_study_text
 
 STUDIES = "studies"
+TABLES = (*COLUMNS, EFFECTS)
+"""What queries may name: the stored tables, and the view that the analysis makes."""
 CONTENTS = "contents.json"
 """What the folders held that the study names, when it was last started."""
 _STATUS = """
@@ -117,6 +120,8 @@ class Results:
     def sql(self, query: str) -> pa.Table:
         """Ask the tables in DuckDB's SQL; the views are called as the tables are.
 
+        `effects` is a view, too: `Results.effects()` by the study's own margin and contrasts.
+
         A name that several columns have is numbered from the second on: value, value_1. What
         Arrow has no values for (times with an offset, bit strings, unsigned 128-bit integers) is
         text.
@@ -125,12 +130,28 @@ class Results:
             InputError: the query doesn't parse or doesn't fit the tables.
         """
         try:
-            return answer(self._connection, query)
+            return self._answer(query)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise InputError(
-                f"the query was refused: {error}\n(tables: {', '.join(COLUMNS)}; "
+                f"the query was refused: {error}\n(tables: {', '.join(TABLES)}; "
                 "`describe metrics` lists a table's columns)"
             ) from None
+
+    def _answer(self, query: str) -> pa.Table:
+        """The answer to a query; the view of effects is made when one first names it."""
+        try:
+            return answer(self._connection, query)
+        except duckdb.CatalogException as error:
+            if not names_effects(str(error)):
+                raise
+        self._connection.register(EFFECTS, self._effects)
+        return answer(self._connection, query)
+
+    @cached_property
+    def _effects(self) -> pa.Table:
+        """All effects by the study's own margin, budget and contrasts."""
+        fields = {field.name: field for field in factor_fields(find_kind(self.study.kind).settings)}
+        return effects_table(self.effects(), [fields[axis] for axis in self.axes])
 
     def table(self, name: str) -> pa.Table:
         """A whole table as Arrow, its rows in one order however often it is read.
@@ -138,8 +159,10 @@ class Results:
         Raises:
             InputError: there is no such table.
         """
-        if name not in COLUMNS:
-            raise InputError(f"unknown table {name!r}; {nearest(name, COLUMNS)}")
+        if name not in TABLES:
+            raise InputError(f"unknown table {name!r}; {nearest(name, TABLES)}")
+        if name == EFFECTS:
+            return self._effects
         return self.sql(f"select * from {name} order by all")
 
     def frame(self, name: str) -> pd.DataFrame:

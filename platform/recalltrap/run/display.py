@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recalltrap.redaction import redact
+from recalltrap.run.look_studies import look_title
 from recalltrap.run.plan import Pack, Plan
 from recalltrap.units import duration
 
@@ -54,11 +55,10 @@ class _Row:
 class Progress:
     """Counts a run's cells and trials and knows those in flight; a subclass shows them."""
 
-    def __init__(self) -> None:
+    def begin(self, plan: Plan) -> None:
+        """Count from nothing: a study that is run until it is decided begins at every look."""
         self.rows: dict[str, _Row] = {}
         self.cells_done = self.packs_done = self.packs_failed = 0
-
-    def begin(self, plan: Plan) -> None:
         self.plan = plan
         self.began = time.monotonic()
 
@@ -92,8 +92,10 @@ class Progress:
     def opening(self) -> list[str]:
         """What stands above the progress: the size of the work, and notes on it."""
         plan = self.plan
+        look = look_title(plan.study)
+        title = f"{plan.study.name}, {look}" if look else plan.study.name
         return [
-            f"{plan.study.name}: {len(plan.cells)} cells, {len(plan.done)} done before, "
+            f"{title}: {len(plan.cells)} cells, {len(plan.done)} done before, "
             f"{len(plan.todo)} to do in {len(plan.packs)} trials; "
             f"{len(plan.cached)} stages from the store",
             *(f"note: {note}" for note in plan.notes),
@@ -127,13 +129,13 @@ class ProgressTable(Progress):
     """For a terminal: a table drawn in place, else a line now and then."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__()
         self.console = Console(file=stream or sys.stderr)
-        self.live: Live | None = None
+        self.live: Live | None
         self._said_at = 0.0
 
     def begin(self, plan: Plan) -> None:
         super().begin(plan)
+        self.live = None
         for line in self.opening():
             self.say(line)
         if self.console.is_terminal and plan.packs:

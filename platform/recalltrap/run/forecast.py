@@ -23,18 +23,28 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap.study.study import Study
 from recalltrap.study.study_file import Overrides
 
+MOST_SHOWN = 10
+"""Grid points that people are shown, those of the largest anchor parts; `table()` has all."""
+
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """What the references promise at each grid point; printed, it is the forecast's table.
+    """What the references promise at each grid point; printed, it is said in words and as a table.
 
-    The columns are those of `recalltrap_analysis.estimates.forecast.forecast_table`: the axes,
-    `state`, `seeds`, and with `_low` and `_high` the rewards and the severity to expect. `notes` is
-    what the kind has to say of the study.
+    It is of the anchor part, a*(p') - a*(p''), in attainment: how much more alignment can attain
+    anchored to p' than to p''. It is not of the order effect, for it leaves A-K's last distillation
+    out. `lines` say so, and what the forecast comes to.
+
+    The columns are those of `recalltrap_analysis.forecast.table.forecast_points`: the axes,
+    `state`, `seeds`, `words`, and with `_low` and `_high` the anchor part and the rewards to
+    expect, by the optimum and by best of n. `shown` is the same for people. `notes` is what the
+    kind has to say of the study.
     """
 
     study: str
     points: pa.Table
+    lines: tuple[str, ...]
+    shown: pa.Table
     notes: tuple[str, ...]
 
     def table(self) -> pa.Table:
@@ -47,11 +57,12 @@ class Forecast:
         return frame
 
     def __str__(self) -> str:
-        return "\n".join([str(readable(self.points)), *(f"note: {note}" for note in self.notes)])
+        notes = (f"note: {note}" for note in self.notes)
+        return "\n".join([*self.lines, str(readable(self.shown)), *notes])
 
     def _repr_html_(self) -> str:
-        notes = notebook_html.lines(f"note: {note}" for note in self.notes)
-        table = notebook_html.table(self.points)
+        notes = notebook_html.lines([*self.lines, *(f"note: {note}" for note in self.notes)])
+        table = notebook_html.table(self.shown)
         return notebook_html.block(f"Forecast of {self.study}", notes, table)
 
 
@@ -63,7 +74,7 @@ def forecast(
     storage: Pathish | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Forecast:
-    """Forecast a study's severity from its references, before any alignment.
+    """Forecast a study's anchor part from its references, before any alignment.
 
     References that the store lacks are built in this process and stay: `run` takes them from there.
 
@@ -96,5 +107,6 @@ def forecast(
         execute_here(plan, make_context(plan, root), Silent())
     standing = [cell for cell in plan.cells if all(store.has(node) for node in cell.references)]
     metrics = reference_metrics(standing, kind, store)
-    points = room("forecast")(metrics, asked.axes, asked.kind)
-    return Forecast(asked.name, pa.Table.from_pandas(points, preserve_index=False), notes)
+    found = room("forecast")(metrics, standing, store, asked.axes, asked.kind, asked.margin)
+    shown = pa.Table.from_pandas(found.table(MOST_SHOWN), preserve_index=False)
+    return Forecast(asked.name, found.points, found.lines, shown, notes)

@@ -33,14 +33,13 @@ class NotebookProgress(Progress):
     """Counts, failures and the trials in flight below the cell that started the run."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._display = import_module("IPython.display")
         self._handle: Any = None
-        self._failures: list[str] = []
         self._drawn_at = 0.0
 
     def begin(self, plan: Plan) -> None:
         super().begin(plan)
+        self._failures: list[str] = []
         self._handle = self._display.display(self._html(), display_id=True)
 
     def end(self) -> None:

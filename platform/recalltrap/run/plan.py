@@ -177,11 +177,17 @@ def _join_small(
 
 def _seconds(nodes: Iterable[Node], kind: StudyKind) -> float:
     """What building the nodes should take; an execution takes as long as its longest."""
-    longest: dict[str, float] = defaultdict(float)
+    return sum(kind.estimate(node).seconds for node in longest(nodes))
+
+
+def longest(nodes: Iterable[Node]) -> list[Node]:
+    """The nodes without those that a longer one of the same execution passes through."""
+    found: dict[str, Node] = {}
     for node in nodes:
         name = node.execution if node.length_field else node.id
-        longest[name] = max(longest[name], kind.estimate(node).seconds)
-    return sum(longest.values())
+        if name not in found or found[name].length < node.length:
+            found[name] = node
+    return list(found.values())
 
 
 def _missing(cells: Sequence[Cell], store: ArtifactStore) -> set[str]:

@@ -27,6 +27,7 @@ from recalltrap.run.context import RunContext
 from recalltrap.run.display import Display
 from recalltrap.run.execution import PackRun, record_failure, stage_costs
 from recalltrap.run.failures import classify
+from recalltrap.run.look_studies import noting, studies_at_looks, undecided_at
 from recalltrap.run.notebook_display import default_display
 from recalltrap.run.plan import Plan, make_plan
 from recalltrap.run.worker_group import WorkerGroup, joined
@@ -53,10 +54,13 @@ def run(
 ) -> Results:
     """Run what a study misses and return its results.
 
+    Where its seeds are a plan of looks, it runs the first look's, judges its primary, and goes on
+    to the next look until every stratum is decided or the last look is done.
+
     Args:
         study: a named study, a path, or a `Study`.
-        seeds: replaces the study's seeds: a number n for 0..n-1, or whatever lists whole numbers
-            (a range, an array, a Series).
+        seeds: replaces the study's seeds: a number n for 0..n-1, whatever lists whole numbers
+            (a range, an array, a Series), or a plan of looks, e.g. `{"looks": [5, 8, 12]}`.
         overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`,
             or a mapping from fields to values.
         storage: folder or URI for the results, see `recalltrap.paths`; default RECALLTRAP_STORAGE,
@@ -74,16 +78,37 @@ def run(
     study = asked_study(study, seeds, overrides)
     root = Storage(storage_location(storage))
     root.check_usable()
-    plan = plan_study(study, root)
-    here = local or address == "local"
-    check_place(plan, here=here)
+    shown = display or default_display()
+    looks = studies_at_looks(study)
+    # Ray stays for all looks, where they need it at all.
+    stays = len(looks) > 1 and not local and bool(plan_study(looks[-1], root).packs)
+    with room("session")(address) if stays else nullcontext():
+        undecided: tuple[str, ...] = ()
+        for look in looks:
+            results = _run_at(look, root, address, local, shown, undecided)
+            if look is looks[-1] or not (undecided := undecided_at(results)):
+                break
+    return results
+
+
+def _run_at(
+    study: Study,
+    root: Storage,
+    address: str,
+    local: bool,
+    display: Display,
+    undecided: tuple[str, ...],
+) -> Results:
+    """Run what a study with these seeds misses; `undecided` is what the look before it left."""
+    plan = noting(plan_study(study, root), undecided)
+    check_place(plan, here=local or address == "local")
     for node in plan.cached:
         ArtifactStore(root).open(node).verify()
     with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
         root.prepare()
         context = make_context(plan, root)
         ended = _record_launch(plan, context)
-        _execute(executor, plan, context, display or default_display())
+        _execute(executor, plan, context, display)
         ended()
     return Results(root, context.run)
 

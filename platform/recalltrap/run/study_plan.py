@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
 
 from recalltrap.defaults import storage_location
 from recalltrap.graph import Node
-from recalltrap.kind import StudyKind
+from recalltrap.orderings import aligns
 from recalltrap.paths import Pathish
 from recalltrap.registry import find_kind, room
 from recalltrap.resources import Resources
 from recalltrap.results import notebook_html
+from recalltrap.results.launch_looks import judged_at
 from recalltrap.results.readable_tables import readable
+from recalltrap.results.results import Results, known_runs, run_folder
+from recalltrap.run.look_studies import studies_at_looks
 from recalltrap.run.plan import Plan
+from recalltrap.run.plan_costs import (
+    STAGE_COLUMNS,
+    LookCost,
+    StageCost,
+    Work,
+    further_seed,
+    look_costs,
+    stage_costs,
+)
 from recalltrap.run.run import asked_study, plan_study
 from recalltrap.store.storage import Storage
 from recalltrap.study.study import Study
@@ -25,34 +37,12 @@ from recalltrap.study.study_file import Overrides
 from recalltrap.units import duration, hours, operations, size
 
 
-@dataclass(frozen=True)
-class StageCost:
-    """One stage's executions that a run would add, and what they should take in all.
+class Decides(Protocol):
+    """What a study's primary can decide: `recalltrap_analysis.verdicts.power_of_study`."""
 
-    `core_seconds` on one core, `gpu_seconds` on one GPU where the kind knows, of which
-    `gpu_decoding_seconds` draw tokens; `bytes` on disk.
-    """
-
-    stage: str
-    builds: int
-    core_seconds: float
-    gpu_seconds: float
-    gpu_decoding_seconds: float
-    flops: float
-    bytes: int
-
-
-STAGE_COLUMNS = pa.schema(
-    [
-        ("stage", pa.string()),
-        ("builds", pa.int64()),
-        ("core_seconds", pa.float64()),
-        ("gpu_seconds", pa.float64()),
-        ("gpu_decoding_seconds", pa.float64()),
-        ("flops", pa.float64()),
-        ("bytes", pa.int64()),
-    ]
-)
+    def rows(self) -> list[tuple[str, str]]:
+        """The same as `what` and `value`, in words that people read."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +52,10 @@ class StudyPlan:
     Counts are of cells, but for `trials`, `reused` (stages that stand in the store) and `shared`
     (stage executions that sharing saves). Of `todo`, `rebuilt` cells' rows were made from something
     that has changed, and `reevaluated` ones' are an earlier version's. `stages` is what is built,
-    in the order of work. `schedulable` says whether this machine can run the trials.
+    in the order of work. `schedulable` says whether this machine can run the trials. `primary` is
+    what the study's primary can decide with all its seeds, None where it has none, which
+    `no_primary` then explains; `seed` what one seed more would take; `looks` what each planned look
+    adds, of a study that is run until it is decided: the counts are of all of them.
     """
 
     study: str
@@ -77,6 +70,10 @@ class StudyPlan:
     shared: int
     resources: Resources
     schedulable: str
+    primary: Decides | None
+    no_primary: str
+    seed: Work
+    looks: tuple[LookCost, ...]
     notes: tuple[str, ...]
 
     def total(self, name: str) -> float:
@@ -108,6 +105,9 @@ class StudyPlan:
             ("disk (estimated)", size(self.total("bytes"))),
             ("resources per trial", _asked(self.resources)),
             ("schedulable here", self.schedulable),
+            *self._look_rows(),
+            *(self.primary.rows() if self.primary else [("primary", self.no_primary)]),
+            ("a further seed (estimated)", self.seed.text(on_gpu=self._on_gpu)),
             *(("note", note) for note in self.notes),
         ]
         return [{"what": what, "value": value} for what, value in rows]
@@ -122,9 +122,23 @@ class StudyPlan:
         ]  # fmt: skip
         return [(what, f"{count}: {why}") for what, count, why in rows if count]
 
+    def _look_rows(self) -> list[tuple[str, str]]:
+        """What each look costs beyond the looks before it."""
+        more, rows = "", []
+        for number, look in enumerate(self.looks, 1):
+            cells = f"{look.todo:,}{more} cells to do"
+            work = f"{cells}, {look.work.text(on_gpu=self._on_gpu)}" if look.todo else cells
+            rows.append((f"look {number} of {len(self.looks)}: {look.seeds} seeds", work))
+            more = " more"
+        return rows
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.resources.gpus_per_trial > 0
+
     def _time_rows(self) -> list[tuple[str, str]]:
         flops, seconds = self.total("flops"), self.total("core_seconds")
-        if self.resources.gpus_per_trial and flops:
+        if self._on_gpu and flops:
             decoding = duration(self.total("gpu_decoding_seconds"))
             return [("FLOPs (estimated)", operations(flops)),
                     ("time on one GPU (estimated)", duration(self.total("gpu_seconds"))),
@@ -161,7 +175,8 @@ def plan(
     asked = asked_study(study, seeds, overrides)
     root = Storage(storage_location(storage))
     root.check_exists()
-    found = plan_study(asked, root)
+    plans = [plan_study(look, root) for look in studies_at_looks(asked)]
+    found = plans[-1]
     kind = find_kind(asked.kind)
     if found.packs:
         kind.check_device(here=True)
@@ -176,13 +191,34 @@ def plan(
         rebuilt=rebuilt,
         reevaluated=reevaluated,
         trials=len(found.packs),
-        stages=_stage_costs(builds, kind),
+        stages=stage_costs(builds, kind),
         reused=len(found.cached),
         shared=wanted - len(builds) - len(found.cached),
         resources=asked.resources,
         schedulable=room("schedulable")(asked.resources, len(found.packs), kind.grouped),
+        primary=_decides(found, root),
+        no_primary=_no_primary(found.study),
+        seed=further_seed(found, kind),
+        looks=look_costs(plans, kind) if asked.looks else (),
         notes=found.notes,
     )
+
+
+def _decides(found: Plan, storage: Storage) -> Decides | None:
+    """What the primary can decide, at the spread of the study's nearest relative that has run."""
+    study, folder = found.study, run_folder(found.study.name)
+    if storage.exists(f"{folder}/study.yaml"):
+        looks = judged_at(study, Results(storage, folder).launches())
+        study = study.model_copy(update={"looks": looks})
+    runs = [Results(storage, run_folder(name)) for name in known_runs(storage)]
+    return room("power")(study, found.cells, study.axes, runs)  # type: ignore[no-any-return]
+
+
+def _no_primary(study: Study) -> str:
+    """Why a study without a primary has none."""
+    if not any(map(aligns, study.orderings)):
+        return "no contrast: nothing is aligned"
+    return "none: write primary: {contrast: [...]} with two of the study's orderings"
 
 
 def _anew(found: Plan, builds: Sequence[Node]) -> tuple[int, int]:
@@ -191,25 +227,6 @@ def _anew(found: Plan, builds: Sequence[Node]) -> tuple[int, int]:
     anew = [cell for cell in found.todo if cell.id in found.anew]
     changed = sum(any(node.id in built for node in cell.nodes) for cell in anew)
     return changed, len(anew) - changed
-
-
-def _stage_costs(builds: Sequence[Node], kind: StudyKind) -> tuple[StageCost, ...]:
-    stages = dict.fromkeys(node.stage for node in builds)
-    costs = {
-        stage: [kind.estimate(node) for node in builds if node.stage == stage] for stage in stages
-    }
-    return tuple(
-        StageCost(
-            stage=stage,
-            builds=len(each),
-            core_seconds=sum(cost.seconds for cost in each),
-            gpu_seconds=sum(cost.gpu_seconds for cost in each),
-            gpu_decoding_seconds=sum(cost.gpu_decoding for cost in each),
-            flops=sum(cost.flops for cost in each),
-            bytes=sum(cost.bytes for cost in each),
-        )
-        for stage, each in costs.items()
-    )
 
 
 def _asked(wanted: Resources) -> str:

@@ -118,16 +118,18 @@ def check_settings(study: Study, source: Source) -> None:
 
 
 def _check_primary(study: Study, source: Source) -> None:
-    """Refuse a primary at a KL weight that the study doesn't have: the analysis knows which it is.
+    """Refuse a primary that the study can't have: the analysis knows what the KL weight is.
 
-    Its mean is of whatever weights there are, so that nothing is imported for most studies.
+    A mean is over whatever weights there are, so that nothing is imported for most studies.
     """
-    if study.primary is None or study.primary.at == "mean":
+    at = None if study.primary is None else study.primary.at
+    if at in (None, "mean") and not study.looks:
         return
     try:
         room("primary_check")(study)
     except InputError as error:
-        raise InputError(f"{source.where(('primary', 'at'))}: primary.at: {error}") from None
+        field = ("seeds", "looks") if study.primary is None else ("primary", "at")
+        raise InputError(f"{source.where(field)}: {dotted(field)}: {error}") from None
 
 
 def _check_read(study: Study, kind: StudyKind, source: Source) -> None:

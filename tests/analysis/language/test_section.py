@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from toy_language import SUPREMUM, language_run
 
 from recalltrap_analysis.estimates.decomposition import decomposition_table
-from recalltrap_analysis.estimates.forecast import forecast_table
 from recalltrap_analysis.estimates.order_effect import pair_orderings
+from recalltrap_analysis.forecast.table import forecast
 from recalltrap_analysis.language.section import language_blocks
 from recalltrap_analysis.language.students import Training, fall, unconverged
 from recalltrap_analysis.language.temperature_plot import sweeps, temperature_plot
@@ -49,6 +50,11 @@ def invent(make_run: MakeRun) -> Invent:
 def words(section: Section) -> str:
     """Every paragraph and cell of a section."""
     return json.dumps(asdict(section), ensure_ascii=False, default=str)
+
+
+def forecast_points(run: FakeRun) -> pd.DataFrame:
+    """The forecast's table, by what the language study's record says."""
+    return forecast(run.table("metrics"), run.cells, run.store, run.axes, "llm").points
 
 
 def walk(node: Any) -> list[dict[str, Any]]:
@@ -105,20 +111,20 @@ def test_every_query_gives_the_numbers_shown(invent: Invent) -> None:
 
 def test_few_effective_samples_are_called_unreliable(invent: Invent) -> None:
     doubtful = invent(ess=40.0)
-    table = forecast_table(doubtful.table("metrics"), doubtful.axes, "llm")
+    table = forecast_points(doubtful)
     assert table["ess_p_second"].tolist() == [40.0, 40.0]
     assert table["reliability"].str.startswith("unreliable: p' leaves as few as 40").all()
     assert pa.Table.from_pandas(table).num_rows == 2
     assert "unreliable" in words(forecast_section(ReadRun(doubtful), summarize(doubtful)))
     sure = invent()
-    table = forecast_table(sure.table("metrics"), sure.axes, "llm")
+    table = forecast_points(sure)
     assert (table["reliability"] == "").all()
     assert "All optima here are reliable" in words(forecast_section(ReadRun(sure), summarize(sure)))
 
 
 def test_a_mixture_s_forecast_has_no_effective_samples(make_run: MakeRun) -> None:
     run = make_run(seeds=3)
-    table = forecast_table(run.table("metrics"), run.axes, "llm")
+    table = forecast_points(run)
     assert not {"ess_p_prime", "reliability"} & set(table.columns)
     assert "reliable" not in words(forecast_section(ReadRun(run), summarize(run)))
     assert analysis_of(run.study.kind).sections == ()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -24,8 +25,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from toy_language import language_run
 
-from recalltrap_analysis.estimates.forecast import forecast_table
 from recalltrap_analysis.estimates.missing_metrics import READ
+from recalltrap_analysis.forecast.table import forecast
 from recalltrap_analysis.report import rendering, writers
 from recalltrap_analysis.report.build import write_report
 from recalltrap_analysis.report.joint_report import joint_report
@@ -172,6 +173,12 @@ def check_report(run: FakeRun) -> tuple[str, tuple[str, ...]]:
     return markdown.replace("\\", ""), summary.lacks
 
 
+def forecast_points(run: FakeRun) -> pd.DataFrame:
+    """The forecast's table."""
+    kind = run.study.kind
+    return forecast(run.tables["metrics"], run.cells, run.store, run.axes, kind).points
+
+
 def check_damages(run: FakeRun, examples: int) -> None:
     """Up to three damages at once, as many times; one alone is named."""
 
@@ -181,7 +188,7 @@ def check_damages(run: FakeRun, examples: int) -> None:
         spoilt = run
         for damage in chosen:
             spoilt = damage.done(spoilt)
-        forecast_table(spoilt.tables["metrics"], spoilt.axes, spoilt.study.kind)
+        forecast_points(spoilt)
         _, lacks = check_report(spoilt)
         if len(chosen) == 1:
             assert chosen[0].known_to_lack(run) in " ".join(lacks)
@@ -271,7 +278,7 @@ def test_order_effect_needs_the_reward_alone(runs: dict[str, FakeRun]) -> None:
     )
     assert after.order_effect["recall_difference"].isna().all()
     assert (after.table()["overall recall, nats"] == "–").all()
-    assert (forecast_table(run.tables["metrics"], run.axes, "mog")["state"] == "complete").all()
+    assert (forecast_points(run)["state"] == "complete").all()
 
 
 def test_an_infinite_supremum_gives_no_attainment(runs: dict[str, FakeRun]) -> None:

@@ -79,7 +79,7 @@ def parsed(text: str) -> Page:
 
 STEMS = {
     "order-effect", "waterfall", "decomposition", "boxplots", "trajectories", "contours",
-    "selection", "references", "densities", "forecast", "reward-recall",
+    "selection", "references", "densities", "forecast", "forecast-anchor-part", "reward-recall",
 }  # fmt: skip
 """Not `scaling`: over `kl_weight` alone all settings have one recall deficit, so no figure."""
 

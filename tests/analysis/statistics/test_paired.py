@@ -254,31 +254,6 @@ def test_ratio_of_means_covers_and_is_unbounded_near_zero() -> None:
         effect_sizes.ratio_of_means([1.0, 2], [0.0, 0])
 
 
-@given(st.floats(0.05, 3.0), st.integers(3, 40))
-def test_seeds_needed_gives_the_width_and_not_one_seed_more(width: float, n: int) -> None:
-    now = paired.Estimate(1.0, 0.5, 1.5, "Student's t", n)
-    enough = effect_sizes.seeds_needed(now, width)
-    assert effect_sizes.width_at(now, enough) <= width
-    assert enough == 2 or effect_sizes.width_at(now, enough - 1) > width
-    assert effect_sizes.width_at(now, n) == pytest.approx(1.0)
-
-
-def test_seeds_needed_for_shares_and_ratios() -> None:
-    share = paired.share_interval(4, 20)
-    enough = effect_sizes.seeds_needed(share, 0.1)
-    found = paired.share_interval(round(0.2 * enough), enough)
-    assert found.high - found.low == pytest.approx(0.1, abs=0.002)
-    assert effect_sizes.seeds_needed(share, share.high - share.low) == 20
-    first_N, second_N = np.random.default_rng(19).normal(size=(2, 20))
-    ratio = paired.instability_ratio(first_N, second_N)
-    assert effect_sizes.width_at(ratio, 20) == pytest.approx(ratio.high - ratio.low, rel=0.2)
-    assert effect_sizes.seeds_needed(ratio, (ratio.high - ratio.low) / 2) > 60
-    with pytest.raises(ValueError, match="one seed"):
-        effect_sizes.seeds_needed(paired.mean_interval([1.0], np.random.default_rng(0)), 0.1)
-    with pytest.raises(ValueError, match="not positive"):
-        effect_sizes.seeds_needed(share, 0.0)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5, 40])
 def test_holm_agrees_with_statsmodels(size: int) -> None:

@@ -11,15 +11,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from recalltrap_analysis.statistics.power import (
-    MOST_SEEDS,
     detectable_effect,
     not_larger_effect,
     power_larger,
-    sd_interval,
-    seeds_for_width,
     seeds_needed,
 )
-from recalltrap_analysis.statistics.student import student_interval
+from recalltrap_analysis.statistics.seeds_needed import MOST_SEEDS, sd_interval
 
 MARGIN = 0.05
 SD_OF_A_MEAN = 0.14 * math.sqrt((1 + 6 * 0.5) / 7)
@@ -83,14 +80,6 @@ def test_one_seed_and_no_spread() -> None:
     assert detectable_effect(0.0, 5, MARGIN) == MARGIN
     with pytest.raises(ValueError, match="spread"):
         detectable_effect(math.nan, 5, MARGIN)
-    with pytest.raises(ValueError, match="one seed"):
-        sd_interval(0.1, 1)
-
-
-def test_the_interval_of_a_spread_covers_as_often_as_it_says() -> None:
-    sds = np.random.default_rng(2).normal(0, 0.3, size=(5000, 7)).std(axis=1, ddof=1)
-    inside = [low <= 0.3 <= high for low, high in (sd_interval(float(sd), 7) for sd in sds)]
-    assert np.mean(inside) == pytest.approx(0.8, abs=0.02)
 
 
 @given(effects, spreads, st.integers(2, 20), st.integers(2, 12))
@@ -119,18 +108,3 @@ def test_seeds_needed_in_words() -> None:
     assert seeds_needed(0.08, 0.1, 8, MARGIN).more_text(8) == "34 to over 92 more seeds"
     assert seeds_needed(0.5, 0.1, 8, MARGIN).more_text(8) == "1 more seed"
     assert seeds_needed(0.05, 0.0, 8, MARGIN).more_text(8) == "1 more seed"
-
-
-@given(spreads, st.integers(3, 30), st.floats(0.05, 0.5))
-@settings(deadline=None)
-def test_seeds_for_a_width_give_it(sd: float, n: int, width: float) -> None:
-    found = seeds_for_width(sd, n, width)
-    for end, count in zip(sd_interval(sd, n), (found.low, found.high), strict=True):
-        if count == MOST_SEEDS:
-            continue
-        pattern = np.array([1.0, -1.0] * count)[:count]
-        pattern = (pattern - pattern.mean()) / pattern.std(ddof=1) * end
-        interval = student_interval(pattern)
-        assert interval.high - interval.low <= width + 1e-9
-    with pytest.raises(ValueError, match="not positive"):
-        seeds_for_width(sd, n, 0.0)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recalltrap.errors import InputError
-from recalltrap.registry import room
 from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.power import detectable_effect, power_larger
 from recalltrap_analysis.verdicts.power_of_study import Decidable, decidable
@@ -44,7 +43,9 @@ def test_looks_cost_power_and_the_last_one_counts(make_run: MakeRun) -> None:
     assert (found.seeds, found.looks) == (12, (5, 8, 12))
     assert found.level == nominal_level((5, 8, 12))
     assert power_larger(found.detectable[0], 0.1, 12, 0.05, found.level) == pytest.approx(0.8)
-    assert "looked at with 5, 8 and 12 seeds" in found.text()
+    assert (
+        "with 12 seeds (5, 8 and 12 are looked at)" in dict(found.rows())["detects with 80% power"]
+    )
 
 
 def test_the_spread_of_a_relative(make_run: MakeRun) -> None:
@@ -52,26 +53,36 @@ def test_the_spread_of_a_relative(make_run: MakeRun) -> None:
         return 0.3
 
     relative = make_run(grid=GRID, order_effect=noisy, noise=0.07, seeds=12, name="fake/relative")
-    found = of(make_run(seeds=8), relative=relative)
-    assert found.sd_from == "that of fake/relative"
+    unlike = make_run(orderings=("K-A", "A"), seeds=4)
+    damaged = replace(relative, refuses="damaged")
+    found = of(make_run(seeds=8), relatives=[unlike, damaged, relative])
+    assert found.sd_from == "as found in fake/relative with 12 seeds"
     assert 0.03 < found.sd[0] <= found.sd[1] < 0.14
     assert found.detectable[0] <= found.detectable[1]
     assert found.not_larger is not None
     assert found.not_larger[0] <= found.not_larger[1]
-    unlike = make_run(orderings=("K-A", "A"), seeds=4)
-    guess = of(make_run(seeds=8), relative=unlike)
+    guess = of(make_run(seeds=8), relatives=[unlike])
     assert "guess" in guess.sd_from
+    assert guess == of(make_run(seeds=8))
 
 
 def test_in_words(make_run: MakeRun) -> None:
-    text = of(make_run(grid=GRID, seeds=10), sd=0.1).text()
-    assert text.startswith("A-K − K-A, mean over the KL weights, in each of 2 strata, margin 0.05")
-    assert "with 10 seeds a true effect of 0.15 is found larger with 80% power" in text
-    assert "up to -0.05" in text
-    assert text.endswith("sd 0.10 (as given).")
-    few = of(make_run(seeds=5))
+    assert of(make_run(grid=GRID, seeds=10), sd=0.1).rows() == [
+        ("primary", "A-K − K-A, mean over 3 KL weights, in each of 2 strata"),
+        (
+            "detects with 80% power",
+            "a true effect of 0.15 with 10 seeds; margin 0.05 of attainment",
+        ),
+        ("can call not larger up to", "a true effect of -0.05"),
+        ("spread over seeds", "sd 0.10: as given"),
+    ]
+    few = of(make_run(seeds=5, grid={"iterations": (5, 9)}))
     assert few.not_larger is None
-    assert "can't be said with fewer than 8 seeds" in few.text()
+    said = dict(few.rows())
+    assert said["can call not larger up to"] == "nothing: that takes 8 seeds"
+    assert said["primary"] == "A-K − K-A, at its one KL weight, in each of 2 strata"
+    one = dict(of(make_run(seeds=1)).rows())
+    assert one["detects with 80% power"] == "nothing: one seed has no spread"
 
 
 def test_no_primary_and_no_spread(make_run: MakeRun) -> None:
@@ -80,4 +91,3 @@ def test_no_primary_and_no_spread(make_run: MakeRun) -> None:
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="sd must be"):
             of(make_run(seeds=2), sd=wrong)
-    assert room("power") is decidable

@@ -226,9 +226,14 @@ def test_what_is_open_and_what_isnt(make_run: MakeRun) -> None:
     run = make_run(grid=GRID, order_effect=two_strata, noise=0.1, seeds=4)
     assert undecided_strata(run) == ["teacher_sharpness 1.25"]
     assert room("undecided") is undecided_strata
-    failed = make_run(grid=GRID, order_effect=two_strata, noise=0.1, seeds=4,
-                      failing=lambda o, s, p: p["teacher_sharpness"] == 1.25)  # fmt: skip
-    assert undecided_strata(failed) == ["teacher_sharpness 1.25"]
+
+    def first_seed_fails(ordering: str, seed: int, point: Any) -> bool:
+        return seed == 0 and bool(point["teacher_sharpness"] == 1.25)
+
+    failed = make_run(
+        grid=GRID, order_effect=two_strata, noise=0.1, seeds=4, failing=first_seed_fails
+    )
+    assert undecided_strata(failed) == []  # more seeds wouldn't make up for the one that failed
     assert undecided_strata(make_run(order_effect=lambda p: 0.0, noise=0.0, seeds=5)) != []
     assert undecided_strata(make_run(order_effect=lambda p: 0.0, noise=0.0, seeds=8)) == []
 

@@ -31,13 +31,24 @@ def test_it_can_be_printed_and_shown(
 ) -> None:
     monkeypatch.setattr(type(KIND), "check", lambda self, cells: ["a < b"])
     found = rt.forecast(study_file(), seeds=2, storage=storage)
-    first, *_, last = str(found).splitlines()
-    assert first.split()[:3] == ["kl_weight", "state", "seeds"]
-    assert "severity_low" not in first
+    what, says, lacks, head, *_, last = str(found).splitlines()
+    assert "anchor part" in what
+    assert "not of the order effect" in what
+    assert says.startswith("Of 2 grid points, on a margin of 0.05 in attainment: ")
+    assert lacks.startswith("Best of n is lacking: this kind of study keeps no rewards")
+    assert head.split()[:2] == ["kl_weight", "seeds"]
     assert last == "note: a < b"
     shown = found._repr_html_()
     assert "Forecast of toy/test" in shown
     assert "note: a &lt; b" in shown
+    assert "not of the order effect" in shown
+
+
+def test_people_are_shown_ten_grid_points(study_file: StudyFile, storage: str) -> None:
+    weights = [0.25 * n for n in range(1, 13)]
+    found = rt.forecast(study_file(grid={"kl_weight": weights}), seeds=2, storage=storage)
+    assert found.frame()["kl_weight"].tolist() == weights
+    assert found.shown.num_rows == 10
 
 
 def test_what_is_wrong_is_refused_before_anything_is_built(

@@ -66,3 +66,60 @@ def test_what_is_wrong_is_an_input_error(study_file: StudyFile, wrong: dict[str,
         rt.plan(study_file(), **wrong)  # type: ignore[arg-type]
     with pytest.raises(rt.InputError):
         rt.plan("toy/tinny")
+
+
+def said(plan: rt.StudyPlan) -> dict[str, object]:
+    return {row["what"]: row["value"] for row in plan.rows()}
+
+
+def test_a_plan_says_what_its_primary_can_decide_and_what_a_seed_costs(
+    study_file: StudyFile, storage: str
+) -> None:
+    before = said(rt.plan(study_file(seeds=8), storage=storage))
+    assert before["primary"] == "A-K − K-A, mean over 2 KL weights"
+    assert "guess" in str(before["spread over seeds"])
+    assert str(before["a further seed (estimated)"]).endswith("on one core")
+    rt.run(study_file(name="toy/relative"), storage=storage, local=True)
+    after = said(rt.plan(study_file(seeds=8), storage=storage))
+    assert "as found in toy/relative with 3 seeds" in str(after["spread over seeds"])
+    assert after["detects with 80% power"] != before["detects with 80% power"]
+
+
+def test_what_aligns_nothing_has_no_primary(study_file: StudyFile) -> None:
+    path = study_file(orderings=["K"], grid={"rate": [0.1, 0.2]})
+    plan = rt.plan(path)
+    assert plan.primary is None
+    assert said(plan)["primary"] == "no contrast: nothing is aligned"
+    unlike = rt.plan(study_file(orderings=["A-K", "A"]))
+    assert str(said(unlike)["primary"]).startswith("none: write primary")
+
+
+def test_a_plan_of_looks_says_what_each_and_all_cost(study_file: StudyFile, storage: str) -> None:
+    path = study_file(seeds={"looks": [2, 3, 6]})
+    plan = rt.plan(path, storage=storage)
+    assert (plan.cells, plan.todo) == (24, 24)
+    assert [(look.seeds, look.todo) for look in plan.looks] == [(2, 8), (3, 4), (6, 12)]
+    whole = sum(look.work.core_seconds for look in plan.looks)
+    assert whole == pytest.approx(plan.total("core_seconds"))
+    rows = said(plan)
+    assert str(rows["look 1 of 3: 2 seeds"]).startswith("8 cells to do, ")
+    assert str(rows["look 3 of 3: 6 seeds"]).startswith("12 more cells to do, ")
+    assert "with 6 seeds (2, 3 and 6 are looked at)" in str(rows["detects with 80% power"])
+    rt.run(path, seeds=3, storage=storage, local=True)
+    rows = said(rt.plan(path, storage=storage))
+    assert (rows["cells to do"], rows["look 1 of 3: 2 seeds"]) == (12, "0 cells to do")
+
+
+def test_an_extension_by_hand_is_planned_as_another_look(
+    study_file: StudyFile, storage: str
+) -> None:
+    rt.run(study_file(seeds=5), storage=storage, local=True)
+    rows = said(rt.plan(study_file(seeds=9), storage=storage))
+    assert "with 9 seeds (5 and 9 are looked at)" in str(rows["detects with 80% power"])
+    assert "as found in toy/test with 5 seeds" in str(rows["spread over seeds"])
+
+
+def test_a_damaged_relative_says_nothing(study_file: StudyFile, storage: str) -> None:
+    results = rt.run(study_file(name="toy/relative"), storage=storage, local=True)
+    Path(results.folder, "study.yaml").write_text("name: [")
+    assert "guess" in str(said(rt.plan(study_file(seeds=8), storage=storage))["spread over seeds"])

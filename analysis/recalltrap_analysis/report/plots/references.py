@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.kind import metric_of
-from recalltrap_analysis.estimates.forecast import reference_rows
 from recalltrap_analysis.estimates.order_effect import by_point
+from recalltrap_analysis.estimates.references import reference_rows
 from recalltrap_analysis.figures.references import reference_check
 from recalltrap_analysis.number_format import point_lines, significant_text
 from recalltrap_analysis.report.document.blocks import Plot

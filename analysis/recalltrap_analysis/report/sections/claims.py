@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from recalltrap.errors import RecalltrapError
-from recalltrap_analysis.claims.comparisons import MARGIN_IN_SDS
 from recalltrap_analysis.claims.ledger import ledger
 from recalltrap_analysis.claims.verdict import DECIDED, ClaimVerdict
 from recalltrap_analysis.number_format import count_text, estimate_text
@@ -24,7 +23,7 @@ from recalltrap_analysis.report.document.blocks import (
 from recalltrap_analysis.report.document.tables import grid
 from recalltrap_analysis.report.sections.statistics_tables import estimate_record
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
-from recalltrap_analysis.verdicts.margin import MARGIN
+from recalltrap_analysis.verdicts.margin import MARGIN, MARGIN_IN_SDS
 from recalltrap_analysis.verdicts.summary import Summary
 
 UNTESTED = "not tested"

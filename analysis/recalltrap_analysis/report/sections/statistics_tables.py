@@ -27,9 +27,9 @@ from recalltrap_analysis.statistics.effect_sizes import (
     brown_forsythe,
     effect_size,
     interquartile_mean,
-    seeds_needed,
 )
 from recalltrap_analysis.statistics.paired import STUDENT, Estimate, smallest_p
+from recalltrap_analysis.statistics.seeds_needed import SeedsNeeded, seeds_for_width
 from recalltrap_analysis.statistics.student import student_interval
 from recalltrap_analysis.verdicts.rate_robustness import (
     AS_SET,
@@ -81,8 +81,9 @@ def statistics_blocks(summary: Summary) -> list[Block]:
             "difference in units of its sd. Sign-flip p: a check beside the readings, two-sided, "
             f"of no difference at all; with fewer than {LEAST_PAIRS} pairs it can't fall below "
             "0.05, and that it doesn't is never a sign of no effect. Brown–Forsythe: p-value of "
-            "equal spread of K-A's and A-K's rewards. Seeds needed: for "
-            f"an interval of the mean no wider than {setting_text(WIDTH)}, at this spread.",
+            "equal spread of K-A's and A-K's rewards. Seeds needed in all: for "
+            f"an interval of the mean no wider than {setting_text(WIDTH)}, at either end of the "
+            "80 % interval of the spread.",
             "small",
         ),
         *_coverage(rows),
@@ -160,9 +161,9 @@ def _equal_spread(pairs: pd.DataFrame) -> float:
     return brown_forsythe([pairs["reward_ka"], pairs["reward_ak"]])
 
 
-def _needed(mean: Estimate) -> int | None:
+def _needed(mean: Estimate) -> SeedsNeeded | None:
     try:
-        return seeds_needed(mean, WIDTH)
+        return seeds_for_width(mean, WIDTH)
     except ValueError:  # one seed: nothing says how much seeds differ
         return None
 
@@ -172,12 +173,18 @@ def _words(value: Any) -> str:
         return "–"
     if isinstance(value, Estimate):
         return estimate_text(value)
+    if isinstance(value, SeedsNeeded):
+        return value.text()
     if isinstance(value, float):
         return p_text(value)
     return str(value)
 
 
 def _value(value: Any) -> Any:
+    if isinstance(value, SeedsNeeded):
+        # Beyond the most that is sensible there is no number.
+        high = None if value.capped else value.high
+        return {"low": value.low if value.sensible else None, "high": high}
     return estimate_record(value) if isinstance(value, Estimate) else plain(value)
 
 

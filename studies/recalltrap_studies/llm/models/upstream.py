@@ -7,10 +7,13 @@ Trainers have a door of their own. Light to import, for `recalltrap plan` comes 
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
+with warnings.catch_warnings():  # in a notebook tqdm, which it brings, advises ipywidgets
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from huggingface_hub import try_to_load_from_cache
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -1,0 +1,1 @@
+"""The anchor part forecast from the references, and how wrong the forecast was."""
