@@ -34,6 +34,7 @@ from recalltrap_analysis.claims.verdict import Finding
 from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.statistics import coverage
 from recalltrap_analysis.statistics.coverage import Calibration, Coverage, RuleRate, VerdictRate
+from recalltrap_analysis.statistics.margin import LARGER, MARGIN, NOT_LARGER, SMALLER, WITHIN
 from recalltrap_analysis.statistics.paired import (
     BOOTSTRAP,
     STUDENT,
@@ -42,7 +43,6 @@ from recalltrap_analysis.statistics.paired import (
     student_limits,
 )
 from recalltrap_analysis.verdicts.judgement import Judgement
-from recalltrap_analysis.verdicts.margin import LARGER, MARGIN, NOT_LARGER, SMALLER, WITHIN
 from recalltrap_analysis.verdicts.primary import Sample, judged
 
 SIZES = (3, 5, 10, 20)

@@ -20,9 +20,9 @@ from recalltrap_analysis.estimates.order_effect import (
     severity_source,
 )
 from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.statistics.margin import LARGER, SMALLER
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.verdicts.judgement import Judgement
-from recalltrap_analysis.verdicts.margin import LARGER, SMALLER
 from recalltrap_analysis.verdicts.primary import Sample, judged
 
 WORDS: Mapping[str, str] = {"order_effect": "words", "severity": "severity_words"}

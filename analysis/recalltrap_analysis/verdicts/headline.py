@@ -23,9 +23,7 @@ from recalltrap_analysis.number_format import (
     setting_text,
     share_text,
 )
-from recalltrap_analysis.verdicts.endpoint_parts import Behind
-from recalltrap_analysis.verdicts.judgement import MEAN, SLOPE, Judgement
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.margin import (
     LARGER,
     NOT_LARGER,
     SMALLER,
@@ -33,6 +31,8 @@ from recalltrap_analysis.verdicts.margin import (
     WITHIN,
     not_seen,
 )
+from recalltrap_analysis.verdicts.endpoint_parts import Behind
+from recalltrap_analysis.verdicts.judgement import MEAN, SLOPE, Judgement
 from recalltrap_analysis.verdicts.primary import ANCHOR, ONLY_STRATUM
 
 MIXED, NO_VERDICT = "mixed", "no verdict"
@@ -228,7 +228,8 @@ class _Teller:
         if rows.empty:
             return ""
         named = [
-            f"{row['stratum']} ({row['more_seeds']})" for _, row in rows.head(MOST_NAMED).iterrows()
+            f"{row['stratum']} ({str(row['more_seeds']).partition(' (')[0]})"
+            for _, row in rows.head(MOST_NAMED).iterrows()
         ]
         more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
         return f"Open: {'; '.join(named)}{more}."

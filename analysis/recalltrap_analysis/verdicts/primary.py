@@ -24,6 +24,15 @@ from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.looks import nominal_level
+from recalltrap_analysis.statistics.margin import (
+    LARGER,
+    SMALL_FROM,
+    SMALLER,
+    UNDECIDED,
+    Decisions,
+    decision_words,
+    not_seen,
+)
 from recalltrap_analysis.statistics.paired import Array, holm
 from recalltrap_analysis.statistics.power import seeds_needed
 from recalltrap_analysis.statistics.student import (
@@ -41,15 +50,6 @@ from recalltrap_analysis.verdicts.judgement import (
     Judgement,
     PrimaryEndpoint,
     judgement_of,
-)
-from recalltrap_analysis.verdicts.margin import (
-    LARGER,
-    SMALL_FROM,
-    SMALLER,
-    UNDECIDED,
-    Decisions,
-    decision_words,
-    not_seen,
 )
 
 ANCHOR = "anchor"

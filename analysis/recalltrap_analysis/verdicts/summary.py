@@ -14,6 +14,7 @@ import pyarrow as pa
 from recalltrap.graph import Cell
 from recalltrap.kind import Metric, metric_of
 from recalltrap.streams import stream
+from recalltrap_analysis.estimates.costs import known_costs
 from recalltrap_analysis.estimates.decomposition import decomposition_table
 from recalltrap_analysis.estimates.experiment import experiment_table
 from recalltrap_analysis.estimates.missing_metrics import lacking_values
@@ -25,6 +26,8 @@ from recalltrap_analysis.estimates.order_effect import (
     severity_title,
 )
 from recalltrap_analysis.number_format import count_text, row_interval, setting_text
+from recalltrap_analysis.recommendation.recommendation import Recommendation
+from recalltrap_analysis.recommendation.what_to_do import recommendations
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
@@ -48,7 +51,8 @@ class Summary:
     row per stratum and endpoint as `primary_table` returns it. One row per grid point have
     `order_effect` (as `judged_points` returns it, with severity), `experiment` and
     `decomposition` (the two splits). `effects`: every contrast by every comparison, as
-    `effects_table` returns it. `outcomes`: one row per succeeded cell. `pairs`: one row per grid
+    `effects_table` returns it. `recommendations` say what to do in every stratum, and
+    `recommendation` over all of them. `outcomes`: one row per succeeded cell. `pairs`: one row per grid
     point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell id;
     planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
     verdict from saying more; `lacks` names every metric that a model or a cell doesn't have.
@@ -66,6 +70,8 @@ class Summary:
     experiment: pd.DataFrame
     decomposition: pd.DataFrame
     effects: pd.DataFrame
+    recommendations: Sequence[Recommendation]
+    recommendation: Recommendation
     outcomes: pd.DataFrame
     pairs: pd.DataFrame
     design: Design
@@ -113,12 +119,15 @@ def summarize(results: Run) -> Summary:
         _kl_weights(design, kind),
         design.orderings,
     )
+    names = results.metrics()
+    costs = known_costs(results.table("costs").to_pandas())
+    by_stratum, overall = recommendations(outcomes, design, cells, costs, kind, judgement, names)
     missing = len(cells) - len(succeeded) - len(failed)
     lacks = lacking_values(metrics, outcomes, cells, succeeded, axes, kind)
     return Summary(
         study=results.study.name,
         kind=kind,
-        metrics=results.metrics(),
+        metrics=names,
         axes=axes,
         judgement=judgement,
         verdict=found.word,
@@ -128,6 +137,8 @@ def summarize(results: Run) -> Summary:
         experiment=experiment_table(outcomes, design, kind.kl_weight),
         decomposition=parts,
         effects=effects_table(outcomes, design, kind, judgement),
+        recommendations=by_stratum,
+        recommendation=overall,
         outcomes=outcomes,
         pairs=pairs,
         design=design,

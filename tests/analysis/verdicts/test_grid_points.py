@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from recalltrap_analysis.estimates.order_effect import by_point
+from recalltrap_analysis.statistics.margin import LARGER, SMALLER, UNDECIDED, WITHIN
 from recalltrap_analysis.statistics.paired import holm
 from recalltrap_analysis.statistics.student import p_larger
 from recalltrap_analysis.verdicts.grid_points import concluded_signs, judged_points
 from recalltrap_analysis.verdicts.judgement import Judgement
-from recalltrap_analysis.verdicts.margin import LARGER, SMALLER, UNDECIDED, WITHIN
 from recalltrap_analysis.verdicts.summary import summarize
 from tests.analysis.judging import judged_by, with_severity
 

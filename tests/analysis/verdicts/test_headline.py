@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recalltrap.study.primary import Primary
-from recalltrap_analysis.verdicts.headline import MIXED, NO_VERDICT
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.margin import (
     LARGER,
     NOT_LARGER,
     SMALLER,
@@ -16,6 +15,7 @@ from recalltrap_analysis.verdicts.margin import (
     WITHIN,
     not_seen,
 )
+from recalltrap_analysis.verdicts.headline import MIXED, NO_VERDICT
 from recalltrap_analysis.verdicts.summary import summarize
 from tests.analysis.judging import judged_by, with_severity
 

@@ -19,8 +19,8 @@ from recalltrap_analysis.report.sections.grid_tables import axis_columns, deepes
 from recalltrap_analysis.report.sections.statistics_tables import statistics_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.statistics.margin import SMALL_FROM
 from recalltrap_analysis.statistics.paired import JACKKNIFE, STUDENT, WILSON
-from recalltrap_analysis.verdicts.margin import SMALL_FROM
 from recalltrap_analysis.verdicts.summary import (
     READING,
     SEVERITY_READING,

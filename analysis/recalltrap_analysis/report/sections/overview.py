@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from recalltrap_analysis.estimates.reward_recall import other_axes
 from recalltrap_analysis.number_format import DASH, interval_text
+from recalltrap_analysis.recommendation.what_to_do import recommendation_records
 from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Record, Section
 from recalltrap_analysis.report.document.tables import grid, plain, records
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.verdicts.primary import ANCHOR
+from recalltrap_analysis.verdicts.primary import ANCHOR, stratum_text
 from recalltrap_analysis.verdicts.summary import Summary
 
 
@@ -23,10 +25,17 @@ def overview_section(
     data: list[Record] = []
     for run, summary in zip(runs, summaries, strict=True):
         found = _strata(summary)
-        rows += [{"study": run.study.name} | row for row in found or [_without(summary)]]
+        rows += [
+            {"study": run.study.name} | row
+            for row in found or [_row(summary, summary.recommendation.word)]
+        ]
         data.append(
             {"study": run.study.name, "verdict": summary.verdict, "sentence": summary.sentence,
-             "primary": records(summary.primary), "succeeded": plain(summary.succeeded),
+             "primary": records(summary.primary),
+             "recommendation": recommendation_records(
+                 summary.recommendations, summary.recommendation
+             ),
+             "succeeded": plain(summary.succeeded),
              "planned": plain(summary.planned)}
         )  # fmt: skip
     blocks: list[Block] = [
@@ -44,49 +53,42 @@ def overview_section(
 def _strata(summary: Summary) -> list[dict[str, str]]:
     table = summary.primary
     anchors = {row["stratum"]: row for _, row in table.iterrows() if row["endpoint"] == ANCHOR}
+    axes = other_axes(summary.design, summary.kind.kl_weight)
+    advice = {
+        stratum_text(tuple(one.stratum.values()), axes): one.word for one in summary.recommendations
+    }
     rows = []
     for _, first in table.iterrows():
         if first["endpoint"] == ANCHOR:
             continue
-        anchor = anchors.get(first["stratum"])
-        rows.append(
-            _row(
-                str(first["stratum"]),
-                f"{first['contrast']} ({first['at']})",
-                _difference(first),
-                str(first["words"] or first["state"]),
-                DASH if anchor is None else _difference(anchor),
-                DASH if anchor is None else str(anchor["words"] or anchor["state"]),
-                f"{first['n']} of {first['seeds']}",
-                summary,
-            )
-        )
+        stratum = str(first["stratum"])
+        anchor = anchors.get(stratum)
+        row = _row(summary, advice.get(stratum, DASH))
+        row |= {
+            "stratum": stratum,
+            "comparison": f"{first['contrast']} ({first['at']})",
+            "difference": _difference(first),
+            "reading": str(first["words"] or first["state"]),
+            "seeds": f"{first['n']} of {first['seeds']}",
+        }
+        if anchor is not None:
+            row["severity"] = _difference(anchor)
+            row["severity's reading"] = str(anchor["words"] or anchor["state"])
+        rows.append(row)
     return rows
 
 
-def _without(summary: Summary) -> dict[str, str]:
+def _row(summary: Summary, advice: str) -> dict[str, str]:
     """The row of a run that has no primary comparison."""
-    return _row(DASH, DASH, DASH, summary.verdict, DASH, DASH, DASH, summary)
-
-
-def _row(
-    stratum: str,
-    contrast: str,
-    effect: str,
-    words: str,
-    severity: str,
-    severity_words: str,
-    seeds: str,
-    summary: Summary,
-) -> dict[str, str]:
     return {
-        "stratum": stratum,
-        "comparison": contrast,
-        "difference": effect,
-        "reading": words,
-        "severity": severity,
-        "severity's reading": severity_words,
-        "seeds": seeds,
+        "stratum": DASH,
+        "comparison": DASH,
+        "difference": DASH,
+        "reading": summary.verdict,
+        "severity": DASH,
+        "severity's reading": DASH,
+        "what to do": advice,
+        "seeds": DASH,
         "cells": f"{summary.succeeded} of {summary.planned}",
     }
 

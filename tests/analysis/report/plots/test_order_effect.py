@@ -10,8 +10,8 @@ from matplotlib.collections import LineCollection
 from recalltrap_analysis.report.document.blocks import Plot
 from recalltrap_analysis.report.plots.order_effect import order_effect_plot
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.statistics.margin import LARGER
 from recalltrap_analysis.verdicts.grid_points import concluded_signs
-from recalltrap_analysis.verdicts.margin import LARGER
 from recalltrap_analysis.verdicts.summary import summarize
 from tests.analysis.judging import with_severity
 

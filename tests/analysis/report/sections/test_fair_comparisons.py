@@ -9,8 +9,8 @@ import pytest
 from recalltrap_analysis.report.document.blocks import Fold, Grid, Plot, Prose, Section
 from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.statistics.margin import WITHIN
 from recalltrap_analysis.verdicts.effects import effects
-from recalltrap_analysis.verdicts.margin import WITHIN
 from recalltrap_analysis.verdicts.summary import summarize
 from tests.analysis.judging import judged_by
 
