@@ -89,6 +89,7 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
         chapters=chapters,
         glossary=glossary([kind], chapters, summary.sentence),
         summary=details,
+        advice=summary.recommendation.sentence,
     )
 
 

@@ -52,9 +52,9 @@ class Summary:
     `order_effect` (as `judged_points` returns it, with severity), `experiment` and
     `decomposition` (the two splits). `effects`: every contrast by every comparison, as
     `effects_table` returns it. `recommendations` say what to do in every stratum, and
-    `recommendation` over all of them. `outcomes`: one row per succeeded cell. `pairs`: one row per grid
-    point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell id;
-    planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
+    `recommendation` over all of them. `outcomes`: one row per succeeded cell. `pairs`: one row
+    per grid point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell
+    id; planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
     verdict from saying more; `lacks` names every metric that a model or a cell doesn't have.
     """
 

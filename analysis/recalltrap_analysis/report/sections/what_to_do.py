@@ -20,27 +20,24 @@ def what_to_do_section(run: ReadRun, summary: Summary) -> Section:
     """The recommendation over all strata, then each stratum's own."""
     found, overall = summary.recommendations, summary.recommendation
     details = {"recommendation": recommendation_records(found, overall)}
-    blocks: list[Block] = [Prose(overall.sentence, "caveat", ours=False)]
     if not found:
-        return Section(KEY, TITLE, blocks, details)
+        return Section(KEY, TITLE, [Prose(overall.sentence, "absent", ours=False)], details)
     rows = [_row(one, summary) for one in found]
-    blocks.append(
+    blocks: list[Block] = [
         grid(
             "recommendation",
             pd.DataFrame(rows),
             data=[one.record() for one in found],
             query=sql.reward_recall_query(summary.axes, summary.kind),
-        )
-    )
-    blocks.append(
+        ),
         Prose(
             "The cheapest ordering that no other is shown, or left open, to beat by more than the "
             "margin: within the recall budget where each ordering keeps it at some KL weight of "
             "its own, else at equal recall. Gain, recall and cost after p' are its own minus, or "
             "over, those of the ordering it is compared with.",
             "small",
-        )
-    )
+        ),
+    ]
     blocks += [_behind(one, len(found) == 1) for one in found]
     return Section(KEY, TITLE, blocks, details)
 
