@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recalltrap.orderings import STANDARD
+from recalltrap.registry import room
 from recalltrap.results.results import Results
 
 MOST_LINES = 5
@@ -34,13 +35,21 @@ Row = Mapping[str, Any]
 
 
 def look_notes(results: Results) -> list[str]:
-    """One line for a run that is judged at planned looks: which one it has come to."""
+    """One line for a run that is judged at planned looks: where it stands, and why not further."""
     study = results.study
     if not study.looks:
         return []
     number, reached = sum(look <= len(study.seeds) for look in study.looks), len(study.seeds)
-    note = f"look {number} of {len(study.looks)}: {reached} of up to {study.looks[-1]} seeds"
-    return [note if reached == study.looks[-1] else f"{note}; running it again goes on if need be"]
+    look = f"look {number} of {len(study.looks)}, {reached} of up to {study.looks[-1]} seeds"
+    counts = results.status().iloc[-1]
+    if counts["succeeded"] < counts["planned"]:
+        return [f"{look}: not finished; running it again goes on"]
+    last = reached == study.looks[-1]
+    if strata := room("undecided")(results):
+        where = "1 stratum" if len(strata) == 1 else f"{len(strata)} strata"
+        further = "" if last else "; running it again goes on"
+        return [f"{look}: its primary is undecided in {where}{further}"]
+    return [f"{look}: its primary is decided{'' if last else ', so that no more are needed'}"]
 
 
 def view_notes(results: Results) -> list[str]:

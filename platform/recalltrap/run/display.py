@@ -104,7 +104,8 @@ class Progress:
     def count(self) -> str:
         """How far it is, in a line."""
         if not self.plan.todo and not self.plan.packs:
-            return "nothing to do: every cell of the study is done"
+            what = "look" if self.plan.study.looks else "study"
+            return f"nothing to do: every cell of the {what} is done"
         failed = f", {self.packs_failed} failed" if self.packs_failed else ""
         return (
             f"{self.cells_done}/{len(self.plan.todo)} cells, "

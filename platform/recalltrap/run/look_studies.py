@@ -30,7 +30,7 @@ def noting(plan: Plan, before: tuple[str, ...]) -> Plan:
         return plan
     more = len(before) - MOST_NAMED
     named = [*before[:MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
-    note = f"the primary was undecided at the last look: {'; '.join(named)}"
+    note = f"the primary was undecided at the look before: {'; '.join(named)}"
     return replace(plan, notes=(*plan.notes, note))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,13 +13,14 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from toy_kind import ToyKind
+from toy_trouble import plant
 
 import recalltrap as rt
 from recalltrap.cli.command_line import main
 from recalltrap.cli.commands import status_notes
 from recalltrap.graph import Cell
 from recalltrap.kind import Evaluation
-from recalltrap.results.notes import unmeasured_notes, view_notes
+from recalltrap.results.notes import look_notes, unmeasured_notes, view_notes
 from recalltrap.results.results import Results
 from recalltrap.store.store import ArtifactStore
 
@@ -178,3 +180,33 @@ def test_a_finished_run_ends_with_its_report(
     content = json.loads(shown.stdout)
     assert any(named in line for line in content["lacks"])
     assert "a bug in recalltrap" not in shown.stdout
+
+
+def test_a_run_that_is_judged_at_looks_says_where_it_stands(
+    study_file: StudyFile, storage: str
+) -> None:
+    def noted(**fields: Any) -> list[str]:
+        return look_notes(rt.run(study_file(**fields), storage=storage, local=True))
+
+    assert noted(seeds=2) == []
+    decided = noted(seeds={"looks": [2, 8, 9]}, margin=50.0)
+    assert decided == [
+        "look 2 of 3, 8 of up to 9 seeds: its primary is decided, so that no more are needed"
+    ]
+    (undecided,) = noted(seeds={"looks": [2, 3]}, margin=50.0)
+    assert undecided == "look 2 of 2, 3 of up to 3 seeds: its primary is undecided in 1 stratum"
+
+
+def test_a_look_with_failed_cells_is_not_finished_and_goes_no_further(
+    study_file: StudyFile, storage: str, tmp_path: Path
+) -> None:
+    cause = plant(tmp_path / "trouble", "nan", "align", seed=1)
+    path = study_file(
+        seeds={"looks": [2, 3]}, margin=50.0, settings={"trouble": str(tmp_path / "trouble")}
+    )
+    results = rt.run(path, storage=storage, local=True)
+    assert look_notes(results) == [
+        "look 1 of 2, 2 of up to 3 seeds: not finished; running it again goes on"
+    ]
+    cause.unlink()
+    assert len(rt.run(path, storage=storage, local=True).study.seeds) == 3

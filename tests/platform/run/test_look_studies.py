@@ -118,7 +118,7 @@ def test_the_progress_says_which_look_and_what_was_open(
     said = stream.getvalue()
     assert "toy/test, look 1 of 3, 2 seeds: 8 cells, 0 done before, 8 to do" in said
     assert "toy/test, look 2 of 3, 3 seeds: 12 cells, 8 done before, 4 to do" in said
-    assert "note: the primary was undecided at the last look: rate 0.1" in said
+    assert "note: the primary was undecided at the look before: rate 0.1" in said
     assert "4/4 cells" in said  # each look counts its own
     assert "12/4" not in said
 
