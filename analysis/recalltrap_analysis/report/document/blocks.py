@@ -125,7 +125,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Document:
-    """The report: `meta` says what it is about, `advice` what to do; `verdict` styles `sentence`."""
+    """The report: `meta`: what it is about; `advice`: what to do; `verdict` styles `sentence`."""
 
     title: str
     question: str
