@@ -19,8 +19,7 @@ from recalltrap_analysis.number_format import (
     setting_text,
     share_text,
 )
-from recalltrap_analysis.statistics.power import seeds_needed
-from recalltrap_analysis.verdicts.choice import (
+from recalltrap_analysis.recommendation.choice import (
     ALIGN_FIRST,
     DISTIL_FIRST,
     EITHER,
@@ -32,12 +31,13 @@ from recalltrap_analysis.verdicts.choice import (
     at_equal_weight,
     costs_of,
 )
-from recalltrap_analysis.verdicts.margin import LARGER, SMALL_FROM
-from recalltrap_analysis.verdicts.pair_verdicts import (
+from recalltrap_analysis.recommendation.pair_verdicts import (
     Difference,
     PairVerdict,
     difference_of,
 )
+from recalltrap_analysis.statistics.margin import LARGER, SMALL_FROM
+from recalltrap_analysis.statistics.power import seeds_needed
 
 COMPARED = {
     WITHIN_BUDGET: "within the recall budget",

@@ -11,7 +11,7 @@ import pytest
 
 from recalltrap_analysis.estimates.candidates import StratumEvidence
 from recalltrap_analysis.estimates.reward_recall import Curve
-from recalltrap_analysis.verdicts.choice import (
+from recalltrap_analysis.recommendation.choice import (
     ALIGN_FIRST,
     DISTIL_FIRST,
     EITHER,
@@ -19,8 +19,8 @@ from recalltrap_analysis.verdicts.choice import (
     LOWER_KL_WEIGHT,
     UNDECIDED,
 )
-from recalltrap_analysis.verdicts.recommendation import Recommendation, recommend
-from tests.analysis.verdicts.orderings_evidence import (
+from recalltrap_analysis.recommendation.recommendation import Recommendation, recommend
+from tests.analysis.recommendation.orderings_evidence import (
     ATTAINED_KA,
     RECALL_KA,
     curve,
