@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.estimates.candidates import Candidate, StratumEvidence
 from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, WITHIN_BUDGET, contrast_name
 from recalltrap_analysis.estimates.experiment import ANCHORED_TO_P_PRIME
@@ -105,13 +106,11 @@ def _gain(verdict: PairVerdict, choice: Choice, unit: str) -> str:
     if choice.word == EITHER:
         name = contrast_name((verdict.first, verdict.second))
         return f"{name} is {_interval(found)} {unit} {seeds}"
+    verb, more = ("attains", "more") if unit == ATTAINMENT else ("reaches", f"{unit} more")
     if found.value >= 0:
-        interval = _interval(found)
-        return f"{verdict.first} reaches {interval} {unit} more than {verdict.second} {seeds}"
+        return f"{verdict.first} {verb} {_interval(found)} {more} than {verdict.second} {seeds}"
     interval = interval_text(-found.value, -found.high, -found.low)
-    return (
-        f"{verdict.second} reaches {interval} {unit} more {seeds}, which isn't more than the margin"
-    )
+    return f"{verdict.second} {verb} {interval} {more} {seeds}, which isn't more than the margin"
 
 
 def undecided_sentence(choice: Choice, lines: Sequence[str]) -> str:
