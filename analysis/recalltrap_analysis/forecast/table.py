@@ -154,7 +154,7 @@ def _record(
     margin: float,
 ) -> dict[str, Any]:
     state = _state(rows)
-    series = {name: rows[name].to_numpy(dtype=float) for name in MEANS}
+    series = dict(zip(MEANS, rows[list(MEANS)].to_numpy(dtype=float).T, strict=True))
     estimates = {
         name: student_interval(values_N)
         for name, values_N in series.items()

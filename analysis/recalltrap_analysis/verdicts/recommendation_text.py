@@ -104,9 +104,9 @@ def _gain(verdict: PairVerdict, choice: Choice, unit: str) -> str:
     seeds = f"{where} ({count_text(found.n, 'seed')})"
     if choice.word == EITHER:
         name = contrast_name((verdict.first, verdict.second))
-        return f"{name} is {interval_text(found.value, found.low, found.high)} {unit} {seeds}"
+        return f"{name} is {_interval(found)} {unit} {seeds}"
     if found.value >= 0:
-        interval = interval_text(found.value, found.low, found.high)
+        interval = _interval(found)
         return f"{verdict.first} reaches {interval} {unit} more than {verdict.second} {seeds}"
     interval = interval_text(-found.value, -found.high, -found.low)
     return (
@@ -136,7 +136,7 @@ def recall_words(found: Difference, against: str, unit: str) -> str:
     size = interval_text(abs(found.value), *_sizes(found))
     sure = found.low > 0 or found.high < 0
     if not sure:
-        interval = interval_text(found.value, found.low, found.high)
+        interval = _interval(found)
         return f"no sure difference in overall recall from {against} ({interval} {unit})"
     ratio = math.exp(found.value)
     if found.value < 0:
@@ -164,7 +164,7 @@ def verdict_line(verdict: PairVerdict, candidates: dict[str, Candidate]) -> str:
     if not verdict.comparison:
         return f"{name}: {verdict.why}"
     found = verdict.difference
-    interval = interval_text(found.value, found.low, found.high)
+    interval = _interval(found)
     also = f"; {verdict.keeps} keeps the budget in more seeds" if verdict.keeps else ""
     return (
         f"{name} {COMPARED[verdict.comparison]}: {interval} ({count_text(found.n, 'seed')}), "
@@ -199,7 +199,7 @@ def reasons(
         found = at_equal_weight(evidence, ALIGN_THEN_KD, KD_THEN_ALIGN, margin, level)
         lines.append(
             f"{contrast_name((ALIGN_THEN_KD, KD_THEN_ALIGN))} at equal KL weight, mean over the "
-            f"weights: {interval_text(found.value, found.low, found.high)}, {found.words}"
+            f"weights: {_interval(found)}, {found.words}"
         )
         lines += _domination(evidence)
     return tuple(lines)
@@ -212,7 +212,7 @@ def _beside(
     found = at_equal_recall(evidence, one.first, one.second, margin, level)
     if one.comparison != EQUAL_RECALL and found.n:
         yield (
-            f"beside it, at equal recall: {interval_text(found.value, found.low, found.high)} "
+            f"beside it, at equal recall: {_interval(found)} "
             f"({count_text(found.n, 'seed')}), {found.words}"
         )
 
@@ -233,6 +233,10 @@ def missing(choice: Choice, margin: float, level: float) -> tuple[str, ...]:
     return (*choice.missing, *(_settling(one, margin, level) for one in choice.unresolved))
 
 
+def _interval(found: Difference) -> str:
+    return interval_text(found.value, found.low, found.high)
+
+
 def _settling(verdict: PairVerdict, margin: float, level: float) -> str:
     found, name = verdict.difference, contrast_name((verdict.first, verdict.second))
     if not verdict.comparison:
@@ -240,10 +244,13 @@ def _settling(verdict: PairVerdict, margin: float, level: float) -> str:
     head = f"{name} {COMPARED.get(verdict.comparison, '')}"
     if found.n < 2:
         return f"{head}: one seed has no interval; run at least {SMALL_FROM}"
+    if verdict.keeps:
+        kept = f"{verdict.keeps} keeps the budget in more seeds"
+        return f"{head} is {_interval(found)}, and {kept}: another budget, or more KL weights"
     if found.value <= margin and verdict.first_is_no_better:
         return f"{head}: {found.words}, so {verdict.second} isn't shown worse"
     needed = seeds_needed(found.value, found.sd, found.n, margin, level, least=SMALL_FROM)
-    interval = interval_text(found.value, found.low, found.high)
+    interval = _interval(found)
     return f"{head} is {interval}: {needed.more_text(found.n)}"
 
 
@@ -299,6 +306,6 @@ def _outside(
         if found.n > 1 and found.words == LARGER and out == pair.first:
             yield (
                 f"at equal recall, outside the budget, {contrast_name((pair.first, pair.second))} "
-                f"is {interval_text(found.value, found.low, found.high)}: a larger budget may "
+                f"is {_interval(found)}: a larger budget may "
                 "change the answer"
             )

@@ -49,6 +49,13 @@ def lacking(arm: Curve, seeds: int) -> Curve:
 
 
 FAR = (-6.0, -6.0, -6.0, -6.0)
+
+
+def in_seeds(keeping: int, seeds: int = 12) -> np.ndarray:
+    """K-A's recalls in so many seeds, recalls far below in the others; shape [seeds, 4]."""
+    return np.array([RECALL_KA] * keeping + [FAR] * (seeds - keeping))
+
+
 FEW = {"seeds": 5}
 
 
@@ -88,6 +95,22 @@ CASES = {
         evidence_of(KA, curve("A-K", (0.8, 0.8, 0.8, 0.78), FAR)), LOWER_KL_WEIGHT,
         ("Lower K-A's KL weight to 2", "one of the weight", "in 100% of seeds some K-A has more",
          "A-K in 0 of 12"),
+    ),
+    "the same, and K-A has nothing below the largest weight": Case(
+        evidence_of(KA, curve("A-K", (0.8, 0.8, 0.8, 0.78), FAR), budget=0.8), DISTIL_FIRST
+    ),
+    "a lead in the seeds that keep the budget, which others don't": Case(
+        evidence_of(KA, curve("A-K", np.array(ATTAINED_KA) + 0.3, in_seeds(7))), UNDECIDED,
+        ("(7 seeds), larger than the margin; K-A keeps the budget in more seeds",
+         "another budget, or more KL weights"),
+    ),
+    "level in the seeds that keep the budget, which others don't": Case(
+        evidence_of(
+            moved("K-A", 0.0, seeds=14),
+            curve("A-K", np.array(ATTAINED_KA) + 0.02, in_seeds(9, 14), seeds=14),
+            costs=None,
+        ),
+        DISTIL_FIRST,
     ),
     "K-A@p' level with A-K": Case(
         evidence_of(KA, moved("K-A@p'", 0.3), moved("A-K", 0.3)), KEEP_P_PRIME

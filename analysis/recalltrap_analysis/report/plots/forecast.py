@@ -159,8 +159,8 @@ def _anchor_part(found: OverKlWeight) -> Plot:
 def _errors(found: OverKlWeight) -> list[Plot]:
     """How large the error of the anchor part is, by KL weight; none where it wasn't measured."""
     errors = found.errors[found.errors["quantity"] == ANCHOR_PART]
-    rows: dict[tuple[GridPoint, str], pd.Series[Any]] = {
-        (row["point"], str(row["way"])): row for _, row in errors.iterrows() if row["point"]
+    rows: dict[tuple[GridPoint, str], Mapping[Any, Any]] = {
+        (row["point"], str(row["way"])): row for row in errors.to_dict("records") if row["point"]
     }
     panels = []
     for stratum in found.shown:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,9 @@ from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 
+Row: TypeAlias = Mapping[str, Any]
 DIGITS = 3
+"""Of errors, which are small against what they are errors of."""
 
 
 def forecast_section(run: ReadRun, summary: Summary) -> Section:
@@ -47,10 +50,10 @@ def forecast_section(run: ReadRun, summary: Summary) -> Section:
             "last distillation out, and the two can differ in sign."
         ),
         Prose(
-            "Two ways. The *optimum* of the KL-regularised objective, anchored to each reference. "
-            "And *best of n*: the best of n samples of the reference, at the n with the largest "
-            "E_n − β·KL_n. That bounds the optimum's objective from below; its reward is an "
-            "estimate, and the difference of two lower bounds bounds nothing."
+            "Two ways. The **optimum** of the KL-regularised objective, anchored to each "
+            "reference. And **best of n**: the best of n samples of the reference, at the n with "
+            "the largest E_n − β·KL_n. That bounds the optimum's objective from below; its reward "
+            "is an estimate, and the difference of two lower bounds bounds nothing."
         ),
         *_reliability(found),
         *_unmeasured(summary, rows),
@@ -110,8 +113,9 @@ def _errors(errors: pd.DataFrame, summary: Summary) -> list[Block]:
 def _error_grid(name: str, errors: pd.DataFrame, summary: Summary, query: str) -> Grid:
     """One row per grid point, and one for all KL weights of a stratum; both ways side by side."""
     axes, weight = summary.axes, summary.kind.kl_weight
-    lines: dict[tuple[Any, ...], dict[str, pd.Series[Any]]] = {}
-    for _, row in errors.iterrows():
+    lines: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for line in errors.to_dict("records"):
+        row: Row = {str(name): value for name, value in line.items()}
         lines.setdefault(tuple(row[axis] for axis in axes), {})[str(row["way"])] = row
     table = []
     for factors, ways in lines.items():
@@ -124,8 +128,8 @@ def _error_grid(name: str, errors: pd.DataFrame, summary: Summary, query: str) -
         texts[f"measured, {either['unit']}"] = row_interval(either, "measured")
         for way in WAYS:
             one = ways.get(way)
-            texts[f"forecast, {way}"] = _interval(one, "forecast")
-            texts[f"error, {way}"] = _interval(one, "mean_absolute_error")
+            texts[f"forecast, {way}"] = _interval(one, "forecast", 2)
+            texts[f"error, {way}"] = _interval(one, "mean_absolute_error", DIGITS)
             texts[f"bias, {way}"] = "–" if one is None else _bias(one)
         table.append(texts)
     largest = [max(r["mean_absolute_error"] for r in ways.values()) for ways in lines.values()]
@@ -134,12 +138,12 @@ def _error_grid(name: str, errors: pd.DataFrame, summary: Summary, query: str) -
     return grid(name, pd.DataFrame(table), data=data, order=order, query=query)
 
 
-def _bias(row: pd.Series[Any]) -> str:
+def _bias(row: Row) -> str:
     return signed_text(round(float(row["bias"]), DIGITS) + 0.0, DIGITS)  # no negative zero
 
 
-def _interval(row: pd.Series[Any] | None, name: str) -> str:
-    return "–" if row is None else row_interval(row, name, DIGITS)
+def _interval(row: Row | None, name: str, digits: int) -> str:
+    return "–" if row is None else row_interval(row, name, digits)
 
 
 def _reliability(found: AnchorForecast) -> list[Block]:
