@@ -26,6 +26,7 @@ from recalltrap_analysis.recommendation.choice import (
     EITHER,
     KEEP_P_PRIME,
     LOWER_KL_WEIGHT,
+    UNDECIDED,
     Choice,
     Verdicts,
     at_equal_recall,
@@ -180,7 +181,7 @@ def reasons(
 ) -> tuple[str, ...]:
     """The comparisons behind a choice: the chosen ordering's, or where none is, all of them."""
     candidates = {one.ordering: one for one in evidence.candidates}
-    if choice.ordering:
+    if choice.word != UNDECIDED:
         against = {pair: one for pair, one in verdicts.items() if pair[0] == choice.ordering}
         # The way round that says why: better than the other, or the other no better.
         shown = [
@@ -249,6 +250,11 @@ def _settling(verdict: PairVerdict, margin: float, level: float) -> str:
     if found.value <= margin and verdict.first_is_no_better:
         return f"{head}: {found.words}, so {verdict.second} isn't shown worse"
     needed = seeds_needed(found.value, found.sd, found.n, margin, level, least=SMALL_FROM)
+    if not needed.sensible and found.high - found.low < 2 * margin:
+        return (
+            f"{head} is {_interval(found)}, about as large as the margin: seeds won't settle that, "
+            "it is for you to say whether so much matters"
+        )
     interval = _interval(found)
     return f"{head} is {interval}: {needed.more_text(found.n)}"
 

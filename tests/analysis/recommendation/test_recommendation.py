@@ -156,7 +156,11 @@ CASES = {
         ("more seeds",),
     ),
     "a difference as large as the margin": Case(
-        evidence_of(KA, moved("A-K", MARGIN)), UNDECIDED, ("can't be settled at a sensible cost",)
+        evidence_of(KA, moved("A-K", MARGIN)), UNDECIDED, ("it is for you to say",)
+    ),
+    "noise about the margin": Case(
+        evidence_of(KA, curve("A-K", np.array(ATTAINED_KA) + MARGIN, noise=0.2), budget=0.9),
+        UNDECIDED, ("can't be settled at a sensible cost",),
     ),
     "no seed within the budget": Case(
         evidence_of(KA, moved("A-K", 0.3), budget=0.1), ALIGN_FIRST, ("at equal recall",)
