@@ -28,12 +28,12 @@ from recalltrap_analysis.estimates.candidates import (
 )
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import setting_text
+from recalltrap_analysis.recommendation.choice import ALIGN_FIRST, DISTIL_FIRST, UNDECIDED
+from recalltrap_analysis.recommendation.recommendation import recommend
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
-from recalltrap_analysis.verdicts.choice import ALIGN_FIRST, DISTIL_FIRST, UNDECIDED
-from recalltrap_analysis.verdicts.margin import MARGIN
-from recalltrap_analysis.verdicts.recommendation import recommend
+from recalltrap_analysis.statistics.margin import MARGIN
 
 SIZES = (3, 5, 8, 12, 20)
 COPIES = 400

@@ -16,6 +16,7 @@ from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.protocol import Run, StudyLike
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.looks import nominal_level
+from recalltrap_analysis.statistics.margin import SMALL_FROM
 from recalltrap_analysis.statistics.power import POWER, detectable_effect, not_larger_effect
 from recalltrap_analysis.verdicts.judgement import (
     MEAN,
@@ -24,7 +25,6 @@ from recalltrap_analysis.verdicts.judgement import (
     PrimaryEndpoint,
     resolved,
 )
-from recalltrap_analysis.verdicts.margin import SMALL_FROM
 from recalltrap_analysis.verdicts.primary import endpoint_samples
 
 GUESSED_SD, GUESSED_SD_OF_SEVERAL = 0.25, 0.15

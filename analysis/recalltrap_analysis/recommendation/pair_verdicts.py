@@ -16,9 +16,7 @@ from recalltrap_analysis.estimates.candidates import Candidate, Pair, StratumEvi
 from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, WITHIN_BUDGET
 from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.number_format import signed_text
-from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.margin import (
     LARGER,
     NOT_LARGER,
     SMALL_FROM,
@@ -27,6 +25,8 @@ from recalltrap_analysis.verdicts.margin import (
     WITHIN,
     margin_words,
 )
+from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
 
 ONE_KEEPS_BUDGET = "only one keeps the recall budget"
 MORE_SEEDS = 0.1
