@@ -20,14 +20,14 @@ import numpy.typing as npt
 from scipy.special import stdtr
 
 from recalltrap_analysis.statistics.looks import nominal_level
-from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.verdicts.judgement import Judgement
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.margin import (
     MARGIN,
     SMALL_FROM,
     Decisions,
     decision_words,
 )
+from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.verdicts.judgement import Judgement
 from recalltrap_analysis.verdicts.primary import Sample, judged
 
 BoolArray = npt.NDArray[np.bool_]
