@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.estimates.candidates import Candidate, StratumEvidence
 from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, WITHIN_BUDGET, contrast_name
 from recalltrap_analysis.estimates.experiment import ANCHORED_TO_P_PRIME
@@ -25,6 +26,7 @@ from recalltrap_analysis.recommendation.choice import (
     EITHER,
     KEEP_P_PRIME,
     LOWER_KL_WEIGHT,
+    UNDECIDED,
     Choice,
     Verdicts,
     at_equal_recall,
@@ -105,13 +107,11 @@ def _gain(verdict: PairVerdict, choice: Choice, unit: str) -> str:
     if choice.word == EITHER:
         name = contrast_name((verdict.first, verdict.second))
         return f"{name} is {_interval(found)} {unit} {seeds}"
+    verb, more = ("attains", "more") if unit == ATTAINMENT else ("reaches", f"{unit} more")
     if found.value >= 0:
-        interval = _interval(found)
-        return f"{verdict.first} reaches {interval} {unit} more than {verdict.second} {seeds}"
+        return f"{verdict.first} {verb} {_interval(found)} {more} than {verdict.second} {seeds}"
     interval = interval_text(-found.value, -found.high, -found.low)
-    return (
-        f"{verdict.second} reaches {interval} {unit} more {seeds}, which isn't more than the margin"
-    )
+    return f"{verdict.second} {verb} {interval} {more} {seeds}, which isn't more than the margin"
 
 
 def undecided_sentence(choice: Choice, lines: Sequence[str]) -> str:
@@ -181,7 +181,7 @@ def reasons(
 ) -> tuple[str, ...]:
     """The comparisons behind a choice: the chosen ordering's, or where none is, all of them."""
     candidates = {one.ordering: one for one in evidence.candidates}
-    if choice.ordering:
+    if choice.word != UNDECIDED:
         against = {pair: one for pair, one in verdicts.items() if pair[0] == choice.ordering}
         # The way round that says why: better than the other, or the other no better.
         shown = [
@@ -250,6 +250,11 @@ def _settling(verdict: PairVerdict, margin: float, level: float) -> str:
     if found.value <= margin and verdict.first_is_no_better:
         return f"{head}: {found.words}, so {verdict.second} isn't shown worse"
     needed = seeds_needed(found.value, found.sd, found.n, margin, level, least=SMALL_FROM)
+    if not needed.sensible and found.high - found.low < 2 * margin:
+        return (
+            f"{head} is {_interval(found)}, about as large as the margin: seeds won't settle that, "
+            "it is for you to say whether so much matters"
+        )
     interval = _interval(found)
     return f"{head} is {interval}: {needed.more_text(found.n)}"
 

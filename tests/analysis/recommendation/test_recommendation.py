@@ -71,9 +71,9 @@ class Case:
 CASES = {
     "A-K better": Case(
         evidence_of(KA, moved("A-K", 0.3)), ALIGN_FIRST,
-        ("A-K reaches 0.30", "1.50 times what K-A does", "K-A@p') wasn't tried"),
+        ("A-K attains 0.30", "1.50 times what K-A does", "K-A@p') wasn't tried"),
     ),
-    "A-K worse": Case(evidence_of(KA, moved("A-K", -0.3)), DISTIL_FIRST, ("K-A reaches 0.30",)),
+    "A-K worse": Case(evidence_of(KA, moved("A-K", -0.3)), DISTIL_FIRST, ("K-A attains 0.30",)),
     "level, A-K costs more": Case(evidence_of(KA, moved("A-K", 0.0)), DISTIL_FIRST),
     "level at the same cost": Case(
         evidence_of(KA, moved("A-K", 0.0), costs={"K-A": 1.0, "A-K": 1.05}), EITHER
@@ -156,7 +156,11 @@ CASES = {
         ("more seeds",),
     ),
     "a difference as large as the margin": Case(
-        evidence_of(KA, moved("A-K", MARGIN)), UNDECIDED, ("can't be settled at a sensible cost",)
+        evidence_of(KA, moved("A-K", MARGIN)), UNDECIDED, ("it is for you to say",)
+    ),
+    "noise about the margin": Case(
+        evidence_of(KA, curve("A-K", np.array(ATTAINED_KA) + MARGIN, noise=0.2), budget=0.9),
+        UNDECIDED, ("can't be settled at a sensible cost",),
     ),
     "no seed within the budget": Case(
         evidence_of(KA, moved("A-K", 0.3), budget=0.1), ALIGN_FIRST, ("at equal recall",)

@@ -6,7 +6,7 @@ import numpy as np
 
 from recalltrap.kind import metric_of
 from recalltrap.orderings import DISTILL
-from recalltrap_analysis.estimates.contrasts import dominated_share
+from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, dominated_share
 from recalltrap_analysis.estimates.reward_recall import Curve, other_axes, reward_recall_curves
 from recalltrap_analysis.figures.reward_recall import TracedOrdering, reward_recall_figure
 from recalltrap_analysis.number_format import point_text, setting_text
@@ -21,6 +21,22 @@ from recalltrap_analysis.verdicts.summary import Summary
 STEM = "reward-recall"
 MOST_PANELS = 4
 MOST_SEEDS = 0.5
+
+
+def comparison_plots(run: ReadRun, summary: Summary) -> list[Plot]:
+    """A figure for each ordering that others are compared with, and those beside it.
+
+    None where there is one KL weight: one point is no curve.
+    """
+    if not (summary.effects["comparison"] == EQUAL_RECALL).any():
+        return []
+    against: dict[str, list[str]] = {}
+    for first, second in summary.judgement.contrasts:
+        against.setdefault(second, []).append(first)
+    return [
+        reward_recall_plot(run, summary, [second, *firsts], "" if len(against) == 1 else second)
+        for second, firsts in against.items()
+    ]
 
 
 def reward_recall_plot(

@@ -24,7 +24,6 @@ from recalltrap_analysis.number_format import (
 )
 from recalltrap_analysis.report.document.blocks import Block, Grid, Prose, Record, Section
 from recalltrap_analysis.report.document.tables import grid, plain
-from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
 from recalltrap_analysis.report.sections.statistics_tables import rate_blocks
 from recalltrap_analysis.runs import sql
@@ -64,10 +63,7 @@ def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
     table = summary.effects
     whole = table[(table["part"] == DIFFERENCE) & (table["metric"] == "attainment")]
     curved = bool((whole["comparison"] == EQUAL_RECALL).any())
-    blocks: list[Block] = [_introduction(summary, curved)]
-    if curved:
-        blocks += _curves(run, summary)
-    blocks.append(_points_grid(summary, whole, table))
+    blocks: list[Block] = [_introduction(summary, curved), _points_grid(summary, whole, table)]
     if curved:
         if disagreement := _disagreement(whole):
             blocks.append(Prose(disagreement, "caveat"))
@@ -75,17 +71,6 @@ def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
     blocks.append(_reading_note(summary))
     blocks += rate_blocks(summary)
     return Section(KEY, TITLE, blocks)
-
-
-def _curves(run: ReadRun, summary: Summary) -> list[Block]:
-    """A figure for each ordering that others are compared with, and those beside it."""
-    against: dict[str, list[str]] = {}
-    for first, second in summary.judgement.contrasts:
-        against.setdefault(second, []).append(first)
-    return [
-        reward_recall_plot(run, summary, [second, *firsts], "" if len(against) == 1 else second)
-        for second, firsts in against.items()
-    ]
 
 
 def _introduction(summary: Summary, curved: bool) -> Prose:

@@ -1,4 +1,7 @@
-"""What to do, first of all: the recommendation with its gain, its price and its conditions."""
+"""What to do, first of all: the comparison at a glance, then the recommendation.
+
+With its gain, its price and its conditions; the page's head says it in a sentence.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,33 @@ from recalltrap_analysis.recommendation.recommendation import Recommendation
 from recalltrap_analysis.recommendation.what_to_do import recommendation_records
 from recalltrap_analysis.report.document.blocks import Block, Fold, Items, Prose, Section
 from recalltrap_analysis.report.document.tables import grid
+from recalltrap_analysis.report.plots.reward_recall import comparison_plots
+from recalltrap_analysis.report.sections.grid_tables import largest_first
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
 
 KEY, TITLE = "what-to-do", "What to do"
+MOST_FOLDS = 4
+"""Strata whose reasons have a line each on the page; more are folded into one."""
 
 
 def what_to_do_section(run: ReadRun, summary: Summary) -> Section:
-    """The recommendation over all strata, then each stratum's own."""
+    """The curves that it rests on, then each stratum's recommendation."""
     found, overall = summary.recommendations, summary.recommendation
     details = {"recommendation": recommendation_records(found, overall)}
+    curves = comparison_plots(run, summary)
     if not found:
-        return Section(KEY, TITLE, [Prose(overall.sentence, "absent", ours=False)], details)
+        absent = Prose(overall.sentence, "absent", ours=False)
+        return Section(KEY, TITLE, [*curves, absent], details)
     rows = [_row(one, summary) for one in found]
     blocks: list[Block] = [
+        *curves,
         grid(
             "recommendation",
             pd.DataFrame(rows),
             data=[one.record() for one in found],
+            order=largest_first(pd.Series([one.gain for one in found], dtype=float)),
             query=sql.reward_recall_query(summary.axes, summary.kind),
         ),
         Prose(
@@ -38,7 +49,8 @@ def what_to_do_section(run: ReadRun, summary: Summary) -> Section:
             "small",
         ),
     ]
-    blocks += [_behind(one, len(found) == 1) for one in found]
+    why = [_behind(one, len(found) == 1) for one in found]
+    blocks += why if len(why) <= MOST_FOLDS else [Fold("Why, stratum by stratum", why)]
     return Section(KEY, TITLE, blocks, details)
 
 
