@@ -260,11 +260,13 @@ class Results:
         return room("result_grid")(self.storage, self.run)
 
     def _repr_html_(self) -> str:
-        """For notebooks: the study, its cells, its verdict once it is finished, its tables."""
+        """For notebooks: what to do and the verdict once it is finished, its cells, its tables."""
         try:
             study, status = self.study, self.status()
             missing = int(status["missing"].iloc[-1])
-            said = str(self.verdict()) if not missing else f"Not finished: {missing} cells missing."
+            said = [study.question, f"Not finished: {missing} cells missing."]
+            if not missing:
+                said = [self.recommendation().sentence, study.question, str(self.verdict())]
             sizes = self.sql(
                 " union all ".join(f"select '{t}' as t, count(*) as n from {t}" for t in COLUMNS)
             ).to_pylist()
@@ -273,7 +275,7 @@ class Results:
         tables = ", ".join(f"{row['t']} ({row['n']:,})" for row in sizes)
         return notebook_html.block(
             study.name,
-            notebook_html.lines([study.question, said]),
+            notebook_html.lines(said),
             notebook_html.table(status.to_dict("records")),
             notebook_html.lines([f"tables (rows): {tables}", self.folder]),
         )

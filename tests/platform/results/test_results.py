@@ -232,7 +232,8 @@ def test_the_report_is_written_where_it_says(finished: Results) -> None:
 def test_a_notebook_sees_the_study_its_cells_and_its_verdict(results: Results) -> None:
     shown = results._repr_html_()
     assert results.study.name in shown
-    assert escape(results.verdict().sentence) in shown
+    to_do, verdict = results.recommendation().sentence, results.verdict().sentence
+    assert 0 < shown.index(escape(to_do)) < shown.index(escape(verdict))
     for name in COLUMNS:
         assert f"{name} ({results.table(name).num_rows:,})" in shown
 
@@ -245,6 +246,7 @@ def test_a_notebook_sees_what_is_missing_instead_of_a_verdict(
     monkeypatch.setattr(runs, "execute_here", lambda *_: None)
     begun = rt.run(study_file(), seeds=2, storage=storage, local=True)
     assert "Not finished: 4 cells missing" in begun._repr_html_()
+    assert escape(begun.recommendation().sentence) not in begun._repr_html_()
     assert int(begun.status()["missing"].iloc[-1]) == 4
 
 
