@@ -1,7 +1,7 @@
-"""Coverage of the intervals of a mean, false traps in studies without an effect, and the error
-rates of the claims ledger's rules.
+"""Coverage of the intervals of a mean, false verdicts of whole studies, and the error rates of
+the claims ledger's rules.
 
-    python tests/benchmarks/calibration.py [--simulations 400] [--only rules] [--write]
+    python tests/benchmarks/calibration.py [--simulations 400] [--only verdicts|rules] [--write]
 
 Prints Markdown. `--write` also renews `coverage.json`, which the report's notes read, and the
 table in `analysis/README.md`.
@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import stats
 
 from recalltrap_analysis.claims.comparisons import (
@@ -33,20 +32,18 @@ from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding
 from recalltrap_analysis.estimates.order_effect import COMPLETE
-from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.statistics import coverage
-from recalltrap_analysis.statistics.coverage import Calibration, Coverage, NullRate, RuleRate
+from recalltrap_analysis.statistics.coverage import Calibration, Coverage, RuleRate, VerdictRate
+from recalltrap_analysis.statistics.margin import LARGER, MARGIN, NOT_LARGER, SMALLER, WITHIN
 from recalltrap_analysis.statistics.paired import (
     BOOTSTRAP,
     STUDENT,
     Array,
     bootstrap_t_limits,
-    holm,
-    sign_flip_p_values,
     student_limits,
 )
-from recalltrap_analysis.verdicts.margin import MARGIN
-from recalltrap_analysis.verdicts.summary import judge
+from recalltrap_analysis.verdicts.judgement import Judgement
+from recalltrap_analysis.verdicts.primary import Sample, judged
 
 SIZES = (3, 5, 10, 20)
 TOGETHER = 20  # simulations that share one set of resamples
@@ -152,7 +149,7 @@ def on_a_grid(draw: Draw) -> Draw:
     return repeated
 
 
-NULLS: dict[str, Draw] = {
+DIFFERENCES: dict[str, Draw] = {
     "both orderings normal": lambda g, s: g.normal(size=s) - g.normal(size=s),
     "both with a mode of 3 in 10": lambda g, s: two_modes(0.3)(g, s) - two_modes(0.3)(g, s),
     "both lognormal": lambda g, s: g.lognormal(size=s) - g.lognormal(size=s),
@@ -163,41 +160,37 @@ NULLS: dict[str, Draw] = {
         lambda g, s: two_modes(0.3)(g, s) - g.normal(0.3, 0.05, size=s)
     ),
 }
-"""Differences A-K minus K-A whose mean is 0. The last two are skewed, which sign flips don't
-assume away."""
+"""Differences A-K minus K-A whose mean is 0; the last two are skewed."""
+JUDGEMENT = Judgement(MARGIN, 0.5, (), None)
 
 
-def measure_null(simulations: int) -> Iterator[NullRate]:
-    """Verdicts of whole studies whose true order effect is 0 everywhere."""
-    for shape, draw in NULLS.items():
+def measure_verdicts(simulations: int) -> Iterator[VerdictRate]:
+    """Verdicts of whole studies whose true order effect is the margin everywhere."""
+    for shape, draw in DIFFERENCES.items():
         for n in SIZES:
             generator = np.random.default_rng([n, *shape.encode()])
-            verdicts: list[str] = []
-            anywhere: list[bool] = []
-            for _ in range(-(-simulations // TOGETHER)):
-                values_NS = on_a_grid(draw)(generator, (n, TOGETHER))
-                p_S = sign_flip_p_values(values_NS, generator)
-                for study in np.arange(values_NS.shape[1]).reshape(TOGETHER, POINTS):
-                    table = study_table(values_NS[:, study], holm(p_S[study]))
-                    verdicts.append(judge(table, NO_PARTS, PLAN)[0])
-                    found = (table["p_holm"] <= 0.05) & (table["order_effect"] > 0)
-                    anywhere.append(bool(found.any()))
-            trap = float(np.mean([verdict == "trap" for verdict in verdicts]))
-            any_point = float(np.mean(anywhere))
-            yield NullRate(shape, n, POINTS, round(trap, 4), round(any_point, 4))
+            values_NS = MARGIN + on_a_grid(draw)(generator, (n, simulations))
+            studies = values_NS.reshape(n, simulations, POINTS).transpose(1, 0, 2)
+            words = [_primary_words(values_NP) for values_NP in studies]
+            anywhere = [LARGER in _point_words(values_NP) for values_NP in studies]
+            small = [word in (SMALLER, WITHIN, NOT_LARGER) for word in words]
+            shares = (words.count(LARGER) / len(words), np.mean(small), np.mean(anywhere))
+            yield VerdictRate(shape, n, POINTS, *(round(float(share), 4) for share in shares))
 
 
-NO_PARTS = pd.DataFrame({"point": pd.Series(dtype=object)})
-PLAN = Design(("kl_weight",), ("K-A", "A-K"), {}, tuple((float(i),) for i in range(POINTS)))
+def _primary_words(values_NP: Array) -> str:
+    """The verdict on the mean over the grid, in one stratum."""
+    sample = Sample(values_NP.mean(axis=1), COMPLETE, len(values_NP))
+    return str(judged({(): sample}, JUDGEMENT)[()]["words"])
 
 
-def study_table(values_NP: Array, p_holm_P: Array) -> pd.DataFrame:
-    """The columns of a table of order effects that the verdict reads; shape [N seeds, P points]."""
-    mean_P = values_NP.mean(axis=0)
-    table = pd.DataFrame({"point": pd.Series(list(PLAN.points), dtype=object)})
-    for name in ("order_effect", "recall_difference"):
-        table[name] = table[f"{name}_low"] = table[f"{name}_high"] = mean_P
-    return table.assign(state=COMPLETE, pairs=values_NP.shape[0], p_holm=p_holm_P)
+def _point_words(values_NP: Array) -> list[str]:
+    """The readings of the grid points, adjusted by Holm."""
+    samples = {
+        (place,): Sample(values_N, COMPLETE, len(values_NP))
+        for place, values_N in enumerate(values_NP.T)
+    }
+    return [row["words"] for row in judged(samples, JUDGEMENT).values()]
 
 
 RULE_SIZES = (3, 5, 8, 10, 20)
@@ -297,6 +290,13 @@ def rates(
     return RuleRate(rule, data, truth, holds, seeds, yes, no, mixed, undecided)
 
 
+def with_verdicts(found: Calibration, simulations: int) -> Calibration:
+    """The calibration with the rates of whole studies' verdicts measured anew."""
+    command = f"python tests/benchmarks/calibration.py --only verdicts --simulations {simulations}"
+    made = f"{datetime.now(UTC):%Y-%m-%d}, `{command}`: {simulations} simulations each"
+    return replace(found, verdicts=tuple(measure_verdicts(simulations)), verdicts_made=made)
+
+
 def with_rules(found: Calibration, simulations: int) -> Calibration:
     """The calibration with the rules' rates measured anew."""
     rows = sorted(
@@ -311,7 +311,7 @@ def with_rules(found: Calibration, simulations: int) -> Calibration:
 def main() -> None:
     parser = argparse.ArgumentParser(description="calibrate intervals and verdicts")
     parser.add_argument("--simulations", type=int, default=400)
-    parser.add_argument("--only", choices=["rules"], help="the claims ledger's rules alone")
+    parser.add_argument("--only", choices=["verdicts", "rules"], help="one part alone")
     parser.add_argument("--write", action="store_true", help="renew coverage.json and the README")
     options = parser.parse_args()
     command = f"python tests/benchmarks/calibration.py --simulations {options.simulations}"
@@ -322,9 +322,11 @@ def main() -> None:
             command=command,
             simulations=options.simulations,
             coverage=tuple(measure_coverage(options.simulations)),
-            null=tuple(measure_null(options.simulations)),
         )
-    found = with_rules(found, options.simulations)
+    if options.only in (None, "verdicts"):
+        found = with_verdicts(found, options.simulations)
+    if options.only in (None, "rules"):
+        found = with_rules(found, options.simulations)
     text = coverage.markdown(found)
     print(text)
     if options.write:

@@ -20,8 +20,8 @@ from recalltrap_analysis.claims.pool import IN_SDS, Arm, Pool, Series
 from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding, all_parts
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, KD_THEN_ALIGN
+from recalltrap_analysis.statistics.margin import MARGIN, MARGIN_IN_SDS
 from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.verdicts.margin import MARGIN, MARGIN_IN_SDS
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from recalltrap.streams import stream
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding, Verdict
 from recalltrap_analysis.number_format import setting_text
+from recalltrap_analysis.statistics.margin import MARGIN, SMALL_FROM
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.statistics.power import seeds_needed
 from recalltrap_analysis.statistics.student import student_interval
-from recalltrap_analysis.verdicts.margin import MARGIN, SMALL_FROM
 
 LEVEL = 0.05
 DRAWS = 4000

@@ -11,6 +11,7 @@ import pandas as pd
 
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.wide_tables import column, point_keys
+from recalltrap_analysis.statistics.margin import MARGIN, MARGIN_IN_SDS
 from recalltrap_analysis.statistics.paired import Array
 
 ATTAINMENT = "attainment"
@@ -86,3 +87,8 @@ def cell_attainments(outcomes: pd.DataFrame, design: Design) -> pd.DataFrame:
             "attainment": in_unit(outcomes, column(outcomes, "final.reward").to_numpy()),
         }
     )
+
+
+def usual_margin(unit: str) -> float:
+    """The margin of a study that names none, in the unit of its rewards."""
+    return MARGIN_IN_SDS if unit == IN_SDS else MARGIN

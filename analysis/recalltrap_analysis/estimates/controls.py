@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.order_effect import (
-    COMPLETE,
-    estimate_means,
-    flips_for,
-    spread,
-)
+from recalltrap_analysis.estimates.order_effect import COMPLETE, spread
 from recalltrap_analysis.runs.design import Design, GridPoint
-from recalltrap_analysis.statistics.paired import Estimate, holm, sign_flip_p_values
+from recalltrap_analysis.statistics.paired import Estimate
+from recalltrap_analysis.statistics.student import student_interval
 
 CONTRASTS: tuple[tuple[str, str, str], ...] = (
     ("K-A-K", "K-A", "a last distillation alone: sharpening, not the ordering"),
@@ -53,57 +49,44 @@ def ordering_attainments(
     design: Design,
     points: Collection[GridPoint],
     orderings: Collection[str],
-    generator: np.random.Generator,
 ) -> dict[tuple[GridPoint, str], Estimate]:
     """Mean attainment with its interval of the complete settings among those named."""
     arms = _arms(attainments)
-    groups = {
-        (point, name): pd.DataFrame({"attainment": [arms[point, name][seed] for seed in seeds]})
+    return {
+        (point, name): student_interval([arms[point, name][seed] for seed in seeds])
         for (point, name), seeds in design.seeds.items()
         if point in points and name in orderings
         if _complete(design, point, name, arms.get((point, name), {})) == COMPLETE
     }
-    means = {"attainment": lambda rows: rows["attainment"]}
-    found = estimate_means(groups, means, generator)  # a setting's key stands for a grid point's
-    return {(key[0], key[1]): estimates["attainment"] for key, estimates in found.items()}
 
 
-def contrast_table(
-    attainments: pd.DataFrame, design: Design, generator: np.random.Generator
-) -> pd.DataFrame:
+def contrast_table(attainments: pd.DataFrame, design: Design) -> pd.DataFrame:
     """One row per grid point and contrast that the study can make; empty without controls.
 
     Args:
         attainments: Rows of `cell_attainments`.
         design: What was planned; a contrast that misses a pair is labelled and gets no numbers.
-        generator: Source of resamples and sign flips.
 
     Returns:
         The axes, `point`, `contrast`, `meaning`, `state`, `pairs`, `difference` of attainments
-        with `_low` and `_high`, `method`, `p_value`, `p_holm` (over all rows).
+        with `_low` and `_high`, and `method`.
     """
     arms = _arms(attainments)
     records: list[dict[str, Any]] = []
-    groups: dict[GridPoint, pd.DataFrame] = {}
     for point in design.points:
         for first, second, meaning in CONTRASTS:
             if not {first, second} <= set(design.orderings):
                 continue
             record: dict[str, Any] = dict(zip(design.axes, point, strict=True))
-            state, rows = _pair(design, point, first, second, arms)
+            state, values = _pair(design, point, first, second, arms)
             record |= {"point": point, "contrast": f"{first} − {second}", "meaning": meaning}
-            record |= {"state": state, "pairs": len(rows)}
-            if state == COMPLETE:
-                groups[len(records),] = rows
+            found = {"difference": student_interval(values)} if state == COMPLETE else {}
+            record |= {"state": state, "pairs": len(values)} | spread(found, ["difference"])
+            record["method"] = found["difference"].method if found else ""
             records.append(record)
     if not records:
         return pd.DataFrame(columns=[*design.axes, "point", "contrast", "meaning", "state"])
-    estimates = estimate_means(groups, {"difference": lambda rows: rows["difference"]}, generator)
-    for index, record in enumerate(records):
-        record |= spread(estimates.get((index,), {}), ["difference"])
-        found = estimates.get((index,), {}).get("difference")
-        record["method"] = found.method if found else ""
-    return _tested(pd.DataFrame.from_records(records), groups, generator)
+    return pd.DataFrame.from_records(records)
 
 
 def _pair(
@@ -112,29 +95,13 @@ def _pair(
     first: str,
     second: str,
     arms: dict[tuple[GridPoint, str], dict[int, float]],
-) -> tuple[str, pd.DataFrame]:
-    empty = pd.DataFrame({"difference": []})
+) -> tuple[str, list[float]]:
+    """`complete` with the differences per seed, or why there are none."""
     seeds = design.seeds.get((point, first), ())
     if seeds != design.seeds.get((point, second), ()):
-        return "unbalanced: planned with different seeds", empty
+        return "unbalanced: planned with different seeds", []
     one, two = arms.get((point, first), {}), arms.get((point, second), {})
     for name, arm in ((first, one), (second, two)):
         if (state := _complete(design, point, name, arm)) != COMPLETE:
-            return state, empty
-    return COMPLETE, pd.DataFrame({"difference": [one[seed] - two[seed] for seed in seeds]})
-
-
-def _tested(
-    table: pd.DataFrame, groups: dict[GridPoint, pd.DataFrame], generator: np.random.Generator
-) -> pd.DataFrame:
-    p_values: dict[int, float] = {}
-    for size in sorted({len(rows) for rows in groups.values() if len(rows) > 1}):
-        keys = [key for key, rows in groups.items() if len(rows) == size]
-        series = np.stack([groups[key]["difference"].to_numpy(dtype=float) for key in keys], axis=1)
-        found = sign_flip_p_values(series, generator, resamples=flips_for(len(groups)))
-        p_values |= {key[0]: float(p) for key, p in zip(keys, found, strict=True)}
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True)) if p_values else {}
-    places = range(len(table))
-    table["p_value"] = [p_values.get(place, np.nan) for place in places]
-    table["p_holm"] = [float(adjusted.get(place, np.nan)) for place in places]
-    return table
+            return state, []
+    return COMPLETE, [one[seed] - two[seed] for seed in seeds]

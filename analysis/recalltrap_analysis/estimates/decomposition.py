@@ -10,21 +10,17 @@ With a*(π) the attainment of the exact optimum π*(x) ∝ π(x)·exp(R(x)/β) a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.order_effect import (
-    COMPLETE,
-    estimate_means,
-    planned_points,
-    spread,
-)
+from recalltrap_analysis.estimates.order_effect import COMPLETE, planned_points, spread
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.statistics.student import student_interval
 
 PARTS = ("last_distillation", "optimiser_ak", "reference", "optimiser_ka")
 
@@ -94,19 +90,12 @@ def decompose_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(**filled)
 
 
-def _part(name: str) -> Callable[[pd.DataFrame], Any]:
-    return lambda rows: rows[name]
-
-
-def decomposition_table(
-    pairs: pd.DataFrame, design: Design, generator: np.random.Generator, kind: KindRecord
-) -> pd.DataFrame:
+def decomposition_table(pairs: pd.DataFrame, design: Design, kind: KindRecord) -> pd.DataFrame:
     """One row per grid point: the mean of every part with its interval.
 
     Args:
         pairs: Rows of `pair_orderings`.
         design: What was planned; incomplete grid points are labelled and get no numbers.
-        generator: Source of the bootstrap's resamples.
         kind: What the kind says of its optima.
 
     Returns:
@@ -121,8 +110,6 @@ def decomposition_table(
         labels[point] = state if state != COMPLETE else _state(rows)
         if labels[point] == COMPLETE:
             complete[point] = rows
-    means = {name: _part(name) for name in PARTS}
-    estimates = estimate_means(complete, means, generator)
     records = []
     for point, state in labels.items():
         record: dict[str, Any] = dict(zip(design.axes, point, strict=True))
@@ -131,7 +118,10 @@ def decomposition_table(
         record["order_effect"] = (
             float(known["order_effect"].mean()) if known is not None else np.nan
         )
-        record |= spread(estimates.get(point, {}), PARTS)
+        estimates = (
+            {name: student_interval(known[name]) for name in PARTS} if known is not None else {}
+        )
+        record |= spread(estimates, PARTS)
         record["largest"] = max(PARTS, key=lambda n: abs(record[n])) if known is not None else ""
         record["note"], record["reliability"] = "", ""
         if known is not None:

@@ -21,12 +21,13 @@ from recalltrap_analysis.estimates.order_effect import (
     KD_THEN_ALIGN,
     spread,
 )
+from recalltrap_analysis.estimates.order_effect import ANCHORED_TO_P_PRIME as ANCHORED_TO_P_PRIME
 from recalltrap_analysis.estimates.reward_recall import Curve, reward_recall_curves
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.statistics.student import share_of_whole, student_interval
 
-ANCHORED_TO_P_PRIME, ALIGN_ALONE = "K-A@p'", "A"
+ALIGN_ALONE = "A"
 ORDER_EFFECT = "order_effect"
 PARTS = ("anchor", "size_and_start", "last_distillation")
 TITLES: Mapping[str, str] = {

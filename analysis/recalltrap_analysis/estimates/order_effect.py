@@ -1,19 +1,22 @@
-"""What the order of stages does: attainment, the paired order effect, trap rate, instability.
+"""What the order of stages does, and what the anchor does: order effect, severity, trap rate.
 
-The order effect is the paired difference of attainments, A-K minus K-A, per seed. A grid point that
-misses pairs or holds a value that is not finite is labelled and gets no numbers.
+Per seed and in attainment, the order effect is A-K minus K-A and severity is K-A@p' minus K-A: the
+same student and start, anchored to p' instead of p''. Where K-A@p' didn't run, the difference of
+the optima anchored to p' and to p'' stands in, labelled as an estimate. A grid point that misses
+pairs or holds a value that is not finite is labelled and gets no numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError
-from recalltrap_analysis.estimates.attainment import attainment
+from recalltrap_analysis.estimates.attainment import in_unit
 from recalltrap_analysis.number_format import point_text
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import OptimumCheck
@@ -21,21 +24,33 @@ from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import (
     Array,
     Estimate,
-    holm,
     instability_ratio,
     mean_intervals,
     share_interval,
     sign_flip_p_values,
 )
+from recalltrap_analysis.statistics.student import student_interval
 
-KD_THEN_ALIGN, ALIGN_THEN_KD = "K-A", "A-K"
+KD_THEN_ALIGN, ALIGN_THEN_KD, ANCHORED_TO_P_PRIME = "K-A", "A-K", "K-A@p'"
 COMPLETE = "complete"
 TRAPPED_BELOW = 0.5
+ESTIMATED = "estimated from the optima"
+"""Where severity comes from without `K-A@p'`."""
 
 
-def trapped(attainment_ka: Array, attainment_ak: Array) -> Array:
-    """Per pair: K-A attains less than half while its A-K attains at least half. Boolean."""
-    return np.asarray((attainment_ka < TRAPPED_BELOW) & (attainment_ak >= TRAPPED_BELOW))
+def trapped(attainment_ka: Array, attainment_other: Array) -> Array:
+    """Per pair: K-A attains less than half while the other attains at least half. Boolean."""
+    return np.asarray((attainment_ka < TRAPPED_BELOW) & (attainment_other >= TRAPPED_BELOW))
+
+
+def severity_source(design: Design) -> str:
+    """Where severity comes from in a study: `K-A@p'`, or `ESTIMATED`."""
+    return ANCHORED_TO_P_PRIME if ANCHORED_TO_P_PRIME in design.orderings else ESTIMATED
+
+
+def severity_title(source: str) -> str:
+    """What severity is called; an estimate never without saying that it is one."""
+    return f"severity ({ESTIMATED})" if source == ESTIMATED else "severity"
 
 
 PAIRED: Mapping[str, tuple[str, ...]] = {
@@ -56,21 +71,28 @@ def pair_orderings(
         check: What tells how far the optima can be trusted, if the kind has such a number.
 
     Returns:
-        Columns `point`, `seed`, `reward_start` (R0), `reward_supremum` (R_max), reward, target
-        precision, recall and attainment of each ordering (`_ka`, `_ak`), the reward and
-        attainment of p'_AK (`_p_prime_ak`), of the exact optima anchored to p' and p''
-        (`_optimum_p_prime`, `_optimum_p_second`), the check's two columns, `order_effect`, and
-        `shared_start`: whether both orderings report the same R0, as they must.
+        Columns `point`, `seed`, `reward_start` (R0), reward, target precision, recall and
+        attainment of each ordering (`_ka`, `_ak`), reward and attainment of p'_AK
+        (`_p_prime_ak`), of K-A@p' (`_anchored`) and of the exact optima anchored to p' and p''
+        (`_optimum_p_prime`, `_optimum_p_second`), the check's two columns, `order_effect`,
+        `severity` and `severity_estimate` (of the optima), and `shared_start`: whether all report
+        the same R0, as they must. NaN where there is none. Attainments are in the run's unit.
     """
-    rows_ka = _rows(outcomes, axes, KD_THEN_ALIGN)
-    rows_ak = _rows(outcomes, axes, ALIGN_THEN_KD)
-    keys = [key for key in rows_ka if key in rows_ak]
-    ka = outcomes.iloc[[rows_ka[key] for key in keys]].reset_index(drop=True)
-    ak = outcomes.iloc[[rows_ak[key] for key in keys]].reset_index(drop=True)
+    rows = {
+        name: _rows(outcomes, axes, name)
+        for name in (KD_THEN_ALIGN, ALIGN_THEN_KD, ANCHORED_TO_P_PRIME)
+    }
+    keys = [key for key in rows[KD_THEN_ALIGN] if key in rows[ALIGN_THEN_KD]]
+    placed = outcomes.reset_index(drop=True)
+    ka, ak, anchored = (
+        placed.reindex([found.get(key, -1) for key in keys]).reset_index(drop=True)
+        for found in rows.values()
+    )
+    start = column(ka, "p_second.reward")
     values = {
-        "reward_start": column(ka, "p_second.reward"),
-        "reward_supremum": column(ka, "reward_supremum"),
+        "reward_start": start,
         "reward_p_prime_ak": column(ak, "p_prime_aligned.reward"),
+        "reward_anchored": column(anchored, "final.reward"),
         "reward_optimum_p_prime": column(ak, "p_prime.optimum_reward"),
         "reward_optimum_p_second": column(ka, "p_second.optimum_reward"),
     }
@@ -80,15 +102,19 @@ def pair_orderings(
     for metric, (name_ka, name_ak) in PAIRED.items():
         values[name_ka], values[name_ak] = column(ka, metric), column(ak, metric)
     pairs = pd.DataFrame(values)
-    start, supremum = pairs["reward_start"].to_numpy(), pairs["reward_supremum"].to_numpy()
-    for arm_name in ("ka", "ak", "p_prime_ak", "optimum_p_prime", "optimum_p_second"):
-        reward = pairs[f"reward_{arm_name}"].to_numpy()
-        pairs[f"attainment_{arm_name}"] = attainment(reward, start, supremum)
+    for name in ("ka", "ak", "p_prime_ak", "anchored", "optimum_p_prime", "optimum_p_second"):
+        pairs[f"attainment_{name}"] = in_unit(ka, pairs[f"reward_{name}"].to_numpy())
     pairs["order_effect"] = pairs["attainment_ak"] - pairs["attainment_ka"]
-    other = column(ak, "p_second.reward").to_numpy()
-    pairs["shared_start"] = np.isclose(start, other, rtol=0, atol=1e-5) | np.isnan(other)
+    pairs["severity"] = pairs["attainment_anchored"] - pairs["attainment_ka"]
+    pairs["severity_estimate"] = (
+        pairs["attainment_optimum_p_prime"] - pairs["attainment_optimum_p_second"]
+    )
+    apart = np.zeros(len(pairs), dtype=bool)
+    for arm in (ak, anchored):  # NaN is not apart
+        apart |= (column(arm, "p_second.reward") - start).abs().to_numpy() > 1e-5
     points = pd.Series([point for point, _ in keys], dtype=object)
-    return pairs.assign(point=points, seed=pd.Series([seed for _, seed in keys], dtype="int64"))
+    seeds = pd.Series([seed for _, seed in keys], dtype="int64")
+    return pairs.assign(shared_start=~apart, point=points, seed=seeds)
 
 
 def _rows(
@@ -156,6 +182,28 @@ def planned_points(
     return result
 
 
+def point_severity(design: Design, point: GridPoint, rows: pd.DataFrame) -> tuple[str, Array]:
+    """`complete` or what severity lacks at a grid point, and its value per seed.
+
+    Args:
+        design: What was planned.
+        point: A grid point whose order effect is complete.
+        rows: Its planned rows of `pair_orderings`.
+    """
+    if severity_source(design) == ESTIMATED:
+        values_N = rows["severity_estimate"].to_numpy(dtype=float)
+        lacks = "the optima are not known"
+    else:
+        planned = [set(design.seeds.get((point, name), ())) for name in
+                   (ANCHORED_TO_P_PRIME, KD_THEN_ALIGN)]  # fmt: skip
+        if planned[0] != planned[1]:
+            return "unbalanced: K-A@p' was planned with different seeds", np.empty(0)
+        values_N = rows["severity"].to_numpy(dtype=float)
+        lacks = "K-A@p' is missing"
+    unknown = int((~np.isfinite(values_N)).sum())
+    return f"{lacks} in {unknown} of {len(rows)} pairs" if unknown else COMPLETE, values_N
+
+
 MEANS: Mapping[str, Callable[[pd.DataFrame], Any]] = {
     "order_effect": lambda p: p["order_effect"],
     "target_precision_difference": lambda p: p["target_precision_ak"] - p["target_precision_ka"],
@@ -164,6 +212,7 @@ MEANS: Mapping[str, Callable[[pd.DataFrame], Any]] = {
     "attainment_ak": lambda p: p["attainment_ak"],
 }
 """Columns of the order effect's table that are means over pairs; differences are A-K minus K-A."""
+ESTIMATES = (*MEANS, "severity", "trap_rate", "instability_ratio")
 
 
 def order_effect_table(
@@ -171,28 +220,41 @@ def order_effect_table(
 ) -> pd.DataFrame:
     """One row per grid point (all axes except the ordering), in the design's order.
 
+    Args:
+        pairs: Rows of `pair_orderings`.
+        design: What was planned.
+        generator: Source of the sign flips.
+
     Returns:
         The axes; `point`; `state` (`complete` or the reason for having no numbers); `pairs` and
-        `planned_pairs`; for every estimate X of `MEANS`, `trap_rate` and `instability_ratio`:
-        X, `X_low`, `X_high`; `method` of the means' interval; `p_value` (paired sign flips) and
-        `p_holm` (over the complete grid points).
+        `planned_pairs`; for every estimate X of `ESTIMATES`: X, `X_low`, `X_high` (means by
+        Student's t); `severity_from` (`K-A@p'` or `ESTIMATED`) and `severity_state`;
+        `trap_rate_against` (the ordering that K-A's seeds are held against); and `p_value`, of
+        paired sign flips of the order effect.
     """
     states = planned_points(design, pairs)
-    complete = [point for point, (state, _) in states.items() if state == COMPLETE]
-    estimates = _estimates({point: states[point][1] for point in complete}, generator)
+    source = severity_source(design)
+    against = ANCHORED_TO_P_PRIME if source == ANCHORED_TO_P_PRIME else ALIGN_THEN_KD
     records = []
     for point, (state, rows) in states.items():
         record: dict[str, Any] = dict(zip(design.axes, point, strict=True))
         record["point"], record["state"], record["pairs"] = point, state, len(rows)
         record["planned_pairs"] = len(design.seeds.get((point, KD_THEN_ALIGN), ()))
-        record |= spread(estimates.get(point, {}), [*MEANS, "trap_rate", "instability_ratio"])
-        order_effect = estimates.get(point, {}).get("order_effect")
-        record["method"] = order_effect.method if order_effect else ""
+        severity_state, severity_N = (
+            point_severity(design, point, rows) if state == COMPLETE else (state, np.empty(0))
+        )
+        estimates = _estimates(rows, source) if state == COMPLETE else {}
+        if severity_state == COMPLETE:
+            estimates["severity"] = student_interval(severity_N)
+        record |= spread(estimates, ESTIMATES)
+        record |= {"severity_from": source, "severity_state": severity_state}
+        record["trap_rate_against"] = against
         records.append(record)
     table = pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*design.axes, "point", "state"]
     )
-    return _with_p_values(table, {p: states[p][1] for p in complete}, generator)
+    complete = {point: rows for point, (state, rows) in states.items() if state == COMPLETE}
+    return table.assign(p_value=_sign_flip_p(table, complete, generator))
 
 
 def spread(estimates: Mapping[str, Estimate], names: Sequence[str]) -> dict[str, float]:
@@ -206,19 +268,20 @@ def spread(estimates: Mapping[str, Estimate], names: Sequence[str]) -> dict[str,
     return record
 
 
-def _estimates(
-    complete: Mapping[GridPoint, pd.DataFrame], generator: np.random.Generator
-) -> dict[GridPoint, dict[str, Estimate]]:
-    estimates = estimate_means(complete, MEANS, generator)
-    for point, rows in complete.items():
-        ka, ak = rows["attainment_ka"].to_numpy(), rows["attainment_ak"].to_numpy()
-        estimates[point]["trap_rate"] = share_interval(int(trapped(ka, ak).sum()), len(rows))
-        try:
-            ratio = instability_ratio(rows["reward_ka"], rows["reward_ak"])
-        except ValueError:  # under three seeds, or an arm that doesn't vary: there is no ratio
-            continue
-        estimates[point]["instability_ratio"] = ratio
-    return estimates
+def _estimates(rows: pd.DataFrame, source: str) -> dict[str, Estimate]:
+    """A complete grid point's estimates but severity; none of a series with a value unknown."""
+    found = {}
+    for name, mean in MEANS.items():
+        values_N = np.asarray(mean(rows), dtype=float)
+        if np.isfinite(values_N).all():
+            found[name] = student_interval(values_N)
+    other = "attainment_anchored" if source == ANCHORED_TO_P_PRIME else "attainment_ak"
+    ka_N, other_N = rows["attainment_ka"].to_numpy(), rows[other].to_numpy(dtype=float)
+    if np.isfinite(other_N).all():
+        found["trap_rate"] = share_interval(int(trapped(ka_N, other_N).sum()), len(rows))
+    with suppress(ValueError):  # under three seeds, or an arm that doesn't vary: no ratio
+        found["instability_ratio"] = instability_ratio(rows["reward_ka"], rows["reward_ak"])
+    return found
 
 
 def estimate_means(
@@ -245,24 +308,15 @@ def estimate_means(
     return result
 
 
-def flips_for(points: int) -> int:
-    """Sign flips to draw: Holm over a large grid needs a finer p-value."""
-    return max(9999, 100 * points)
-
-
-def _with_p_values(
+def _sign_flip_p(
     table: pd.DataFrame, complete: Mapping[GridPoint, pd.DataFrame], generator: np.random.Generator
-) -> pd.DataFrame:
+) -> Array:
     p_values: dict[GridPoint, float] = {}
     for size in sorted({len(rows) for rows in complete.values() if len(rows) > 1}):
         points = [point for point, rows in complete.items() if len(rows) == size]
         series = np.stack(
             [complete[p]["order_effect"].to_numpy(dtype=float) for p in points], axis=1
         )
-        found_S = sign_flip_p_values(series, generator, resamples=flips_for(len(complete)))
-        p_values |= dict(zip(points, found_S, strict=True))
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True)) if p_values else {}
+        p_values |= dict(zip(points, sign_flip_p_values(series, generator), strict=True))
     found = table["point"].tolist() if len(table) else []
-    table["p_value"] = np.array([p_values.get(point, np.nan) for point in found], dtype=float)
-    table["p_holm"] = np.array([adjusted.get(point, np.nan) for point in found], dtype=float)
-    return table
+    return np.array([p_values.get(point, np.nan) for point in found], dtype=float)

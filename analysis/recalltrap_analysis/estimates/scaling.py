@@ -1,4 +1,4 @@
-"""Severity against the recall that distillation lost, over the settings of a grid.
+"""Severity (the anchor part) against the recall that distillation lost, over a grid.
 
     severity = top * (1 - exp(-deficit * penalty^power / scale))
 
@@ -25,6 +25,7 @@ from recalltrap_analysis.estimates.order_effect import (
     by_point,
     estimate_means,
     planned_points,
+    point_severity,
     spread,
 )
 from recalltrap_analysis.estimates.references import reference_rows
@@ -50,7 +51,7 @@ class ScalingFit:
     `settings` has one row per complete grid point: `point`, `label`, `penalty`, `seeds`;
     `deficit` (nats) and `severity` with `_low` and `_high` and their `method`; `x`, its place on
     the curve; `predicted` by the curve and `left_out`, by the curve fitted without it; and `side`:
-    `trap` where severity's interval lies above 0, `reversed` where below, else `unclear`.
+    `above` where severity's interval lies above 0, `below` where below, else `unclear`.
 
     `xs`, `ys`, `low`, `high` draw the curve and its 95 % interval over `x`, named by `x_name`.
     `error` is the rms error of leaving a setting out; `error_of_mean`, that of predicting it by
@@ -76,7 +77,7 @@ class ScalingFit:
 def seed_points(
     outcomes: pd.DataFrame, pairs: pd.DataFrame, design: Design, kl_weight: str | None
 ) -> pd.DataFrame:
-    """What `fit` takes: one row per complete grid point and seed.
+    """What `fit` takes: one row per seed and grid point whose severity is complete.
 
     Args:
         outcomes: Rows of `cell_outcomes`.
@@ -86,7 +87,8 @@ def seed_points(
 
     Returns:
         Columns `point`, `label`, `seed`, `penalty` (the KL penalty's weight; 1 without one),
-        `deficit` (overall recall of p' minus that of p'', nats) and `severity`.
+        `deficit` (overall recall of p' minus that of p'', nats) and `severity`, from where
+        `severity_source` says.
     """
     references = reference_rows(outcomes, design.axes)
     gaps = references["recall_p_prime"] - references["recall_p_second"]
@@ -96,9 +98,12 @@ def seed_points(
     for point, (state, rows) in planned_points(design, pairs).items():
         if state != COMPLETE:
             continue
+        state, severity_N = point_severity(design, point, rows)
+        if state != COMPLETE:
+            continue
         penalty = float(design.settings[point].get(kl_weight, 1.0)) if kl_weight else 1.0
         shared = {"point": point, "label": point_text(point, design.axes), "penalty": penalty}
-        for seed, severity in zip(rows["seed"], rows["order_effect"], strict=True):
+        for seed, severity in zip(rows["seed"], severity_N.tolist(), strict=True):
             deficit = deficits.get((point, seed), np.nan)
             records.append(shared | {"seed": seed, "deficit": deficit, "severity": severity})
     columns = ["point", "label", "penalty", "seed", "deficit", "severity"]
@@ -165,8 +170,8 @@ def _settings(groups: dict[GridPoint, pd.DataFrame]) -> pd.DataFrame:
         record |= {"penalty": float(rows["penalty"].iloc[0]), "seeds": len(rows)}
         record |= spread(estimates[point], names)
         record["method"] = estimates[point]["severity"].method
-        trap, reverse = record["severity_low"] > 0, record["severity_high"] < 0
-        record["side"] = "trap" if trap else "reversed" if reverse else "unclear"
+        above, below = record["severity_low"] > 0, record["severity_high"] < 0
+        record["side"] = "above" if above else "below" if below else "unclear"
         records.append(record)
     columns = ["point", "label", "penalty", "seeds"]
     columns += [f"{name}{end}" for name in names for end in ("", "_low", "_high")]

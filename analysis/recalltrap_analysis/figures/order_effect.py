@@ -1,8 +1,9 @@
-"""Order effect over the grid: along one axis with intervals, over more of them as a heat map."""
+"""Effects over the grid: along one axis with intervals, over more of them as heat maps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from recalltrap_analysis.figures.style import (
+    COLUMN,
     FAINT,
     INK,
     Array,
@@ -26,88 +28,119 @@ from recalltrap_analysis.figures.tooltips import (
 )
 
 
-def order_effect_line(
-    value_G: Array,
-    low_G: Array,
-    high_G: Array,
-    labels: Sequence[str],
-    axis: str,
-    sign_G: Array,
-) -> Figure:
-    """Mean order effect with its interval at every grid point of one axis.
+@dataclass(frozen=True)
+class Effect:
+    """One effect at every grid point; all arrays have one shape, [G] along an axis, [Y, X] else.
+
+    `value` is NaN where a grid point has none, `low` and `high` where it has no interval. `sign`
+    says what was concluded: 1 larger than the margin, -1 smaller than minus the margin, 0 neither.
+    """
+
+    title: str
+    value: Array
+    low: Array
+    high: Array
+    sign: Array
+
+
+def effect_lines(effects: Sequence[Effect], labels: Sequence[str], axis: str) -> Figure:
+    """Mean effects with their intervals at every grid point of one axis, a panel each.
 
     Args:
-        value_G: Mean order effects, shape [G]; NaN where a grid point has none, marked as such.
-        low_G: Lower ends; NaN where there is no interval.
-        high_G: Upper ends.
+        effects: Filled where something was concluded.
         labels: The axis's values, in order.
         axis: The axis's name.
-        sign_G: What was concluded, shape [G]: 1 a trap, -1 a reversal, 0 neither; filled if not 0.
     """
-    positions = np.arange(len(labels))
-    known = np.isfinite(value_G)
-    ranged = known & np.isfinite(low_G)
+    width, height = 0.62 * len(labels) + 1.4, 0.5 + 2.4 * len(effects)
     with styled():
-        figure, [[axes]] = new_figure(0.62 * len(labels) + 1.4, 2.9)
-        axes.axhline(0, color=FAINT, lw=0.9)
-        axes.plot(positions, value_G, color=INK, lw=0.9, alpha=0.5)  # broken where incomplete
-        axes.vlines(positions[ranged], low_G[ranged], high_G[ranged], color="#D55E00", lw=2.2)
-        sure = known & (sign_G != 0)
-        for chosen, fill in ((sure, "#D55E00"), (known & ~sure, "white")):
-            axes.plot(positions[chosen], value_G[chosen], "o", mec="#D55E00", mfc=fill, ms=5.5)
-        for position in positions[~known]:
-            axes.annotate("incomplete", (position, 0), (0, 4), textcoords="offset points",
-                          rotation=90, ha="center", color=FAINT, fontsize=7)  # fmt: skip
-        for place, label in enumerate(labels):
-            spread = with_interval(value_G[place], low_G[place], high_G[place])
-            add_point_tooltip(axes, place, value_G[place], f"{axis} {label}: order effect {spread}")
-        axes.set_xticks(positions, labels, rotation=35 if max(map(len, labels)) > 9 else 0)
-        axes.set_xlim(-0.6, len(labels) - 0.4)
-        axes.set_xlabel(axis)
-        axes.set_ylabel("order effect")
-        axes.grid(axis="y")
+        figure, panels = new_figure(width, height, len(effects), sharex=True, sharey=True)
+        for (panel,), effect in zip(panels, effects, strict=True):
+            _line(panel, effect, labels, axis)
+        last = panels[-1][0]
+        turn = 35 if max(map(len, labels)) > 9 else 0
+        last.set_xticks(np.arange(len(labels)), labels, rotation=turn)
+        last.set_xlim(-0.6, len(labels) - 0.4)
+        last.set_xlabel(axis)
     return figure
 
 
-def order_effect_map(
-    value_YX: Array,
+def _line(axes: Axes, effect: Effect, labels: Sequence[str], axis: str) -> None:
+    value_G, low_G, high_G = effect.value, effect.low, effect.high
+    positions = np.arange(len(labels))
+    known = np.isfinite(value_G)
+    ranged = known & np.isfinite(low_G)
+    axes.axhline(0, color=FAINT, lw=0.9)
+    axes.plot(positions, value_G, color=INK, lw=0.9, alpha=0.5)  # broken where incomplete
+    axes.vlines(positions[ranged], low_G[ranged], high_G[ranged], color="#D55E00", lw=2.2)
+    sure = known & (effect.sign != 0)
+    for chosen, fill in ((sure, "#D55E00"), (known & ~sure, "white")):
+        axes.plot(positions[chosen], value_G[chosen], "o", mec="#D55E00", mfc=fill, ms=5.5)
+    for position in positions[~known]:
+        axes.annotate("incomplete", (position, 0), (0, 4), textcoords="offset points",
+                      rotation=90, ha="center", color=FAINT, fontsize=7)  # fmt: skip
+    for place, label in enumerate(labels):
+        spread = with_interval(value_G[place], low_G[place], high_G[place])
+        add_point_tooltip(axes, place, value_G[place], f"{axis} {label}: {effect.title} {spread}")
+    axes.set_ylabel(_broken(effect.title))
+    axes.grid(axis="y")
+
+
+def _broken(title: str) -> str:
+    """A long title on two lines, for the side of a panel."""
+    name, opening, rest = title.partition(" (")
+    return f"{name}\n({rest}" if opening else name
+
+
+def effect_maps(
+    effects: Sequence[Effect],
     x_labels: Sequence[str],
     y_labels: Sequence[str],
     x_name: str,
     y_name: str,
-    sign_YX: Array | None = None,
+    unit: str = "attainment",
 ) -> Figure:
-    """Mean order effect as a heat map; grid points without a number are hatched.
+    """Mean effects as heat maps of one scale; grid points without a number are hatched.
+
+    Side by side where they fit into the column, else below each other. The borders of what was
+    concluded are drawn.
 
     Args:
-        value_YX: Mean order effects, shape [Y, X], NaN where there is none.
+        effects: Arrays of shape [Y, X].
         x_labels: Values of the sweep axis, X of them.
         y_labels: Values of the other axes, Y of them.
         x_name: The sweep axis.
         y_name: The other axes.
-        sign_YX: What was concluded, shape [Y, X]: 1 a trap, -1 a reversal, 0 neither; the borders
-            between them are drawn.
+        unit: Of the effects.
     """
-    rows, columns = value_YX.shape
-    largest = max(0.05, float(np.nanmax(np.abs(value_YX), initial=0.0)))
+    rows, columns = effects[0].value.shape
+    largest = max(0.05, *(float(np.nanmax(np.abs(e.value), initial=0.0)) for e in effects))
     left = 0.075 * max(map(len, y_labels)) + 1.6
+    wide, high = 0.6 * columns, max(2.2, 0.3 * rows + 1.2)
+    beside = left + len(effects) * wide <= COLUMN
+    across, down = (len(effects), 1) if beside else (1, len(effects))
     with styled():
-        figure, [[axes]] = new_figure(left + 0.6 * columns, max(2.2, 0.3 * rows + 1.2))
-        image = _heat(axes, value_YX, largest)
-        if sign_YX is not None:
-            _borders(axes, sign_YX)
-        for (row, column), value in np.ndenumerate(value_YX):
-            where = f"{x_name} {x_labels[column]}, {y_name} {y_labels[row]}"
-            sides = (column - 0.5, column + 0.5), (row - 0.5, row + 0.5)
-            words = f"order effect {number(value)}" if np.isfinite(value) else "incomplete"
-            add_area_tooltip(axes, *sides, f"{where}: {words}")
-        axes.set_xticks(range(columns), x_labels)
-        axes.set_yticks(range(rows), y_labels)
-        axes.set_xlabel(x_name)
-        axes.set_ylabel(y_name if len(y_name) < 12 * rows else "")
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-        bar = figure.colorbar(image, ax=axes, label="order effect", shrink=0.9)
+        figure, panels = new_figure(
+            left + across * wide, down * high, down, across, sharex=True, sharey=True
+        )
+        flat = [panel for row in panels for panel in row]
+        for panel, effect in zip(flat, effects, strict=True):
+            image = _heat(panel, effect.value, largest)
+            _borders(panel, effect.sign)
+            for (row, column), value in np.ndenumerate(effect.value):
+                where = f"{x_name} {x_labels[column]}, {y_name} {y_labels[row]}"
+                sides = (column - 0.5, column + 0.5), (row - 0.5, row + 0.5)
+                words = f"{effect.title} {number(value)}" if np.isfinite(value) else "incomplete"
+                add_area_tooltip(panel, *sides, f"{where}: {words}")
+            panel.set_xticks(range(columns), x_labels)
+            panel.set_yticks(range(rows), y_labels)
+            panel.set_title(_broken(effect.title) if beside else effect.title)
+            panel.spines[:].set_visible(False)
+            panel.tick_params(length=0)
+        for row in panels:
+            row[0].set_ylabel(y_name if len(y_name) < 12 * rows else "")
+        for panel in panels[-1]:
+            panel.set_xlabel(x_name)
+        bar = figure.colorbar(image, ax=flat, label=f"difference, {unit}", shrink=0.9)
         bar.outline.set_visible(False)
     return figure
 
@@ -128,7 +161,7 @@ def _heat(axes: Axes, value_YX: Array, largest: float) -> AxesImage:
 
 
 def _borders(axes: Axes, sign_YX: Array) -> None:
-    """The border of the trap (solid) and of its reversal (dashed), around the cells inside."""
+    """The border of what is larger (solid) and smaller (dashed), around the cells inside."""
     rows, columns = sign_YX.shape
     for sign, style in ((1, "solid"), (-1, (0, (2, 1.5)))):
         inside = np.pad(sign_YX == sign, 1)
@@ -146,7 +179,7 @@ def _borders(axes: Axes, sign_YX: Array) -> None:
                 edges.append([(box["w"], box["s"]), (box["e"], box["s"])])
         lines = LineCollection(edges, colors=INK, linewidths=1.8, linestyles=style)
         lines.set_capstyle("round")
-        lines.set_label("trap" if sign > 0 else "reversal")
+        lines.set_label("larger" if sign > 0 else "smaller")
         lines.set_clip_on(False)
         axes.add_collection(lines, autolim=False)
     axes.set_xlim(-0.5, columns - 0.5)

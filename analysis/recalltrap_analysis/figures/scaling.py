@@ -17,6 +17,7 @@ def scaling_curve(
     groups: Sequence[str],
     curve: tuple[Array, Array, Array, Array] | None,
     x_name: str,
+    y_name: str = "severity",
 ) -> Figure:
     """Severity against the recall deficit, one point per setting, with the fitted curve.
 
@@ -25,6 +26,7 @@ def scaling_curve(
         groups: A group's name per point, e.g. its KL weight; tells the markers apart.
         curve: x, y, lower and upper end of the fitted curve, each of shape [T], or None.
         x_name: What the horizontal axis measures.
+        y_name: What the vertical one does.
     """
     deficit_G, severity_G, low_G, high_G = points
     names = list(dict.fromkeys(groups))
@@ -48,7 +50,7 @@ def scaling_curve(
             words = f"{x_name} {number(x)}: severity {with_interval(y, low, high)}"
             add_point_tooltip(axes, x, y, f"{name}, {words}" if name else words)
         axes.set_xlabel(x_name)
-        axes.set_ylabel("trap severity")
+        axes.set_ylabel(y_name)
         axes.grid()
         if axes.get_legend_handles_labels()[1]:
             figure.legend(loc="outside right upper")

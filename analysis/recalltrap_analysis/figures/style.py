@@ -22,6 +22,8 @@ PART_COLOURS = {
     "optimiser_ak": "#009E73",
     "reference": "#D55E00",
     "optimiser_ka": "#CC79A7",
+    "anchor": "#D55E00",
+    "size_and_start": "#E69F00",
 }
 P_PRIME, P_SECOND = "#0072B2", "#D55E00"
 INK, FAINT = "#222222", "#999999"

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
-from recalltrap_analysis.estimates.attainment import reward_unit
+from recalltrap_analysis.estimates.attainment import reward_unit, usual_margin
 from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point, spread
 from recalltrap_analysis.estimates.references import (
     REFERENCES,
@@ -28,8 +28,8 @@ from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import KindRecord, OptimumCheck, record_of
 from recalltrap_analysis.runs.protocol import ArtifactReader
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
+from recalltrap_analysis.statistics.margin import margin_words
 from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
-from recalltrap_analysis.verdicts.margin import margin_words, usual_margin
 
 NO_FORECAST = "no forecast: "
 UNRELIABLE = "unreliable"

@@ -34,8 +34,15 @@ SHARED: tuple[tuple[str, str], ...] = (
     ),
     (
         "Order effect",
-        "Attainment of A-K minus that of K-A, seed by seed. 0: the order doesn't matter. 1: K-A "
-        "never moved while A-K got everything.",
+        "Attainment of A-K minus that of K-A, seed by seed. Above 0 aligning first is better, "
+        "below 0 distilling first. It is not the trap alone: A-K also ends with a distillation "
+        "that sharpens.",
+    ),
+    (
+        "Severity",
+        "What the anchor costs, and nothing else: attainment of `K-A@p'` minus that of K-A, seed "
+        "by seed. Where `K-A@p'` didn't run, it is estimated as the difference of what the best "
+        "possible alignment could reach from p' and from p'', and says so.",
     ),
     (
         "Best of n",
@@ -44,12 +51,24 @@ SHARED: tuple[tuple[str, str], ...] = (
     ),
     (
         "Trap rate",
-        "Share of seeds in which K-A attains less than half while its paired A-K attains at least "
-        "half.",
+        "Share of seeds in which K-A attains less than half while its paired `K-A@p'` attains at "
+        "least half; against A-K where `K-A@p'` didn't run.",
     ),
     (
         "Instability",
         "Standard deviation over seeds of K-A's reward, divided by that of A-K's.",
+    ),
+    (
+        "Margin",
+        "The largest difference that doesn't matter. **Larger than the margin** and **smaller** "
+        "(worse by more than it) are decided by a bound on that side of it, **within ±margin** by "
+        "both bounds, **not larger** by the upper one alone. **Undecided** says that the seeds "
+        "don't tell, and **not seen in n seeds** that they are too few to call a difference small.",
+    ),
+    (
+        "Primary comparison",
+        "The one comparison that the study was run to decide, in every stratum (one value of each "
+        "setting but the KL weight). The headline rests on it alone; grid points are detail.",
     ),
     (
         "Recall, target precision",

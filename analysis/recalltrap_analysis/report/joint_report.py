@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -36,6 +37,8 @@ from recalltrap_analysis.report.sections.models import (
 from recalltrap_analysis.report.sections.overview import overview_section
 from recalltrap_analysis.report.sections.scaling import joint_scaling_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.verdicts.headline import MIXED, NO_VERDICT
+from recalltrap_analysis.verdicts.primary import ANCHOR
 from recalltrap_analysis.verdicts.summary import Summary
 
 TOGETHER = ("claims", "scaling")
@@ -61,16 +64,13 @@ def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
     chapters = [
         _chapter(run, summary, key) for run, summary, key in zip(runs, summaries, keys, strict=True)
     ]
-    trapped = sum(summary.verdict in ("trap", "mixed") for summary in summaries)
+    words = readings(summaries)
     return Document(
         title=f"{len(runs)} studies",
         question=f"What {count_text(len(runs), 'study')} say together",
         meta=", ".join(run.study.name for run in runs),
-        verdict="mixed" if trapped else "no verdict",
-        sentence=(
-            f"{trapped} of {len(runs)} studies show a trap at some or all of their settings. "
-            f"{claims_sentence(verdicts)}"
-        ),
+        verdict=next(iter(words)) if len(words) == 1 else MIXED if words else NO_VERDICT,
+        sentence=f"{readings_sentence(words)} {claims_sentence(verdicts)}",
         counts=(
             f"{sum(s.succeeded for s in summaries)} of {sum(s.planned for s in summaries)} cells "
             f"succeeded, {sum(s.failed for s in summaries)} failed, "
@@ -80,6 +80,27 @@ def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
         glossary=glossary([analysis_of(run.study.kind) for run in runs], [together, *chapters]),
         summary={"studies": [run.study.name for run in runs], "refused": list(refused)},
     )
+
+
+def readings(summaries: Sequence[Summary]) -> dict[str, int]:
+    """How many strata of all runs have each verdict on the primary comparison, most first."""
+    counts = Counter(
+        str(row["words"])
+        for summary in summaries
+        for _, row in summary.primary.iterrows()
+        if row["endpoint"] != ANCHOR and row["words"]
+    )
+    return dict(counts.most_common())
+
+
+def readings_sentence(words: Mapping[str, int]) -> str:
+    """The counts in words; they are counted and not pooled."""
+    if not words:
+        return "No study's primary comparison has numbers."
+    listed = ", ".join(f"{word} in {count}" for word, count in words.items())
+    total = sum(words.values())
+    strata = "1 stratum" if total == 1 else f"{total} strata"
+    return f"The studies' primary comparisons in {strata}: {listed}."
 
 
 def _unique(keys: Sequence[str]) -> list[str]:

@@ -27,14 +27,16 @@ from recalltrap_analysis.report.sections.models import (
 from recalltrap_analysis.report.sections.order_effect import order_effect_section
 from recalltrap_analysis.report.sections.provenance import provenance_section
 from recalltrap_analysis.report.sections.scaling import scaling_section
+from recalltrap_analysis.report.sections.what_to_do import what_to_do_section
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary, summarize
 
 SectionOf: TypeAlias = Callable[[ReadRun, Summary], Section | None]
 
 SECTIONS: Mapping[str, SectionOf] = {
-    "order-effect": order_effect_section,
+    "what-to-do": what_to_do_section,
     "comparisons": fair_comparisons_section,
+    "order-effect": order_effect_section,
     "origin": decomposition_section,
     "models": final_models_section,
     "references": references_section,
@@ -87,6 +89,7 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
         chapters=chapters,
         glossary=glossary([kind], chapters, summary.sentence),
         summary=details,
+        advice=summary.recommendation.sentence,
     )
 
 

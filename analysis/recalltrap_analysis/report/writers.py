@@ -72,6 +72,8 @@ def rich(text: str) -> Markup:
 def markdown(document: Document) -> str:
     """The same content for a pull request; figures are links to the files beside it."""
     lines = [f"# {_md(document.question)}", "", _md(document.meta), ""]
+    if document.advice:
+        lines += [f"**{_md(document.advice)}**", ""]
     lines += [f"> **{_md(document.sentence)}**", "", _md(document.counts), ""]
     lines += ["<details><summary>Glossary</summary>", ""]
     lines += [

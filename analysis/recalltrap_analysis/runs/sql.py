@@ -48,7 +48,7 @@ def _cells(select: str, kind: KindRecord, *more: str) -> str:
 
 
 def order_effect_query(axes: Sequence[str], kind: KindRecord) -> str:
-    """Mean order effect of every grid point."""
+    """Mean order effect of every grid point, and mean severity where K-A@p' ran."""
     select, group = select_axes(axes)
     return f"""with cell as (
   select {select}ordering, seed, {_reward_supremum(kind)},
@@ -58,10 +58,12 @@ def order_effect_query(axes: Sequence[str], kind: KindRecord) -> str:
   group by {select}ordering, seed
 ), pair as (
   select {select}seed, any_value(r0) as r0, any_value(r_max) as r_max,
-    max(r) filter (ordering = 'A-K') - max(r) filter (ordering = 'K-A') as lead
+    max(r) filter (ordering = 'A-K') - max(r) filter (ordering = 'K-A') as lead,
+    max(r) filter (ordering = 'K-A@p''') - max(r) filter (ordering = 'K-A') as anchor
   from cell group by {select}seed
 )
-select {select}count(lead) as pairs, avg(lead / (r_max - r0)) as order_effect
+select {select}count(lead) as pairs, avg(lead / (r_max - r0)) as order_effect,
+  avg(anchor / (r_max - r0)) as severity
 from pair{group_by(group)}"""
 
 
@@ -103,18 +105,27 @@ from cell group by {select}seed
 order by {order}"""
 
 
-def scaling_query(axes: Sequence[str], kind: KindRecord) -> str:
-    """Mean recall deficit and mean order effect of every grid point."""
+def scaling_query(axes: Sequence[str], kind: KindRecord, measured: bool) -> str:
+    """Mean recall deficit and mean severity of every grid point.
+
+    `measured`: whether K-A@p' ran; else severity is the optima's estimate.
+    """
     select, group = select_axes(axes)
     deficit = """max(value) filter (model = 'p_prime' and metric = 'overall_recall')
       - max(value) filter (model = 'p_second' and metric = 'overall_recall') as deficit"""
-    return f"""{_cells(select, kind, deficit)}, pair as (
+    optima = [f"max(value) filter (model = '{model}' and metric = 'optimum_reward') as best_{model}"
+              for model in ("p_prime", "p_second")]  # fmt: skip
+    difference = """max(r) filter (ordering = 'K-A@p''')
+      - max(r) filter (ordering = 'K-A')"""
+    if not measured:
+        difference = """max(best_p_prime) filter (ordering = 'A-K')
+      - max(best_p_second) filter (ordering = 'K-A')"""
+    return f"""{_cells(select, kind, deficit, *optima)}, pair as (
   select {select}seed, any_value(deficit) as deficit,
-    max((r - r0) / (r_max - r0)) filter (ordering = 'A-K')
-      - max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as order_effect
+    ({difference}) / any_value(r_max - r0) as severity
   from cell group by {select}seed
 )
-select {select}avg(deficit) as deficit, avg(order_effect) as order_effect
+select {select}avg(deficit) as deficit, avg(severity) as severity
 from pair{group_by(group)}"""
 
 

@@ -39,13 +39,18 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class NullRate:
-    """How often studies without an effect got the verdict `trap`, or any point with one."""
+class VerdictRate:
+    """How often studies whose true order effect is the margin were misjudged, and how.
+
+    `larger`, `small`: the share called larger than the margin on average over the grid, and called
+    within it, not larger or smaller; `any_point`: with a grid point called larger.
+    """
 
     shape: str
     seeds: int
     points: int
-    trap: float
+    larger: float
+    small: float
     any_point: float
 
 
@@ -76,7 +81,9 @@ class Calibration:
     command: str
     simulations: int
     coverage: tuple[Coverage, ...]
-    null: tuple[NullRate, ...]
+    verdicts: tuple[VerdictRate, ...] = ()
+    verdicts_made: str = ""
+    """When and how the verdicts' rates were made."""
     rules: tuple[RuleRate, ...] = ()
     rules_made: str = ""
     """When and how the rules' rates were made."""
@@ -88,7 +95,8 @@ class Calibration:
             "command": self.command,
             "simulations": self.simulations,
             "coverage": [list(vars(row).values()) for row in self.coverage],
-            "null": [list(vars(row).values()) for row in self.null],
+            "verdicts": [list(vars(row).values()) for row in self.verdicts],
+            "verdicts_made": self.verdicts_made,
             "rules": [list(vars(row).values()) for row in self.rules],
             "rules_made": self.rules_made,
         }
@@ -102,7 +110,8 @@ class Calibration:
             content["command"],
             content["simulations"],
             tuple(Coverage(*row) for row in content["coverage"]),
-            tuple(NullRate(*row) for row in content["null"]),
+            tuple(VerdictRate(*row) for row in content["verdicts"]),
+            content["verdicts_made"],
             tuple(RuleRate(*row) for row in content["rules"]),
             content["rules_made"],
         )
@@ -165,15 +174,18 @@ def markdown(found: Calibration) -> str:
             lines.append(f"| {SHAPES[shape]} | {n} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        'Whole studies without an effect: the share with the verdict "trap" (every grid point '
-        "significant), and with a trap at any grid point.",
+        "Whole studies whose true order effect is the margin at every grid point, "
+        f"{found.verdicts_made}: the share whose mean over the grid is called larger than the "
+        "margin, the share where it is called within the margin, not larger or smaller, and the "
+        "share with a grid point called larger (Holm); each should be at most 5 %.",
         "",
-        '| differences | seeds | grid points | verdict "trap" | trap at any point |',
-        "| --- | --- | --- | --- | --- |",
+        "| differences | seeds | grid points | larger | small | larger at any point |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {row.shape} | {row.seeds} | {row.points} | {row.trap:.3f} | {row.any_point:.3f} |"
-        for row in found.null
+        f"| {row.shape} | {row.seeds} | {row.points} | {row.larger:.3f} | {row.small:.3f} "
+        f"| {row.any_point:.3f} |"
+        for row in found.verdicts
     ]
     return "\n".join(lines + _rules_lines(found)) + "\n"
 

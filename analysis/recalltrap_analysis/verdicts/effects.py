@@ -23,6 +23,7 @@ from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.looks import nominal_level
+from recalltrap_analysis.statistics.margin import margin_words
 from recalltrap_analysis.statistics.paired import STUDENT, Estimate
 from recalltrap_analysis.statistics.student import one_sided_bounds
 from recalltrap_analysis.verdicts.judgement import (
@@ -31,7 +32,6 @@ from recalltrap_analysis.verdicts.judgement import (
     from_zero_on,
     judgement_of,
 )
-from recalltrap_analysis.verdicts.margin import margin_words
 
 
 def effects(

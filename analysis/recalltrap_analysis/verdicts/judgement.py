@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError, nearest
-from recalltrap_analysis.estimates.attainment import ATTAINMENT, reward_unit
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, reward_unit, usual_margin
 from recalltrap_analysis.estimates.contrasts import Contrast, default_contrasts
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.runs.protocol import Run, StudyLike
-from recalltrap_analysis.verdicts.margin import usual_margin
 
 MEAN, SLOPE = "mean", "slope"
 At: TypeAlias = str | float

@@ -16,6 +16,7 @@ from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.protocol import Run, StudyLike
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.looks import nominal_level
+from recalltrap_analysis.statistics.margin import SMALL_FROM
 from recalltrap_analysis.statistics.power import POWER, detectable_effect, not_larger_effect
 from recalltrap_analysis.verdicts.judgement import (
     MEAN,
@@ -24,12 +25,11 @@ from recalltrap_analysis.verdicts.judgement import (
     PrimaryEndpoint,
     resolved,
 )
-from recalltrap_analysis.verdicts.margin import SMALL_FROM
 from recalltrap_analysis.verdicts.primary import endpoint_samples
 
-GUESSED_SD = 0.25
-"""Of attainment over seeds, of a mean over KL weights: mixtures have 0.23 to 0.28 at sharpness 10
-and 0.05 at 1.25. The larger, so that nobody is promised too much."""
+GUESSED_SD, GUESSED_SD_OF_SEVERAL = 0.25, 0.15
+"""Of attainment over seeds, at one KL weight and over several: mixtures have 0.23 to 0.28 at a
+strong anchor and sharpness 10, and of the mean over two weights 0.14, over ten 0.01 to 0.12."""
 MOST_READ = 3
 """Relatives whose tables are read for their spread."""
 
@@ -130,7 +130,10 @@ def decidable(
     primary = resolved(study, kind, study.looks, ATTAINMENT).primary
     if primary is None:
         return None
-    spread, unit, source = _spread(primary, relatives, sd)
+    weights = {settings.get(kind.kl_weight or "") for settings in design.settings.values()}
+    several = len(weights) > 1 and isinstance(primary.at, str)
+    guess = GUESSED_SD_OF_SEVERAL if several else GUESSED_SD
+    spread, unit, source = _spread(primary, relatives, sd, guess)
     judgement = resolved(study, kind, study.looks, unit)
     kept = [i for i, axis in enumerate(design.axes) if axis in other_axes(design, kind.kl_weight)]
     strata = len({tuple(point[i] for i in kept) for point in design.points})
@@ -149,7 +152,7 @@ def decidable(
     return Decidable(
         primary.contrast,
         primary.at,
-        len({settings.get(kind.kl_weight or "") for settings in design.settings.values()}),
+        len(weights),
         strata,
         seeds,
         judgement.looks,
@@ -167,7 +170,7 @@ def decidable(
 
 
 def _spread(
-    primary: PrimaryEndpoint, relatives: Sequence[Run], sd: float | None
+    primary: PrimaryEndpoint, relatives: Sequence[Run], sd: float | None, guess: float
 ) -> tuple[tuple[float, float], str, str]:
     """The smallest and largest sd over seeds to expect, in which unit, and where they come from."""
     if sd is not None:
@@ -183,7 +186,7 @@ def _spread(
             seeds = count_text(len(relative.study.seeds), "seed")
             source = f"as found in {relative.study.name} with {seeds}"
             return (min(found), max(found)), unit, source
-    return (GUESSED_SD, GUESSED_SD), ATTAINMENT, "a guess: no relative has finished"
+    return (guess, guess), ATTAINMENT, "a guess: no relative has finished"
 
 
 def spreads(run: Run, primary: PrimaryEndpoint) -> tuple[list[float], str]:

@@ -24,6 +24,15 @@ from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.looks import nominal_level
+from recalltrap_analysis.statistics.margin import (
+    LARGER,
+    SMALL_FROM,
+    SMALLER,
+    UNDECIDED,
+    Decisions,
+    decision_words,
+    not_seen,
+)
 from recalltrap_analysis.statistics.paired import Array, holm
 from recalltrap_analysis.statistics.power import seeds_needed
 from recalltrap_analysis.statistics.student import (
@@ -42,17 +51,9 @@ from recalltrap_analysis.verdicts.judgement import (
     PrimaryEndpoint,
     judgement_of,
 )
-from recalltrap_analysis.verdicts.margin import (
-    LARGER,
-    SMALL_FROM,
-    SMALLER,
-    UNDECIDED,
-    Decisions,
-    decision_words,
-    not_seen,
-)
 
 ANCHOR = "anchor"
+ONLY_STRATUM = "the only stratum"
 ANCHOR_CONTRAST: Contrast = (ANCHORED_TO_P_PRIME, KD_THEN_ALIGN)
 TESTS: Mapping[str, Callable[[npt.ArrayLike, float], float]] = {
     "larger": p_larger,
@@ -109,7 +110,7 @@ def primary_table(
             rows.append(
                 dict(zip(axes, stratum, strict=True))
                 | {
-                    "stratum": point_text(stratum, axes) if axes else "the only stratum",
+                    "stratum": stratum_text(stratum, axes),
                     "endpoint": name,
                     "contrast": contrast_name(endpoint.contrast),
                     "at": endpoint.at,
@@ -157,35 +158,51 @@ def endpoint_samples(
         elif apart := unpaired(first, second):
             found[stratum] = Sample(None, apart, len(first.seeds))
         else:
-            weights = [_kl_weight(design, point, kl_weight) for point in first.points]
+            weights = kl_weights(design, first.points, kl_weight)
             found[stratum] = _sample(first, second, at, weights)
     return found
 
 
-def _kl_weight(design: Design, point: GridPoint, kl_weight: str | None) -> float | None:
-    """The KL weight of a grid point, be it an axis or a setting of the whole study."""
-    value = design.settings.get(point, {}).get(kl_weight) if kl_weight else None
-    return None if value is None else float(value)
+def kl_weights(
+    design: Design, points: Sequence[GridPoint], kl_weight: str | None
+) -> list[float | None]:
+    """The KL weight of each grid point, be it an axis or a setting of the whole study."""
+    if kl_weight is None:
+        return [None] * len(points)
+    values = [design.settings.get(point, {}).get(kl_weight) for point in points]
+    return [None if value is None else float(value) for value in values]
+
+
+def stratum_text(stratum: GridPoint, axes: Sequence[str]) -> str:
+    """A stratum in words, as the primary's table has it."""
+    return point_text(stratum, axes) if axes else ONLY_STRATUM
+
+
+def at_endpoint(values_NW: Array, weights: Sequence[float | None], at: At) -> Array:
+    """Each seed's value of a series over the KL weights, where the endpoint lies; shape [N].
+
+    NaN where the series has nothing there.
+    """
+    nothing_N = np.full(len(values_NW), np.nan)
+    if at == SLOPE:
+        return nothing_N if len(set(weights)) < 2 else slope_per_doubling(values_NW, weights)
+    if not isinstance(at, str):
+        here = [place for place, weight in enumerate(weights) if weight == at]
+        return values_NW[:, here].mean(axis=1) if here else nothing_N
+    assert at == MEAN
+    return np.asarray(values_NW.mean(axis=1), dtype=float)
 
 
 def _sample(first: Curve, second: Curve, at: At, weights: Sequence[float | None]) -> Sample:
-    difference_NW = first.attainment - second.attainment
     n = len(first.seeds)
-    if not isinstance(at, str):
-        here = [place for place, weight in enumerate(weights) if weight == at]
-        if not here:
-            return Sample(None, f"no KL weight {at:g} here", n)
-        difference_NW = difference_NW[:, here]
-    known_N = np.isfinite(difference_NW).all(axis=1)
-    if not known_N.all():
-        lacking = int((~known_N).sum())
+    if not isinstance(at, str) and at not in weights:
+        return Sample(None, f"no KL weight {at:g} here", n)
+    if at == SLOPE and len(set(weights)) < 2:
+        return Sample(None, "one KL weight has no slope", n)
+    values_N = at_endpoint(first.attainment - second.attainment, weights, at)
+    if lacking := int((~np.isfinite(values_N)).sum()):
         return Sample(None, f"incomplete: {lacking} of {n} seeds lack a value of both", n)
-    if at == SLOPE:
-        if len(set(weights)) < 2:
-            return Sample(None, "one KL weight has no slope", n)
-        return Sample(slope_per_doubling(difference_NW, weights), COMPLETE, n)
-    assert not isinstance(at, str) or at == MEAN
-    return Sample(difference_NW.mean(axis=1), COMPLETE, n)
+    return Sample(values_N, COMPLETE, n)
 
 
 def slope_per_doubling(values_NW: Array, weights: Sequence[float | None]) -> Array:
@@ -204,7 +221,7 @@ def slope_per_doubling(values_NW: Array, weights: Sequence[float | None]) -> Arr
 def judged(
     samples: Mapping[GridPoint, Sample], judgement: Judgement
 ) -> dict[GridPoint, dict[str, Any]]:
-    """Numbers and words of every stratum."""
+    """Numbers and words of every sample, by Holm over them: strata, or grid points."""
     level = nominal_level(judgement.looks, tests=max(1, len(samples)))
     adjusted = {name: _adjusted(test, samples, judgement.margin) for name, test in TESTS.items()}
     found = {}

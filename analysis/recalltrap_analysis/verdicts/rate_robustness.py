@@ -22,9 +22,9 @@ from recalltrap_analysis.estimates.contrasts import Contrast, contrast_name
 from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.number_format import count_text, setting_text
 from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.statistics.margin import margin_words
 from recalltrap_analysis.statistics.paired import STUDENT, Array, Estimate
 from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
-from recalltrap_analysis.verdicts.margin import margin_words
 
 AS_SET = "as set"
 OWN_BEST = "each at its own best"

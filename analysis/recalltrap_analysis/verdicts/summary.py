@@ -1,4 +1,4 @@
-"""The run in one sentence: how severe the trap is, where it comes from, what avoiding it costs.
+"""A run's numbers, judged: what sections, figures, terminal and Python take of it.
 
 What can't be said is said to be unsayable, with the reason. Nothing is drawn or written here.
 """
@@ -7,42 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
 from recalltrap.kind import Metric, metric_of
 from recalltrap.streams import stream
-from recalltrap_analysis.estimates.decomposition import TITLES, decomposition_table
+from recalltrap_analysis.estimates.costs import known_costs
+from recalltrap_analysis.estimates.decomposition import decomposition_table
+from recalltrap_analysis.estimates.experiment import experiment_table
 from recalltrap_analysis.estimates.missing_metrics import lacking_values
 from recalltrap_analysis.estimates.order_effect import (
+    ANCHORED_TO_P_PRIME,
     COMPLETE,
-    flips_for,
     order_effect_table,
     pair_orderings,
+    severity_title,
 )
-from recalltrap_analysis.number_format import (
-    count_text,
-    decimal_text,
-    p_text,
-    point_text,
-    row_interval,
-    setting_text,
-    signed_text,
-)
-from recalltrap_analysis.runs.design import Design
+from recalltrap_analysis.number_format import count_text, row_interval, setting_text
+from recalltrap_analysis.recommendation.recommendation import Recommendation
+from recalltrap_analysis.recommendation.what_to_do import recommendations
+from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
-from recalltrap_analysis.statistics.paired import smallest_p
+from recalltrap_analysis.verdicts.effects import effects_table
+from recalltrap_analysis.verdicts.endpoint_parts import behind_primary
+from recalltrap_analysis.verdicts.grid_points import judged_points
+from recalltrap_analysis.verdicts.headline import headline
+from recalltrap_analysis.verdicts.judgement import Judgement, judgement_of
+from recalltrap_analysis.verdicts.primary import kl_weights, primary_table
 
-Verdict = Literal["trap", "mixed", "no trap", "reversed", "not enough seeds", "no verdict"]
-SIGNIFICANT = 0.05
-SLIGHT = 0.05
 MOST_LACKS = 3
 
 
@@ -51,8 +47,12 @@ class Summary:
     """A run's numbers and its verdict.
 
     `kind` is what the analysis knows of the study's kind, `metrics` what its metrics are called.
-    `order_effect`, `decomposition`: one row per grid point, as `order_effect_table` and
-    `decomposition_table` return them. `outcomes`: one row per succeeded cell. `pairs`: one row
+    `judgement`: by what the run is judged. `verdict` and `sentence` come from its `primary`, one
+    row per stratum and endpoint as `primary_table` returns it. One row per grid point have
+    `order_effect` (as `judged_points` returns it, with severity), `experiment` and
+    `decomposition` (the two splits). `effects`: every contrast by every comparison, as
+    `effects_table` returns it. `recommendations` say what to do in every stratum, and
+    `recommendation` over all of them. `outcomes`: one row per succeeded cell. `pairs`: one row
     per grid point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell
     id; planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
     verdict from saying more; `lacks` names every metric that a model or a cell doesn't have.
@@ -62,10 +62,16 @@ class Summary:
     kind: KindRecord
     metrics: Mapping[str, Metric]
     axes: tuple[str, ...]
-    verdict: Verdict
+    judgement: Judgement
+    verdict: str
     sentence: str
+    primary: pd.DataFrame
     order_effect: pd.DataFrame
+    experiment: pd.DataFrame
     decomposition: pd.DataFrame
+    effects: pd.DataFrame
+    recommendations: Sequence[Recommendation]
+    recommendation: Recommendation
     outcomes: pd.DataFrame
     pairs: pd.DataFrame
     design: Design
@@ -79,7 +85,7 @@ class Summary:
     lacks: tuple[str, ...] = ()
 
     def table(self, most: int | None = None) -> pd.DataFrame:
-        """The order effect table as text, for a terminal: every estimate with its interval.
+        """The order effect's table as text, for a terminal: every estimate with its interval.
 
         With `most`, at most so many grid points, the largest order effects of either sign first.
         """
@@ -87,7 +93,7 @@ class Summary:
 
 
 def summarize(results: Run) -> Summary:
-    """The order effect over the grid and the verdict.
+    """The effects over the grid, and the verdict of the study's primary endpoint.
 
     Never fails over what a study lacks (no cells yet, one ordering, one seed, values that are not
     finite): the verdict and `notes` say what can't be shown, and why.
@@ -100,21 +106,39 @@ def summarize(results: Run) -> Summary:
     metrics = results.table("metrics")
     outcomes = cell_outcomes(metrics, axes, kind.reward_supremum)
     outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
+    judgement = judgement_of(results, kind, outcomes)
     pairs = pair_orderings(outcomes, axes, kind.optimum_check)
+    parts = decomposition_table(pairs, design, kind)
     table = order_effect_table(pairs, design, stream(0, "analysis/order-effect"))
-    parts = decomposition_table(pairs, design, stream(0, "analysis/decomposition"), kind)
-    verdict, sentence = judge(table, parts, design)
+    table = judged_points(table, pairs, design, judgement, _doubts(parts))
+    primary = primary_table(outcomes, design, kind, judgement)
+    found = headline(
+        primary,
+        judgement,
+        behind_primary(outcomes, pairs, table, design, kind, judgement),
+        _kl_weights(design, kind),
+        design.orderings,
+    )
+    names = results.metrics()
+    costs = known_costs(results.table("costs").to_pandas())
+    by_stratum, overall = recommendations(outcomes, design, cells, costs, kind, judgement, names)
     missing = len(cells) - len(succeeded) - len(failed)
     lacks = lacking_values(metrics, outcomes, cells, succeeded, axes, kind)
     return Summary(
         study=results.study.name,
         kind=kind,
-        metrics=results.metrics(),
+        metrics=names,
         axes=axes,
-        verdict=verdict,
-        sentence=sentence,
+        judgement=judgement,
+        verdict=found.word,
+        sentence=found.sentence,
+        primary=primary,
         order_effect=table,
+        experiment=experiment_table(outcomes, design, kind.kl_weight),
         decomposition=parts,
+        effects=effects_table(outcomes, design, kind, judgement),
+        recommendations=by_stratum,
+        recommendation=overall,
         outcomes=outcomes,
         pairs=pairs,
         design=design,
@@ -137,132 +161,20 @@ def _cells_by_status(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], 
     return succeeded, ({cell_id for cell_id, _ in rows} & planned) - succeeded
 
 
-def judge(table: pd.DataFrame, parts: pd.DataFrame, design: Design) -> tuple[Verdict, str]:
-    """The verdict over the grid and its sentence.
-
-    A grid point shows a trap where its mean order effect is above 0 and its paired sign-flip
-    p-value, adjusted by Holm over the complete grid points, is below 0.05.
-    """
-    lacking = [name for name in ("K-A", "A-K") if name not in design.orderings]
-    if lacking:
-        return "no verdict", (
-            f"No verdict: the order effect compares A-K with K-A, and this study has no "
-            f"{' and no '.join(lacking)}."
-        )
-    complete = table[table["state"] == COMPLETE]
-    if complete.empty:
-        reasons = "; ".join(dict.fromkeys(table["state"].tolist()))
-        return "no verdict", f"No verdict: no grid point can be judged ({reasons or 'no cells'})."
-    left_out = len(table) - len(complete)
-    prefix = (
-        f"Unbalanced: {left_out} of {len(table)} grid points are left out. " if left_out else ""
-    )
-    if not (complete["p_holm"] <= SIGNIFICANT).any():
-        verdict, words = _nothing_significant(complete)
-    else:
-        verdict, words = _significant(complete)
-    return verdict, prefix + words + _worst(complete, parts, design, verdict)
+def _doubts(parts: pd.DataFrame) -> dict[GridPoint, str]:
+    """What is wrong with the optima, by grid point."""
+    if "reliability" not in parts:
+        return {}
+    found = zip(parts["point"], parts["reliability"], strict=True)
+    return {point: doubt for point, doubt in found if doubt}
 
 
-def _nothing_significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
-    pairs, points = int(complete["pairs"].max()), len(complete)
-    least = smallest_adjusted_p(pairs, points)
-    if least > SIGNIFICANT:
-        needed = next(n for n in range(2, 64) if smallest_adjusted_p(n, points) <= SIGNIFICANT)
-        seeds, where = count_text(pairs, "seed"), count_text(points, "grid point")
-        return "not enough seeds", (
-            f"Not enough seeds: with {seeds} at {where} nothing can be significant (the smallest "
-            f"possible p, adjusted by Holm, is {p_text(least)}). You need at least {needed} "
-            f"seeds: rerun with -o seeds={needed}."
-        )
-    where = "the grid point" if points == 1 else f"any of {points} grid points"
-    return "no trap", (
-        f"No trap: A-K does not differ from K-A beyond seed noise at {where} (paired sign flips, "
-        f"Holm, 5 %); order effects up to "
-        f"{decimal_text(complete['order_effect_high'].max())} can't be excluded."
-    )
-
-
-def smallest_adjusted_p(pairs: int, points: int) -> float:
-    """The smallest p, adjusted by Holm over so many grid points, that so many pairs can give."""
-    if pairs < 2:
-        return 1.0
-    return min(1.0, points * smallest_p(pairs, flips_for(points)))
-
-
-def concluded_signs(table: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """What is concluded at every row of an order effect table: 1 a trap, -1 a reversal, 0 neither.
-
-    One rule for the headline, the table's reading and the figures' fillings and borders.
-    """
-    if "p_holm" not in table:
-        return np.zeros(len(table))
-    sure = (table["state"] == COMPLETE) & (table["p_holm"] <= SIGNIFICANT)
-    return np.where(sure, np.sign(table["order_effect"].to_numpy(dtype=float)), 0.0)
-
-
-def _significant(complete: pd.DataFrame) -> tuple[Verdict, str]:
-    signs = pd.Series(concluded_signs(complete), index=complete.index)
-    traps, reversed_ = signs > 0, signs < 0
-    points = count_text(len(complete), "grid point")
-    slight = int((complete["order_effect"][traps] < SLIGHT).sum())
-    aside = f" (at {slight} of them slightly, below {setting_text(SLIGHT)})" if slight else ""
-    if traps.all():
-        where = "the grid point" if len(complete) == 1 else f"all {points}"
-        return "trap", f"Trap: A-K attains more than K-A at {where}{aside}."
-    if not traps.any():
-        return "reversed", (
-            f"Reversed: A-K attains less than K-A at {int(reversed_.sum())} of {points} and more "
-            "at none."
-        )
-    reverse = f", less at {int(reversed_.sum())}" if reversed_.any() else ""
-    return "mixed", (
-        f"Mixed: A-K attains more than K-A at {int(traps.sum())} of {points}{aside}{reverse}; at "
-        "the others the difference is within seed noise."
-    )
-
-
-def _worst(complete: pd.DataFrame, parts: pd.DataFrame, design: Design, verdict: Verdict) -> str:
-    row = complete.iloc[int(np.argmax(complete["order_effect"].to_numpy()))]
-    where = f" at {point_text(row['point'], design.axes)}" if design.axes else ""
-    interval = row_interval(row, "order_effect")
-    text = f" The largest order effect is {interval}{where}"
-    here = parts[[point == row["point"] for point in parts["point"]]]
-    if verdict in ("trap", "mixed") and len(here) and here.iloc[0]["state"] == COMPLETE:
-        text += _mostly(here.iloc[0])
-    text += "."
-    if verdict in ("trap", "mixed"):
-        text += _recall_price(row)
-    return text
-
-
-BECAUSE = {
-    "last_distillation": "A-K is distilled last",
-    "optimiser_ak": "A-K's alignment goes beyond the optimum of its objective",
-    "reference": "alignment can reach more from p' than from p''",
-    "optimiser_ka": "K-A's alignment falls short of the optimum of its objective",
-}
-"""What makes a part of the order effect positive."""
-
-
-def _mostly(parts: pd.Series[Any]) -> str:
-    """The largest part of a grid point's order effect, as a reason where it adds to it."""
-    largest = parts["largest"]
-    size = signed_text(parts[largest])
-    if parts[largest] > 0:
-        return f", mostly because {BECAUSE[largest]} ({size})"
-    return f"; its largest part is the {TITLES[largest]} ({size})"
-
-
-def _recall_price(row: pd.Series[Any]) -> str:
-    cost = row["recall_difference"]
-    if not np.isfinite(cost):
-        return " What avoiding it costs in recall is not known."
-    if cost >= 0:
-        return " There A-K costs no recall."
-    sure = row["recall_difference_high"] < 0
-    hedge = "" if sure else ", a difference within seed noise"
-    return f" Avoiding it there costs {decimal_text(-cost)} nats of overall recall{hedge}."
+def _kl_weights(design: Design, kind: KindRecord) -> tuple[str, list[float]]:
+    """The name of the KL weight, empty without one, and its values in the grid."""
+    if kind.kl_weight is None:
+        return "", []
+    found = set(kl_weights(design, design.points, kind.kl_weight))
+    return kind.kl_weight, sorted(weight for weight in found if weight is not None)
 
 
 def _notes(table: pd.DataFrame, parts: pd.DataFrame, failed: int, missing: int) -> tuple[str, ...]:
@@ -275,7 +187,7 @@ def _notes(table: pd.DataFrame, parts: pd.DataFrame, failed: int, missing: int) 
         if state != COMPLETE:
             notes.append(f"{count_text(len(rows), 'grid point')}: {state}")
     if "pairs" in table.columns and (table["pairs"] == 1).any():
-        notes.append("one seed: no interval, no test, no instability ratio")
+        notes.append("one seed: no interval, no verdict, no instability ratio")
     undecomposed = [state for state in parts["state"] if state.startswith("no value")]
     if undecomposed:
         where = count_text(len(undecomposed), "grid point")
@@ -291,8 +203,12 @@ def _first(lacks: Sequence[str]) -> list[str]:
     return [*lacks[:MOST_LACKS], f"{more} more metrics are lacking: the report names them"]
 
 
+READING = "reading"
+SEVERITY_READING = "severity's reading"
+
+
 def order_effect_text(summary: Summary, most: int | None = None) -> pd.DataFrame:
-    """The order effect table in words: axes, `pairs`, estimates with intervals, `p_holm`, `state`.
+    """The order effect's table in words: axes, estimates with intervals, readings, pairs, state.
 
     Differences are A-K minus K-A; the interval's method stands in the table that it came from.
     `most`: see `Summary.table`.
@@ -305,21 +221,35 @@ def order_effect_text(summary: Summary, most: int | None = None) -> pd.DataFrame
     columns: dict[str, list[str]] = {
         axis: [setting_text(value) for value in table[axis]] for axis in summary.axes
     }
-    titles = {
-        "order_effect": "order effect",
-        "target_precision_difference": metric_of(summary.metrics, "target_precision").label,
-        "recall_difference": metric_of(summary.metrics, "overall_recall").label,
-        "trap_rate": "trap rate",
-        "instability_ratio": "instability",
-    }
     if len(table):
+        rows = [row for _, row in table.iterrows()]
+
+        def intervals(name: str) -> list[str]:
+            return [row_interval(row, name) for row in rows]
+
+        against = table["trap_rate_against"].iloc[0]
+        aside = "" if against == ANCHORED_TO_P_PRIME else f" (against {against})"
+        columns["order effect"] = intervals("order_effect")
+        columns[READING] = _readings(table, "state", "words")
+        columns[severity_title(table["severity_from"].iloc[0])] = intervals("severity")
+        columns[SEVERITY_READING] = _readings(table, "severity_state", "severity_words")
+        columns[f"trap rate{aside}"] = intervals("trap_rate")
+        columns["instability"] = intervals("instability_ratio")
+        for name, metric in (
+            ("target_precision_difference", "target_precision"),
+            ("recall_difference", "overall_recall"),
+        ):
+            columns[metric_of(summary.metrics, metric).label] = intervals(name)
         columns["pairs"] = [
             f"{complete} of {planned}"
             for complete, planned in zip(table["pairs"], table["planned_pairs"], strict=True)
         ]
-        rows = [row for _, row in table.iterrows()]
-        for name, title in titles.items():
-            columns[title] = [row_interval(row, name) for row in rows]
-        columns["p (Holm)"] = [p_text(p) for p in table["p_holm"]]
-    columns["state"] = [str(state) for state in table["state"]]
     return pd.DataFrame(columns)
+
+
+def _readings(table: pd.DataFrame, state: str, words: str) -> list[str]:
+    """What is said of an effect at every grid point, or why nothing is."""
+    return [
+        str(said) if why == COMPLETE or said else str(why)
+        for why, said in zip(table[state], table[words], strict=True)
+    ]

@@ -71,19 +71,19 @@ def run_studies(
 
 
 def conclude(results: Results) -> int:
-    """Write the report, then print the verdict and the order effect table; the run's exit status.
+    """Write the report, print what to do, the verdict and the effects; the run's exit status.
 
     The report comes first: whatever becomes of the terminal, it stands.
     """
     report = results.report()
     verdict = results.verdict()
     rows = results.summary.table(most=MOST_ROWS).to_dict("records")
-    say(f"{verdict.sentence}\n")
+    say(f"{results.summary.recommendation.sentence}\n\n{verdict.sentence}\n")
     print_table(rows)
     say("")
     if more := len(results.summary.order_effect) - len(rows):
         points = "1 more grid point stands" if more == 1 else f"{more:,} more grid points stand"
-        say(f"{points} in the report; these have the largest order effect of either sign")
+        say(f"{points} in the report; these have the largest order effects of either sign")
     for note in (*verdict.notes, *look_notes(results), *view_notes(results)):
         say(f"note: {note}")
     say(f"report: {report}")

@@ -201,6 +201,17 @@ class Results:
             missing=found.missing,
         )
 
+    def recommendation(self) -> Any:
+        """What to do, over all strata: a `recalltrap_analysis` `Recommendation`.
+
+        It has a `word`, a `sentence`, the `reasons` and the `conditions` under which it was seen.
+        `summary.recommendations` has one for every stratum, with its gain and its price.
+
+        Raises:
+            InputError: the run's tables are damaged.
+        """
+        return self.summary.recommendation
+
     def report(self, form: str = "html") -> str:
         """Write the run's report, `html`, `markdown` or `json`, and return the path of its page.
 
@@ -234,6 +245,9 @@ class Results:
         """
         chosen = {"contrasts": contrasts, "margin": margin, "recall_budget": recall_budget}
         given = {name: value for name, value in chosen.items() if value is not None}
+        if not given:
+            as_judged: pd.DataFrame = self.summary.effects.copy()
+            return as_judged
         frame: pd.DataFrame = room("effects")(self, **given)
         return frame
 

@@ -11,8 +11,10 @@ from recalltrap.results.notebook_html import block, lines
 class Verdict:
     """A run's verdict; printed, it is its sentence.
 
-    `word` is the verdict in short (`trap`, `mixed`, `no trap`, ..., `no verdict`), `sentence` says
-    it with numbers, and `notes` what keeps it from saying more. The counts are of cells.
+    `word` is what the primary comparison says in every stratum (`larger than the margin`,
+    `within ±margin`, `smaller`, `not larger`, `undecided`, `not seen in n seeds`), `mixed` where
+    strata differ, or `no verdict`. `sentence` says it with numbers, and `notes` what keeps it from
+    saying more. The counts are of cells.
     """
 
     study: str

@@ -30,9 +30,17 @@ def contrast_pair(value: Any) -> Any:
 
 
 def contrast_list(value: Any) -> Any:
-    """A list as the tuple that pydantic's strict mode wants."""
+    """A list as the tuple that pydantic's strict mode wants.
+
+    Raises:
+        ValueError: it is empty.
+    """
     value = plain_value(value)
-    return tuple(value) if isinstance(value, list) else value
+    if not isinstance(value, list | tuple):
+        return value
+    if not value:
+        raise ValueError("no contrasts: list pairs of orderings, or leave the field out")
+    return tuple(value)
 
 
 def check_orderings(contrast: Sequence[str], orderings: Sequence[str]) -> None:

@@ -126,11 +126,15 @@ class Study(BaseModel):
         "over the KL weights, where both are there",
     )
     contrasts: (
-        Annotated[tuple[Contrast, ...], BeforeValidator(contrast_list), AfterValidator(_distinct)]
+        Annotated[
+            tuple[Contrast, ...],
+            Field(min_length=1),
+            BeforeValidator(contrast_list),
+            AfterValidator(_distinct),
+        ]
         | None
     ) = Field(
         default=None,
-        min_length=1,
         description="pairs of orderings to compare; null: every one that aligns against K-A",
     )
     margin: float | None = Field(

@@ -24,9 +24,9 @@ from recalltrap_analysis.claims.comparisons import (
 )
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding
+from recalltrap_analysis.statistics.margin import MARGIN
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.statistics.student import student_interval
-from recalltrap_analysis.verdicts.margin import MARGIN
 
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 RULES: dict[str, Callable[[DifferenceGrid], Finding]] = {

@@ -18,6 +18,7 @@ from recalltrap_analysis.runs.sql import order_effect_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import holm, sign_flip_p_values
 from recalltrap_analysis.verdicts.summary import summarize
+from tests.analysis.judging import with_severity
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun
@@ -40,27 +41,59 @@ def test_attainment_is_zero_at_the_start_and_one_at_the_supremum() -> None:
 
 
 def test_trapped_needs_both_sides_of_a_half() -> None:
-    ka, ak = np.array([0.49, 0.5, 0.2, 0.1]), np.array([0.5, 0.9, 0.4, 0.9])
-    assert module.trapped(ka, ak).tolist() == [True, False, False, True]
+    ka, other = np.array([0.49, 0.5, 0.2, 0.1]), np.array([0.5, 0.9, 0.4, 0.9])
+    assert module.trapped(ka, other).tolist() == [True, False, False, True]
 
 
-def test_known_effect_is_recovered(make_run: MakeRun) -> None:
-    run = make_run(order_effect=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01)
-    summary = summarize(run)
-    assert summary.verdict == "trap"
+def test_known_effects_are_recovered(make_run: MakeRun) -> None:
+    run = make_run(
+        order_effect=lambda p: 0.1 * p["kl_weight"], seeds=20, noise=0.01,
+        orderings=("K-A", "A-K", "K-A@p'"),
+    )  # fmt: skip
+    summary = summarize(with_severity(run, lambda p: 0.04 * p["kl_weight"], noise=0.01))
     for _, row in summary.order_effect.iterrows():
         truth = 0.1 * row["kl_weight"]
         assert row["order_effect"] == pytest.approx(truth, abs=0.01)
         assert row["order_effect_low"] <= truth <= row["order_effect_high"]
+        assert row["severity"] == pytest.approx(0.4 * truth, abs=0.01)
+        assert row["severity_low"] <= 0.4 * truth <= row["severity_high"]
         assert row["target_precision_difference"] == pytest.approx(5 * truth, abs=0.05)
         assert row["recall_difference"] == pytest.approx(-0.5)
+    assert set(summary.order_effect["severity_from"]) == {"K-A@p'"}
     parts = summary.decomposition
     total = parts[list(PARTS)].sum(axis=1)
     assert total.to_numpy() == pytest.approx(parts["order_effect"].to_numpy(), abs=1e-9)
     assert parts["reference"].to_numpy() == pytest.approx(0.06 * parts["kl_weight"], abs=0.01)
-    assert "kl_weight 2" in summary.sentence
-    assert "mostly because alignment can reach more from p' than from p''" in summary.sentence
-    assert "costs 0.50 nats of overall recall" in summary.sentence
+
+
+def test_severity_is_the_anchor_part_alone(make_run: MakeRun) -> None:
+    """By K-A@p' where that ran; else the optima's difference, said to be an estimate."""
+    controlled = make_run(orderings=("K-A", "A-K", "A", "K-A@p'"), seeds=20)
+    measured = summarize(with_severity(controlled, lambda p: 0.1))
+    assert measured.order_effect["severity"].to_numpy() == pytest.approx(0.1, abs=0.02)
+    np.testing.assert_allclose(
+        measured.order_effect["severity"], measured.experiment["anchor"], atol=1e-12
+    )
+    estimated = summarize(make_run(seeds=20))
+    np.testing.assert_allclose(
+        estimated.order_effect["severity"], estimated.decomposition["reference"], atol=1e-12
+    )
+    assert set(estimated.order_effect["severity_from"]) == {"estimated from the optima"}
+    assert "severity (estimated from the optima)" in estimated.table()
+    assert "severity" in measured.table()
+
+
+def test_severity_of_a_grid_point_needs_every_seed_of_the_control(make_run: MakeRun) -> None:
+    run = make_run(
+        orderings=("K-A", "A-K", "K-A@p'"),
+        missing=lambda o, s, p: o == "K-A@p'" and s == 2 and p["kl_weight"] == 1.0,
+    )
+    table = summarize(run).order_effect
+    assert table["state"].tolist() == ["complete"] * 3
+    assert table["severity_state"].iloc[1] == "K-A@p' is missing in 1 of 10 pairs"
+    for name in ("severity", "trap_rate"):
+        assert table[name].isna().tolist() == [False, True, False]
+    assert table["order_effect"].notna().all()
 
 
 def test_parts_add_up_per_seed_in_a_run(make_run: MakeRun) -> None:
@@ -72,20 +105,23 @@ def test_parts_add_up_per_seed_in_a_run(make_run: MakeRun) -> None:
     assert gap.abs().max() < 1e-9
 
 
-def test_trap_rate_counts_pairs(make_run: MakeRun) -> None:
-    run = make_run(order_effect=lambda p: 0.5, noise=0.0, seeds=20, grid={"kl_weight": (1.0,)})
-    row = summarize(run).order_effect.iloc[0]
-    share = np.mean(
-        [0.45 + 0.05 * np.random.default_rng(s).normal(size=8)[1] < 0.5 for s in range(20)]
-    )
+@pytest.mark.parametrize("control", [True, False])
+def test_trap_rate_counts_pairs(make_run: MakeRun, control: bool) -> None:
+    """Against K-A@p', which gains 0.03 here, or else against A-K, which gains 0.5."""
+    run = make_run(
+        order_effect=lambda p: 0.5, noise=0.0, seeds=20, grid={"kl_weight": (1.0,)},
+        orderings=("K-A", "A-K", "K-A@p'") if control else ("K-A", "A-K"),
+    )  # fmt: skip
+    summary = summarize(with_severity(run, lambda p: 0.03, noise=0.0))
+    row = summary.order_effect.iloc[0]
+    ka = np.array([0.45 + 0.05 * np.random.default_rng(s).normal(size=8)[1] for s in range(20)])
+    share = np.mean((ka < 0.5) & (ka + (0.03 if control else 0.5) >= 0.5))
     assert row["trap_rate"] == pytest.approx(share)
     assert 0 < row["trap_rate_low"] < share < row["trap_rate_high"] < 1
-
-
-def test_no_effect_gives_no_trap(make_run: MakeRun) -> None:
-    summary = summarize(make_run(order_effect=lambda p: 0.0, seeds=20))
-    assert summary.verdict == "no trap"
-    assert summary.sentence.startswith("No trap")
+    assert row["trap_rate_against"] == ("K-A@p'" if control else "A-K")
+    assert ("trap rate" if control else "trap rate (against A-K)") in summary.table()
+    if control:  # A-K's sharpening would have counted seeds that the anchor doesn't explain
+        assert share < np.mean((ka < 0.5) & (ka + 0.5 >= 0.5))
 
 
 def test_false_alarms_stay_under_the_level() -> None:
@@ -96,22 +132,6 @@ def test_false_alarms_stay_under_the_level() -> None:
     for p_S, alarm in zip(p_GS[:5], alarms_G[:5], strict=True):
         assert (holm(p_S) <= 0.05).any() == alarm
     assert 0 < alarms_G.mean() <= 0.07
-
-
-def test_mixed_and_reversed(make_run: MakeRun) -> None:
-    mixed = summarize(make_run(order_effect=lambda p: 0.4 * (p["kl_weight"] > 1), seeds=12))
-    assert mixed.verdict == "mixed"
-    assert "at 1 of 3 grid points" in mixed.sentence
-    assert summarize(make_run(order_effect=lambda p: -0.3, seeds=12)).verdict == "reversed"
-
-
-@pytest.mark.parametrize("seeds", [1, 2, 4])
-def test_few_seeds_are_not_enough(make_run: MakeRun, seeds: int) -> None:
-    summary = summarize(make_run(seeds=seeds))
-    assert summary.verdict == "not enough seeds"
-    assert "You need at least 7 seeds: rerun with -o seeds=7." in summary.sentence
-    assert summary.order_effect["order_effect"].to_numpy() == pytest.approx(0.3, abs=0.1)
-    assert summary.order_effect["order_effect_low"].isna().all() == (seeds == 1)
 
 
 def test_incomplete_grid_points_are_labelled_and_not_averaged(make_run: MakeRun) -> None:
@@ -129,9 +149,9 @@ def test_incomplete_grid_points_are_labelled_and_not_averaged(make_run: MakeRun)
         2.0: "incomplete: 3 of 10 pairs missing",
     }
     left_out = summary.order_effect[summary.order_effect["state"] != "complete"]
-    numbers = left_out.drop(columns=["kl_weight", "point", "state", "pairs", "planned_pairs"])
-    assert numbers.drop(columns="method").isna().all(axis=None)
-    assert summary.sentence.startswith("Unbalanced: 2 of 3 grid points are left out.")
+    numbers = [name for name in left_out if f"{name}_low" in left_out]
+    assert left_out[numbers].isna().all(axis=None)
+    assert set(summary.table()["reading"][1:]) == set(left_out["state"])
     assert (summary.planned, summary.succeeded, summary.failed, summary.missing) == (60, 56, 1, 3)
     assert summary.decomposition["reference"].isna().sum() == 2
 
@@ -143,19 +163,8 @@ def test_values_that_are_not_finite_are_labelled(make_run: MakeRun) -> None:
     assert np.isnan(row["order_effect"])
 
 
-@pytest.mark.parametrize("orderings", [("K-A",), ("A-K", "A"), ("K",)])
-def test_one_ordering_alone_has_no_order_effect(
-    make_run: MakeRun, orderings: tuple[str, ...]
-) -> None:
-    summary = summarize(make_run(orderings=orderings))
-    assert summary.verdict == "no verdict"
-    assert "has no " in summary.sentence
-
-
 def test_nothing_run_yet(make_run: MakeRun) -> None:
     summary = summarize(make_run(missing=lambda o, s, p: True))
-    assert summary.verdict == "no verdict"
-    assert "incomplete: 10 of 10 pairs missing" in summary.sentence
     assert summary.missing == 60
     assert len(summary.table()) == 3
     assert len(summary.table(most=2)) == 2
@@ -183,7 +192,6 @@ def test_a_short_table_has_the_largest_order_effect_of_either_sign(make_run: Mak
 )
 def test_any_axes(make_run: MakeRun, grid: dict[str, tuple[object, ...]]) -> None:
     summary = summarize(make_run(grid=grid, orderings=("K-A", "A-K", "A", "K", "K-A-K")))
-    assert summary.verdict == "trap"
     assert (summary.order_effect["pairs"] == 10).all()
     if "algorithm" in grid:
         notes = summary.decomposition.set_index("algorithm")["note"]
@@ -193,11 +201,13 @@ def test_any_axes(make_run: MakeRun, grid: dict[str, tuple[object, ...]]) -> Non
         assert summary.table()["targets"].tolist() == ["[7]", "[7, 6]"]
 
 
-def test_query_gives_the_same_order_effect(make_run: MakeRun) -> None:
+def test_query_gives_the_same_effects(make_run: MakeRun) -> None:
     run = make_run(
         grid={"targets": ([7], [7, 6]), "kl_weight": (1.0, 2.0)},
         order_effect=lambda p: 0.1 * p["kl_weight"] * len(p["targets"]),
+        orderings=("K-A", "A-K", "K-A@p'"),
     )
+    run = with_severity(run, lambda p: 0.05 * p["kl_weight"])
     table = summarize(run).order_effect
     found = run.sql(order_effect_query(run.axes, record_of("mog"))).to_pylist()
     by_point = {(tuple(row["targets"]), row["kl_weight"]): row for row in found}
@@ -205,6 +215,7 @@ def test_query_gives_the_same_order_effect(make_run: MakeRun) -> None:
         assert by_point[row["point"]]["order_effect"] == pytest.approx(
             row["order_effect"], abs=1e-12
         )
+        assert by_point[row["point"]]["severity"] == pytest.approx(row["severity"], abs=1e-12)
         assert by_point[row["point"]]["pairs"] == 10
 
 

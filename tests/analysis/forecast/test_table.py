@@ -19,7 +19,7 @@ from recalltrap_analysis.forecast.table import (
 )
 from recalltrap_analysis.forecast.text import forecast_statement, sentences, table_text
 from recalltrap_analysis.language.effective_samples import EFFECTIVE_SAMPLES, FLOOR
-from recalltrap_analysis.verdicts.margin import LARGER, NOT_LARGER, SMALLER, UNDECIDED, WITHIN
+from recalltrap_analysis.statistics.margin import LARGER, NOT_LARGER, SMALLER, UNDECIDED, WITHIN
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun

@@ -229,5 +229,5 @@ def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:
     outcomes = cell_outcomes(run.table("metrics"), run.axes)
     pairs = pair_orderings(outcomes, run.axes, record_of("llm").optimum_check)
     design = Design.of(run.planned(), run.axes)
-    table = decomposition_table(pairs, design, np.random.default_rng(0), record_of("llm"))
+    table = decomposition_table(pairs, design, record_of("llm"))
     assert table["reliability"].str.contains("in 3 of 6 seeds").all()

@@ -8,16 +8,15 @@ from xml.etree import ElementTree
 import numpy as np
 from matplotlib.figure import Figure
 
-from recalltrap_analysis.figures.order_effect import order_effect_line
+from recalltrap_analysis.figures.order_effect import Effect, effect_lines
 from recalltrap_analysis.report.document.blocks import Chapter, Document, Fold, Plot, Section
 from recalltrap_analysis.report.rendering import inline_svg, render, rendered
 
 
 def small_figure() -> Figure:
-    return order_effect_line(
-        np.array([0.1, 0.5]), np.array([0.0, np.nan]), np.array([0.2, np.nan]), ["<&>", "2"], "a",
-        np.zeros(2),
-    )  # fmt: skip
+    low, high = np.array([0.0, np.nan]), np.array([0.2, np.nan])
+    effect = Effect("order effect", np.array([0.1, 0.5]), low, high, np.zeros(2))
+    return effect_lines([effect], ["<&>", "2"], "a")
 
 
 def test_inline_svg_is_well_formed_and_keeps_its_ids_apart() -> None:

@@ -134,7 +134,7 @@ def test_every_query_runs_and_gives_the_numbers_shown(make_run: MakeRun) -> None
     for figure in walk(content):
         if figure.get("query"):
             run.sql(figure["query"])
-    for row, mean in zip(found["order_effect"], tables["order effect"]["rows"], strict=True):
+    for row, mean in zip(found["order effect"], tables["order effect"]["rows"], strict=True):
         assert row["kl_weight"] == mean["kl_weight"]
         assert row["order_effect"] == pytest.approx(mean["order_effect"]["value"])
     for row, mean in zip(found["decomposition"], tables["decomposition"]["rows"], strict=True):

@@ -10,8 +10,8 @@ from recalltrap.errors import InputError
 from recalltrap.registry import room
 from recalltrap_analysis.estimates.contrasts import EQUAL_KL_WEIGHT
 from recalltrap_analysis.estimates.experiment import PARTS, TITLES
+from recalltrap_analysis.statistics.margin import LARGER, SMALLER, UNDECIDED, WITHIN
 from recalltrap_analysis.verdicts.effects import effects
-from recalltrap_analysis.verdicts.margin import LARGER, SMALLER, UNDECIDED, WITHIN
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun

@@ -12,13 +12,13 @@ from recalltrap.study.primary import Primary
 from recalltrap_analysis.estimates.attainment import ATTAINMENT, IN_SDS, NO_UNIT
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
+from recalltrap_analysis.statistics.margin import MARGIN, MARGIN_IN_SDS
 from recalltrap_analysis.verdicts.judgement import (
     Judgement,
     PrimaryEndpoint,
     judgement_of,
     resolved,
 )
-from recalltrap_analysis.verdicts.margin import MARGIN, MARGIN_IN_SDS
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun

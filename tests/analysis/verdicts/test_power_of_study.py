@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recalltrap.errors import InputError
+from recalltrap.study.primary import Primary
 from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.power import detectable_effect, power_larger
 from recalltrap_analysis.verdicts.power_of_study import Decidable, decidable
@@ -64,6 +65,12 @@ def test_the_spread_of_a_relative(make_run: MakeRun) -> None:
     guess = of(make_run(seeds=8), relatives=[unlike])
     assert "guess" in guess.sd_from
     assert guess == of(make_run(seeds=8))
+    one_weight = of(make_run(seeds=8, grid={"iterations": (5, 9)}))
+    assert one_weight.sd[0] > guess.sd[0]  # of several weights the mean differs less
+    at_one = Primary(contrast=("A-K", "K-A"), at=2.0)
+    placed = make_run(seeds=8)
+    placed = replace(placed, study=replace(placed.study, primary=at_one))
+    assert of(placed).sd == one_weight.sd
 
 
 def test_in_words(make_run: MakeRun) -> None:

@@ -20,14 +20,14 @@ from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.looks import nominal_level
-from recalltrap_analysis.verdicts.judgement import Judgement, PrimaryEndpoint, judgement_of
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.margin import (
     LARGER,
     SMALLER,
     UNDECIDED,
     WITHIN,
     margin_words,
 )
+from recalltrap_analysis.verdicts.judgement import Judgement, PrimaryEndpoint, judgement_of
 from recalltrap_analysis.verdicts.primary import (
     ANCHOR,
     Sample,

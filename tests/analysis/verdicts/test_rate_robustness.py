@@ -14,7 +14,7 @@ from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
-from recalltrap_analysis.verdicts.margin import LARGER, UNDECIDED, WITHIN
+from recalltrap_analysis.statistics.margin import LARGER, UNDECIDED, WITHIN
 from recalltrap_analysis.verdicts.rate_robustness import (
     AS_SET,
     OWN_BEST,

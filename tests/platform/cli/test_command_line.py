@@ -146,10 +146,13 @@ def test_plan_says_how_long_in_units_of_people(
     assert [name for name in rows if "estimated" in name or "memory" in name] == [
         *names,
         "disk (estimated)",
+        "a further seed (estimated)",
     ]
     builds = sum(count for name, count in rows.items() if name.startswith("stages to build"))
     assert rows["disk (estimated)"] == f"{builds} GB"
+    per_seed = builds // 3  # nothing of the toy is shared by its three seeds
     if asked.endswith("1"):
+        assert rows["a further seed (estimated)"] == f"{duration(36_000 * per_seed)} on one GPU"
         assert rows[names[1]] == duration(36_000 * builds)
         assert rows[names[2]] == duration(3600 * builds)
     else:

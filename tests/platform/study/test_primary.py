@@ -65,7 +65,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"contrasts": [PAIR, PAIR]}, "contrasts: ('A-K', 'K-A') is listed twice"),
     ({"contrasts": PAIR}, "contrasts.0: a contrast is two orderings"),
     ({"contrasts": [[*PAIR, "K"]]}, "contrasts.0: a contrast is two orderings"),
-    ({"contrasts": []}, "contrasts: [] is refused"),
+    ({"contrasts": []}, "contrasts: no contrasts: list pairs"),
     ({"contrasts": 3}, "contrasts: 3 is refused"),
     ({"margin": -0.1}, "margin: -0.1 is refused"),
     ({"margin": True}, "margin: True is refused"),

@@ -20,6 +20,10 @@ GOOD: dict[str, Any] = {
     "grid": {"kl_weight": [1.0, 2]},
     "settings": {"iterations": 3, "targets": [1]},
     "resources": {"cpus_per_trial": 2},
+    "primary": {"contrast": ["own", "K-A"], "at": 2},
+    "contrasts": [["own", "K-A"], ["K-A", "own"]],
+    "margin": 0,
+    "recall_budget": 1.5,
 }
 
 
@@ -36,8 +40,13 @@ def test_every_named_study_fits(name: str) -> None:
     assert not list(validator().iter_errors(study))
 
 
-def test_a_study_with_everything_fits() -> None:
-    assert not list(validator().iter_errors(GOOD))
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"seeds": {"looks": [2, 5], "reached": 2}}, {"primary": None, "contrasts": None}],
+    ids=str,
+)
+def test_a_study_with_everything_fits(change: dict[str, Any]) -> None:
+    assert not list(validator().iter_errors({**GOOD, **change}))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +70,18 @@ def test_a_study_with_everything_fits() -> None:
         {"orderings": []},
         {"resources": {"cpus": 1}},
         {"question": 3},
+        {"seeds": {"look": [2, 5]}},
+        {"seeds": {"looks": []}},
+        {"seeds": {"looks": [1, 5]}},
+        {"seeds": {"looks": [2], "reach": 2}},
+        {"looks": [2, 5]},
+        {"primary": {"at": "mean"}},
+        {"primary": {"contrast": ["own", "K-A"], "at": "men"}},
+        {"primary": {"contrast": ["own"]}},
+        {"contrasts": []},
+        {"contrasts": ["own", "K-A"]},
+        {"margin": -1},
+        {"margin": "wide"},
     ],
     ids=str,
 )

@@ -125,7 +125,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Document:
-    """The report: `meta` says what it is about; `verdict` styles its first sentence."""
+    """The report: `meta`: what it is about; `advice`: what to do; `verdict` styles `sentence`."""
 
     title: str
     question: str
@@ -136,6 +136,7 @@ class Document:
     chapters: Sequence[Chapter]
     glossary: Sequence[tuple[str, str]]
     summary: Mapping[str, Any] = field(default_factory=dict)
+    advice: str = ""
 
     def with_plots(self, change: Callable[[Plot], Plot]) -> Document:
         """The same document, every figure changed."""

@@ -1,18 +1,22 @@
-"""Where the order effect comes from: waterfalls at the deepest settings, bars over the grid."""
+"""Where the order effect comes from: waterfalls at the largest, bars over the grid."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recalltrap.streams import stream
+from recalltrap_analysis.estimates import decomposition, experiment
 from recalltrap_analysis.estimates.attainment import cell_attainments
 from recalltrap_analysis.estimates.controls import ordering_attainments
-from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
-from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
+from recalltrap_analysis.estimates.order_effect import (
+    ALIGN_THEN_KD,
+    ANCHORED_TO_P_PRIME,
+    COMPLETE,
+    KD_THEN_ALIGN,
+)
 from recalltrap_analysis.figures.decomposition import (
     Range,
     Waterfall,
@@ -35,68 +39,113 @@ from recalltrap_analysis.statistics.paired import Estimate
 from recalltrap_analysis.verdicts.summary import Summary
 
 MOST_BARS = 24
-MOST_FALLS = 4
-CLIMB = ("optimiser_ka", "reference", "optimiser_ak", "last_distillation")
-"""The parts in the order that leads from K-A's attainment up to A-K's."""
+MOST_POINTS = 3
+CLIMBS: Mapping[str, Sequence[str]] = {
+    "experiment": experiment.PARTS,
+    "optimum": ("optimiser_ka", "reference", "optimiser_ak", "last_distillation"),
+}
+"""The parts of each split in the order that leads from K-A's attainment up to A-K's."""
+SHOWN_AS_STEPS = (KD_THEN_ALIGN, ALIGN_THEN_KD, ANCHORED_TO_P_PRIME, experiment.ALIGN_ALONE)
+"""Orderings whose attainment the split by experiment climbs through."""
+PART_TITLES = {
+    **decomposition.TITLES,
+    **experiment.TITLES,
+    "anchor": "anchor (severity)",
+    "last_distillation": "last distillation",
+}
 
 
 def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
-    """From K-A's attainment to A-K's, part by part, at the deepest settings."""
-    stem, parts = "waterfall", summary.decomposition
-    known = parts[parts["state"] == COMPLETE]
-    if known.empty:
-        reasons = "; ".join(dict.fromkeys(parts["state"].tolist()))
-        return Plot(stem, f"No grid point can be decomposed ({reasons or 'no cells'}).")
-    by_point = {row["point"]: row for _, row in known.iterrows()}
-    points = deepest(parts, MOST_FALLS)
-    rows = [by_point[point] for point in points]
+    """From K-A's attainment to A-K's where the order effect is largest: experiment, then optimum.
+
+    Of each grid point both splits that there are, beside each other.
+    """
+    stem = "waterfall"
+    splits = {
+        "experiment": _complete(summary.experiment),
+        "optimum": _complete(summary.decomposition),
+    }
+    known = {point for rows in splits.values() for point in rows}
+    if not known:
+        reasons = "; ".join(dict.fromkeys(summary.decomposition["state"].tolist()))
+        return Plot(stem, f"No grid point can be split ({reasons or 'no cells'}).")
+    table = summary.order_effect
+    points = deepest(table[[point in known for point in table["point"]]], MOST_POINTS)
     attainments = ordering_attainments(
         cell_attainments(summary.outcomes, summary.design),
         summary.design,
         points,
-        [name for name in summary.design.orderings if name not in (KD_THEN_ALIGN, ALIGN_THEN_KD)],
-        stream(0, "analysis/attainments"),
+        [name for name in summary.design.orderings if name not in SHOWN_AS_STEPS],
     )
-    order_effect = {row["point"]: row for _, row in summary.order_effect.iterrows()}
-    falls = [_waterfall(row, order_effect[row["point"]], summary, attainments) for row in rows]
-    caption = (
-        "From K-A's attainment to A-K's: the four parts of the order effect add up exactly to the "
-        "difference. Whiskers: 95 % intervals of each bar and part."
-    )
-    if len(known) > len(falls):
-        caption += f" The {len(falls)} of {len(known)} grid points with the largest order effect."
-    if any(fall.controls for fall in falls):
-        caption += (
-            " Hatched: the control orderings. K-A-K ends with the same distillation as A-K, so "
-            "what it gains over K-A is due to that distillation and not to the ordering."
-        )
-    words = "Waterfalls from K-A to A-K: " + "; ".join(
-        f"{point_text(row['point'], summary.axes)}: "
-        + ", ".join(f"{TITLES[name]} {signed_text(row[name])}" for name in CLIMB)
-        for row in rows
-    )
+    wholes = {row["point"]: row for _, row in table.iterrows()}
+    falls, words = [], []
+    for point in points:
+        for name, rows in splits.items():
+            if point not in rows:
+                continue
+            shown = attainments if name == "experiment" or not splits["experiment"] else {}
+            falls.append(_waterfall(name, rows[point], wholes[point], summary, shown))
+            steps = ", ".join(
+                f"{PART_TITLES[part]} {signed_text(rows[point][part])}" for part in CLIMBS[name]
+            )
+            words.append(f"{point_text(point, summary.axes)}, by {name}: {steps}")
     query = sql.decomposition_query(summary.axes, summary.kind)
-    return Plot(stem, caption, words + ".", waterfalls(falls, TITLES), query)
+    if splits["experiment"]:
+        query = sql.experiment_query(summary.axes, summary.kind)
+    caption = _caption(summary, splits, len(points), len(known), any(f.controls for f in falls))
+    text = "Waterfalls from K-A to A-K: " + "; ".join(words) + "."
+    return Plot(stem, caption, text, waterfalls(falls, PART_TITLES), query)
+
+
+def _complete(table: pd.DataFrame) -> dict[GridPoint, pd.Series[Any]]:
+    return {row["point"]: row for _, row in table.iterrows() if row["state"] == COMPLETE}
+
+
+def _caption(
+    summary: Summary,
+    splits: Mapping[str, Mapping[GridPoint, Any]],
+    shown: int,
+    known: int,
+    controls: bool,
+) -> str:
+    caption = (
+        "From K-A's attainment to A-K's: the parts of the order effect add up exactly to the "
+        "difference. "
+    )
+    if splits["experiment"] and splits["optimum"]:
+        caption += "Left: split by experiment. Right: the same, split by the optimum. "
+    caption += "Whiskers: 95 % intervals of each bar and part."
+    if known > shown:
+        caption += f" The {shown} of {known} grid points with the largest order effect."
+    if controls:
+        caption += " Hatched: control orderings."
+        if "K-A-K" in summary.design.orderings:
+            caption += (
+                " K-A-K ends with the same distillation as A-K, so what it gains over K-A is due "
+                "to that distillation and not to the ordering."
+            )
+    return caption
 
 
 def _waterfall(
+    split: str,
     parts: pd.Series[Any],
     whole: pd.Series[Any],
     summary: Summary,
     attainments: Mapping[tuple[GridPoint, str], Estimate],
 ) -> Waterfall:
-    """One setting's rows of the decomposition's and the order effect's table as a waterfall."""
+    """One grid point's rows of a split's and the order effect's table as a waterfall."""
     point = parts["point"]
     title = point_lines(point, summary.axes) if summary.axes else "the only grid point"
     return Waterfall(
-        title=f"{title}\norder effect {decimal_text(whole['order_effect'])}",
+        title=f"{title}\norder effect {decimal_text(whole['order_effect'])}, by {split}",
         start=_columns(whole, "attainment_ka"),
-        parts={name: _columns(parts, name) for name in CLIMB},
+        parts={name: _columns(parts, name) for name in CLIMBS[split]},
         end=_columns(whole, "attainment_ak"),
         controls={
             name: _ends(attainments[point, name])
             for name in summary.design.orderings
-            if name not in (KD_THEN_ALIGN, ALIGN_THEN_KD) and (point, name) in attainments
+            if (point, name) in attainments
         },
     )
 
@@ -109,25 +158,39 @@ def _ends(estimate: Estimate) -> Range:
     return estimate.value, estimate.low, estimate.high
 
 
-def decomposition_plot(run: ReadRun, summary: Summary) -> Plot | None:
-    """Stacked parts of the order effect over the grid; None where waterfalls show all there is."""
-    stem, axes = "decomposition", summary.axes
-    known = summary.decomposition[summary.decomposition["state"] == COMPLETE]
+def experiment_plot(summary: Summary) -> Plot | None:
+    """Stacked parts by experiment over the grid; None where waterfalls show all there is."""
+    query = sql.experiment_query(summary.axes, summary.kind)
+    return _bars(summary, summary.experiment, experiment.PARTS, "experiment", query)
+
+
+def decomposition_plot(summary: Summary) -> Plot | None:
+    """Stacked parts by the optimum over the grid; None where waterfalls show all there is."""
+    query = sql.decomposition_query(summary.axes, summary.kind)
+    return _bars(summary, summary.decomposition, decomposition.PARTS, "decomposition", query)
+
+
+def _bars(
+    summary: Summary, table: pd.DataFrame, names: Sequence[str], stem: str, query: str
+) -> Plot | None:
+    known = table[table["state"] == COMPLETE]
     total = len(known)
     if total <= 1:
         return None
     if total > MOST_BARS:
-        deepest = np.argsort(-np.abs(known["order_effect"].to_numpy()), kind="stable")[:MOST_BARS]
-        known = known.iloc[np.sort(deepest)]
-    labels = [point_text(point, axes) for point in known["point"]]
-    parts = {name: known[name].to_numpy(dtype=float) for name in PARTS}
-    order_effect = known["order_effect"].to_numpy(dtype=float)
-    figure = decomposition_bars(parts, order_effect, labels, TITLES)
-    caption = "Mean parts of the order effect; they add up to it exactly, seed by seed."
+        largest = np.argsort(-np.abs(known["order_effect"].to_numpy()), kind="stable")[:MOST_BARS]
+        known = known.iloc[np.sort(largest)]
+    labels = [point_text(point, summary.axes) for point in known["point"]]
+    parts = {name: known[name].to_numpy(dtype=float) for name in names}
+    figure = decomposition_bars(
+        parts, known["order_effect"].to_numpy(dtype=float), labels, PART_TITLES
+    )
+    by = "experiment" if stem == "experiment" else "the optimum"
+    caption = f"Mean parts of the order effect by {by}; they add up to it exactly, seed by seed."
     if total > MOST_BARS:
         caption += (
             f" The {MOST_BARS} of {total} grid points with the largest order effect are shown."
         )
-    means = ", ".join(f"{TITLES[n]} {range_text(v)}" for n, v in parts.items())
-    words = f"Stacked bars of the parts of the order effect: {means}."
-    return Plot(stem, caption, words, figure, sql.decomposition_query(axes, summary.kind))
+    means = ", ".join(f"{PART_TITLES[n]} {range_text(v)}" for n, v in parts.items())
+    words = f"Stacked bars of the parts of the order effect by {by}: {means}."
+    return Plot(stem, caption, words, figure, query)

@@ -6,11 +6,11 @@ import numpy as np
 
 from recalltrap.kind import metric_of
 from recalltrap.orderings import DISTILL
-from recalltrap_analysis.estimates.contrasts import dominated_share
+from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, dominated_share
 from recalltrap_analysis.estimates.reward_recall import Curve, other_axes, reward_recall_curves
 from recalltrap_analysis.figures.reward_recall import TracedOrdering, reward_recall_figure
 from recalltrap_analysis.number_format import point_text, setting_text
-from recalltrap_analysis.report.document.blocks import Plot
+from recalltrap_analysis.report.document.blocks import Plot, slug
 from recalltrap_analysis.report.plots.grid_points import thin
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
@@ -23,8 +23,30 @@ MOST_PANELS = 4
 MOST_SEEDS = 0.5
 
 
-def reward_recall_plot(run: ReadRun, summary: Summary, orderings: list[str]) -> Plot:
-    """The curves of the orderings compared, a panel per stratum; those with a gap are left out."""
+def comparison_plots(run: ReadRun, summary: Summary) -> list[Plot]:
+    """A figure for each ordering that others are compared with, and those beside it.
+
+    None where there is one KL weight: one point is no curve.
+    """
+    if not (summary.effects["comparison"] == EQUAL_RECALL).any():
+        return []
+    against: dict[str, list[str]] = {}
+    for first, second in summary.judgement.contrasts:
+        against.setdefault(second, []).append(first)
+    return [
+        reward_recall_plot(run, summary, [second, *firsts], "" if len(against) == 1 else second)
+        for second, firsts in against.items()
+    ]
+
+
+def reward_recall_plot(
+    run: ReadRun, summary: Summary, orderings: list[str], against: str = ""
+) -> Plot:
+    """The curves of the orderings compared, a panel per stratum; those with a gap are left out.
+
+    `against` names what they are compared with, where a page has several such figures.
+    """
+    stem = f"{STEM}-{slug(against)}" if against else STEM
     curves = reward_recall_curves(summary.outcomes, summary.design, summary.kind.kl_weight)
     panels: dict[tuple[object, ...], list[Curve]] = {}
     for (stratum, name), curve in curves.items():
@@ -32,7 +54,7 @@ def reward_recall_plot(run: ReadRun, summary: Summary, orderings: list[str]) -> 
             panels.setdefault(stratum, []).append(curve)
     panels = {stratum: found for stratum, found in panels.items() if len(found) > 1}
     if not panels:
-        return Plot(STEM, "No two orderings have reward and recall in every seed at every "
+        return Plot(stem, "No two orderings have reward and recall in every seed at every "
                     "grid point, so there are no curves to draw.")  # fmt: skip
     shown = thin(list(panels), MOST_PANELS)
     axes = other_axes(summary.design, summary.kind.kl_weight)
@@ -55,7 +77,7 @@ def reward_recall_plot(run: ReadRun, summary: Summary, orderings: list[str]) -> 
     if len(shown) < len(panels):
         caption += f" {len(shown)} of {len(panels)} strata are shown; the table has all."
     return Plot(
-        STEM,
+        stem,
         caption,
         "Reward against overall recall. " + " ".join(map(_in_words, shown, titles, traced)),
         reward_recall_figure(traced, titles, recall, reward),

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from recalltrap_analysis.estimates.order_effect import ESTIMATED, severity_title
 from recalltrap_analysis.estimates.scaling import ScalingFit
 from recalltrap_analysis.figures.scaling import scaling_curve
 from recalltrap_analysis.number_format import range_text, setting_text
 from recalltrap_analysis.report.document.blocks import Plot, slug
 
 
-def scaling_plot(name: str, fitted: ScalingFit, kl_weight: str | None, query: str) -> Plot | None:
+def scaling_plot(
+    name: str, fitted: ScalingFit, kl_weight: str | None, source: str, query: str
+) -> Plot | None:
     """One point per setting, with the curve fitted to them; None where they share one x.
 
     Args:
         name: What the settings have in common, e.g. their algorithm; may be empty.
         fitted: The fit.
         kl_weight: The setting that weighs the KL penalty, if there is one.
+        source: Where severity comes from; an estimate is said to be one.
         query: The SQL behind the points, or empty.
     """
-    stem = f"scaling-{slug(name)}" if name else "scaling"
+    kind = "estimate" if source == ESTIMATED else ""
+    stem = "-".join(part for part in ("scaling", slug(name) if name else "", kind) if part)
+    title = severity_title(source)
     settings = fitted.settings
     if settings.empty:
         return Plot(stem, "No setting has both a recall deficit and a severity.")
@@ -42,10 +48,11 @@ def scaling_plot(name: str, fitted: ScalingFit, kl_weight: str | None, query: st
         [weights[i] for i in order],
         curve,
         fitted.x_name if drawn else "recall deficit, nats",
+        title,
     )
     caption = (
-        f"{f'{name}: severity' if name else 'Severity'} against the recall deficit (overall recall "
-        "of p' minus that of p''), one point per setting with its 95 % interval"
+        f"{f'{name}: {title}' if name else title.capitalize()} against the recall deficit "
+        "(overall recall of p' minus that of p''), one point per setting with its 95 % interval"
     )
     caption += f"; the curve with its band ({fitted.interval})." if drawn else "."
     words = (

@@ -23,7 +23,7 @@ from recalltrap_analysis.report.document.blocks import (
 from recalltrap_analysis.report.document.tables import grid
 from recalltrap_analysis.report.sections.statistics_tables import estimate_record
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
-from recalltrap_analysis.verdicts.margin import MARGIN, MARGIN_IN_SDS
+from recalltrap_analysis.statistics.margin import MARGIN, MARGIN_IN_SDS
 from recalltrap_analysis.verdicts.summary import Summary
 
 UNTESTED = "not tested"

@@ -27,9 +27,9 @@ from recalltrap_analysis.number_format import (
 )
 from recalltrap_analysis.report.document.blocks import Block, Prose, Section
 from recalltrap_analysis.report.document.tables import grid, records
+from recalltrap_analysis.report.sections.missing_cells import missing_costs
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.verdicts.missing_parts import missing_costs
 from recalltrap_analysis.verdicts.summary import Summary
 
 UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}

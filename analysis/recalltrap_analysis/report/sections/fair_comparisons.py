@@ -1,4 +1,4 @@
-"""Two orderings compared three ways, and the order effect split by experiment."""
+"""Two orderings compared three ways."""
 
 from __future__ import annotations
 
@@ -14,35 +14,23 @@ from recalltrap_analysis.estimates.contrasts import (
     EQUAL_RECALL,
     WITHIN_BUDGET,
 )
-from recalltrap_analysis.estimates.experiment import (
-    ORDER_EFFECT,
-    PARTS,
-    TITLES,
-    experiment_table,
-)
 from recalltrap_analysis.estimates.order_effect import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.estimates.reward_recall import other_axes
 from recalltrap_analysis.number_format import (
     DASH,
     count_text,
     interval_text,
-    row_interval,
     setting_text,
 )
-from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Record, Section
-from recalltrap_analysis.report.document.tables import grid, plain, records
-from recalltrap_analysis.report.plots.reward_recall import reward_recall_plot
+from recalltrap_analysis.report.document.blocks import Block, Grid, Prose, Record, Section
+from recalltrap_analysis.report.document.tables import grid, plain
 from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
 from recalltrap_analysis.report.sections.statistics_tables import rate_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.statistics.paired import STUDENT
-from recalltrap_analysis.statistics.student import FIELLER
-from recalltrap_analysis.verdicts.effects import effects_table
-from recalltrap_analysis.verdicts.judgement import judgement_of
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.looks import nominal_level
+from recalltrap_analysis.statistics.margin import (
     LARGER,
-    MARGIN,
     NOT_LARGER,
     SMALL_FROM,
     SMALLER,
@@ -64,28 +52,23 @@ KEY, TITLE = "comparisons", "Fair comparisons"
 
 def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
     """Every contrast at equal KL weight, at equal recall and within the recall budget."""
-    judgement = judgement_of(run, summary.kind, summary.outcomes)
-    contrasts = judgement.contrasts
+    contrasts = summary.judgement.contrasts
     if not contrasts:
+        why = "no other that aligns" if KD_THEN_ALIGN in summary.design.orderings else "no K-A"
         text = (
-            "Orderings are compared with K-A, and this study has "
-            f"{'no other that aligns' if KD_THEN_ALIGN in summary.design.orderings else 'no K-A'}."
+            f"Orderings are compared with K-A, and this study has {why}. `contrasts` in the study "
+            "file names others."
         )
         return Section(KEY, TITLE, [Prose(text, "absent")])
-    table = effects_table(summary.outcomes, summary.design, summary.kind, judgement)
+    table = summary.effects
     whole = table[(table["part"] == DIFFERENCE) & (table["metric"] == "attainment")]
     curved = bool((whole["comparison"] == EQUAL_RECALL).any())
-    blocks: list[Block] = [_introduction(summary, curved)]
-    if curved:
-        orderings = [KD_THEN_ALIGN, *(first for first, _ in contrasts)]
-        blocks.append(reward_recall_plot(run, summary, orderings))
-    blocks.append(_points_grid(summary, whole, table))
+    blocks: list[Block] = [_introduction(summary, curved), _points_grid(summary, whole, table)]
     if curved:
         if disagreement := _disagreement(whole):
             blocks.append(Prose(disagreement, "caveat"))
         blocks.append(_budget_grid(summary, whole))
-    blocks.append(_reading_note())
-    blocks += _split_blocks(summary)
+    blocks.append(_reading_note(summary))
     blocks += rate_blocks(summary)
     return Section(KEY, TITLE, blocks)
 
@@ -103,19 +86,23 @@ def _introduction(summary: Summary, curved: bool) -> Prose:
         "under each anchor. **At equal recall** takes each model against the best reward that the "
         "other ordering reaches at that recall with any of its own weights: interpolated between "
         "them where their recalls reach that far, and without interpolation, against its best "
-        f"point with no worse recall. **Within a recall budget** ({summary.kind.recall_budget:g} "
-        "nats below p', seed by seed) takes the best model of each ordering, each at its own "
-        "weight. In brackets behind a difference: the seeds that have one."
+        "point with no worse recall. **Within a recall budget** "
+        f"({summary.judgement.recall_budget:g} nats below p', seed by seed) takes the best model "
+        "of each ordering, each at its own weight. In brackets behind a difference: the seeds that "
+        "have one."
     )
 
 
-def _reading_note() -> Prose:
+def _reading_note(summary: Summary) -> Prose:
+    judgement = summary.judgement
+    level = nominal_level(judgement.looks)
     return Prose(
         "Square brackets: 95 % intervals over paired seeds (Student's t). The readings hold a "
-        f"difference of attainment against a margin of {MARGIN:g} by one-sided 5 % bounds, each "
-        f"row by itself: {LARGER}; {WITHIN}; {SMALLER} (the first ordering is worse by more than "
-        f"the margin); {NOT_LARGER} (only the upper bound lies inside); {UNDECIDED}. With fewer "
-        f"than {SMALL_FROM} seeds nothing is called small: {not_seen(SMALL_FROM - 1)}.",
+        f"difference against a margin of {judgement.margin:g} ({judgement.unit}) by one-sided "
+        f"{100 * level:.2g} % bounds, each row by itself: {LARGER}; {WITHIN}; {SMALLER} (the first "
+        f"ordering is worse by more than the margin); {NOT_LARGER} (only the upper bound lies "
+        f"inside); {UNDECIDED}. With fewer than {SMALL_FROM} seeds nothing is called small: "
+        f"{not_seen(SMALL_FROM - 1)}.",
         "small",
     )
 
@@ -205,48 +192,3 @@ def _budget_grid(summary: Summary, whole: pd.DataFrame) -> Grid:
         order=largest_first(rows["value"]),
         query=sql.reward_recall_query(summary.axes, summary.kind),
     )
-
-
-def _split_blocks(summary: Summary) -> list[Block]:
-    table = experiment_table(summary.outcomes, summary.design, summary.kind.kl_weight)
-    if table.empty:
-        return [
-            Prose(
-                "**The order effect split by experiment** needs `K-A@p'` beside K-A and A-K, which "
-                "this study doesn't have.",
-                "caveat",
-            )
-        ]
-    columns = axis_columns(table, summary.axes)
-    rows = [row for _, row in table.iterrows()]
-    for name in (ORDER_EFFECT, *PARTS):
-        columns[TITLES[name]] = [row_interval(row, name) for row in rows]
-    shares = axis_columns(table, summary.axes)
-    for part in PARTS:
-        shares[TITLES[part]] = [row_interval(row, f"{part}_share") for row in rows]
-    if (table["state"] != COMPLETE).any():
-        columns["state"] = table["state"].tolist()
-    methods = dict.fromkeys((ORDER_EFFECT, *PARTS), STUDENT)
-    methods |= {f"{part}_share": FIELLER for part in PARTS}
-    order = largest_first(table[ORDER_EFFECT])
-    query = sql.experiment_query(summary.axes, summary.kind)
-    split = grid("experiment", pd.DataFrame(columns), data=records(table, methods), order=order,
-                 query=query)  # fmt: skip
-    return [
-        Prose(
-            "**The order effect split by experiment**, exact in every seed and without any "
-            "optimum. **Anchor**: `K-A@p'` minus K-A, the same student and start with another "
-            "reference. **Size and start**: `A` (which is p'_AK) minus `K-A@p'`. **Last "
-            "distillation**: A-K minus `A`. It is one path of several: swapped in another order, "
-            "the parts would differ."
-        ),
-        split,
-        Fold(
-            "The parts as shares of the order effect",
-            [
-                grid("experiment-shares", pd.DataFrame(shares), order=order, query=query),
-                Prose("Mean part divided by mean order effect, with Fieller's 95 % interval; none "
-                      "where the order effect isn't clear of 0.", "small"),
-            ],
-        ),
-    ]  # fmt: skip

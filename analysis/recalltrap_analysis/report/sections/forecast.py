@@ -69,9 +69,7 @@ def forecast_section(run: ReadRun, summary: Summary) -> Section:
 def _kind_notes(summary: Summary) -> list[Block]:
     """What the kind has to say of its optima under the settings of the grid."""
     notes = [summary.kind.optimum_note(found) for found in summary.design.settings.values()]
-    return [
-        Prose(f"{note[0].upper()}{note[1:]}.", "caveat") for note in dict.fromkeys(notes) if note
-    ]
+    return [Prose(note, "caveat", ours=False) for note in dict.fromkeys(notes) if note]
 
 
 def _unmeasured(summary: Summary, rows: pd.DataFrame) -> list[Block]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from recalltrap_analysis.estimates.order_effect import ESTIMATED, severity_source, severity_title
 from recalltrap_analysis.estimates.scaling import ScalingFit, fit, seed_points
 from recalltrap_analysis.number_format import (
     decimal_text,
@@ -17,7 +18,7 @@ from recalltrap_analysis.number_format import (
 from recalltrap_analysis.report.document.blocks import Block, Fold, Prose, Record, Section
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.scaling import scaling_plot
-from recalltrap_analysis.report.sections.grid_tables import deepest_first
+from recalltrap_analysis.report.sections.grid_tables import largest_first
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
@@ -29,30 +30,35 @@ def scaling_section(run: ReadRun, summary: Summary) -> Section:
 
 
 def joint_scaling_section(summaries: Sequence[Summary]) -> Section:
-    """Severity against the recall that distillation lost, one curve per algorithm."""
+    """Severity against the recall that distillation lost, a curve per algorithm and source."""
     blocks: list[Block] = [
         Prose("Distillation costs recall: p'' covers less of p* than p' does. If that is what "
-              "traps K-A, severity must grow with this **recall deficit**, and with the strength "
-              "of the KL penalty.")]  # fmt: skip
+              "traps K-A, severity (what the anchor costs) must grow with this **recall "
+              "deficit**, and with the strength of the KL penalty.")]  # fmt: skip
     groups = _by_algorithm(summaries)
     if not groups:
         blocks.append(Prose("No grid point is complete, so there is nothing to fit.", "absent"))
     one = summaries[0] if len(summaries) == 1 else None
-    query = sql.scaling_query(one.axes, one.kind) if one else ""
-    for (name, kl_weight), points in groups.items():
+    query = ""
+    if one:
+        measured = severity_source(one.design) != ESTIMATED
+        query = sql.scaling_query(one.axes, one.kind, measured)
+    for (name, kl_weight, source), points in groups.items():
         fitted = fit(points, kl_weight)
-        blocks += _scaling_blocks(name if len(groups) > 1 else "", fitted, kl_weight, query)
+        title = name if len({key[:2] for key in groups}) > 1 else ""
+        blocks += _scaling_blocks(title, fitted, kl_weight, source, query)
     return Section("scaling", "Severity vs recall deficit", blocks)
 
 
 def _by_algorithm(
     summaries: Sequence[Summary],
-) -> dict[tuple[str, str | None], pd.DataFrame]:
-    """Rows of `seed_points` by the settings' algorithm and the name of their KL weight.
+) -> dict[tuple[str, str | None, str], pd.DataFrame]:
+    """Rows of `seed_points` by algorithm, name of the KL weight, and where severity comes from.
 
-    Points of several runs are kept apart.
+    What was measured and what was estimated have no curve together. Points of several runs are
+    kept apart.
     """
-    groups: dict[tuple[str, str | None], list[pd.DataFrame]] = {}
+    groups: dict[tuple[str, str | None, str], list[pd.DataFrame]] = {}
     for summary in summaries:
         design, kind = summary.design, summary.kind
         points = seed_points(summary.outcomes, summary.pairs, design, kind.kl_weight)
@@ -67,15 +73,15 @@ def _by_algorithm(
             labels = [f"{summary.study}: {text}" for text in points["label"]]
             points = points.assign(point=pd.Series(keys, dtype=object), label=labels)
         for name, rows in points.groupby(pd.Series(names), sort=False):
-            groups.setdefault((str(name), kind.kl_weight), []).append(rows)
+            groups.setdefault((str(name), kind.kl_weight, severity_source(design)), []).append(rows)
     return {key: pd.concat(rows, ignore_index=True) for key, rows in groups.items()}
 
 
 def _scaling_blocks(
-    name: str, fitted: ScalingFit, kl_weight: str | None, query: str
+    name: str, fitted: ScalingFit, kl_weight: str | None, source: str, query: str
 ) -> list[Block]:
     settings = fitted.settings
-    figure = scaling_plot(name, fitted, kl_weight, query)
+    figure = scaling_plot(name, fitted, kl_weight, source, query)
     blocks: list[Block] = [figure] if figure is not None else []
     if fitted.left_out:
         noun = "grid point has" if fitted.left_out == 1 else "grid points have"
@@ -101,17 +107,22 @@ def _scaling_blocks(
             else {}
         ),
         "recall deficit, nats": [row_interval(r, "deficit") for _, r in settings.iterrows()],
-        "severity": [row_interval(r, "severity") for _, r in settings.iterrows()],
+        severity_title(source): [row_interval(r, "severity") for _, r in settings.iterrows()],
         "fitted": [decimal_text(value) for value in settings["predicted"]],
         "fitted without it": [decimal_text(value) for value in settings["left_out"]],
         "severity's interval": [_SIDES[side] for side in settings["side"]],
     }
     data: list[Record] = records(settings.rename(columns={"penalty": kl_weight or "penalty"}))
     table = grid(
-        "scaling", pd.DataFrame(columns), data=data, order=deepest_first(settings), query=query
+        "scaling",
+        pd.DataFrame(columns),
+        data=data,
+        query=query,
+        order=largest_first(settings["severity"]),
     )
     curve = {
-        "form": fitted.form, "parameters": fitted.parameters, "interval": fitted.interval,
+        "severity_from": source, "form": fitted.form, "parameters": fitted.parameters,
+        "interval": fitted.interval,
         "x": fitted.x_name, "leave_one_out_error": fitted.error,
         "leave_one_out_error_of_mean": fitted.error_of_mean, "reason": fitted.reason,
         "xs": fitted.xs.tolist(), "ys": fitted.ys.tolist(), "low": fitted.low.tolist(),
@@ -121,4 +132,4 @@ def _scaling_blocks(
     return [*blocks, Fold("Deficit, severity and prediction per setting", [table])]
 
 
-_SIDES = {"trap": "above 0", "reversed": "below 0", "unclear": "holds 0"}
+_SIDES = {"above": "above 0", "below": "below 0", "unclear": "holds 0"}

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.contrasts import default_contrasts
 from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point
 from recalltrap_analysis.number_format import (
     DASH,
@@ -29,9 +28,9 @@ from recalltrap_analysis.statistics.effect_sizes import (
     effect_size,
     interquartile_mean,
 )
-from recalltrap_analysis.statistics.paired import Estimate
+from recalltrap_analysis.statistics.paired import STUDENT, Estimate, smallest_p
 from recalltrap_analysis.statistics.seeds_needed import SeedsNeeded, seeds_for_width
-from recalltrap_analysis.verdicts.margin import MARGIN
+from recalltrap_analysis.statistics.student import student_interval
 from recalltrap_analysis.verdicts.rate_robustness import (
     AS_SET,
     rate_axes,
@@ -41,6 +40,8 @@ from recalltrap_analysis.verdicts.rate_robustness import (
 )
 from recalltrap_analysis.verdicts.summary import Summary
 
+LEAST_PAIRS = next(n for n in range(2, 64) if smallest_p(n) <= 0.05)
+"""With fewer the two-sided sign-flip test can't reject at 5 %."""
 WIDTH = 0.1
 """The width of an order effect's interval that the seeds needed are told for."""
 
@@ -77,10 +78,12 @@ def statistics_blocks(summary: Summary) -> list[Block]:
         grid("statistics", pd.DataFrame(columns), data=data, order=order, query=query),
         Prose(
             "IQM: mean of the middle half of the seeds. d_z: paired effect size, the mean "
-            "difference in units of its sd. p: paired sign flips, alone and adjusted by Holm. "
-            "Brown–Forsythe: p-value of equal spread of K-A's and A-K's rewards. Seeds needed in "
-            f"all: for an interval of the mean no wider than {setting_text(WIDTH)}, at either end "
-            "of the 80 % interval of the spread.",
+            "difference in units of its sd. Sign-flip p: a check beside the readings, two-sided, "
+            f"of no difference at all; with fewer than {LEAST_PAIRS} pairs it can't fall below "
+            "0.05, and that it doesn't is never a sign of no effect. Brown–Forsythe: p-value of "
+            "equal spread of K-A's and A-K's rewards. Seeds needed in all: for "
+            f"an interval of the mean no wider than {setting_text(WIDTH)}, at either end of the "
+            "80 % interval of the spread.",
             "small",
         ),
         *_coverage(rows),
@@ -90,10 +93,10 @@ def statistics_blocks(summary: Summary) -> list[Block]:
 def rate_blocks(summary: Summary) -> list[Block]:
     """Every contrast at other learning rates; nothing where no factor of one is an axis."""
     factors = summary.kind.rate_factors
-    contrasts = default_contrasts([*{c.ordering.name: c.ordering for c in summary.cells}.values()])
+    contrasts, margin = summary.judgement.contrasts, summary.judgement.margin
     if not rate_axes(summary.design, factors) or not contrasts:
         return []
-    table = rate_words(rate_table(summary.outcomes, summary.design, factors, contrasts), MARGIN)
+    table = rate_words(rate_table(summary.outcomes, summary.design, factors, contrasts), margin)
     others = [axis for axis in summary.axes if axis in table.columns]
     lines: dict[tuple[Any, ...], dict[str, str]] = {}
     for row in table.to_dict("records"):
@@ -116,7 +119,7 @@ def rate_blocks(summary: Summary) -> list[Block]:
     return [
         Prose(
             "**Other learning rates.** A factor of one size's learning rate is moved by itself, "
-            "the others as set; a dash where it moves neither ordering. *Each at its own best*: "
+            "the others as set; a dash where it moves neither ordering. **Each at its own best**: "
             "every ordering at the factors of the highest attainment, chosen for each seed by the "
             f"other seeds. {rate_sentence(table)}"
         ),
@@ -132,16 +135,14 @@ def rate_blocks(summary: Summary) -> list[Block]:
 
 def _statistics(row: dict[str, Any], pairs: pd.DataFrame) -> dict[str, Any]:
     order_effect = pairs["order_effect"].to_numpy(dtype=float)
-    low, high, method = row["order_effect_low"], row["order_effect_high"], str(row["method"])
-    mean = Estimate(float(row["order_effect"]), low, high, method, len(order_effect))
+    mean = student_interval(order_effect)
     return {
         "mean": mean,
-        "method": method,
+        "method": mean.method,
         "IQM": interquartile_mean(order_effect),
         "IQM's method": interquartile_mean(order_effect).method,
         "d_z": _effect(pairs),
-        "p": float(row["p_value"]),
-        "p (Holm)": float(row["p_holm"]),
+        "sign-flip p": float(row["p_value"]),
         "Brown–Forsythe p": _equal_spread(pairs),
         "seeds needed": _needed(mean),
     }
@@ -189,8 +190,8 @@ def _value(value: Any) -> Any:
 
 def _coverage(rows: list[dict[str, Any]]) -> list[Block]:
     """What the intervals were measured to cover at these numbers of seeds."""
-    kinds = dict.fromkeys((str(row["method"]), int(row["pairs"])) for row in rows)
-    said = [text for method, n in kinds if (text := covers(method, n))]
+    sizes = dict.fromkeys(int(row["pairs"]) for row in rows)
+    said = [text for n in sizes if (text := covers(STUDENT, n))]
     if not said:
         return []
     return [Prose("What these intervals covered in our calibration:"), Items(said)]

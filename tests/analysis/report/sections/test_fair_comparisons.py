@@ -9,8 +9,10 @@ import pytest
 from recalltrap_analysis.report.document.blocks import Fold, Grid, Plot, Prose, Section
 from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.statistics.margin import WITHIN
 from recalltrap_analysis.verdicts.effects import effects
 from recalltrap_analysis.verdicts.summary import summarize
+from tests.analysis.judging import judged_by
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun
@@ -37,7 +39,7 @@ def test_everything_is_shown_and_the_same_as_from_python(make_run: MakeRun) -> N
     run = make_run(order_effect=lambda p: 0.1 * p["kl_weight"], orderings=ORDERINGS)
     section = section_of(run)
     tables = grids(section)
-    assert set(tables) == {"comparisons", "recall-budget", "experiment", "experiment-shares"}
+    assert set(tables) == {"comparisons", "recall-budget"}
     table = effects(run)
     assert len(tables["comparisons"].data) == len(table)
     for record, (_, row) in zip(tables["comparisons"].data, table.iterrows(), strict=True):
@@ -45,7 +47,6 @@ def test_everything_is_shown_and_the_same_as_from_python(make_run: MakeRun) -> N
         if record["state"] == "complete":
             assert record["difference"]["value"] == pytest.approx(row["value"])
     assert len(tables["comparisons"].rows) == 9
-    assert len(tables["experiment"].rows) == 3
     [plot] = [block for block in section.blocks if isinstance(block, Plot)]
     assert plot.figure is not None
     assert "Not distilled, so larger, and not counted there: A." in plot.caption
@@ -58,7 +59,6 @@ def test_one_weight_is_said(make_run: MakeRun) -> None:
     assert "This study has one KL weight" in words(section)
     assert set(grids(section)) == {"comparisons"}
     assert not [block for block in section.blocks if isinstance(block, Plot)]
-    assert "needs `K-A@p'`" in words(section)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,18 @@ def test_readings_that_disagree_are_said(make_run: MakeRun) -> None:
     # Recall doesn't move in this run, so nothing can be interpolated and the grid still compares.
     section = section_of(make_run(order_effect=lambda p: 0.3))
     assert "the two readings of the curve" in words(section)
+
+
+def test_a_study_s_own_contrasts_margin_and_budget_are_used(make_run: MakeRun) -> None:
+    run = make_run(orderings=("K-A", "A-K", "K-A-K", "A"), order_effect=lambda p: 0.3)
+    own = judged_by(run, contrasts=(("A-K", "K-A-K"), ("A", "K-A")), margin=0.5, recall_budget=0.25)
+    section = section_of(own)
+    table = grids(section)["comparisons"]
+    assert {row[0] for row in table.rows} == {"A-K − K-A-K", "A − K-A"}
+    assert {record["words"] for record in table.data if record["metric"] == "attainment"
+            if record["state"] == "complete"} == {WITHIN}  # fmt: skip
+    assert "a margin of 0.5 (attainment)" in words(section)
+    assert "(0.25 nats below p', seed by seed)" in words(section)
+    plots = [block for block in section.blocks if isinstance(block, Plot)]
+    assert [plot.stem for plot in plots] == ["reward-recall-K-A-K", "reward-recall-K-A"]
+    assert all(plot.figure is not None for plot in plots)

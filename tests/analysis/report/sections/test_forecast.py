@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from recalltrap_analysis.estimates.decomposition import LABELS_NOTE
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Plot, Prose
 from recalltrap_analysis.report.sections.forecast import forecast_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
@@ -102,3 +103,10 @@ def test_nothing_ran_but_the_forecast_is_there(make_run: MakeRun) -> None:
     blocks = blocks_of(run)
     assert "K-A@p' has no pair with K-A yet" in words(blocks)
     assert list(grids(blocks)) == ["forecast"]
+
+
+def test_what_labels_make_of_the_optimum_is_said_once(make_run: MakeRun) -> None:
+    run = make_run(grid={"algorithm": ("dpo_online", "ppo", "dpo_offline")}, seeds=2)
+    assert words(blocks_of(run)).count(LABELS_NOTE) == 1
+    assert ".." not in words(blocks_of(run))
+    assert LABELS_NOTE not in words(blocks_of(make_run(seeds=2)))

@@ -11,7 +11,7 @@ import pytest
 
 from recalltrap_analysis.estimates.candidates import StratumEvidence
 from recalltrap_analysis.estimates.reward_recall import Curve
-from recalltrap_analysis.verdicts.choice import (
+from recalltrap_analysis.recommendation.choice import (
     ALIGN_FIRST,
     DISTIL_FIRST,
     EITHER,
@@ -19,8 +19,8 @@ from recalltrap_analysis.verdicts.choice import (
     LOWER_KL_WEIGHT,
     UNDECIDED,
 )
-from recalltrap_analysis.verdicts.recommendation import Recommendation, recommend
-from tests.analysis.verdicts.orderings_evidence import (
+from recalltrap_analysis.recommendation.recommendation import Recommendation, recommend
+from tests.analysis.recommendation.orderings_evidence import (
     ATTAINED_KA,
     RECALL_KA,
     curve,
@@ -49,6 +49,13 @@ def lacking(arm: Curve, seeds: int) -> Curve:
 
 
 FAR = (-6.0, -6.0, -6.0, -6.0)
+
+
+def in_seeds(keeping: int, seeds: int = 12) -> np.ndarray:
+    """K-A's recalls in so many seeds, recalls far below in the others; shape [seeds, 4]."""
+    return np.array([RECALL_KA] * keeping + [FAR] * (seeds - keeping))
+
+
 FEW = {"seeds": 5}
 
 
@@ -64,9 +71,9 @@ class Case:
 CASES = {
     "A-K better": Case(
         evidence_of(KA, moved("A-K", 0.3)), ALIGN_FIRST,
-        ("A-K reaches 0.30", "1.50 times what K-A does", "K-A@p') wasn't tried"),
+        ("A-K attains 0.30", "1.50 times what K-A does", "K-A@p') wasn't tried"),
     ),
-    "A-K worse": Case(evidence_of(KA, moved("A-K", -0.3)), DISTIL_FIRST, ("K-A reaches 0.30",)),
+    "A-K worse": Case(evidence_of(KA, moved("A-K", -0.3)), DISTIL_FIRST, ("K-A attains 0.30",)),
     "level, A-K costs more": Case(evidence_of(KA, moved("A-K", 0.0)), DISTIL_FIRST),
     "level at the same cost": Case(
         evidence_of(KA, moved("A-K", 0.0), costs={"K-A": 1.0, "A-K": 1.05}), EITHER
@@ -88,6 +95,22 @@ CASES = {
         evidence_of(KA, curve("A-K", (0.8, 0.8, 0.8, 0.78), FAR)), LOWER_KL_WEIGHT,
         ("Lower K-A's KL weight to 2", "one of the weight", "in 100% of seeds some K-A has more",
          "A-K in 0 of 12"),
+    ),
+    "the same, and K-A has nothing below the largest weight": Case(
+        evidence_of(KA, curve("A-K", (0.8, 0.8, 0.8, 0.78), FAR), budget=0.8), DISTIL_FIRST
+    ),
+    "a lead in the seeds that keep the budget, which others don't": Case(
+        evidence_of(KA, curve("A-K", np.array(ATTAINED_KA) + 0.3, in_seeds(7))), UNDECIDED,
+        ("(7 seeds), larger than the margin; K-A keeps the budget in more seeds",
+         "another budget, or more KL weights"),
+    ),
+    "level in the seeds that keep the budget, which others don't": Case(
+        evidence_of(
+            moved("K-A", 0.0, seeds=14),
+            curve("A-K", np.array(ATTAINED_KA) + 0.02, in_seeds(9, 14), seeds=14),
+            costs=None,
+        ),
+        DISTIL_FIRST,
     ),
     "K-A@p' level with A-K": Case(
         evidence_of(KA, moved("K-A@p'", 0.3), moved("A-K", 0.3)), KEEP_P_PRIME
@@ -133,7 +156,11 @@ CASES = {
         ("more seeds",),
     ),
     "a difference as large as the margin": Case(
-        evidence_of(KA, moved("A-K", MARGIN)), UNDECIDED, ("can't be settled at a sensible cost",)
+        evidence_of(KA, moved("A-K", MARGIN)), UNDECIDED, ("it is for you to say",)
+    ),
+    "noise about the margin": Case(
+        evidence_of(KA, curve("A-K", np.array(ATTAINED_KA) + MARGIN, noise=0.2), budget=0.9),
+        UNDECIDED, ("can't be settled at a sensible cost",),
     ),
     "no seed within the budget": Case(
         evidence_of(KA, moved("A-K", 0.3), budget=0.1), ALIGN_FIRST, ("at equal recall",)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from recalltrap_analysis.estimates.attainment import IN_SDS
-
 MARGIN = 0.05
 """In attainment: effects within it don't matter for what to do. Also in nats (per token, for
 language), where it is a twentieth of a likelihood."""
@@ -24,11 +22,6 @@ WITHIN = "within ±margin"
 SMALLER = "smaller"
 NOT_LARGER = "not larger"
 UNDECIDED = "undecided"
-
-
-def usual_margin(unit: str) -> float:
-    """The margin of a study that names none, in the unit of its rewards."""
-    return MARGIN_IN_SDS if unit == IN_SDS else MARGIN
 
 
 def not_seen(n: int) -> str:

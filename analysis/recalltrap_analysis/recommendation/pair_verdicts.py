@@ -16,9 +16,7 @@ from recalltrap_analysis.estimates.candidates import Candidate, Pair, StratumEvi
 from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, WITHIN_BUDGET
 from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.number_format import signed_text
-from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.margin import (
     LARGER,
     NOT_LARGER,
     SMALL_FROM,
@@ -27,6 +25,8 @@ from recalltrap_analysis.verdicts.margin import (
     WITHIN,
     margin_words,
 )
+from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
 
 ONE_KEEPS_BUDGET = "only one keeps the recall budget"
 MORE_SEEDS = 0.1
@@ -152,8 +152,10 @@ def pair_verdict(
 ) -> PairVerdict:
     """One pair by the comparison that decides.
 
-    Enough seeds are eight, or all where fewer were planned; the budget needs half of them too, as
-    what is true of the few seeds that keep it may not be of the others.
+    The budget decides where half of the seeds have both within it: what is true of a few may not
+    be of the others. Below that the seeds at equal recall do, if they are half of all or eight.
+    Which comparison it is must not turn on a single seed, so that fewer than eight of few seeds
+    leave the pair open (`margin_words`) and don't hand it on to the other comparison.
     """
     if pair.state != COMPLETE:
         return PairVerdict(pair.first, pair.second, "", why=pair.state)
@@ -165,9 +167,9 @@ def pair_verdict(
         for values in (pair.within_N, pair.equal_recall_N, pair.best_grid_N)
     )
     n = len(one.seeds)
-    enough = min(SMALL_FROM, n)
+    enough = min(SMALL_FROM, math.ceil(n / 2))
     contradiction = contradiction_of(within, equal_recall, grid, margin)
-    if within.n >= max(enough, n / 2):
+    if within.n >= n / 2:
         comparison, chosen = WITHIN_BUDGET, within
     elif equal_recall.n >= enough:
         comparison, chosen = EQUAL_RECALL, equal_recall

@@ -16,11 +16,11 @@ from recalltrap.graph import Cell
 from recalltrap.kind import Metric, metric_of
 from recalltrap_analysis.estimates.candidates import evidence_by_stratum
 from recalltrap_analysis.number_format import setting_text
+from recalltrap_analysis.recommendation.choice import UNDECIDED
+from recalltrap_analysis.recommendation.recommendation import Recommendation, recommend
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.statistics.looks import nominal_level
-from recalltrap_analysis.verdicts.choice import UNDECIDED
-from recalltrap_analysis.verdicts.recommendation import Recommendation, recommend
 
 DEPENDS = "depends on"
 MOST_NAMED = 3

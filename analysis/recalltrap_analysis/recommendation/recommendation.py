@@ -1,6 +1,6 @@
 """What to do in one stratum: the rule's choice with its gain, its price, and its conditions.
 
-Pure: evidence in, plain values out. The rule stands in `verdicts.choice`.
+Pure: evidence in, plain values out. The rule stands in `recommendation.choice`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import numpy as np
 
 from recalltrap_analysis.estimates.candidates import StratumEvidence
 from recalltrap_analysis.estimates.order_effect import KD_THEN_ALIGN
-from recalltrap_analysis.statistics.student import ONE_SIDED
-from recalltrap_analysis.verdicts.choice import (
+from recalltrap_analysis.recommendation.choice import (
     EITHER,
     UNDECIDED,
     Choice,
@@ -24,8 +23,8 @@ from recalltrap_analysis.verdicts.choice import (
     choose,
     recall_within,
 )
-from recalltrap_analysis.verdicts.pair_verdicts import pair_verdicts
-from recalltrap_analysis.verdicts.recommendation_text import (
+from recalltrap_analysis.recommendation.pair_verdicts import pair_verdicts
+from recalltrap_analysis.recommendation.recommendation_text import (
     conditions,
     decided_sentence,
     missing,
@@ -33,6 +32,7 @@ from recalltrap_analysis.verdicts.recommendation_text import (
     recall_words,
     undecided_sentence,
 )
+from recalltrap_analysis.statistics.student import ONE_SIDED
 
 
 @dataclass(frozen=True)

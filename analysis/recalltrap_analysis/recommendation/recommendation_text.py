@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.estimates.candidates import Candidate, StratumEvidence
 from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, WITHIN_BUDGET, contrast_name
 from recalltrap_analysis.estimates.experiment import ANCHORED_TO_P_PRIME
@@ -19,25 +20,26 @@ from recalltrap_analysis.number_format import (
     setting_text,
     share_text,
 )
-from recalltrap_analysis.statistics.power import seeds_needed
-from recalltrap_analysis.verdicts.choice import (
+from recalltrap_analysis.recommendation.choice import (
     ALIGN_FIRST,
     DISTIL_FIRST,
     EITHER,
     KEEP_P_PRIME,
     LOWER_KL_WEIGHT,
+    UNDECIDED,
     Choice,
     Verdicts,
     at_equal_recall,
     at_equal_weight,
     costs_of,
 )
-from recalltrap_analysis.verdicts.margin import LARGER, SMALL_FROM
-from recalltrap_analysis.verdicts.pair_verdicts import (
+from recalltrap_analysis.recommendation.pair_verdicts import (
     Difference,
     PairVerdict,
     difference_of,
 )
+from recalltrap_analysis.statistics.margin import LARGER, SMALL_FROM
+from recalltrap_analysis.statistics.power import seeds_needed
 
 COMPARED = {
     WITHIN_BUDGET: "within the recall budget",
@@ -104,14 +106,12 @@ def _gain(verdict: PairVerdict, choice: Choice, unit: str) -> str:
     seeds = f"{where} ({count_text(found.n, 'seed')})"
     if choice.word == EITHER:
         name = contrast_name((verdict.first, verdict.second))
-        return f"{name} is {interval_text(found.value, found.low, found.high)} {unit} {seeds}"
+        return f"{name} is {_interval(found)} {unit} {seeds}"
+    verb, more = ("attains", "more") if unit == ATTAINMENT else ("reaches", f"{unit} more")
     if found.value >= 0:
-        interval = interval_text(found.value, found.low, found.high)
-        return f"{verdict.first} reaches {interval} {unit} more than {verdict.second} {seeds}"
+        return f"{verdict.first} {verb} {_interval(found)} {more} than {verdict.second} {seeds}"
     interval = interval_text(-found.value, -found.high, -found.low)
-    return (
-        f"{verdict.second} reaches {interval} {unit} more {seeds}, which isn't more than the margin"
-    )
+    return f"{verdict.second} {verb} {interval} {more} {seeds}, which isn't more than the margin"
 
 
 def undecided_sentence(choice: Choice, lines: Sequence[str]) -> str:
@@ -136,7 +136,7 @@ def recall_words(found: Difference, against: str, unit: str) -> str:
     size = interval_text(abs(found.value), *_sizes(found))
     sure = found.low > 0 or found.high < 0
     if not sure:
-        interval = interval_text(found.value, found.low, found.high)
+        interval = _interval(found)
         return f"no sure difference in overall recall from {against} ({interval} {unit})"
     ratio = math.exp(found.value)
     if found.value < 0:
@@ -164,7 +164,7 @@ def verdict_line(verdict: PairVerdict, candidates: dict[str, Candidate]) -> str:
     if not verdict.comparison:
         return f"{name}: {verdict.why}"
     found = verdict.difference
-    interval = interval_text(found.value, found.low, found.high)
+    interval = _interval(found)
     also = f"; {verdict.keeps} keeps the budget in more seeds" if verdict.keeps else ""
     return (
         f"{name} {COMPARED[verdict.comparison]}: {interval} ({count_text(found.n, 'seed')}), "
@@ -181,7 +181,7 @@ def reasons(
 ) -> tuple[str, ...]:
     """The comparisons behind a choice: the chosen ordering's, or where none is, all of them."""
     candidates = {one.ordering: one for one in evidence.candidates}
-    if choice.ordering:
+    if choice.word != UNDECIDED:
         against = {pair: one for pair, one in verdicts.items() if pair[0] == choice.ordering}
         # The way round that says why: better than the other, or the other no better.
         shown = [
@@ -199,7 +199,7 @@ def reasons(
         found = at_equal_weight(evidence, ALIGN_THEN_KD, KD_THEN_ALIGN, margin, level)
         lines.append(
             f"{contrast_name((ALIGN_THEN_KD, KD_THEN_ALIGN))} at equal KL weight, mean over the "
-            f"weights: {interval_text(found.value, found.low, found.high)}, {found.words}"
+            f"weights: {_interval(found)}, {found.words}"
         )
         lines += _domination(evidence)
     return tuple(lines)
@@ -212,7 +212,7 @@ def _beside(
     found = at_equal_recall(evidence, one.first, one.second, margin, level)
     if one.comparison != EQUAL_RECALL and found.n:
         yield (
-            f"beside it, at equal recall: {interval_text(found.value, found.low, found.high)} "
+            f"beside it, at equal recall: {_interval(found)} "
             f"({count_text(found.n, 'seed')}), {found.words}"
         )
 
@@ -233,6 +233,10 @@ def missing(choice: Choice, margin: float, level: float) -> tuple[str, ...]:
     return (*choice.missing, *(_settling(one, margin, level) for one in choice.unresolved))
 
 
+def _interval(found: Difference) -> str:
+    return interval_text(found.value, found.low, found.high)
+
+
 def _settling(verdict: PairVerdict, margin: float, level: float) -> str:
     found, name = verdict.difference, contrast_name((verdict.first, verdict.second))
     if not verdict.comparison:
@@ -240,10 +244,18 @@ def _settling(verdict: PairVerdict, margin: float, level: float) -> str:
     head = f"{name} {COMPARED.get(verdict.comparison, '')}"
     if found.n < 2:
         return f"{head}: one seed has no interval; run at least {SMALL_FROM}"
+    if verdict.keeps:
+        kept = f"{verdict.keeps} keeps the budget in more seeds"
+        return f"{head} is {_interval(found)}, and {kept}: another budget, or more KL weights"
     if found.value <= margin and verdict.first_is_no_better:
         return f"{head}: {found.words}, so {verdict.second} isn't shown worse"
     needed = seeds_needed(found.value, found.sd, found.n, margin, level, least=SMALL_FROM)
-    interval = interval_text(found.value, found.low, found.high)
+    if not needed.sensible and found.high - found.low < 2 * margin:
+        return (
+            f"{head} is {_interval(found)}, about as large as the margin: seeds won't settle that, "
+            "it is for you to say whether so much matters"
+        )
+    interval = _interval(found)
     return f"{head} is {interval}: {needed.more_text(found.n)}"
 
 
@@ -299,6 +311,6 @@ def _outside(
         if found.n > 1 and found.words == LARGER and out == pair.first:
             yield (
                 f"at equal recall, outside the budget, {contrast_name((pair.first, pair.second))} "
-                f"is {interval_text(found.value, found.low, found.high)}: a larger budget may "
+                f"is {_interval(found)}: a larger budget may "
                 "change the answer"
             )

@@ -9,15 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recalltrap_analysis.statistics.student import (
-    one_sided_bounds,
-    p_larger,
-    p_not_larger,
-    p_not_smaller,
-    p_smaller,
-    student_interval,
-)
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.margin import (
     LARGER,
     NOT_LARGER,
     SMALL_FROM,
@@ -28,6 +20,14 @@ from recalltrap_analysis.verdicts.margin import (
     decision_words,
     margin_words,
     not_seen,
+)
+from recalltrap_analysis.statistics.student import (
+    one_sided_bounds,
+    p_larger,
+    p_not_larger,
+    p_not_smaller,
+    p_smaller,
+    student_interval,
 )
 
 CASES = [

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from recalltrap_analysis.estimates.candidates import Candidate, StratumEvidence
 from recalltrap_analysis.estimates.experiment import ANCHORED_TO_P_PRIME
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
-from recalltrap_analysis.verdicts.margin import LARGER, WITHIN
-from recalltrap_analysis.verdicts.pair_verdicts import (
+from recalltrap_analysis.recommendation.pair_verdicts import (
     Difference,
     PairVerdict,
     difference_of,
 )
+from recalltrap_analysis.statistics.margin import LARGER, WITHIN
 
 ALIGN_FIRST, DISTIL_FIRST, EITHER = "align first", "distil first", "either"
 KEEP_P_PRIME, LOWER_KL_WEIGHT = "keep p' as the reference", "lower the KL weight"

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recalltrap_analysis.runs.design import Design
-from recalltrap_analysis.runs.kind_record import record_of
-from recalltrap_analysis.verdicts.choice import ALIGN_FIRST, DISTIL_FIRST, UNDECIDED
-from recalltrap_analysis.verdicts.recommendation import Recommendation
-from recalltrap_analysis.verdicts.summary import summarize
-from recalltrap_analysis.verdicts.what_to_do import (
+from recalltrap_analysis.recommendation.choice import ALIGN_FIRST, DISTIL_FIRST, UNDECIDED
+from recalltrap_analysis.recommendation.recommendation import Recommendation
+from recalltrap_analysis.recommendation.what_to_do import (
     over_strata,
     recommendation_records,
     recommendation_text,
     recommendations,
 )
+from recalltrap_analysis.runs.design import Design
+from recalltrap_analysis.runs.kind_record import record_of
+from recalltrap_analysis.verdicts.summary import summarize
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import FakeRun, MakeRun

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, WITHIN_BUDGET
 from recalltrap_analysis.estimates.reward_recall import Curve
-from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.verdicts.choice import (
+from recalltrap_analysis.recommendation.choice import (
     ALIGN_FIRST,
     DISTIL_FIRST,
     EITHER,
@@ -21,10 +20,11 @@ from recalltrap_analysis.verdicts.choice import (
     UNDECIDED,
     costs_of,
 )
-from recalltrap_analysis.verdicts.margin import LARGER, SMALL_FROM
-from recalltrap_analysis.verdicts.pair_verdicts import ONE_KEEPS_BUDGET, pair_verdicts
-from recalltrap_analysis.verdicts.recommendation import recommend
-from tests.analysis.verdicts.orderings_evidence import COSTS, curve, evidence_of
+from recalltrap_analysis.recommendation.pair_verdicts import ONE_KEEPS_BUDGET, pair_verdicts
+from recalltrap_analysis.recommendation.recommendation import recommend
+from recalltrap_analysis.statistics.margin import LARGER, SMALL_FROM
+from recalltrap_analysis.statistics.paired import Array
+from tests.analysis.recommendation.orderings_evidence import COSTS, curve, evidence_of
 
 MARGIN = 0.05
 

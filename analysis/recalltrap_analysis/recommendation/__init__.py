@@ -1,0 +1,1 @@
+"""What to do, of a run: by one rule, from evidence."""
