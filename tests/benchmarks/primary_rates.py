@@ -20,14 +20,14 @@ import numpy.typing as npt
 from scipy.special import stdtr
 
 from recalltrap_analysis.statistics.looks import nominal_level
-from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.verdicts.judgement import Judgement
-from recalltrap_analysis.verdicts.margin import (
+from recalltrap_analysis.statistics.margin import (
     MARGIN,
     SMALL_FROM,
     Decisions,
     decision_words,
 )
+from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.verdicts.judgement import Judgement
 from recalltrap_analysis.verdicts.primary import Sample, judged
 
 BoolArray = npt.NDArray[np.bool_]
@@ -126,7 +126,8 @@ def _word_cell(found: dict[str, BoolArray], mean: float, n: int, simulations: in
     wrong = larger if mean <= MARGIN else shown + smaller
     wrong += smaller if -MARGIN <= mean <= MARGIN else 0.0
     numbers = " / ".join(f"{100 * share:.0f}" for share in (larger, shown, seen, smaller))
-    return numbers + "*" * (wrong > 0.05 + 2 * (0.05 / simulations) ** 0.5)
+    sure: float = 0.05 + 2 * (0.05 / simulations) ** 0.5
+    return numbers + "*" * (wrong > sure)
 
 
 SCENARIOS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
