@@ -23,7 +23,7 @@ from recalltrap_analysis.recommendation.choice import (
     choose,
     recall_within,
 )
-from recalltrap_analysis.recommendation.pair_verdicts import pair_verdicts
+from recalltrap_analysis.recommendation.pair_verdicts import Difference, pair_verdicts
 from recalltrap_analysis.recommendation.recommendation_text import (
     conditions,
     decided_sentence,
@@ -139,7 +139,9 @@ def _with_numbers(
     chosen = by_name[choice.ordering]
     against = _against(chosen.ordering, verdicts)
     verdict = verdicts[chosen.ordering, against]
-    recall = recall_within(evidence, chosen.ordering, against, found.margin, found.level)
+    recall = Difference()
+    if not verdict.alone:  # else few seeds have both within the budget
+        recall = recall_within(evidence, chosen.ordering, against, found.margin, found.level)
     found = replace(
         found,
         ordering=chosen.ordering,

@@ -87,6 +87,10 @@ def test_it_never_contradicts_the_verdicts(
         assert against_ka.difference.words == LARGER or against_ka.comparison == ONE_KEEPS_BUDGET
     if found.word in (DISTIL_FIRST, LOWER_KL_WEIGHT):
         assert found.ordering == "K-A"
+    if found.comparison == ONE_KEEPS_BUDGET:  # the few seeds that have both tell nothing
+        assert np.isnan(found.gain)
+        assert np.isnan(found.recall_difference)
+        assert not found.recall_words
     if found.comparison in (WITHIN_BUDGET, EQUAL_RECALL):
         assert found.gain_low <= found.gain <= found.gain_high or found.seeds == 1
 
