@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recalltrap_analysis.report.document.blocks import Fold, Grid, Plot, Prose, Section
+from recalltrap_analysis.report.document.blocks import Fold, Grid, Prose, Section
+from recalltrap_analysis.report.plots.reward_recall import comparison_plots
 from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.statistics.margin import WITHIN
@@ -47,7 +48,7 @@ def test_everything_is_shown_and_the_same_as_from_python(make_run: MakeRun) -> N
         if record["state"] == "complete":
             assert record["difference"]["value"] == pytest.approx(row["value"])
     assert len(tables["comparisons"].rows) == 9
-    [plot] = [block for block in section.blocks if isinstance(block, Plot)]
+    [plot] = comparison_plots(ReadRun(run), summarize(run))
     assert plot.figure is not None
     assert "Not distilled, so larger, and not counted there: A." in plot.caption
     for block in tables.values():
@@ -55,10 +56,11 @@ def test_everything_is_shown_and_the_same_as_from_python(make_run: MakeRun) -> N
 
 
 def test_one_weight_is_said(make_run: MakeRun) -> None:
-    section = section_of(make_run(grid={"kl_weight": (1.0,)}))
+    run = make_run(grid={"kl_weight": (1.0,)})
+    section = section_of(run)
     assert "This study has one KL weight" in words(section)
     assert set(grids(section)) == {"comparisons"}
-    assert not [block for block in section.blocks if isinstance(block, Plot)]
+    assert comparison_plots(ReadRun(run), summarize(run)) == []
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,6 @@ def test_a_study_s_own_contrasts_margin_and_budget_are_used(make_run: MakeRun) -
             if record["state"] == "complete"} == {WITHIN}  # fmt: skip
     assert "a margin of 0.5 (attainment)" in words(section)
     assert "(0.25 nats below p', seed by seed)" in words(section)
-    plots = [block for block in section.blocks if isinstance(block, Plot)]
+    plots = comparison_plots(ReadRun(own), summarize(own))
     assert [plot.stem for plot in plots] == ["reward-recall-K-A-K", "reward-recall-K-A"]
     assert all(plot.figure is not None for plot in plots)
