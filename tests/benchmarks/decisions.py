@@ -134,11 +134,11 @@ def questions(folder: str) -> Iterator[Question]:
         orderings = {one.ordering: one for one in evidence.candidates}
         if all(orderings[name].keeps_N.all() for name in (KD_THEN_ALIGN, ALIGN_THEN_KD)):
             for lead in LEADS:
-                found = (ALIGN_FIRST, ALIGN_THEN_KD)
+                answer = (ALIGN_FIRST, ALIGN_THEN_KD)
                 if lead <= MARGIN:
-                    found = (DISTIL_FIRST, KD_THEN_ALIGN)
+                    answer = (DISTIL_FIRST, KD_THEN_ALIGN)
                 title = f"its seeds, A-K moved to a lead of {lead:+.2f}"
-                yield Question(title, with_lead(evidence, lead), *found)
+                yield Question(title, with_lead(evidence, lead), *answer)
 
 
 def losses(evidence: StratumEvidence) -> dict[str, float]:
@@ -148,7 +148,7 @@ def losses(evidence: StratumEvidence) -> dict[str, float]:
     infinite for an ordering that keeps it in fewer than half of the seeds where another does.
     """
     best = {one.ordering: one.best_N for one in evidence.candidates}
-    keeps = {one.ordering: one.keeps_N.mean() >= 0.5 for one in evidence.candidates}
+    keeps = {one.ordering: bool(one.keeps_N.mean() >= 0.5) for one in evidence.candidates}
     found = {}
     for name, values_N in best.items():
         rivals = [best[other] - values_N for other in best if other != name and keeps[other]]
@@ -157,7 +157,7 @@ def losses(evidence: StratumEvidence) -> dict[str, float]:
     return found
 
 
-def rates(question: Question, size: int, simulations: int) -> tuple[float, float, float]:
+def rates(question: Question, size: int, simulations: int) -> tuple[float, ...]:
     """Shares of studies of so many seeds that are right, wrong, and lose more than the margin."""
     evidence = question.evidence
     n = len(evidence.candidates[0].seeds)
@@ -175,8 +175,7 @@ def rates(question: Question, size: int, simulations: int) -> tuple[float, float
         right = found.ordering == question.ordering and question.answer != UNDECIDED
         counts["right" if right else "wrong"] += 1
         counts["harmful"] += not right and lost[found.ordering] > MARGIN
-    right, wrong, harmful = (counts[name] / simulations for name in ("right", "wrong", "harmful"))
-    return right, wrong, harmful
+    return tuple(counts[name] / simulations for name in ("right", "wrong", "harmful"))
 
 
 def table(folders: Sequence[str], simulations: int) -> str:
