@@ -22,9 +22,8 @@ from recalltrap_analysis.number_format import setting_text
 from recalltrap_analysis.statistics.margin import MARGIN, SMALL_FROM
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.statistics.power import seeds_needed
-from recalltrap_analysis.statistics.student import student_interval
+from recalltrap_analysis.statistics.student import ONE_SIDED, student_interval
 
-LEVEL = 0.05
 DRAWS = 4000
 
 Differences = Callable[[Array], Array]
@@ -59,6 +58,11 @@ class DifferenceGrid:
     @property
     def points(self) -> frozenset[int]:
         return frozenset().union(*(one.points for one in self.series))
+
+    @property
+    def level(self) -> float:
+        """The one-sided level of every bound: the strictest of its grid points."""
+        return min((one.level for one in self.series), default=ONE_SIDED)
 
     @property
     def seeds(self) -> int:
@@ -98,9 +102,9 @@ def points_of(grid: DifferenceGrid) -> Points:
         error_PK = values_NPK.std(axis=0, ddof=1) / np.sqrt(n)
         # points with other seeds are other draws: they share the 5 %
         together_K = np.array(
-            [critical_t(values_NPK[:, :, i], LEVEL / len(by_seeds)) for i in range(k)]
+            [critical_t(values_NPK[:, :, i], grid.level / len(by_seeds)) for i in range(k)]
         )
-        own, alone = stdtrit(n - 1, [1 - LEVEL, 1 - LEVEL / k])
+        own, alone = stdtrit(n - 1, [1 - grid.level, 1 - grid.level / k])
         beyond[rows] = mean_PK - together_K * error_PK > margins_K
         below[rows] = mean_PK + together_K * error_PK < -margins_K
         doubtful[rows] = mean_PK + own * error_PK < -margins_K
@@ -177,7 +181,9 @@ def rising(grid: DifferenceGrid, stratum: str, name: str, weight: str | None) ->
     points = points_of(grid)
     slope = slope_along(grid, weight)
     known = slope is not None and not np.isnan(slope.low)
-    interval = (slope.low, slope.high) if slope is not None and known else (-np.inf, np.inf)
+    interval = (-np.inf, np.inf)
+    if slope is not None and known:  # 95 %, or what the looks leave of it
+        interval = (bound(slope, -1, grid.level / 2), bound(slope, 1, grid.level / 2))
     verdict = verdict_of(
         bool(points.beyond.any()),
         bool(points.excluded.all()),
@@ -212,9 +218,10 @@ def on_average(grid: DifferenceGrid, stratum: str, name: str) -> Finding:
     means = [mean_over_grid(grid, i) for i in range(grid.differences_KN[0].shape[0])]
     margins = np.broadcast_to(np.asarray(grid.margins), (len(means),))
     pairs = list(zip(means, margins, strict=True))
-    beyond = all(bound(mean, -1) > margin for mean, margin in pairs)
+    level = grid.level
+    beyond = all(bound(mean, -1, level) > margin for mean, margin in pairs)
     excluded = any(
-        bound(mean, 1, LEVEL / len(means)) < _ruled_out(margin, mean.n) for mean, margin in pairs
+        bound(mean, 1, level / len(means)) < _ruled_out(margin, mean.n) for mean, margin in pairs
     )
     below, doubtful = bool(points.below.any()), bool(points.doubtful.any())
     verdict = verdict_of(beyond, excluded, below, doubtful)
@@ -231,7 +238,7 @@ def _ruled_out(margin: Array | float, n: int) -> Array | float:
     return margin if n >= SMALL_FROM else -margin
 
 
-def bound(mean: Estimate, side: int, level: float = LEVEL) -> float:
+def bound(mean: Estimate, side: int, level: float = ONE_SIDED) -> float:
     """A mean's lower (side -1) or upper (1) one-sided bound; infinite without an interval."""
     if np.isnan(mean.low):
         return side * np.inf

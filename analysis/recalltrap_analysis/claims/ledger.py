@@ -32,7 +32,7 @@ def ledger(runs: Sequence[Run]) -> list[ClaimVerdict]:
         if name in members:
             name = f"{name} ({run.folder})"
         pool = pools.setdefault(kind, Pool(record_of(kind)))
-        pool.add(name, run.table("metrics"), run.planned())
+        pool.add(name, run.table("metrics"), run.planned(), run.looks())
         members[name] = (kind, frozenset(getattr(run.study, "claims", ())))
     return [_judge(one, pools.get(one.kind, Pool()), members) for one in registered_claims()]
 

@@ -22,7 +22,9 @@ from recalltrap_analysis.number_format import setting_text
 from recalltrap_analysis.runs.design import hashable
 from recalltrap_analysis.runs.kind_record import NO_RECORD, KindRecord
 from recalltrap_analysis.runs.wide_tables import cell_outcomes, column
+from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.statistics.student import ONE_SIDED
 
 NOT_SETTINGS = frozenset(
     ("cell_id", "ordering", "seed", "model", "metric", "value", "standard_error", "samples",
@@ -55,7 +57,8 @@ class Series:
     """A comparison at one grid point: the arms' values over the same seeds.
 
     `values_AN` has shape [A arms, N seeds]; it is empty where `state` is not `complete`.
-    `points` are the settings that it was read from.
+    `points` are the settings that it was read from. `level` is the one-sided level of every bound
+    on it: 5 %, or less where its runs are judged at several numbers of seeds.
     """
 
     label: Mapping[str, Any]
@@ -64,6 +67,7 @@ class Series:
     values_AN: Array
     state: str
     points: frozenset[int]
+    level: float = ONE_SIDED
 
 
 @dataclass
@@ -79,9 +83,12 @@ class Pool:
     _values: dict[str, dict[tuple[int, str, int], float]] = field(default_factory=dict)
     _known: dict[str, frozenset[int]] = field(default_factory=dict)
     _of_run: dict[str, frozenset[int]] = field(default_factory=dict)
+    _levels: dict[str, float] = field(default_factory=dict)
 
-    def add(self, run: str, metrics: pa.Table, cells: Sequence[Cell]) -> None:
-        """Take in a run's `metrics` table and its planned cells."""
+    def add(
+        self, run: str, metrics: pa.Table, cells: Sequence[Cell], looks: Sequence[int] = ()
+    ) -> None:
+        """Take in a run's `metrics` table, its planned cells, and when it was or will be judged."""
         names = [name for name in metrics.column_names if name not in NOT_SETTINGS]
         frame = cell_outcomes(metrics, names, self.kind.reward_supremum)
         measured = column(frame, SD)  # else from the reward's error, of independent samples
@@ -96,6 +103,7 @@ class Pool:
             self.planned.setdefault((point, cell.ordering.name), set()).add(cell.seed)
             found.add(point)
         self._of_run[run] = frozenset(found)
+        self._levels[run] = nominal_level(looks)
 
     def _number(self, names: Sequence[str], values: tuple[Any, ...]) -> int:
         key = (tuple(names), values)
@@ -191,7 +199,12 @@ class Pool:
             state = _finite_state(values_AN, [arm for _, arm in arms])
         label = {name: first[name] for name in swept if name in first}
         stratum = tuple((name, value) for name, value in first.items() if name not in swept)
-        return Series(label, stratum, seeds, values_AN, state, points)
+        return Series(label, stratum, seeds, values_AN, state, points, self._level(points))
+
+    def _level(self, points: frozenset[int]) -> float:
+        """The strictest of the runs that hold any of the settings."""
+        levels = [level for run, level in self._levels.items() if points & self._of_run[run]]
+        return min(levels, default=ONE_SIDED)
 
     def by_stratum(self, found: Iterable[Series]) -> dict[str, list[Series]]:
         """Series by their stratum's label, which names the settings in which strata differ."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from scipy.special import stdtrit
 
 from recalltrap_analysis.claims.pool import Series
 from recalltrap_analysis.claims.verdict import Finding, Verdict
 from recalltrap_analysis.statistics.paired import Estimate, spread_ratio
 from recalltrap_analysis.statistics.seeds_needed import seeds_for_width
+from recalltrap_analysis.statistics.student import ONE_SIDED
 
 TELLING = 2.0
 """Spreads that differ by this much aren't comparable; seeds should do to tell it from 1."""
@@ -54,7 +57,8 @@ def spread_finding(
         effect = spread_ratio(arms[: len(above)], arms[len(above) :])
     except ValueError as error:
         return Finding("not tested", None, str(error), stratum)
-    verdict = _near(effect) if comparable else _higher(effect)
+    judged = _at_level(effect, min(one.level for one in used))
+    verdict = _near(judged) if comparable else _higher(judged)
     count = f"{len(used)} grid point{'s' if len(used) > 1 else ''}"
     detail = (
         f"{name} {effect.text()}, geometric mean over {count}{_remedy(verdict, effect, comparable)}"
@@ -76,6 +80,19 @@ def _usable(series: Sequence[Series], arms: Sequence[int]) -> tuple[list[Series]
         else:
             used.append(one)
     return used, left_out
+
+
+def _at_level(ratio: Estimate, level: float) -> Estimate:
+    """The ratio with the interval that it is judged by: 95 %, wider where looks share the risk.
+
+    Its logarithm has Student's interval, so that a limit moves by the ratio of two quantiles.
+    """
+    if math.isnan(ratio.low) or level >= ONE_SIDED or not ratio.low > 0:
+        return ratio
+    low, high = math.log(ratio.low), math.log(ratio.high)
+    wider = float(stdtrit(ratio.n - 1, 1 - level / 2) / stdtrit(ratio.n - 1, 1 - ONE_SIDED / 2))
+    middle, half = (low + high) / 2, (high - low) / 2 * wider
+    return replace(ratio, low=math.exp(middle - half), high=math.exp(middle + half))
 
 
 def _higher(ratio: Estimate) -> Verdict:

@@ -31,13 +31,16 @@ from recalltrap_analysis.estimates.order_effect import (
 from recalltrap_analysis.estimates.references import reference_rows
 from recalltrap_analysis.number_format import point_text
 from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.statistics import saturating_curve
 from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.statistics.saturating_curve import Bounds, fit_curves
 
 SATURATING, ISOTONIC = "saturating exponential", "isotonic regression"
 LEAST_SETTINGS = 6
 RESAMPLES = 300
 CURVE_POINTS = 100
 INTERVAL = "percentile bootstrap over seeds"
+LOWER_BOUNDS = (0.0, 1e-6, 0.0)
 UPPER_BOUNDS = {"top": 2.0, "scale": 1e4, "power": 5.0}
 
 Curve = Callable[[Array, Array], Array]
@@ -193,8 +196,8 @@ def _why_not(settings: pd.DataFrame, name: str) -> str:
 def saturating(x: tuple[Array, Array], top: float, scale: float, power: float = 0.0) -> Array:
     """The curve's severity for (deficit, penalty); a negative deficit counts as none."""
     deficit, penalty = x
-    strength = np.maximum(deficit, 0) * penalty**power / scale
-    return np.asarray(top * -np.expm1(-strength))
+    shape = np.asarray(top), np.asarray(scale), np.asarray(power)
+    return saturating_curve.saturating(deficit, penalty, *shape)
 
 
 def _slopes(x: tuple[Array, Array], top: float, scale: float, power: float | None = None) -> Array:
@@ -212,18 +215,14 @@ def _fit(
     deficit: Array,
     penalty: Array,
     severity: Array,
-    near: Mapping[str, float] | None = None,
 ) -> tuple[str, dict[str, float], Curve]:
-    """The form, its parameters and the fitted curve; arrays of shape [settings].
-
-    `near`: parameters of a fit to nearly the same data, to start from.
-    """
+    """The form, its parameters and the fitted curve; arrays of shape [settings]."""
     varies = bool(np.ptp(penalty) > 0)
     names = ("top", "scale", "power") if varies else ("top", "scale")
     start = {"top": max(0.1, float(severity.max())), "scale": max(0.1, float(deficit.mean()))}
     start = {name: min(value, UPPER_BOUNDS[name]) for name, value in start.items()}
-    guess = [(near or start).get(name, 1.0) for name in names]
-    bounds = ([0.0, 1e-6, 0.0][: len(names)], [UPPER_BOUNDS[name] for name in names])
+    guess = [start.get(name, 1.0) for name in names]
+    bounds = (LOWER_BOUNDS[: len(names)], [UPPER_BOUNDS[name] for name in names])
     try:
         found, _ = optimize.curve_fit(
             saturating, (deficit, penalty), severity, guess,
@@ -235,7 +234,42 @@ def _fit(
     parameters = dict(zip(names, values, strict=True))
     if not varies:
         parameters["power"] = 0.0
-    return SATURATING, parameters, lambda d, k: saturating((d, k), **parameters)
+    return SATURATING, parameters, _saturating(parameters)
+
+
+def _fits(
+    deficit_RS: Array,
+    penalty_S: Array,
+    severity_RS: Array,
+    counted_RS: Array,
+    near: Mapping[str, float],
+) -> list[tuple[str, dict[str, float], Curve]]:
+    """`_fit` of many data sets alike, where `counted_RS` is 1; all at once from `near`.
+
+    Without parameters to start from, which is where the curve didn't fit, one after the other.
+    """
+    rows = list(zip(deficit_RS, severity_RS, counted_RS > 0, strict=True))
+    if not near:
+        return [_fit(d[c], penalty_S[c], s[c]) for d, s, c in rows]
+    names = ("top", "scale", "power") if np.ptp(penalty_S) > 0 else ("top", "scale")
+    start = [near[name] for name in names]
+    bounds = Bounds(LOWER_BOUNDS, [UPPER_BOUNDS[name] for name in names])
+    found = fit_curves(deficit_RS, penalty_S, severity_RS, counted_RS, start, bounds)
+    fits: list[tuple[str, dict[str, float], Curve]] = []
+    for (deficit, severity, counts), values, converged in zip(
+        rows, found.parameters_RP.tolist(), found.converged_R, strict=True
+    ):
+        if converged:
+            parameters = {"power": 0.0, **dict(zip(names, values, strict=True))}
+            fits.append((SATURATING, parameters, _saturating(parameters)))
+        else:
+            x = (deficit * penalty_S)[counts]
+            fits.append((ISOTONIC, {}, _isotonic(x, severity[counts])))
+    return fits
+
+
+def _saturating(parameters: Mapping[str, float]) -> Curve:
+    return lambda deficit, penalty: saturating((deficit, penalty), **parameters)
 
 
 def _isotonic(x: Array, severity: Array) -> Curve:
@@ -257,11 +291,12 @@ def _band(
     values = _by_seed(groups, shared, ("deficit", "severity"))
     penalty = np.array([float(rows["penalty"].iloc[0]) for rows in groups.values()])
     generator = stream(0, "analysis/scaling/curve")
+    drawn = [generator.integers(len(shared), size=len(shared)) for _ in range(RESAMPLES)]
+    deficit_RS, severity_RS = np.stack([values[:, :, one].mean(axis=2) for one in drawn], axis=1)
     curves = []
-    for _ in range(RESAMPLES):
-        drawn = generator.integers(len(shared), size=len(shared))
-        deficit, severity = values[:, :, drawn].mean(axis=2)
-        found, parameters, curve = _fit(deficit, penalty, severity, near)
+    for found, parameters, curve in _fits(
+        deficit_RS, penalty, severity_RS, np.ones(severity_RS.shape), near
+    ):
         if found == form:
             # a place on the axis is deficit * penalty^power at penalty 1: any power draws it
             curves.append(_on_axis(curve, parameters, xs, penalty, near.get("power", 1.0)))
@@ -293,13 +328,14 @@ def _left_out(
     deficit: Array, penalty: Array, severity: Array, near: Mapping[str, float]
 ) -> tuple[Array, Array]:
     """Every setting predicted without itself: by the curve and by the others' mean."""
-    by_curve, by_mean = np.empty(severity.size), np.empty(severity.size)
-    for i in range(severity.size):
-        rest = np.arange(severity.size) != i
-        _, _, curve = _fit(deficit[rest], penalty[rest], severity[rest], near)
-        by_curve[i] = curve(deficit[i : i + 1], penalty[i : i + 1])[0]
-        by_mean[i] = severity[rest].mean()
-    return by_curve, by_mean
+    count = severity.size
+    others = 1.0 - np.eye(count)
+    repeated = np.tile(deficit, (count, 1)), penalty, np.tile(severity, (count, 1))
+    by_curve = [
+        float(curve(deficit[i : i + 1], penalty[i : i + 1])[0])
+        for i, (_, _, curve) in enumerate(_fits(*repeated, others, near))
+    ]
+    return np.array(by_curve), others @ severity / (count - 1)
 
 
 def _rms(error: Array) -> float:

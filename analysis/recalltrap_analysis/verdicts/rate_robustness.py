@@ -24,7 +24,11 @@ from recalltrap_analysis.number_format import count_text, setting_text
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.margin import margin_words
 from recalltrap_analysis.statistics.paired import STUDENT, Array, Estimate
-from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
+from recalltrap_analysis.statistics.student import (
+    ONE_SIDED,
+    one_sided_bounds,
+    student_interval,
+)
 
 AS_SET = "as set"
 OWN_BEST = "each at its own best"
@@ -219,15 +223,17 @@ def _row(case: str, values_N: Array, lacks: str) -> dict[str, Any]:
                   "method": found.method, "n": found.n}  # fmt: skip
 
 
-def rate_words(table: pd.DataFrame, margin: float) -> pd.DataFrame:
+def rate_words(table: pd.DataFrame, margin: float, level: float = ONE_SIDED) -> pd.DataFrame:
     """A table of `rate_table` with the words of every row on the margin, each row by itself.
 
+    `level` is that of each bound: lower than 5 % where the run is judged more than once.
+
     Returns:
-        Its columns, `lower` and `upper` (one-sided 5 % bounds), `words` (empty where there are no
+        Its columns, `lower` and `upper` (one-sided bounds), `words` (empty where there are no
         numbers), and `changed`: whether they differ from those of the same contrast and grid point
         as set; False where either has none.
     """
-    bounds = [_bounds(row) for row in table.to_dict("records")]
+    bounds = [_bounds(row, level) for row in table.to_dict("records")]
     found = table.assign(
         lower=[low for low, _ in bounds],
         upper=[high for _, high in bounds],
@@ -241,11 +247,11 @@ def rate_words(table: pd.DataFrame, margin: float) -> pd.DataFrame:
     return found.assign(changed=known & (found["words"] != as_set))
 
 
-def _bounds(row: dict[Any, Any]) -> tuple[float, float]:
+def _bounds(row: dict[Any, Any], level: float) -> tuple[float, float]:
     if row["state"] != COMPLETE:
         return np.nan, np.nan
     estimate = Estimate(row["value"], row["low"], row["high"], STUDENT, int(row["n"]))
-    return one_sided_bounds(estimate)
+    return one_sided_bounds(estimate, level)
 
 
 def rate_sentence(table: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import stdtrit
 
 from recalltrap_analysis.claims.comparisons import (
     DifferenceGrid,
@@ -23,10 +25,12 @@ from recalltrap_analysis.claims.comparisons import (
     verdict_of,
 )
 from recalltrap_analysis.claims.pool import Series
+from recalltrap_analysis.claims.spreads import spread_finding
 from recalltrap_analysis.claims.verdict import Finding
+from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.margin import MARGIN
 from recalltrap_analysis.statistics.paired import Array
-from recalltrap_analysis.statistics.student import student_interval
+from recalltrap_analysis.statistics.student import ONE_SIDED, student_interval
 
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 RULES: dict[str, Callable[[DifferenceGrid], Finding]] = {
@@ -148,6 +152,37 @@ def test_the_slope_is_per_doubling_and_within_what_else_is_swept() -> None:
     apart = slope_along(DifferenceGrid.of(shifted, lambda v: v), "kl_weight")
     assert apart is not None
     assert apart.value == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("rule", ["somewhere", "on average"])
+def test_looks_ask_for_more(rule: str) -> None:
+    """At one look the bound is just beyond the margin; with four it isn't."""
+    level = nominal_level((3, 6, 9, 12))
+    noise_N = np.linspace(-1, 1, 12)
+    error = noise_N.std(ddof=1) / 12**0.5
+    once, often = (float(stdtrit(11, 1 - one)) * error for one in (ONE_SIDED, level))
+    grid = grid_of((MARGIN + (once + often) / 2 + noise_N)[None], (1.0,))
+    assert RULES[rule](grid).verdict == "reproduced"
+    looked = replace(grid, series=tuple(replace(one, level=level) for one in grid.series))
+    assert RULES[rule](looked).verdict == "undecided"
+
+
+def test_a_spread_is_judged_by_a_wider_interval_after_looks() -> None:
+    noise_N = np.random.default_rng(0).normal(size=20)
+    other_N = np.random.default_rng(1).normal(size=20)
+
+    def judged(level: float, wide: float) -> str:
+        values_AN = np.stack([wide * noise_N, other_N])
+        one = Series({}, (), tuple(range(20)), values_AN, "complete", frozenset([0]), level)
+        return spread_finding([one], [0], [1], "", "ratio").verdict
+
+    level = nominal_level((3, 6, 9, 12, 20))
+    widths = np.geomspace(1, 4, 200)
+    first, later = (
+        next(wide for wide in widths if judged(one, float(wide)) == "reproduced")
+        for one in (ONE_SIDED, level)
+    )
+    assert first < later < 1.5 * first
 
 
 def test_one_sided_bounds_are_those_of_students_t() -> None:

@@ -59,7 +59,7 @@ PRICES = st.sampled_from([COSTS, {"K-A": 2.0, "K-A@p'": 1.0, "A-K": 1.9, "mine":
 LEVELS = st.sampled_from([0.05, 0.02])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(curves(), PRICES, LEVELS)
 def test_it_never_contradicts_the_verdicts(
     arms: list[Curve], costs: dict[str, float] | None, level: float
@@ -99,7 +99,7 @@ def scaled(arm: Curve, by: float, up: float = 0.0) -> Curve:
     return replace(arm, attainment=by * arm.attainment + up)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(curves(), PRICES, st.sampled_from([0.25, 4.0]), st.sampled_from([0.125, 8.0]))
 def test_units_and_seeds_names_decide_nothing(
     arms: list[Curve], costs: dict[str, float] | None, by: float, price: float
@@ -135,7 +135,7 @@ def repeated(arm: Curve, times: int) -> Curve:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(curves(), PRICES, st.integers(2, 4))
 def test_more_seeds_of_the_same_spread_never_turn_the_word_round(
     arms: list[Curve], costs: dict[str, float] | None, times: int
@@ -148,7 +148,7 @@ def test_more_seeds_of_the_same_spread_never_turn_the_word_round(
         assert many.word != ALIGN_FIRST
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(curves(), PRICES)
 def test_a_stricter_level_only_takes_decisions_back(
     arms: list[Curve], costs: dict[str, float] | None

@@ -28,6 +28,7 @@ from recalltrap_analysis.statistics.effect_sizes import (
     effect_size,
     interquartile_mean,
 )
+from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.paired import STUDENT, Estimate, smallest_p
 from recalltrap_analysis.statistics.seeds_needed import SeedsNeeded, seeds_for_width
 from recalltrap_analysis.statistics.student import student_interval
@@ -93,10 +94,11 @@ def statistics_blocks(summary: Summary) -> list[Block]:
 def rate_blocks(summary: Summary) -> list[Block]:
     """Every contrast at other learning rates; nothing where no factor of one is an axis."""
     factors = summary.kind.rate_factors
-    contrasts, margin = summary.judgement.contrasts, summary.judgement.margin
-    if not rate_axes(summary.design, factors) or not contrasts:
+    judgement = summary.judgement
+    if not rate_axes(summary.design, factors) or not judgement.contrasts:
         return []
-    table = rate_words(rate_table(summary.outcomes, summary.design, factors, contrasts), margin)
+    table = rate_table(summary.outcomes, summary.design, factors, judgement.contrasts)
+    table = rate_words(table, judgement.margin, nominal_level(judgement.looks))
     others = [axis for axis in summary.axes if axis in table.columns]
     lines: dict[tuple[Any, ...], dict[str, str]] = {}
     for row in table.to_dict("records"):
