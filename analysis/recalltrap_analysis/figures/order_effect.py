@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -136,8 +137,8 @@ def effect_maps(
             panel.set_title(_broken(effect.title) if beside else effect.title)
             panel.spines[:].set_visible(False)
             panel.tick_params(length=0)
-        for row in panels:
-            row[0].set_ylabel(y_name if len(y_name) < 12 * rows else "")
+        if len(y_name) < 12 * rows * down:
+            figure.supylabel(y_name, fontsize=mpl.rcParams["axes.labelsize"])
         for panel in panels[-1]:
             panel.set_xlabel(x_name)
         bar = figure.colorbar(image, ax=flat, label=f"difference, {unit}", shrink=0.9)

@@ -184,11 +184,13 @@ def test_the_page_loads_quietly_and_alone(browser: Browser, run: FakeRun, path: 
     assert browser.evaluate("document.querySelector('h1').textContent") == run.study.question
 
 
+TABLE = "document.querySelector('[aria-label=\"order effect\"] table.data')"
+
+
 def column(browser: Browser, index: int) -> list[str]:
     """The cells of one column of the first table, as they stand."""
     found: list[str] = browser.evaluate(
-        "[...document.querySelector('table.data').tBodies[0].rows]"
-        f".map(row => row.cells[{index}].textContent)"
+        f"[...{TABLE}.tBodies[0].rows].map(row => row.cells[{index}].textContent)"
     )
     return found
 
@@ -197,7 +199,7 @@ def test_tables_sort_and_filter(browser: Browser, path: Path) -> None:
     browser.resize(1280)
     browser.visit(path)
     before = column(browser, 2)
-    heading = "document.querySelectorAll('table.data th')[2]"
+    heading = f"{TABLE}.querySelectorAll('th')[2]"
     assert browser.evaluate(f"{heading}.textContent") == "order effect"
     browser.evaluate(f"{heading}.querySelector('button').click()")
     values = [float(text.split(" ")[0]) for text in column(browser, 2)]
@@ -209,11 +211,9 @@ def test_tables_sort_and_filter(browser: Browser, path: Path) -> None:
     assert sorted(column(browser, 2)) == sorted(before)
     browser.evaluate(
         "(box => { box.value = '0.25 6'; box.dispatchEvent(new Event('input')); })"
-        "(document.querySelector('input.filter'))"
+        "(document.querySelector('input[aria-label=\"filter rows of order effect\"]'))"
     )
-    hidden = browser.evaluate(
-        "[...document.querySelector('table.data').tBodies[0].rows].map(row => row.hidden)"
-    )
+    hidden = browser.evaluate(f"[...{TABLE}.tBodies[0].rows].map(row => row.hidden)")
     assert 0 < sum(hidden) < len(hidden)
 
 
@@ -258,8 +258,9 @@ def test_points_tell_their_values_to_the_pointer_and_the_keyboard(
     browser.resize(1280)
     browser.visit(path)
     labels = browser.evaluate(f"{MARKS}.map(mark => mark.getAttribute('aria-label'))")
-    assert len(labels) == 10
-    assert all("order effect" in label for label in labels)
+    assert len(labels) == 20  # ten grid points, a panel for each of the two effects
+    for label in labels:
+        assert ("order effect" in label) != ("severity (estimated from the optima)" in label)
     assert browser.evaluate(f"{MARKS}.filter(mark => mark.tabIndex === 0).length") == 1
     tooltip = "(t => t.hidden ? null : t.textContent)(document.querySelector('.tooltip'))"
     assert browser.evaluate(tooltip) is None
@@ -282,7 +283,8 @@ def test_a_table_saves_its_exact_numbers(browser: Browser, path: Path) -> None:
     browser.visit(path)
     text = browser.evaluate(
         "(a => new TextDecoder().decode(Uint8Array.from(atob(a.href.split(',')[1]), "
-        "c => c.charCodeAt(0))))(document.querySelector('.export a'))"
+        "c => c.charCodeAt(0))))"
+        "(document.querySelector('a[aria-label=\"Save order effect as CSV\"]'))"
     )
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 10
@@ -290,7 +292,9 @@ def test_a_table_saves_its_exact_numbers(browser: Browser, path: Path) -> None:
     shown = [float(cell.split(" ")[0]) for cell in column(browser, 2)]
     assert [round(value, 2) + 0.0 for value in exact] == pytest.approx(shown)
     assert any(value != round(value, 2) for value in exact)
-    name = browser.evaluate("document.querySelector('.export a').download")
+    name = browser.evaluate(
+        "document.querySelector('a[aria-label=\"Save order effect as CSV\"]').download"
+    )
     assert name.endswith("-order-effect.csv")
 
 

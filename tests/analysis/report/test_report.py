@@ -208,7 +208,7 @@ def test_the_formats_hold_the_same_content(make_run: MakeRun) -> None:
     )
     content = json.loads(as_json, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     titles = [s["title"] for chapter in content["chapters"] for s in chapter["sections"]]
-    assert len(titles) == 11
+    assert len(titles) == 12
     for title in titles:
         assert title in unescape(page)
         assert f"## {title}" in markdown
@@ -242,7 +242,7 @@ def test_several_runs_make_one_report(make_run: MakeRun) -> None:
     assert len(ids) == len(set(ids))
     assert {"run-mog-one", "run-mog-two", "together-claims", "together-scaling"} <= set(ids)
     figures = {file.name for file in (path.parent / "figures").iterdir()}
-    assert {"mog-one-order-effect.svg", "mog-two-waterfall.pdf", "scaling.svg"} <= figures
+    assert {"mog-one-order-effect.svg", "mog-two-waterfall.pdf", "scaling-estimate.svg"} <= figures
     content = json.loads(Path(write_report(second, first, form="json")).read_text())
     names = ("claims", "untested claims")
     ledger = [block for block in walk(content) if block.get("table") in names]
@@ -305,7 +305,7 @@ def test_report_of_a_run_that_lacks_something(make_run: MakeRun, case: str) -> N
     words = " ".join(page.words)
     assert "nan" not in re.findall(r"\b\w+\b", words.lower())
     expected = {
-        "nothing": "No verdict: no grid point can be judged",
+        "nothing": "No verdict: the primary comparison has no numbers",
         "one ordering": "this study has no A-K",
         "one seed": "one seed: no interval",
         "not finite": "not finite in 10 of 10 pairs",

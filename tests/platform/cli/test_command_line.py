@@ -86,13 +86,16 @@ def finished(run_once: str, storage: str) -> str:
     return storage
 
 
-def test_run_ends_with_order_effect_verdict_and_report(study_file: StudyFile, storage: str) -> None:
+def test_run_ends_with_what_to_do_verdict_effects_and_report(
+    study_file: StudyFile, storage: str
+) -> None:
     done = recalltrap_("run", study_file(), "--storage", storage, "--local")
     assert done.exit_code == 0
-    lines = done.stdout.splitlines()
-    assert lines[0] == str(open_run("toy/test", storage).verdict())
-    assert lines[1] == ""
-    assert "order effect" in lines[2]
+    results = open_run("toy/test", storage)
+    advice, verdict, table, *_ = done.stdout.split("\n\n")
+    assert advice == results.recommendation().sentence
+    assert verdict == str(results.verdict())
+    assert "order effect" in table.splitlines()[0]
     assert done.stdout.rstrip().endswith(f"report: {storage}/studies/toy/test/report.html")
     assert "12/12 cells" in done.stderr
 
@@ -102,7 +105,7 @@ def test_a_large_run_shows_its_ten_deepest_grid_points(study_file: StudyFile, st
     done = recalltrap_("run", study_file(grid={"kl_weight": weights}, seeds=2), "--storage",
                        storage, "--local")  # fmt: skip
     assert done.exit_code == 0, done.output
-    table = done.stdout.split("\n\n")[1].splitlines()
+    table = done.stdout.split("\n\n")[2].splitlines()
     assert len(table) == 11
     order_effect = open_run("toy/test", storage).summary.order_effect
     deepest = order_effect.assign(depth=order_effect["order_effect"].abs()).nlargest(
