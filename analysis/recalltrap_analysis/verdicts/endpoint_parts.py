@@ -40,13 +40,14 @@ class Behind:
     """What stands behind the primary's number in one stratum, at the same place.
 
     `parts` has the order effect's parts by experiment; without `K-A@p'` it is empty and `estimate`
-    is severity from the optima, where they are known. `trap_limit` is the upper Wilson limit of
-    the trap rate at the stratum's worst grid point, NaN where there is none, and `trap_against`
+    is severity from the optima, where they are known. `trap_rate` is that of the stratum's worst
+    grid point, NaN where there is none, `trap_limit` its upper Wilson limit, and `trap_against`
     the ordering that K-A's seeds are held against there.
     """
 
     parts: Mapping[str, Estimate] = field(default_factory=dict)
     estimate: Estimate | None = None
+    trap_rate: float = np.nan
     trap_limit: float = np.nan
     trap_against: str = ""
 
@@ -91,6 +92,7 @@ def behind_primary(
             _estimate(ka, groups, weights, primary.at)
             if mine[ANCHORED_TO_P_PRIME] is None
             else None,
+            np.nan if worst is None else float(worst["trap_rate"]),
             np.nan if worst is None else float(worst["trap_rate_high"]),
             "" if worst is None else str(worst["trap_rate_against"]),
         )

@@ -217,9 +217,17 @@ class _Teller:
         small = row["words"] in (WITHIN, NOT_LARGER) or row["words"] == not_seen(int(row["n"]))
         if found is None or not small or not np.isfinite(found.trap_limit):
             return ""
+        limit = share_text(found.trap_limit, 0)
+        if found.trap_rate > 0:
+            rate = share_text(found.trap_rate, 0)
+            return (
+                f"All the same K-A is trapped in {rate} of seeds at its worst point: it attains "
+                f"less than half where {found.trap_against} attains half or more (Wilson limit "
+                f"{limit})."
+            )
         return (
-            f"In single seeds K-A may still be trapped: in up to {share_text(found.trap_limit, 0)} "
-            f"of them (Wilson limit of the trap rate against {found.trap_against})."
+            f"In single seeds K-A may still be trapped: in up to {limit} of them (Wilson limit of "
+            f"the trap rate against {found.trap_against})."
         )
 
     def _open(self, known: pd.DataFrame) -> str:

@@ -98,8 +98,18 @@ def test_a_small_mean_tells_how_many_seeds_may_be_trapped(make_run: MakeRun) -> 
     limit = summary.order_effect["trap_rate_high"].max()
     assert f"in up to {limit:.0%} of them" in summary.sentence
     assert "against K-A@p'" in summary.sentence
+    assert "may still be trapped" in summary.sentence
     loud = summarize(make_run(orderings=CONTROLS, order_effect=lambda p: 0.3, seeds=10))
     assert "Wilson" not in loud.sentence
+
+
+def test_seeds_that_are_trapped_are_not_told_as_a_possibility(make_run: MakeRun) -> None:
+    level = make_run(orderings=CONTROLS, order_effect=lambda p: 0.0, seeds=10)
+    summary = summarize(with_severity(level, lambda p: 0.5))
+    rate = summary.order_effect["trap_rate"].max()
+    assert rate > 0
+    assert f"K-A is trapped in {rate:.0%} of seeds at its worst point" in summary.sentence
+    assert "may still" not in summary.sentence
 
 
 def test_several_strata_are_counted_and_never_pooled(make_run: MakeRun) -> None:
