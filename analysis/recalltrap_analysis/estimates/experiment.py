@@ -17,11 +17,11 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.order_effect import (
     ALIGN_THEN_KD,
+    ANCHORED_TO_P_PRIME,
     COMPLETE,
     KD_THEN_ALIGN,
     spread,
 )
-from recalltrap_analysis.estimates.order_effect import ANCHORED_TO_P_PRIME as ANCHORED_TO_P_PRIME
 from recalltrap_analysis.estimates.reward_recall import Curve, reward_recall_curves
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.statistics.paired import Array, Estimate

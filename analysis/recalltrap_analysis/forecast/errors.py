@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.experiment import ALIGN_ALONE, ANCHORED_TO_P_PRIME
+from recalltrap_analysis.estimates.experiment import ALIGN_ALONE
 from recalltrap_analysis.estimates.order_effect import (
     ALIGN_THEN_KD,
+    ANCHORED_TO_P_PRIME,
     KD_THEN_ALIGN,
     by_point,
     spread,

@@ -12,8 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recalltrap_analysis.estimates.candidates import Candidate, StratumEvidence
-from recalltrap_analysis.estimates.experiment import ANCHORED_TO_P_PRIME
-from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
+from recalltrap_analysis.estimates.order_effect import (
+    ALIGN_THEN_KD,
+    ANCHORED_TO_P_PRIME,
+    COMPLETE,
+    KD_THEN_ALIGN,
+)
 from recalltrap_analysis.recommendation.pair_verdicts import (
     Difference,
     PairVerdict,

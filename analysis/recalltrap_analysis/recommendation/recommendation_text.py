@@ -11,8 +11,12 @@ from collections.abc import Iterator, Sequence
 from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.estimates.candidates import Candidate, StratumEvidence
 from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, WITHIN_BUDGET, contrast_name
-from recalltrap_analysis.estimates.experiment import ANCHORED_TO_P_PRIME
-from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
+from recalltrap_analysis.estimates.order_effect import (
+    ALIGN_THEN_KD,
+    ANCHORED_TO_P_PRIME,
+    COMPLETE,
+    KD_THEN_ALIGN,
+)
 from recalltrap_analysis.number_format import (
     count_text,
     decimal_text,

@@ -15,8 +15,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from recalltrap_analysis.estimates.contrasts import DIFFERENCE, Contrast, contrast_name, unpaired
-from recalltrap_analysis.estimates.experiment import ANCHORED_TO_P_PRIME, ORDER_EFFECT, TITLES
-from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
+from recalltrap_analysis.estimates.experiment import ORDER_EFFECT, TITLES
+from recalltrap_analysis.estimates.order_effect import (
+    ALIGN_THEN_KD,
+    ANCHORED_TO_P_PRIME,
+    COMPLETE,
+    KD_THEN_ALIGN,
+)
 from recalltrap_analysis.estimates.reward_recall import Curve, other_axes, reward_recall_curves
 from recalltrap_analysis.number_format import point_text
 from recalltrap_analysis.runs.design import Design, GridPoint

@@ -179,7 +179,7 @@ def test_the_page_loads_quietly_and_alone(browser: Browser, run: FakeRun, path: 
         "[...document.querySelectorAll('figure')].map(f => [f.id, "
         "f.querySelector('svg')?.getBoundingClientRect().width ?? 0])"
     )
-    assert len(shown) == 12
+    assert len(shown) == 13
     assert all(width > 200 for _, width in shown), shown
     assert browser.evaluate("document.querySelector('h1').textContent") == run.study.question
 
@@ -308,7 +308,7 @@ def test_figures_are_whole_and_as_wide_as_the_column(
         "[...document.querySelectorAll('.plot')].map(p => [p.clientWidth, p.scrollWidth, "
         "p.parentNode.clientWidth, p.querySelector('svg').getBoundingClientRect().width])"
     )
-    assert len(shown) == 12
+    assert len(shown) == 13
     for inner, needed, whole, svg in shown:
         assert needed <= inner == whole
         assert whole - 12 < svg <= whole

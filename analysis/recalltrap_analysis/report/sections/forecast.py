@@ -8,8 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from recalltrap_analysis.estimates.experiment import ANCHORED_TO_P_PRIME
-from recalltrap_analysis.estimates.order_effect import by_point
+from recalltrap_analysis.estimates.order_effect import ANCHORED_TO_P_PRIME, by_point
 from recalltrap_analysis.forecast.best_of_n import best_of_n_rows
 from recalltrap_analysis.forecast.errors import (
     ANCHOR_PART,
