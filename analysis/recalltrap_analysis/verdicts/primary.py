@@ -105,6 +105,7 @@ def primary_table(
                "state", "more_seeds"]  # fmt: skip
     rows: list[dict[str, Any]] = []
     first_words: dict[GridPoint, str] = {}
+    strata: list[GridPoint] = []
     for name, endpoint in endpoints(judgement, design):
         samples = endpoint_samples(outcomes, design, kind.kl_weight, endpoint)
         for stratum, row in judged(samples, judgement).items():
@@ -112,6 +113,7 @@ def primary_table(
                 row |= _after(first_words[stratum], row)
             else:
                 first_words[stratum] = row["words"]
+            strata.append(stratum)
             rows.append(
                 dict(zip(axes, stratum, strict=True))
                 | {
@@ -125,10 +127,8 @@ def primary_table(
     table = pd.DataFrame.from_records(rows, columns=columns)
     table = table.astype(dict.fromkeys(NUMBERS, float) | {"n": int, "seeds": int})
     order = {stratum: place for place, stratum in enumerate(first_words)}
-    places = [order[stratum] for stratum in zip(*(table[axis] for axis in axes), strict=True)]
-    if places:
-        table = table.iloc[np.argsort(places, kind="stable")]
-    return table.reset_index(drop=True)
+    places = np.argsort([order[stratum] for stratum in strata], kind="stable")
+    return table.iloc[places.astype(int)].reset_index(drop=True)
 
 
 def endpoints(judgement: Judgement, design: Design) -> list[tuple[str, PrimaryEndpoint]]:

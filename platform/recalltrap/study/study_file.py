@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -135,7 +135,9 @@ def apply_overrides(content: dict[str, Any], overrides: Overrides, source: Sourc
     Raises:
         InputError: no `=`, a value that isn't YAML, or a path through something without fields.
     """
+    overridden = set()
     for path, value, label in _assignments(overrides):
+        overridden.add(path)
         parts = path.split(".")
         if not all(parts) or len(parts) > MAX_DEPTH:
             raise InputError(
@@ -160,6 +162,29 @@ def apply_overrides(content: dict[str, Any], overrides: Overrides, source: Sourc
             settings.pop(name, None)  # an axis that was a plain setting so far
         target[parts[-1]] = value
         source.override(tuple(parts), label)
+    if "orderings" in overridden:
+        _forget_absent_orderings(content, overridden)
+
+
+def _forget_absent_orderings(content: dict[str, Any], overridden: Collection[str]) -> None:
+    """Other orderings than the file's make its own primary and contrasts void where they name what
+    is gone: the study is judged as one that writes none. What is given beside them is checked."""
+    given = content["orderings"]
+    named = [one.get("name") if isinstance(one, Mapping) else one for one in _items(given)]
+
+    def stands(contrast: Any) -> bool:
+        return all(name in named for name in _items(contrast))
+
+    primary = content.get("primary")
+    given_too = any(path.startswith("primary") for path in overridden)
+    if isinstance(primary, Mapping) and not given_too and not stands(primary.get("contrast")):
+        del content["primary"]
+    if _items(content.get("contrasts")) and "contrasts" not in overridden:
+        content["contrasts"] = [one for one in content["contrasts"] if stands(one)] or None
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _assignments(overrides: Overrides) -> Iterator[tuple[str, Any, str]]:

@@ -88,3 +88,19 @@ def test_what_can_judge_nothing_is_refused(
 def test_no_number_is_refused(text: str, study_file: StudyFile) -> None:
     with pytest.raises(InputError, match="not a finite number"):
         load_study(study_file(), text)
+
+
+def test_other_orderings_make_a_file_s_own_primary_void() -> None:
+    """`-o orderings=[K]` of a named study is no mistake in its primary."""
+    named = load_study("mog/controls")
+    assert named.primary is not None
+    assert named.contrasts is not None
+    alone = load_study("mog/controls", ["orderings=[K-A, K-A-K]"])
+    assert alone.primary is None
+    assert alone.contrasts is None or all(set(pair) <= {"K-A", "K-A-K"} for pair in alone.contrasts)
+    kept = load_study("mog/controls", ["orderings=[A-K, K-A]"])
+    assert kept.primary == named.primary
+    with pytest.raises(InputError, match=r"primary.*the study has no ordering 'A-K'"):
+        load_study("mog/controls", ["orderings=[K-A]", "primary.contrast=[A-K, K-A]"])
+    with pytest.raises(InputError, match="the study has no ordering 'A'"):
+        load_study("mog/controls", ["orderings=[A-K, K-A]", "contrasts=[[A, K-A]]"])
