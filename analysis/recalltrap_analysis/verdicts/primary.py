@@ -126,6 +126,8 @@ def primary_table(
             )
     table = pd.DataFrame.from_records(rows, columns=columns)
     table = table.astype(dict.fromkeys(NUMBERS, float) | {"n": int, "seeds": int})
+    for axis in axes:  # a null among numbers would become NaN, which is no stratum's
+        table[axis] = pd.Series([row[axis] for row in rows], dtype=object)
     order = {stratum: place for place, stratum in enumerate(first_words)}
     places = np.argsort([order[stratum] for stratum in strata], kind="stable")
     return table.iloc[places.astype(int)].reset_index(drop=True)

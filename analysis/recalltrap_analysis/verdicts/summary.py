@@ -219,7 +219,8 @@ def order_effect_text(summary: Summary, most: int | None = None) -> pd.DataFrame
         table = table.loc[deepest.index]  # what has none comes last
     table = table.head(len(table) if most is None else most)
     columns: dict[str, list[str]] = {
-        axis: [setting_text(value) for value in table[axis]] for axis in summary.axes
+        axis: [setting_text(point[place]) for point in table["point"]]
+        for place, axis in enumerate(summary.axes)
     }
     if len(table):
         rows = [row for _, row in table.iterrows()]

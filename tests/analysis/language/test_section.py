@@ -231,3 +231,15 @@ def test_weights_of_one_point_alone_are_doubted(invent: Invent) -> None:
     design = Design.of(run.planned(), run.axes)
     table = decomposition_table(pairs, design, record_of("llm"))
     assert table["reliability"].str.contains("in 3 of 6 seeds").all()
+
+
+def test_a_null_is_a_value_of_an_axis_like_another(invent: Invent) -> None:
+    """Of τ of the last distillation: null for the same as the first one's."""
+    run = invent(grid={"last_distill_temperature": (0.925, None)}, seeds=3)
+    summary = summarize(run)
+    named = ["0.925", "None"]
+    assert summary.table()["last_distill_temperature"].tolist() == named
+    strata = list(dict.fromkeys(summary.primary["stratum"]))
+    assert strata == [f"last_distill_temperature {value}" for value in named]
+    for stratum in strata:
+        assert stratum in summary.sentence
