@@ -110,9 +110,17 @@ class Browser:
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page."""
-        result = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        result = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
+
+    def settle(self) -> None:
+        """Wait until what was done has been drawn, and its scroll events have been sent."""
+        frame = "new Promise(done => requestAnimationFrame(() => done()))"
+        for _ in range(3):
+            self.evaluate(frame)
 
     def resize(self, width: int, height: int = 900) -> None:
         self.send(
@@ -265,6 +273,7 @@ def test_points_tell_their_values_to_the_pointer_and_the_keyboard(
     tooltip = "(t => t.hidden ? null : t.textContent)(document.querySelector('.tooltip'))"
     assert browser.evaluate(tooltip) is None
     browser.evaluate(f"{MARKS}[3].scrollIntoView({{block: 'center'}})")
+    browser.settle()
     box = browser.evaluate(
         f"(b => [b.x + b.width / 2, b.y + b.height / 2])({MARKS}[3].getBoundingClientRect())"
     )
@@ -277,6 +286,11 @@ def test_points_tell_their_values_to_the_pointer_and_the_keyboard(
     browser.send("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight")
     assert browser.evaluate(tooltip) == labels[1]
     assert browser.evaluate(f"{MARKS}.indexOf(document.activeElement)") == 1
+    browser.evaluate("scrollTo(0, 0)")
+    browser.settle()
+    assert browser.evaluate(tooltip) == labels[1], "scrolling hides what the keyboard chose"
+    browser.evaluate("document.activeElement.blur()")
+    assert browser.evaluate(tooltip) is None
 
 
 def test_a_table_saves_its_exact_numbers(browser: Browser, path: Path) -> None:

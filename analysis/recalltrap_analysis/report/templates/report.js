@@ -76,6 +76,9 @@
     mark.classList.add("on");
     tooltip.textContent = mark.getAttribute("aria-label");
     tooltip.hidden = false;
+    place(mark);
+  }
+  function place(mark) {
     var box = mark.getBoundingClientRect();
     var above = box.top - tooltip.offsetHeight - 6;
     var left = box.left + box.width / 2 - tooltip.offsetWidth / 2;
@@ -129,7 +132,11 @@
       if (event.pointerType === "mouse") hide();
     });
   });
-  window.addEventListener("scroll", hide, { passive: true });
+  // Moving on by keyboard may scroll: that value stays, while a pointer's is no longer below it.
+  function scrolled() {
+    if (shown && shown === document.activeElement) place(shown); else hide();
+  }
+  window.addEventListener("scroll", scrolled, { passive: true, capture: true });
   document.addEventListener("pointerdown", function (event) {
     if (!event.target.closest(".plot svg")) hide();
   });
