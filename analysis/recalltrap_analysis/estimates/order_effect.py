@@ -162,10 +162,11 @@ def grid_state(design: Design, point: GridPoint, pairs: pd.DataFrame | None) -> 
 
 def by_point(frame: pd.DataFrame) -> dict[GridPoint, pd.DataFrame]:
     """The rows of each grid point, sorted by seed; `frame` has columns `point` and `seed`."""
-    rows: dict[GridPoint, list[int]] = {}
-    for position, point in enumerate(frame["point"]):
-        rows.setdefault(point, []).append(position)
-    return {point: frame.iloc[found].sort_values("seed") for point, found in rows.items()}
+    rows: dict[GridPoint, list[int]] = {point: [] for point in frame["point"]}
+    points = frame["point"].tolist()
+    for position in np.argsort(frame["seed"].to_numpy(), kind="stable"):
+        rows[points[position]].append(position)
+    return {point: frame.iloc[found] for point, found in rows.items()}
 
 
 def planned_points(

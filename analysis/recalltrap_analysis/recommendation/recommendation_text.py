@@ -89,6 +89,11 @@ def decided_sentence(
     if verdict.comparison == EQUAL_RECALL:
         counts = "; ".join(map(_kept, evidence.candidates))
         parts.append(f"too few seeds keep the recall budget to judge by it ({counts})")
+    if verdict.keeps == choice.ordering and verdict.comparison == WITHIN_BUDGET:
+        both = [
+            one for one in evidence.candidates if one.ordering in (verdict.first, verdict.second)
+        ]
+        parts.append(f"it keeps that budget in more seeds ({'; '.join(map(_kept, both))})")
     if choice.word == LOWER_KL_WEIGHT:
         parts.append(
             f"{ALIGN_THEN_KD}'s lead at equal KL weight is one of the weight, not of the ordering"

@@ -208,7 +208,8 @@ class _Teller:
             if part != "anchor"
         ]
         decided = row["words"] in (LARGER, SMALLER)
-        note = "" if decided else "; none of them is judged, since the order effect isn't decided"
+        why = "none of them is judged, since the order effect is neither larger nor smaller"
+        note = "" if decided else f"; {why}"
         return f"Of that {', '.join(texts)}{note}."
 
     def _trap(self, row: pd.Series[Any]) -> str:

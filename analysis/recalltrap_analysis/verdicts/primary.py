@@ -109,6 +109,7 @@ def primary_table(
     for name, endpoint in endpoints(judgement, design):
         samples = endpoint_samples(outcomes, design, kind.kl_weight, endpoint)
         for stratum, row in judged(samples, judgement).items():
+            row["more_seeds"] = more_seeds(row, judgement, len(samples))
             if name == ANCHOR:
                 row |= _after(first_words[stratum], row)
             else:
@@ -235,7 +236,7 @@ def judged(
     for stratum, sample in samples.items():
         row: dict[str, Any] = dict.fromkeys(NUMBERS, np.nan)
         row |= {"level": level, "n": 0, "seeds": sample.seeds, "state": sample.state}
-        row |= {"words": "", "more_seeds": ""}
+        row["words"] = ""
         if sample.values_N is not None:
             estimate = student_interval(sample.values_N)
             lower, upper = one_sided_bounds(estimate)
@@ -248,7 +249,6 @@ def judged(
             # One seed's p-values are none, and decide nothing.
             decisions = Decisions(**{name: value <= level for name, value in p.items()})
             row["words"] = decision_words(decisions, estimate.n)
-            row["more_seeds"] = _more_seeds(row, judgement, len(samples))
         found[stratum] = row
     return found
 
@@ -274,8 +274,14 @@ def _adjusted(
     return dict(zip(p, np.where(np.isnan(raw), np.nan, adjusted).tolist(), strict=True))
 
 
-def _more_seeds(row: Mapping[str, Any], judgement: Judgement, strata: int) -> str:
-    """What would settle an open stratum, were its true effect the one found."""
+def more_seeds(row: Mapping[str, Any], judgement: Judgement, strata: int) -> str:
+    """What would settle an open stratum, were its true effect the one found; else empty.
+
+    Args:
+        row: Of `judged`.
+        judgement: Of the run.
+        strata: How many share the risk.
+    """
     n = int(row["n"])
     if row["words"] not in (UNDECIDED, not_seen(n)):
         return ""

@@ -111,6 +111,7 @@ CASES = {
             costs=None,
         ),
         DISTIL_FIRST,
+        ("it keeps that budget in more seeds (K-A in 14 of 14 seeds; A-K in 9 of 14 seeds)",),
     ),
     "K-A@p' level with A-K": Case(
         evidence_of(KA, moved("K-A@p'", 0.3), moved("A-K", 0.3)), KEEP_P_PRIME

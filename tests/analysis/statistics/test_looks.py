@@ -44,6 +44,7 @@ def test_the_order_of_looks_and_the_call_change_nothing() -> None:
     assert nominal_level((12, 5, 8)) == nominal_level([5, 8, 12, 12]) == nominal_level((5, 8, 12))
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.sets(st.integers(2, 30), min_size=2, max_size=4), st.integers(2, 30))
 def test_another_look_never_loosens_the_level(looks: set[int], more: int) -> None:

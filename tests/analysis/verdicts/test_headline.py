@@ -99,6 +99,7 @@ def test_a_small_mean_tells_how_many_seeds_may_be_trapped(make_run: MakeRun) -> 
     assert f"in up to {limit:.0%} of them" in summary.sentence
     assert "against K-A@p'" in summary.sentence
     assert "may still be trapped" in summary.sentence
+    assert "judged, since the order effect is neither larger nor smaller" in summary.sentence
     loud = summarize(make_run(orderings=CONTROLS, order_effect=lambda p: 0.3, seeds=10))
     assert "Wilson" not in loud.sentence
 

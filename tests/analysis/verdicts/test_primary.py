@@ -32,6 +32,7 @@ from recalltrap_analysis.verdicts.primary import (
     ANCHOR,
     Sample,
     judged,
+    more_seeds,
     primary_table,
     slope_per_doubling,
     undecided_strata,
@@ -199,7 +200,7 @@ def test_one_stratum_and_one_look_are_the_words_of_the_bounds(
     row = judged({(): Sample(values_N, "complete", seeds)}, judgement)[()]
     assert row["words"] == margin_words(row["lower"], row["upper"], seeds)
     open_ = row["words"] in (UNDECIDED, f"not seen in {seeds} seeds")
-    assert bool(row["more_seeds"]) is open_
+    assert bool(more_seeds(row, judgement, 1)) is open_
 
 
 def test_a_slope_needs_weights_above_0() -> None:

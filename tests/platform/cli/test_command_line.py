@@ -100,6 +100,7 @@ def test_run_ends_with_what_to_do_verdict_effects_and_report(
     assert "12/12 cells" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_large_run_shows_its_ten_deepest_grid_points(study_file: StudyFile, storage: str) -> None:
     weights = [round(0.25 * n, 2) for n in range(1, 14)]
     done = recalltrap_("run", study_file(grid={"kl_weight": weights}, seeds=2), "--storage",
@@ -394,6 +395,7 @@ def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_json_pipes(study_file: StudyFile, tmp_path: Path) -> None:
     done = process("plan", study_file(), "--format", "json", cwd=tmp_path)
     assert done.returncode == 0

@@ -82,6 +82,7 @@ def test_nothing_else_becomes_readable(run: Results, tmp_path: Path) -> None:
         run.sql(f"select * from '{tmp_path}/secret.csv'")
 
 
+@pytest.mark.slow
 def test_the_command_line_answers(run: Results) -> None:
     command = [sys.executable, "-m", "recalltrap.cli.command_line", "query", run.folder,
                "select distinct contrast from effects order by 1", "--format", "json"]  # fmt: skip

@@ -220,6 +220,7 @@ def test_the_verdict_is_the_summary_s(results: Results) -> None:
     assert (verdict.planned, verdict.missing) == (results.table("planned").num_rows, 0)
 
 
+@pytest.mark.slow
 def test_the_report_is_written_where_it_says(finished: Results) -> None:
     page = finished.report()
     assert page == f"{finished.folder}/report/index.html"

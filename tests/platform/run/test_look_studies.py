@@ -123,6 +123,7 @@ def test_the_progress_says_which_look_and_what_was_open(
     assert "12/4" not in said
 
 
+@pytest.mark.slow
 def test_the_primary_decides_and_few_seeds_never_say_that_there_is_nothing(
     study_file: StudyFile, storage: str
 ) -> None:
@@ -164,6 +165,7 @@ def test_looks_at_nothing_that_can_be_decided_are_refused(
     assert not Path(storage).exists()
 
 
+@pytest.mark.slow
 def test_ray_stays_for_all_looks_and_is_not_asked_for_nothing(
     study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
