@@ -49,14 +49,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Rows for the `metrics` and `curves` tables.
+    """Rows for the `metrics`, `curves` and `responses` tables.
 
     `metrics` has the columns cell_id, model, metric, value, standard_error, samples, scorer;
-    `curves` has cell_id, stage, step, metric, value. The platform adds ordering, seed and factors.
+    `curves` has cell_id, stage, step, metric, value; `responses` those of its schema but ordering
+    and seed. The platform adds ordering, seed and, to the metrics, factors.
     """
 
     metrics: pa.Table
     curves: pa.Table | None = None
+    responses: pa.Table | None = None
 
 
 @dataclass(frozen=True)

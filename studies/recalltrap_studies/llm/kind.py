@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from recalltrap.store.store import ArtifactStore
 
 EVALUATION_VERSION = 1
-BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus"})
+BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus", "prompts"})
 """Settings that may name a folder or file: stages know what is in it, and not where it lies."""
 
 

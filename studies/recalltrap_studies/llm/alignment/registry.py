@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from recalltrap_studies.llm.stage_settings import Alignment, Count, Positive, Rate, Share
+from recalltrap_studies.llm.stage_settings import Alignment, Count, Positive, Prompt, Rate, Share
 from recalltrap_studies.records import LateImport, find_record
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class OfflineDpo(Preference):
     @classmethod
     def idle(cls, settings: Any) -> Mapping[str, str]:
         """The policy is measured at every candidate, for the curves."""
-        return {}
+        return Prompt.idle(settings)
 
 
 class Kto(OfflineDpo):

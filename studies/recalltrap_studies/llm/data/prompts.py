@@ -11,15 +11,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from recalltrap.streams import stream
+from recalltrap_studies.llm.contents import opened
+from recalltrap_studies.llm.data.prompt_files import (
+    PromptFile,
+    WrittenPrompt,
+    read_prompts,
+    shares,
+    split,
+)
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.models.tokenizers import encode_prompt
-
-PART, HELD_OUT = "prompts_of", "holdout"
-"""A stage's configuration says by this name and value that it asks the held-out prompts."""
+from recalltrap_studies.llm.stage_settings import HELD_OUT, PART
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,50 @@ class PromptSet:
 
 
 def asked(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> PromptSet:
-    """The prompts of a stage's configuration, in its model's tokens.
+    """The prompts of a stage's configuration, in its model's tokens: the one, or of a file those
+    that are learned from or those that are held out.
 
     Raises:
-        InputError: the vocabulary can't spell one.
+        InputError: the vocabulary can't spell one, or a chat has no template; see `prompt_files`.
     """
-    return PromptSet.one(encode_prompt(tokenizer, config["prompt"]))
+    if "prompts" not in config:
+        return PromptSet.one(encode_prompt(tokenizer, config["prompt"]))
+    spec = opened(config["prompts"], "prompts")
+    learned, judged = split(spec, read_prompts(spec), float(config["prompt_holdout"]))
+    chosen = judged if config.get(PART) == HELD_OUT else learned
+    tokens = [encode(tokenizer, prompt, spec) for prompt in chosen]
+    return PromptSet(tuple(p.id for p in chosen), PromptRows.of(tokens), shares(chosen))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompt: WrittenPrompt, spec: str) -> list[int]:
+    """The token ids of a prompt of the file `spec`.
+
+    A chat goes through the tokenizer's own template up to where the answer begins. The template
+    says how it begins, so nothing is added: a BOS that it writes stays the only one.
+
+    Raises:
+        InputError: there is no template or it refuses the chat, or the vocabulary can't spell it.
+    """
+    file = PromptFile(spec)
+    if prompt.text is not None:
+        return encode_prompt(tokenizer, prompt.text, f"{file.place(prompt.row)}, prompt")
+    if not tokenizer.chat_template:
+        raise file.refused(
+            prompt.row, "it has messages, and the models' tokenizer has no chat template",
+            "Write a `prompt` instead, or give models whose tokenizer has one",
+        )  # fmt: skip
+    try:
+        text = tokenizer.apply_chat_template(
+            [dict(message) for message in prompt.messages],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+    except (TemplateError, ValueError, TypeError) as error:
+        reason = f"the tokenizer's chat template refuses its messages ({error})"
+        raise file.refused(prompt.row, reason, "Mend the messages") from None
+    ids = [int(i) for i in tokenizer.encode(str(text), add_special_tokens=False)]
+    unknown = tokenizer.unk_token_id
+    if not ids or (unknown is not None and unknown in ids):
+        raise file.refused(prompt.row, "the vocabulary can't spell its messages",
+                           "Use signs that the tokenizer knows")  # fmt: skip
+    return ids

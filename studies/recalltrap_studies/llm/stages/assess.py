@@ -7,6 +7,7 @@ that several cells name is sampled and scored once.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -40,10 +42,17 @@ from recalltrap_studies.llm.rewards.oracle import (
     mean_per_token,
     read_oracle,
 )
+from recalltrap_studies.llm.stage_settings import FEW_TEXTS, Texts
 
 OWN_FILE, TRUTH_FILE, TARGET_FILE = "own.parquet", "truth.parquet", "target.parquet"
 PROMPTS_FILE = "prompts.parquet"
 """The held-out prompts, in the order of the column `prompt`; where there are several."""
+TEXTS_FILE = "texts.parquet"
+"""What a person can read of the own samples; where any is kept."""
+FEW, LEAST_OF_A_PROMPT = 32, 2
+"""Texts that are `few`: so many of a model, but of each prompt two."""
+TEXT_BYTES = 4_000_000
+"""Of prompts and responses that are kept of a model at most."""
 
 Rows = dict[str, Any]
 
@@ -63,6 +72,7 @@ class EvaluationInputs:
     request: responses.Request
     align_tokens: int
     topics: bool
+    store_texts: Texts
     seed: int
     meter: CostMeter
 
@@ -88,7 +98,23 @@ class EvaluationInputs:
             "reward": self.oracle.reward(nll_B).double().numpy(),
             "nll": nll_B.double().numpy(),
             **self.read(answers, request.prompts),
+            **self.texts(batch, answers, request.prompts),
         }
+
+    def texts(
+        self, batch: Batch, answers: Sequence[npt.NDArray[np.int64]], prompts: PromptRows
+    ) -> Rows:
+        """Prompt and response of those whose texts are kept, None of the others."""
+        rounds = kept_rounds(self.store_texts, len(self.asked))
+        kept = [row // len(self.asked) < rounds for row in range(batch.start, batch.stop)]
+
+        def decoded(lists: Sequence[Any]) -> list[str | None]:
+            wanted = [list(ids) for ids, keep in zip(lists, kept, strict=True) if keep]
+            texts = iter(self.tokenizer.batch_decode(wanted, skip_special_tokens=True))
+            return [str(next(texts)) if keep else None for keep in kept]
+
+        asked = prompts.expanded(len(answers)).lists()
+        return {"asked": decoded(asked), "text": decoded(answers)}
 
     def read(self, answers: Sequence[npt.NDArray[np.int64]], prompts: PromptRows) -> Rows:
         """What a reader sees in responses; nothing where p* doesn't speak the grammar."""
@@ -129,6 +155,23 @@ def reading(
     }
 
 
+def kept_rounds(store_texts: Texts, prompts: int) -> float:
+    """Of how many responses to each prompt the text is kept, the first of them."""
+    if store_texts == FEW_TEXTS:
+        return max(math.ceil(FEW / prompts), LEAST_OF_A_PROMPT)
+    return 0 if store_texts == "none" else math.inf
+
+
+def kept_texts(texts: pa.Table) -> pa.Table | None:
+    """The texts with their places in the sample, as far as `TEXT_BYTES` go; None without any."""
+    sample = pa.array(np.arange(texts.num_rows), pa.int64())
+    wanted = texts.append_column("sample", sample).filter(pc.is_valid(texts["text"]))
+    sizes = (pc.binary_length(wanted[name]) for name in TEXTS.names)
+    spent = np.cumsum(np.sum([size.to_numpy() for size in sizes], axis=0))
+    fitting = int(np.searchsorted(spent, TEXT_BYTES, side="right"))
+    return wanted.slice(0, fitting) if fitting else None
+
+
 def _sum(log_probs_BT: torch.Tensor) -> npt.NDArray[np.float64]:
     return np.asarray(log_probs_BT.double().sum(dim=1).numpy())
 
@@ -146,6 +189,7 @@ OWN_SCHEMA = pa.schema(
         ("grammatical", pa.bool_()),
     ]
 )
+TEXTS = pa.schema([("asked", pa.string()), ("text", pa.string())])
 OTHERS_SCHEMA = pa.schema([("length", pa.int64()), ("log_q", pa.float64())])
 
 
@@ -161,9 +205,11 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     truth, oracle_node = node.parents["truth"], node.parents["oracle"]
     inputs = _inputs(node, store, group)
     count = int(node.config["evaluation_samples"])
-    own: list[tuple[int, pa.Table]] = []
+    own: list[tuple[int, tuple[pa.Table, pa.Table]]] = []
     for batch in response_batches.shares(count, group):
-        own.append((batch.index, _checked(inputs.own(batch), OWN_SCHEMA)))
+        rows = inputs.own(batch)
+        tables = _checked(rows, OWN_SCHEMA), pa.table({n: rows[n] for n in TEXTS.names}, TEXTS)
+        own.append((batch.index, tables))
         yield Progress(node.stage, batch.stop, 2 * count)
     # Others' responses under q: p*'s (recall), and p_target's (the penalty of moving to it).
     truths = _answers(read_shards(store, truth, "train").slice(0, count), "input_ids")
@@ -172,13 +218,16 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     answers = _answers(targets, "tokens")
     target_prompts = _prompts_of_target(inputs, oracle_node, targets)
     of_target = _others(inputs, answers, target_prompts, group)
+    measured, texts = zip(*response_batches.collect(own, group), strict=True)
     tables = {
-        OWN_FILE: pa.concat_tables(response_batches.collect(own, group)),
+        OWN_FILE: pa.concat_tables(measured),
         TRUTH_FILE: _others(inputs, truths, truth_prompts, group),
         TARGET_FILE: _with_target(of_target, targets, inputs.read(answers, target_prompts)),
     }
     if len(inputs.asked) > 1:
         tables |= _with_prompts(inputs.asked, tables)
+    if kept := kept_texts(pa.concat_tables(texts)):
+        tables[TEXTS_FILE] = kept
     cost = inputs.meter.cost()
     if group.leads:
         store.put(node, tables, cost)
@@ -202,6 +251,7 @@ def _inputs(node: Node, store: ArtifactStore, group: WorkerGroup) -> EvaluationI
         request=responses.request(tokenizer, asked.rows, int(config["sample_tokens"])),
         align_tokens=int(oracle_node.config["align_tokens"]),
         topics=p_star.config.get("corpus") == GRAMMAR,
+        store_texts=config.get("store_texts", FEW_TEXTS),
         seed=node.seed,
     )
 

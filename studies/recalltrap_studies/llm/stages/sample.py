@@ -18,13 +18,14 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap_studies.llm.data import prompts, responses
-from recalltrap_studies.llm.data.prompts import HELD_OUT, PART, PromptSet
+from recalltrap_studies.llm.data.prompts import PromptSet
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.data.sample_shards import Shard, shard_table, shards_of
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.batch_sizes import rows_of_a_draw
 from recalltrap_studies.llm.inference.response_batches import uniforms
 from recalltrap_studies.llm.models import devices, tokenizers, weights
+from recalltrap_studies.llm.stage_settings import HELD_OUT, PART
 
 
 def run_sample(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:

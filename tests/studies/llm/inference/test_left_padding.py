@@ -24,8 +24,11 @@ PROMPTS = [[5], [7, 9, 11, 4], [30, 31], [8, 12, 13, 14, 15, 16, 17, 18, 19], [4
 CLOSE: dict[str, float] = {"atol": 1e-4, "rtol": 0}
 
 
-@pytest.fixture(params=[f if f in ("llama", "gpt2", "gemma3_text") else
-                        pytest.param(f, marks=pytest.mark.slow) for f in GAINS], scope="module")  # fmt: skip
+FAST = ("llama", "gpt2", "gemma3_text")
+FAMILIES = [f if f in FAST else pytest.param(f, marks=pytest.mark.slow) for f in GAINS]
+
+
+@pytest.fixture(params=FAMILIES, scope="module")
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     """A tiny model of a family, far from uniform; windows are of 6 tokens where it has any."""
     config = small(request.param)
