@@ -75,8 +75,8 @@ def draw_from_reference(
         rows = (tokens_BT, mask_BT, nll_B, context.reward_model.reward(nll_B))
         scored.append((batch.index, rows))
     parts = response_batches.collect(scored, group)
-    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
-    return ReferenceSample(*columns, prompt_N)
+    tokens_NT, mask_NT, nll_N, reward_N = (torch.cat(column) for column in zip(*parts, strict=True))
+    return ReferenceSample(tokens_NT, mask_NT, nll_N, reward_N, prompt_N)
 
 
 class OfflineTrainer(AlignmentTrainer):

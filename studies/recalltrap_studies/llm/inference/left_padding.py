@@ -42,5 +42,5 @@ def placement(model: Any, mask_BL: Tensor | None, tokens: int) -> dict[str, Tens
 
 
 @lru_cache(maxsize=64)
-def _takes_positions(cls: Any) -> bool:
+def _takes_positions(cls: type[torch.nn.Module]) -> bool:
     return "position_ids" in inspect.signature(cls.forward).parameters

@@ -75,7 +75,7 @@ def _in_pieces(model: Any, tokens_BT: Tensor, prompts: PromptRows, piece: int) -
     """So many tokens of the rows after the other, where all their logits would be too many."""
     cache = DynamicCache(config=model.config)
     before_BL, mask_BL = _prompts(tokens_BT, prompts), row_mask(prompts, *_rows(tokens_BT))
-    pieces = []
+    pieces: list[Tensor] = []
     for tokens_BP in torch.split(tokens_BT, piece, dim=1):
         inputs_BL = torch.cat([before_BL, tokens_BP[:, :-1]], dim=1)
         new = tokens_BP.shape[1] - (not pieces)  # the prompt stands in the mask from the start

@@ -51,7 +51,7 @@ class Strata:
 
     def sums(self, values_N: Array) -> Array:
         """Of each prompt's responses, [K]."""
-        return np.bincount(self.index_N, values_N, minlength=len(self.weight_K))
+        return np.bincount(self.index_N, values_N, minlength=len(self.weight_K)).astype(float)
 
     def mean(self, values_N: Array) -> MeanWithError:
         """The weighted mean of the prompts' means; each needs two responses for the error."""

@@ -208,8 +208,8 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     own: list[tuple[int, tuple[pa.Table, pa.Table]]] = []
     for batch in response_batches.shares(count, group):
         rows = inputs.own(batch)
-        tables = _checked(rows, OWN_SCHEMA), pa.table({n: rows[n] for n in TEXTS.names}, TEXTS)
-        own.append((batch.index, tables))
+        texts = pa.table({name: rows[name] for name in TEXTS.names}, TEXTS)
+        own.append((batch.index, (_checked(rows, OWN_SCHEMA), texts)))
         yield Progress(node.stage, batch.stop, 2 * count)
     # Others' responses under q: p*'s (recall), and p_target's (the penalty of moving to it).
     truths = _answers(read_shards(store, truth, "train").slice(0, count), "input_ids")
@@ -218,7 +218,7 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     answers = _answers(targets, "tokens")
     target_prompts = _prompts_of_target(inputs, oracle_node, targets)
     of_target = _others(inputs, answers, target_prompts, group)
-    measured, texts = zip(*response_batches.collect(own, group), strict=True)
+    measured, readable = zip(*response_batches.collect(own, group), strict=True)
     tables = {
         OWN_FILE: pa.concat_tables(measured),
         TRUTH_FILE: _others(inputs, truths, truth_prompts, group),
@@ -226,7 +226,7 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     }
     if len(inputs.asked) > 1:
         tables |= _with_prompts(inputs.asked, tables)
-    if kept := kept_texts(pa.concat_tables(texts)):
+    if kept := kept_texts(pa.concat_tables(readable)):
         tables[TEXTS_FILE] = kept
     cost = inputs.meter.cost()
     if group.leads:

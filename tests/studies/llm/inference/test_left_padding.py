@@ -21,7 +21,7 @@ from tests.studies.llm.scoring import plain_log_probs
 
 ROWS, TOKENS = 24, 12
 PROMPTS = [[5], [7, 9, 11, 4], [30, 31], [8, 12, 13, 14, 15, 16, 17, 18, 19], [40, 41, 42]]
-CLOSE: dict[str, float] = {"atol": 1e-4, "rtol": 0}
+CLOSE: dict[str, Any] = {"atol": 1e-4, "rtol": 0}
 
 
 FAST = ("llama", "gpt2", "gemma3_text")
@@ -35,8 +35,9 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     config.initializer_range = 0.1
     if request.param == "qwen2":
         config.sliding_window, config.layer_types = 6, ["sliding_attention"] * 2
-    made: Any = weights.fresh_model(config, 5)
-    return made.eval()
+    made = weights.fresh_model(config, 5)
+    made.train(False)
+    return made
 
 
 def asked() -> Request:
