@@ -105,7 +105,7 @@ def test_the_row_that_does_not_fit_the_context_is_named(tmp_path: Path, model: s
     long = written(tmp_path / "long", {"prompt": "The fox"}, {"prompt": "The fox sees " * 12})
     says = (
         r"settings\.sample_tokens = 32: with a prompt of \d+ tokens \(settings\.prompts = "
-        r".*, row 2\) that is more than .* settings\.p_star = .*, which is 64\. Set it to \d+ or less"
+        r".*, row 2\) that is more than .* settings\.p_star = .*, which is 64\. Set it to \d+ or"
     )
     refused(says, prompts=long, p_star=model)
     longer = written(tmp_path / "longer", {"prompt": "The fox"}, {"prompt": "The fox " * 40})

@@ -194,13 +194,13 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
             if computes_in_float32(policy.lm) and not self.always_compared:
                 return []
             parts = range(self.updates_per_iteration * self.args.gradient_accumulation_steps)
-            return [self.compared(policy, self._rows(part)) for part in parts]
+            return [self.compared(policy, self.rows(part)) for part in parts]
 
     def _minibatch(self, update: int) -> Tensor:
         size = self.settings.minibatch_size
         return self._iteration.order[update * size : (update + 1) * size]
 
-    def _rows(self, taken: int) -> dict[str, Tensor]:
+    def rows(self, taken: int) -> dict[str, Tensor]:
         """This worker's examples of an iteration's part, its `taken`-th."""
         update, part = divmod(taken, self.args.gradient_accumulation_steps)
         return rows_of(self._iteration.examples, self.share(self._minibatch(update), part))
@@ -212,7 +212,7 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
 
     def _part(self, update: int) -> dict[str, Tensor]:
         """This worker's rows of one part of a minibatch, and what makes their sum a mean."""
-        rows = self._rows(self._taken)
+        rows = self.rows(self._taken)
         alike = self._alike[self._taken] if self._alike else {}
         # The gradient is averaged over workers and over parts.
         shares = self.args.gradient_accumulation_steps * self.group.size

@@ -123,14 +123,14 @@ class KtoTrainer(OfflineTrainer):
         parts = range(self._taken, self._taken + self.args.gradient_accumulation_steps)
         mine = 0.0
         for part in parts:
-            rows = _mismatched({**self._rows(part), **self._alike[part]})
+            rows = _mismatched({**self.rows(part), **self._alike[part]})
             mine += float((summed_log_probs(model, rows) - rows["reference"]).double().sum())
         return max(math.fsum(self.group.gather(mine)) / self.settings.minibatch_size, 0.0)
 
-    def _rows(self, taken: int) -> dict[str, Tensor]:
+    def rows(self, taken: int) -> dict[str, Tensor]:
         """Where there are several prompts, with the `other_prompt` of a mismatched pair: that of
         the minibatch's next row."""
-        rows = super()._rows(taken)
+        rows = super().rows(taken)
         if "prompt" in rows:
             update, part = divmod(taken, self.args.gradient_accumulation_steps)
             after = self.share(self._minibatch(update).roll(-1), part)

@@ -7,6 +7,7 @@ seen so far, padding among them.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any
 
@@ -35,12 +36,13 @@ def placement(model: Any, mask_BL: Tensor | None, tokens: int) -> dict[str, Tens
     if mask_BL is None:
         return {}
     given = {"attention_mask": mask_BL.long()}
-    if _takes_positions(type(model)):
+    cls: Hashable = type(model)
+    if _takes_positions(cls):
         positions_BL = (given["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         given["position_ids"] = positions_BL[:, -tokens:]
     return given
 
 
 @lru_cache(maxsize=64)
-def _takes_positions(cls: type[torch.nn.Module]) -> bool:
+def _takes_positions(cls: Any) -> bool:
     return "position_ids" in inspect.signature(cls.forward).parameters

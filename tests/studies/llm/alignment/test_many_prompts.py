@@ -168,7 +168,8 @@ def test_kto_s_kl_term_is_of_mismatched_pairs(
     """TRL's: each prompt of a minibatch with the response before its own."""
     trainer = make("kto", many, tmp_path, gradient_accumulation=2)
     # The responses are the old reference's and the policy's, so that the new one likes them less.
-    strange = fresh(tiny_tokenizer, seed=7).eval()
+    strange = fresh(tiny_tokenizer, seed=7)
+    strange.train(False)
     trainer.context = replace(many, reference=strange)
     terms: list[float] = []
     losses = trainer.row_losses
