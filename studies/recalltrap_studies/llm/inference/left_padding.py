@@ -7,7 +7,6 @@ seen so far, padding among them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any
 
@@ -36,13 +35,12 @@ def placement(model: Any, mask_BL: Tensor | None, tokens: int) -> dict[str, Tens
     if mask_BL is None:
         return {}
     given = {"attention_mask": mask_BL.long()}
-    cls: Hashable = type(model)
-    if _takes_positions(cls):
+    if _takes_positions(type(model).forward):
         positions_BL = (given["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         given["position_ids"] = positions_BL[:, -tokens:]
     return given
 
 
 @lru_cache(maxsize=64)
-def _takes_positions(cls: Any) -> bool:
-    return "position_ids" in inspect.signature(cls.forward).parameters
+def _takes_positions(forward: Any) -> bool:
+    return "position_ids" in inspect.signature(forward).parameters
