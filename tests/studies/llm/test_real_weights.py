@@ -81,9 +81,7 @@ def test_it_answers_a_question(loaded: tuple[Any, Any]) -> None:
 
 def test_its_logits_are_those_of_transformers_own_reader(loaded: tuple[Any, Any]) -> None:
     model, tokenizer = loaded
-    theirs = AutoModelForCausalLM.from_pretrained(
-        MODELS, gguf_file=FILE.name, dtype=torch.float32
-    ).eval()
+    theirs = AutoModelForCausalLM.from_pretrained(MODELS, gguf_file=FILE.name, dtype=torch.float32)
     theirs_tokens = AutoTokenizer.from_pretrained(MODELS, gguf_file=FILE.name)
     for text in SENTENCES:
         ids = tokenizer(text, return_tensors="pt").input_ids
