@@ -16,7 +16,8 @@ from recalltrap_studies.llm.models import architectures, folders, hub
 from recalltrap_studies.llm.models.families import first_line
 from recalltrap_studies.llm.models.layers import check_cut
 from recalltrap_studies.llm.models.pretrained import look
-from recalltrap_studies.llm.models.tokenizers import compare_vocabularies, encode_prompt
+from recalltrap_studies.llm.models.tokenizers import compare_vocabularies
+from recalltrap_studies.llm.prompt_checks import LongestPrompt, check_prompts
 from recalltrap_studies.llm.roles import named_models, taken_as_given
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Sample
@@ -44,23 +45,25 @@ def check_sources(settings: LlmSettings) -> list[str]:
         )
     specs, given = named_models(settings), taken_as_given(settings)
     known = _known(specs, given)
-    if settings.p_star is not None and architectures.is_size(settings.p_star):
+    trained_here = settings.p_star is not None and architectures.is_size(settings.p_star)
+    if trained_here:
         _check_own_vocabulary(specs)
         _check_corpus(settings)
     else:
         _check_grammar_unread(settings)
     _check_topics(settings)
-    length = len(settings.prompt.split())  # no fewer tokens, where the tokenizer isn't known
+    tokenizer = None
     if known:
         first, (tokenizer, _) = next(iter(known.items()))
         for field, (other, _) in known.items():
             compare_vocabularies(tokenizer, other, first, field)
         _check_embeddings({field: known[field][1] for field in known if field in given}, specs)
-        length = len(encode_prompt(tokenizer, settings.prompt))
+    grammar = trained_here and settings.corpus == corpus.GRAMMAR
+    longest = check_prompts(settings, tokenizer, trained_here=trained_here, grammar=grammar)
     for field, spec in specs.items():
         if field in known or architectures.is_size(spec):
             config = known[field][1] if field in known else architectures.config_of(spec)
-            check_context(settings, length, f"{field} = {spec!r}", config)
+            check_context(settings, longest, f"{field} = {spec!r}", config)
     if settings.student_weights == "layers":
         _check_layers(settings, known)
     return notes_on_models(settings)
@@ -191,11 +194,6 @@ def _check_own_vocabulary(specs: Mapping[str, str]) -> None:
 def _check_corpus(settings: LlmSettings) -> None:
     if settings.corpus != corpus.GRAMMAR:
         corpus.read_documents(settings.corpus)
-    elif settings.prompt.split(" ")[0] != "The":
-        raise InputError(
-            f"settings.prompt = {settings.prompt!r}: every sentence of the grammar begins with "
-            "'The'. Begin the prompt with it, or give a corpus of your own"
-        )
 
 
 def _check_grammar_unread(settings: LlmSettings) -> None:
@@ -230,7 +228,7 @@ def _check_topics(settings: LlmSettings) -> None:
 
 
 def check_context(
-    settings: Sample, prompt_tokens: int, model: str, config: PreTrainedConfig
+    settings: Sample, longest: LongestPrompt, model: str, config: PreTrainedConfig
 ) -> None:
     """Refuse samples that are longer than a model's context; responses of an alignment are shorter.
 
@@ -240,14 +238,16 @@ def check_context(
         InputError: naming the setting, the model, and the most that fits.
     """
     context = int(config.max_position_embeddings)
-    if prompt_tokens >= context - 1:
+    tokens = longest.tokens
+    if tokens >= context - 1:
         raise InputError(
-            f"settings.prompt has {prompt_tokens} tokens or more, and the context of "
+            f"{longest.name} has {tokens} tokens or more, and the context of "
             f"settings.{model} is {context}: shorten the prompt, or choose a larger model"
         )
-    if prompt_tokens + settings.sample_tokens > context:
+    if tokens + settings.sample_tokens > context:
+        of = "" if longest.name == "settings.prompt" else f" ({longest.name})"
         raise InputError(
-            f"settings.sample_tokens = {settings.sample_tokens}: with a prompt of {prompt_tokens} "
-            f"tokens that is more than the context of settings.{model}, which is {context}. Set it "
-            f"to {context - prompt_tokens} or less, or choose a model with a longer context"
+            f"settings.sample_tokens = {settings.sample_tokens}: with a prompt of {tokens} "
+            f"tokens{of} that is more than the context of settings.{model}, which is {context}. "
+            f"Set it to {context - tokens} or less, or choose a model with a longer context"
         )
