@@ -33,7 +33,7 @@ def svg_and_pdf(figure: Figure) -> tuple[bytes, bytes]:
         )
         pdf = RendererPdf(file, POINTS, height, width)  # type: ignore[no-untyped-call]
         # as both backends have it: a colour bar's scale, say, is an image
-        both = MixedModeRenderer(figure, width, height, POINTS, _Both(svg, pdf))  # type: ignore[no-untyped-call]
+        both: Any = MixedModeRenderer(figure, width, height, POINTS, _Both(svg, pdf))  # type: ignore[no-untyped-call]
         figure.draw(both)
         svg.finalize()  # type: ignore[no-untyped-call]
         pdf.finalize()  # type: ignore[no-untyped-call]
@@ -63,20 +63,20 @@ class _Both(RendererBase):
         self._svg.close_group(s)  # type: ignore[no-untyped-call]
 
     def draw_path(self, *drawn: Any, **options: Any) -> None:
-        self._svg.draw_path(*drawn, **options)
-        self._pdf.draw_path(*drawn, **options)
+        self._svg.draw_path(*drawn, **options)  # type: ignore[no-untyped-call]
+        self._pdf.draw_path(*drawn, **options)  # type: ignore[no-untyped-call]
 
     def draw_markers(self, *drawn: Any, **options: Any) -> None:
-        self._svg.draw_markers(*drawn, **options)
-        self._pdf.draw_markers(*drawn, **options)
+        self._svg.draw_markers(*drawn, **options)  # type: ignore[no-untyped-call]
+        self._pdf.draw_markers(*drawn, **options)  # type: ignore[no-untyped-call]
 
     def draw_path_collection(self, *drawn: Any, **options: Any) -> None:
-        self._svg.draw_path_collection(*drawn, **options)
-        self._pdf.draw_path_collection(*drawn, **options)
+        self._svg.draw_path_collection(*drawn, **options)  # type: ignore[no-untyped-call]
+        self._pdf.draw_path_collection(*drawn, **options)  # type: ignore[no-untyped-call]
 
     def draw_image(self, *drawn: Any, **options: Any) -> None:
-        self._svg.draw_image(*drawn, **options)
-        self._pdf.draw_image(*drawn, **options)
+        self._svg.draw_image(*drawn, **options)  # type: ignore[no-untyped-call]
+        self._pdf.draw_image(*drawn, **options)  # type: ignore[no-untyped-call]
 
     def draw_text(
         self,
