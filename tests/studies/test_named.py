@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -27,6 +28,7 @@ EXPECTED = {
         "figure2",
         "ppo-beta",
         "ppo-spacing",
+        "ppo-recall",
         "dpo-spacing",
         "ppo-iterations",
         "grpo-beta",
@@ -76,6 +78,18 @@ def test_the_spacing_studies_are_the_sweeps_where_the_modes_lie_further_apart(
     swept = load_study(f"mog/{algorithm}-beta", ["settings.spacing=1.5"])
     assert [cell.id for cell in spaced.cells()] == [cell.id for cell in swept.cells()]
     assert spaced.question != swept.question
+
+
+def test_the_study_of_equal_recall_has_eight_weights_per_doubling() -> None:
+    fine, swept = load_study("mog/ppo-recall"), load_study("mog/ppo-beta")
+    weights = fine.grid["kl_weight"]
+    steps = [after / before for before, after in itertools.pairwise(weights)]
+    assert max(steps) < 1.1
+    assert (weights[0], weights[-1]) == (0.25, 4.0)
+    assert (fine.settings, fine.seeds) == (swept.settings, swept.seeds)
+    assert {axis: fine.grid[axis] for axis in fine.axes if axis != "kl_weight"} == {
+        axis: swept.grid[axis] for axis in swept.axes if axis != "kl_weight"
+    }
 
 
 NANO = {f"llm/{name}" for name in (

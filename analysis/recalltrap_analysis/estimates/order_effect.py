@@ -234,7 +234,8 @@ def order_effect_table(
         The axes; `point`; `state` (`complete` or the reason for having no numbers); `pairs` and
         `planned_pairs`; for every estimate X of `ESTIMATES`: X, `X_low`, `X_high` (means by
         Student's t); `severity_from` (`K-A@p'` or `ESTIMATED`) and `severity_state`;
-        `trap_rate_against` (the ordering that K-A's seeds are held against); and `p_value`, of
+        `trap_rate_against` (the ordering that K-A's seeds are held against) and `trap_gap` (how
+        far apart the two are in the mean over trapped seeds, NaN without any); and `p_value`, of
         paired sign flips of the order effect.
     """
     states = planned_points(design, pairs)
@@ -254,6 +255,7 @@ def order_effect_table(
         record |= spread(estimates, ESTIMATES)
         record |= {"severity_from": source, "severity_state": severity_state}
         record["trap_rate_against"] = against
+        record["trap_gap"] = _trap_gap(rows, source) if state == COMPLETE else np.nan
         records.append(record)
     table = pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*design.axes, "point", "state"]
@@ -280,13 +282,25 @@ def _estimates(rows: pd.DataFrame, source: str) -> dict[str, Estimate]:
         values_N = np.asarray(mean(rows), dtype=float)
         if np.isfinite(values_N).all():
             found[name] = student_interval(values_N)
-    other = "attainment_anchored" if source == ANCHORED_TO_P_PRIME else "attainment_ak"
-    ka_N, other_N = rows["attainment_ka"].to_numpy(), rows[other].to_numpy(dtype=float)
+    ka_N, other_N = _held_against(rows, source)
     if np.isfinite(other_N).all():
         found["trap_rate"] = share_interval(int(trapped(ka_N, other_N).sum()), len(rows))
     with suppress(ValueError):  # under three seeds, or an arm that doesn't vary: no ratio
         found["instability_ratio"] = instability_ratio(rows["reward_ka"], rows["reward_ak"])
     return found
+
+
+def _held_against(rows: pd.DataFrame, source: str) -> tuple[Array, Array]:
+    """Attainments of K-A, and of the ordering that tells whether a seed of it is trapped; [N]."""
+    other = "attainment_anchored" if source == ANCHORED_TO_P_PRIME else "attainment_ak"
+    return rows["attainment_ka"].to_numpy(dtype=float), rows[other].to_numpy(dtype=float)
+
+
+def _trap_gap(rows: pd.DataFrame, source: str) -> float:
+    """Mean difference over trapped seeds: two models on either side of one half may be close."""
+    ka_N, other_N = _held_against(rows, source)
+    is_N = trapped(ka_N, other_N)
+    return float((other_N - ka_N)[is_N].mean()) if is_N.any() else np.nan
 
 
 def estimate_means(

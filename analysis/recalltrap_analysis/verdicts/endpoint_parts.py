@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,14 +42,16 @@ class Behind:
 
     `parts` has the order effect's parts by experiment; without `K-A@p'` it is empty and `estimate`
     is severity from the optima, where they are known. `trap_rate` is that of the stratum's worst
-    grid point, NaN where there is none, `trap_limit` its upper Wilson limit, and `trap_against`
-    the ordering that K-A's seeds are held against there.
+    grid point, NaN where there is none, `trap_limit` its upper Wilson limit, `trap_gap` how far
+    apart the two are there in the mean over trapped seeds, and `trap_against` the ordering that
+    K-A's seeds are held against.
     """
 
     parts: Mapping[str, Estimate] = field(default_factory=dict)
     estimate: Estimate | None = None
     trap_rate: float = np.nan
     trap_limit: float = np.nan
+    trap_gap: float = np.nan
     trap_against: str = ""
 
 
@@ -92,11 +95,18 @@ def behind_primary(
             _estimate(ka, groups, weights, primary.at)
             if mine[ANCHORED_TO_P_PRIME] is None
             else None,
-            np.nan if worst is None else float(worst["trap_rate"]),
-            np.nan if worst is None else float(worst["trap_rate_high"]),
-            "" if worst is None else str(worst["trap_rate_against"]),
+            **({} if worst is None else _trap(worst)),
         )
     return found
+
+
+def _trap(row: pd.Series[Any]) -> dict[str, Any]:
+    return {
+        "trap_rate": float(row["trap_rate"]),
+        "trap_limit": float(row["trap_rate_high"]),
+        "trap_gap": float(row["trap_gap"]),
+        "trap_against": str(row["trap_rate_against"]),
+    }
 
 
 def _parts(

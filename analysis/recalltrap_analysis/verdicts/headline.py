@@ -18,6 +18,7 @@ from recalltrap_analysis.estimates.experiment import PARTS, TITLES
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.number_format import (
     count_text,
+    decimal_text,
     estimate_text,
     interval_text,
     setting_text,
@@ -223,8 +224,8 @@ class _Teller:
             rate = share_text(found.trap_rate, 0)
             return (
                 f"All the same K-A is trapped in {rate} of seeds at its worst point: it attains "
-                f"less than half where {found.trap_against} attains half or more (Wilson limit "
-                f"{limit})."
+                f"less than half where {found.trap_against} attains half or more, "
+                f"{decimal_text(found.trap_gap)} apart in the mean (Wilson limit {limit})."
             )
         return (
             f"In single seeds K-A may still be trapped: in up to {limit} of them (Wilson limit of "

@@ -36,7 +36,7 @@ MOST_READ = 3
 
 @dataclass(frozen=True)
 class Decidable:
-    """What the primary of a study can decide in each of its strata, at its last look.
+    """What the primary of a study can decide in each of its strata, with all the seeds it plans.
 
     `level` is the one-sided level of one stratum's test, adjusted for strata and looks; `sd` the
     smallest and the largest spread over seeds expected of a stratum, and `sd_from` where it comes
@@ -115,7 +115,8 @@ def decidable(
     """What a study's primary can decide; None where it has none.
 
     Args:
-        study: As written, whether it ran or not.
+        study: As planned, with the seeds of its last look and all the looks that count for it: it
+            may have been looked at with more seeds than it plans now.
         cells: Its planned cells.
         axes: Its grid's axes.
         relatives: Runs whose spread over seeds is expected here too, the nearest first: the first
@@ -137,7 +138,7 @@ def decidable(
     judgement = resolved(study, kind, study.looks, unit)
     kept = [i for i, axis in enumerate(design.axes) if axis in other_axes(design, kind.kl_weight)]
     strata = len({tuple(point[i] for i in kept) for point in design.points})
-    seeds = max((len(study.seeds), *study.looks))
+    seeds = len(study.seeds)
     level = nominal_level(judgement.looks, tests=strata) / strata
     low, high = spread
     margin = judgement.margin

@@ -252,6 +252,23 @@ class Results:
         frame: pd.DataFrame = room("effects")(self, **given)
         return frame
 
+    def export(self, ordering: str, seed: int, folder: Pathish, /, **at: Any) -> str:
+        """Write the final model of one cell as a folder that other libraries load; its path.
+
+        Args:
+            ordering: one of the study's orderings.
+            seed: one of its seeds.
+            folder: a folder on this machine that is empty or isn't there yet.
+            at: the grid point, `kl_weight=0.7`; needed for every axis of several values.
+
+        Raises:
+            InputError: no such cell, several, one that isn't finished, a folder that holds
+                something, or a kind whose models no other library loads.
+        """
+        from recalltrap.results.export import export_model
+
+        return export_model(self, ordering, seed, folder, at)
+
     def result_grid(self) -> Any:
         """`ray.tune.ResultGrid` of the run's trials, those of the last launch that ran any.
 

@@ -119,6 +119,7 @@ def test_trap_rate_counts_pairs(make_run: MakeRun, control: bool) -> None:
     assert row["trap_rate"] == pytest.approx(share)
     assert 0 < row["trap_rate_low"] < share < row["trap_rate_high"] < 1
     assert row["trap_rate_against"] == ("K-A@p'" if control else "A-K")
+    assert row["trap_gap"] == pytest.approx(0.03 if control else 0.5)
     assert ("trap rate" if control else "trap rate (against A-K)") in summary.table()
     if control:  # A-K's sharpening would have counted seeds that the anchor doesn't explain
         assert share < np.mean((ka < 0.5) & (ka + 0.5 >= 0.5))

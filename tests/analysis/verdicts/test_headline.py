@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,6 +111,7 @@ def test_seeds_that_are_trapped_are_not_told_as_a_possibility(make_run: MakeRun)
     rate = summary.order_effect["trap_rate"].max()
     assert rate > 0
     assert f"K-A is trapped in {rate:.0%} of seeds at its worst point" in summary.sentence
+    assert re.search(r"attains half or more, 0\.\d\d apart in the mean", summary.sentence)
     assert "may still" not in summary.sentence
 
 

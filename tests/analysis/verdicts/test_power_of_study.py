@@ -38,7 +38,7 @@ def test_strata_share_the_risk(make_run: MakeRun) -> None:
 
 
 def test_looks_cost_power_and_the_last_one_counts(make_run: MakeRun) -> None:
-    run = make_run(seeds=5)
+    run = make_run(seeds=12)
     looked = replace(run, study=replace(run.study, looks=(5, 8, 12)))
     found = of(looked, sd=0.1)
     assert (found.seeds, found.looks) == (12, (5, 8, 12))
@@ -47,6 +47,14 @@ def test_looks_cost_power_and_the_last_one_counts(make_run: MakeRun) -> None:
     assert (
         "with 12 seeds (5, 8 and 12 are looked at)" in dict(found.rows())["detects with 80% power"]
     )
+
+
+def test_seeds_of_an_earlier_look_cost_power_and_are_not_those_planned(make_run: MakeRun) -> None:
+    run = make_run(seeds=8)
+    found = of(replace(run, study=replace(run.study, looks=(5, 8, 20))), sd=0.1)
+    assert found.seeds == 8
+    assert found.level == nominal_level((5, 8, 20))
+    assert "with 8 seeds" in dict(found.rows())["detects with 80% power"]
 
 
 def test_the_spread_of_a_relative(make_run: MakeRun) -> None:
