@@ -239,6 +239,17 @@ class StudyKind(Protocol):
         """What building the node should take on one core, and on one GPU where it uses any."""
         ...
 
+    def memory(self, node: Node, resources: Resources) -> Mapping[str, float]:
+        """Bytes that a process needs at once to build the node, by what they are for.
+
+        Of a worker where there are several; nothing where it is never much.
+        """
+        return {}
+
+    def device_memory(self, resources: Resources) -> float | None:
+        """Bytes that this machine has for such a process; None where that isn't known."""
+        return None
+
     def pack_shape(self, cell: Cell) -> str:
         """Cells with equal shapes may share a pack."""
         ...

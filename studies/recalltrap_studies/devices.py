@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError
@@ -64,3 +65,28 @@ def _check_gpu(wanted: str) -> None:
         raise InputError(
             f"{DEVICE_VARIABLE} = {wanted!r}, but {seen}: set it to {way}cpu, or leave it unset"
         )
+
+
+def device_memory(gpus: float, workers: int) -> float | None:
+    """Bytes that this machine has for each of some workers that ask for so many GPUs.
+
+    Of a GPU the share that is asked for; without one an equal share of the machine's memory. None
+    where there is no such GPU here.
+    """
+    if not gpus:
+        return _machine_memory() / workers
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return min(gpus, 1.0) * float(torch.cuda.get_device_properties(0).total_memory)
+
+
+def _machine_memory() -> float:
+    """Bytes of memory that this machine has, or that its container may use."""
+    whole = float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return whole
+    return min(whole, float(limit)) if limit.isdigit() else whole

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from recalltrap.graph import Node, ancestry
 from recalltrap.kind import StudyKind
+from recalltrap.resources import Resources
 from recalltrap.run.plan import Plan, longest
-from recalltrap.units import duration
+from recalltrap.units import duration, size
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class StageCost:
     """One stage's executions that a run would add, and what they should take in all.
 
     `core_seconds` on one core, `gpu_seconds` on one GPU where the kind knows, of which
-    `gpu_decoding_seconds` draw tokens; `bytes` on disk.
+    `gpu_decoding_seconds` draw tokens; `bytes` on disk. `memory_bytes` is what a worker needs at
+    once for the largest of them, where the kind knows, and `memory` the same by what it is for.
     """
 
     stage: str
@@ -29,6 +31,8 @@ class StageCost:
     gpu_decoding_seconds: float
     flops: float
     bytes: int
+    memory_bytes: int
+    memory: Mapping[str, float]
 
 
 STAGE_COLUMNS = pa.schema(
@@ -40,6 +44,7 @@ STAGE_COLUMNS = pa.schema(
         ("gpu_decoding_seconds", pa.float64()),
         ("flops", pa.float64()),
         ("bytes", pa.int64()),
+        ("memory_bytes", pa.int64()),
     ]
 )
 
@@ -68,18 +73,23 @@ class LookCost:
     work: Work
 
 
-def stage_costs(builds: Sequence[Node], kind: StudyKind) -> tuple[StageCost, ...]:
+def stage_costs(
+    builds: Sequence[Node], kind: StudyKind, resources: Resources
+) -> tuple[StageCost, ...]:
     """The builds by stage, in the order of work."""
     stages = dict.fromkeys(node.stage for node in builds)
     return tuple(
-        _stage_cost(stage, [node for node in builds if node.stage == stage], kind)
+        _stage_cost(stage, [node for node in builds if node.stage == stage], kind, resources)
         for stage in stages
     )
 
 
-def _stage_cost(stage: str, builds: Sequence[Node], kind: StudyKind) -> StageCost:
+def _stage_cost(
+    stage: str, builds: Sequence[Node], kind: StudyKind, resources: Resources
+) -> StageCost:
     # One execution passes through all its lengths, and each of them is kept.
     executed = [kind.estimate(node) for node in longest(builds)]
+    memory = most_memory(builds, kind, resources)
     return StageCost(
         stage=stage,
         builds=len(builds),
@@ -88,7 +98,30 @@ def _stage_cost(stage: str, builds: Sequence[Node], kind: StudyKind) -> StageCos
         gpu_decoding_seconds=sum(cost.gpu_decoding for cost in executed),
         flops=sum(cost.flops for cost in executed),
         bytes=sum(kind.estimate(node).bytes for node in builds),
+        memory_bytes=int(sum(memory.values())),
+        memory=memory,
     )
+
+
+def most_memory(
+    builds: Sequence[Node], kind: StudyKind, resources: Resources
+) -> Mapping[str, float]:
+    """What a worker needs at once for the build that needs most, by what it is for."""
+    needs = (kind.memory(node, resources) for node in builds)
+    return max(needs, key=lambda parts: sum(parts.values()), default={})
+
+
+def memory_shortfall(builds: Sequence[Node], kind: StudyKind, resources: Resources) -> str:
+    """Why a build can't fit into what this machine has for a worker; empty where all can."""
+    has = kind.device_memory(resources)
+    for cost in stage_costs(builds, kind, resources) if has is not None else ():
+        if has is not None and cost.memory_bytes > has:
+            parts = ", ".join(f"{name} {size(count)}" for name, count in cost.memory.items())
+            return (
+                f"the stage {cost.stage} needs {size(cost.memory_bytes)} per worker ({parts}), and "
+                f"a worker has {size(has)} here: {size(cost.memory_bytes - has)} too little"
+            )
+    return ""
 
 
 def work_of(builds: Sequence[Node], kind: StudyKind) -> Work:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Unpack
 
 from recalltrap.defaults import STORAGE_VARIABLE, storage_location
+from recalltrap.errors import InputError
 from recalltrap.graph import Cell
 from recalltrap.identity import fingerprint
 from recalltrap.paths import Pathish
@@ -30,6 +31,7 @@ from recalltrap.run.failures import classify
 from recalltrap.run.look_studies import noting, studies_at_looks, undecided_at
 from recalltrap.run.notebook_display import default_display
 from recalltrap.run.plan import Plan, make_plan
+from recalltrap.run.plan_costs import memory_shortfall
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.contents import to_remember
 from recalltrap.store.provenance import ARGV_VARIABLE, current_provenance
@@ -164,7 +166,8 @@ def _known_otherwise(cells: Sequence[Cell], results: Results) -> frozenset[str]:
 
 
 def check_place(plan: Plan, *, here: bool) -> None:
-    """Refuse devices that aren't there and models that can't be had; `here`: on this machine.
+    """Refuse devices that aren't there and models that can't be had or can't fit; `here`: on this
+    machine.
 
     Raises:
         InputError: see `StudyKind`.
@@ -175,6 +178,12 @@ def check_place(plan: Plan, *, here: bool) -> None:
     kind.check_device(here=here)
     if here:
         kind.check_access(plan.todo)
+        if shortfall := memory_shortfall(plan.builds(), kind, plan.study.resources):
+            raise InputError(
+                f"{shortfall}. Choose smaller models, sequences or batches, set "
+                "resources.gradient_accumulation or resources.gradient_checkpointing, share with "
+                "resources.workers and resources.zero_stage, or run it on a larger machine"
+            )
 
 
 def make_context(plan: Plan, storage: Storage) -> RunContext:

@@ -28,6 +28,7 @@ from recalltrap.run.plan_costs import (
     Work,
     further_seed,
     look_costs,
+    memory_shortfall,
     stage_costs,
 )
 from recalltrap.run.run import plan_study
@@ -53,7 +54,8 @@ class StudyPlan:
     Counts are of cells, but for `trials`, `reused` (stages that stand in the store) and `shared`
     (stage executions that sharing saves). Of `todo`, `rebuilt` cells' rows were made from something
     that has changed, and `reevaluated` ones' are an earlier version's. `stages` is what is built,
-    in the order of work. `schedulable` says whether this machine can run the trials. `primary` is
+    in the order of work. `schedulable` says whether this machine can run the trials, and
+    `memory_here` whether each stage fits into its memory, by the estimates. `primary` is
     what the study's primary can decide with all its seeds, None where it has none, which
     `no_primary` then explains; `seed` what one seed more would take; `looks` what each planned look
     adds, of a study that is run until it is decided: the counts are of all of them.
@@ -71,6 +73,7 @@ class StudyPlan:
     shared: int
     resources: Resources
     schedulable: str
+    memory_here: str
     primary: Decides | None
     no_primary: str
     seed: Work
@@ -103,6 +106,7 @@ class StudyPlan:
             ("stages reused from the store", self.reused),
             ("stage executions saved by sharing", self.shared),
             *self._time_rows(),
+            *self._memory_rows(),
             ("disk (estimated)", size(self.total("bytes"))),
             ("resources per trial", _asked(self.resources)),
             ("schedulable here", self.schedulable),
@@ -146,6 +150,16 @@ class StudyPlan:
                     ("of which decoding (memory-bound)", decoding)]  # fmt: skip
         return [("time on one core (estimated)", duration(seconds)),
                 ("core hours (estimated)", hours(seconds))]  # fmt: skip
+
+    def _memory_rows(self) -> list[tuple[str, str]]:
+        """What a worker needs at once in each stage that needs any, in all and for what."""
+        rows = []
+        for stage in self.stages:
+            parts = ", ".join(f"{name} {size(count)}" for name, count in stage.memory.items())
+            if parts:
+                text = f"{size(stage.memory_bytes)}: {parts}"
+                rows.append((f"memory per worker: {stage.stage}", text))
+        return [*rows, ("memory here", self.memory_here)] if rows else []
 
     def __str__(self) -> str:
         return str(readable(self.rows()))
@@ -194,11 +208,12 @@ def plan(
         rebuilt=rebuilt,
         reevaluated=reevaluated,
         trials=len(found.packs),
-        stages=stage_costs(builds, kind),
+        stages=stage_costs(builds, kind, asked.resources),
         reused=len(found.cached),
         shared=wanted - len(builds) - len(found.cached),
         resources=asked.resources,
         schedulable=room("schedulable")(asked.resources, len(found.packs), kind.grouped),
+        memory_here=_fits(memory_shortfall(builds, kind, asked.resources)),
         primary=_decides(found, root),
         no_primary=_no_primary(found.study),
         seed=further_seed(found, kind),
@@ -230,6 +245,10 @@ def _anew(found: Plan, builds: Sequence[Node]) -> tuple[int, int]:
     anew = [cell for cell in found.todo if cell.id in found.anew]
     changed = sum(any(node.id in built for node in cell.nodes) for cell in anew)
     return changed, len(anew) - changed
+
+
+def _fits(shortfall: str) -> str:
+    return f"no: {shortfall}" if shortfall else "nothing that is known not to fit"
 
 
 def _asked(wanted: Resources) -> str:

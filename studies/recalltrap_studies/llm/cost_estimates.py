@@ -1,4 +1,4 @@
-"""What a node should take, for `recalltrap plan`: operations, seconds on a core or a GPU, bytes.
+"""What a node should take, for `recalltrap plan`: operations, seconds on a core or a GPU, memory.
 
 One function for each kind of work, which the records of `stages.registry` name. Rough on purpose:
 the operations are exact to a few per cent, the rates are one core's and one GPU's. How large the
@@ -15,6 +15,7 @@ from recalltrap.graph import Node
 from recalltrap.kind import CostEstimate
 from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.model_sizes import Shape, shape_of
+from recalltrap_studies.llm.resources import LlmResources
 
 RATE, LARGE_RATE, LARGE = 2e10, 6e10, 1e7
 """Floating point operations per second of one core, of models from `LARGE` parameters on the second
@@ -31,6 +32,10 @@ BATCH = 1024
 FILL = 0.6
 """Of the longest response, the mean one's length."""
 CORPUS_TOKENS = 32
+WHOLE_LOGITS, LOGITS_PIECE = 4096, 1024
+"""Vocabularies up to here get all logits at once, larger ones those of so many tokens."""
+DRAWN_BYTES = 1 << 30
+"""What a CPU's cache and logits may take: rows are drawn at once by it."""
 
 
 @dataclass(frozen=True)
@@ -170,3 +175,70 @@ def _rate(shape: Shape) -> float:
 def _weights(node: Node) -> int:
     """Bytes of a model in float32, with its tokenizer."""
     return 4 * shape_of(node).parameters + 60_000
+
+
+def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
+    """Bytes that a worker needs at once to build a node, by what they are for.
+
+    Weights that are trained are float32 with a gradient and AdamW's two moments, which ZeRO shares
+    out; others are bfloat16 on a GPU. Of what is drawn at once a GPU's memory decides: one row is
+    counted there. Libraries and the CUDA context come besides.
+    """
+    each = 2.0 if wanted.gpus_per_trial else 4.0
+    config, parents = node.config, node.parents
+    if "batch_size" in config:
+        shape, samples = shape_of(node), parents.get("samples")
+        longest = int(samples.config["sample_tokens"]) if samples else CORPUS_TOKENS
+        rows = int(config["batch_size"])
+        return {"model and AdamW": _trained(shape, wanted)} | _learned(shape, rows, longest, wanted)
+    if "minibatch_size" in config:
+        start, reference, p_target = (
+            shape_of(parents[name]) for name in ("start", "reference", "p_target")
+        )
+        longest = int(config["align_tokens"])
+        rows = math.ceil(int(config["rollout_size"]) / wanted.workers)
+        return {
+            "policy and AdamW": _trained(start, wanted),
+            "reference": 4.0 * reference.parameters,  # in the policy's precision
+            "reward model": each * p_target.parameters,
+            "cache and logits": _drawn(start, rows, longest, wanted),
+            **_learned(start, int(config["minibatch_size"]), longest, wanted),
+        }
+    if not parents:  # a pointer
+        return {}
+    judges = [shape_of(parents[n]) for n in ("p_star", "p_target")] if "oracle" in parents else []
+    longest = max(
+        int(m.config.get("sample_tokens", m.config.get("align_tokens", 0)))
+        for m in (node, *parents.values())
+    )
+    drawn, needed = shape_of(node), {}
+    if judges:
+        needed["p* and p_target"] = each * sum(shape.parameters for shape in judges)
+    cache = _drawn(drawn, BATCH, longest, wanted)
+    return {"model": each * drawn.parameters, **needed, "cache and logits": cache}
+
+
+def _trained(shape: Shape, wanted: LlmResources) -> float:
+    """Weights, gradient and two moments in float32; which of them ZeRO shares, by its stage."""
+    shared = {None: 0.0, 1: 8.0, 2: 12.0, 3: 16.0}[wanted.zero_stage]
+    return shape.parameters * (16.0 - shared + shared / wanted.workers)
+
+
+def _learned(shape: Shape, batch: int, longest: int, wanted: LlmResources) -> dict[str, float]:
+    """What one part of an update holds until its backward pass: 17 numbers per layer, width and
+    token (Korthikanti et al. 2022, eq. 2, without attention's square), or 2 where activations are
+    computed twice; logits with their logarithm and gradient, of large vocabularies in pieces."""
+    rows = math.ceil(batch / (wanted.workers * wanted.gradient_accumulation))
+    tokens = rows * FILL * longest
+    kept = 2.0 if wanted.gradient_checkpointing else 17.0
+    whole = tokens if shape.vocabulary <= WHOLE_LOGITS else min(tokens, LOGITS_PIECE)
+    size = 4.0 * (kept * tokens * shape.hidden + 3.0 * whole * shape.vocabulary)
+    return {"activations and logits": size}
+
+
+def _drawn(shape: Shape, rows: int, longest: int, wanted: LlmResources) -> float:
+    """A cache that grows by copying, and logits in float32 with their copies."""
+    if wanted.gpus_per_trial:
+        return 2.0 * shape.cached * longest + 20.0 * shape.vocabulary
+    each = 8.0 * shape.cached * longest + 20.0 * shape.vocabulary
+    return max(min(rows * each, DRAWN_BYTES), each)

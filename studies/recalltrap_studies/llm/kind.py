@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from recalltrap.kind import CostEstimate, Evaluation, ExportedModel, Progress, S
 from recalltrap.orderings import Operations, Ordering
 from recalltrap.resources import Resources
 from recalltrap.settings_parts import Reads
-from recalltrap_studies.devices import check_device
+from recalltrap_studies.devices import check_device, device_memory
+from recalltrap_studies.llm.cost_estimates import memory
 from recalltrap_studies.llm.graph import Graph
 from recalltrap_studies.llm.metrics.names import METRICS
 from recalltrap_studies.llm.reads import reads_of
@@ -115,6 +116,14 @@ class LlmKind(StudyKind):
     def estimate(self, node: Node) -> CostEstimate:
         """Seconds on one core, from the floating point operations and a measured rate; bytes."""
         return STAGES[node.stage].estimate(node)
+
+    def memory(self, node: Node, resources: Resources) -> Mapping[str, float]:
+        """Bytes that a worker needs at once, by what they are for."""
+        return memory(node, LlmResources.model_validate(resources.model_dump()))
+
+    def device_memory(self, resources: Resources) -> float | None:
+        """Of the GPU that a worker gets here, or its share of the machine's memory."""
+        return device_memory(resources.gpus_per_trial, resources.workers)
 
     def pack_shape(self, cell: Cell) -> str:
         """A pack is one cell: nothing is shared."""

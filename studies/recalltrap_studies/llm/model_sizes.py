@@ -6,7 +6,7 @@ For estimates alone: nothing is fetched, and what isn't here is guessed from its
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from recalltrap.errors import InputError
@@ -29,10 +29,15 @@ NAMED_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([mb])(?![a-z0-9])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Shape:
-    """A model's parameters, tied ones once, and the numbers that its cache keeps of a token."""
+    """A model's parameters, tied ones once, and the numbers that its cache keeps of a token.
+
+    `hidden` is its width times its layers.
+    """
 
     parameters: int
     cached: int
+    vocabulary: int
+    hidden: int
 
 
 def shape_of(node: Node) -> Shape:
@@ -76,7 +81,8 @@ def _size(name: str, vocabulary: int | None, layers: int | None = None) -> Shape
     size = SIZES[name]
     head, kept = size.width // size.heads, layers or size.layers
     parameters = shape_parameters(name, vocabulary, kept)
-    return Shape(parameters, 2 * kept * size.key_value_heads * head)
+    cached = 2 * kept * size.key_value_heads * head
+    return Shape(parameters, cached, vocabulary or size.vocabulary, kept * size.width)
 
 
 @lru_cache(maxsize=64)
@@ -90,7 +96,9 @@ def _outside(spec: str, layers: int | None = None) -> tuple[Shape, int] | None:
         return None
     heads = number(config, "num_key_value_heads") or config.num_attention_heads
     width = number(config, "head_dim") or config.hidden_size // config.num_attention_heads
-    return Shape(count, 2 * config.num_hidden_layers * heads * width), int(config.vocab_size)
+    layers, tokens = int(config.num_hidden_layers), int(config.vocab_size)
+    shape = Shape(count, 2 * layers * heads * width, tokens, layers * int(config.hidden_size))
+    return shape, tokens
 
 
 def _guessed(spec: str) -> Shape:
@@ -100,4 +108,4 @@ def _guessed(spec: str) -> Shape:
         return _size(FALLBACK, None)
     count = float(found[1]) * (1e9 if found[2].lower() == "b" else 1e6)
     near = min(SIZES, key=lambda name: abs(shape_parameters(name) - count))
-    return Shape(int(count), _size(near, None).cached)
+    return replace(_size(near, None), parameters=int(count))
