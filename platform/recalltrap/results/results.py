@@ -96,14 +96,15 @@ class Results:
         with remembering(found):
             cells = self.study.cells_as_written()
         columns = ", ".join(f'"{name}"' for name in ("cell_id", "ordering", "seed", *self.axes))
-        stored = self.sql(f"select {columns} from planned").to_pylist()
-        if {cell.id for cell in cells} == {row["cell_id"] for row in stored}:
+        stored = self.sql(f"select {columns} from planned")
+        if {cell.id for cell in cells} == set(stored["cell_id"].to_pylist()):
             return cells
 
         def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
             return json.dumps([ordering, seed, [values[axis] for axis in self.axes]])
 
-        ids = {place(row["ordering"], row["seed"], row): row["cell_id"] for row in stored}
+        rows = stored.to_pylist()
+        ids = {place(row["ordering"], row["seed"], row): row["cell_id"] for row in rows}
         return [
             replace(cell, stored_id=ids.get(place(cell.ordering.name, cell.seed, cell.factors)))
             for cell in cells
