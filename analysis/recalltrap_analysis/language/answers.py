@@ -44,14 +44,14 @@ def answers_blocks(run: ReadRun, summary: Summary) -> list[Block]:
         return [Prose(words + "(`settings.store_texts`).", "absent")]
     known = differences[differences["prompt_id"].isin(texts["prompt_id"])]
     shown = known.head(PROMPTS)
-    count = len(differences)
     seed = int(texts["seed"].min())
     words = f"What the final models of {contrast[0]} and {contrast[1]} say{where}, seed {seed}, "
     words += "in the order in which they were drawn."
-    if count > 1:
+    if len(shown) < len(differences):
         words += (
-            f" Of {count} prompts that models are judged by these are the {len(shown)} whose mean "
-            "rewards differ most, over all seeds; the largest of many differences is partly chance."
+            f" Of the {len(differences)} prompts that models are judged by these are the "
+            f"{len(shown)} whose mean rewards differ most, over all seeds; the largest of many "
+            "differences is partly chance."
         )
     blocks: list[Block] = [Prose(words, ours=False)]
     if found := _side_by_side(texts[texts["seed"] == seed], shown, contrast, query):
@@ -134,19 +134,19 @@ def _side_by_side(
     """A row for each pair of answers; `data` has their rewards and no text."""
     most = ANSWERS * (2 if len(shown) == 1 else 1)
     rows, data = [], []
-    for one in shown.itertuples():
-        mine = texts[texts["prompt_id"] == one.prompt_id]
+    for prompt_id, lead in zip(shown["prompt_id"], shown["difference"].tolist(), strict=True):
+        mine = texts[texts["prompt_id"] == prompt_id]
         columns = [mine[mine["ordering"] == name].head(most) for name in contrast]
         for first, second in zip(*(c.to_dict("records") for c in columns), strict=False):
             text: dict[str, str] = {"prompt": str(first["prompt"])}
-            record: dict[str, Any] = {"prompt_id": one.prompt_id, "sample": int(first["sample"])}
+            record: dict[str, Any] = {"prompt_id": prompt_id, "sample": int(first["sample"])}
             for name, answer in zip(contrast, (first, second), strict=True):
                 text[name] = " ".join(str(answer["text"]).split())
                 text[f"reward of {name}"] = decimal_text(answer["reward"], 2)
                 record[f"reward of {name}"] = float(answer["reward"])
-            text[f"mean {contrast_name(contrast)}"] = signed_text(one.difference, 2)
+            text[f"mean {contrast_name(contrast)}"] = signed_text(lead, 2)
             rows.append(text)
-            data.append({**record, "mean difference": float(one.difference)})
+            data.append({**record, "mean difference": lead})
     if not rows:
         return None
     return grid("answers", pd.DataFrame(rows), data=records(pd.DataFrame(data)), query=query)

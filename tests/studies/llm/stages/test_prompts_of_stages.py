@@ -130,13 +130,12 @@ def test_prompts_are_sampled_by_weight_and_never_learned(
     for prompt, weight in zip(sets[0].rows.lists(), sets[0].weight_K, strict=True):
         expected = 300 * weight
         assert abs(found.count(tuple(prompt)) - expected) < 4 * math.sqrt(expected)
-    rows = np.arange(12)
-    batch = Sequences.of_samples(table).padded(rows, 1)
-    for row, prompt in enumerate(found[:12]):
+    batch = Sequences.of_samples(table).padded(np.arange(12), 1)
+    for row, ids in enumerate(found[:12]):
         labels = batch["labels"][row]
-        assert bool((labels[: len(prompt)] == IGNORED).all())
-        response = table["input_ids"][row].as_py()[len(prompt) :]
-        assert labels[len(prompt) :][: len(response)].tolist() == response
+        assert bool((labels[: len(ids)] == IGNORED).all())
+        response = table["input_ids"][row].as_py()[len(ids) :]
+        assert labels[len(ids) :][: len(response)].tolist() == response
 
 
 def test_a_model_is_judged_prompt_by_prompt(
@@ -159,8 +158,8 @@ def test_a_model_is_judged_prompt_by_prompt(
     under = built.store.read_table(node, assess.TARGET_FILE)
     lists = sets[0].rows.lists()
     for row in range(20):
-        prompt = lists[target["prompt"][row].as_py()]
-        expected = plain_log_probs(narrow_model, prompt, target["tokens"][row].as_py()).sum()
+        one = lists[target["prompt"][row].as_py()]
+        expected = plain_log_probs(narrow_model, one, target["tokens"][row].as_py()).sum()
         assert under["log_q"][row].as_py() == pytest.approx(float(expected), abs=1e-3)
 
 
