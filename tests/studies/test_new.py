@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -36,6 +37,8 @@ def own(study: Path, tmp_path: Path) -> dict[str, Any]:
     folder = tmp_path / "tiny-model"
     fresh(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    rows = [{"prompt": f"The {word}"} for word in ("fox", "river", "train", "moon", "old baker")]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     lengths = {"settings.sample_tokens": 16, "settings.align_tokens": 16}
     roles = [
         name for name, value in rt.load_study(study).settings.items() if "models/" in str(value)
@@ -61,6 +64,13 @@ def test_it_is_planned(study: Path, own: dict[str, Any], storage: str) -> None:
     assert plan.study == "mine"
     assert plan.cells == plan.todo > 0
     assert plan.primary is not None
+
+
+def test_a_file_of_prompts_is_planned(study: Path, own: dict[str, Any], storage: str) -> None:
+    if "prompts: " not in study.read_text():
+        pytest.skip("nothing of this kind begins with a prompt")
+    given = {**own, "settings.prompts": "prompts.jsonl"}
+    assert rt.plan(study, overrides=given, storage=storage).todo > 0
 
 
 def test_every_field_in_a_comment_is_one(study: Path) -> None:
