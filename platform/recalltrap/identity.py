@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -59,10 +60,14 @@ def canonical_json(value: Any) -> bytes:
 def _spell(value: Any, where: str) -> str:
     if isinstance(value, Config):
         return value.spelled
+    if type(value) is str:
+        return encode_basestring(value)  # as the encoder does, without making one: most values
+    if type(value) is int:
+        return int.__repr__(value)
     if type(value) is dict and any(isinstance(item, Config) for item in value.values()):
         _refuse_keys(value, where)
         items = (
-            f"{_ENCODER.encode(key)}:{_spell(value[key], f'{where}.{key}')}"
+            f"{encode_basestring(key)}:{_spell(value[key], f'{where}.{key}')}"
             for key in sorted(value)
         )
         return "{" + ",".join(items) + "}"
