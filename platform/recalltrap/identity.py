@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -58,20 +57,21 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _spell(value: Any, where: str) -> str:
+    kind = type(value)
+    if kind is str:
+        return _ENCODER.encode(value)
+    if kind is int:
+        return repr(value)
     if isinstance(value, Config):
         return value.spelled
-    if type(value) is str:
-        return encode_basestring(value)  # as the encoder does, without making one: most values
-    if type(value) is int:
-        return int.__repr__(value)
-    if type(value) is dict and any(isinstance(item, Config) for item in value.values()):
+    if kind is dict and any(isinstance(item, Config) for item in value.values()):
         _refuse_keys(value, where)
         items = (
-            f"{encode_basestring(key)}:{_spell(value[key], f'{where}.{key}')}"
+            f"{_ENCODER.encode(key)}:{_spell(value[key], f'{where}.{key}')}"
             for key in sorted(value)
         )
         return "{" + ",".join(items) + "}"
-    if type(value) is list and any(isinstance(item, Config) for item in value):
+    if kind is list and any(isinstance(item, Config) for item in value):
         return "[" + ",".join(_spell(item, f"{where}[{i}]") for i, item in enumerate(value)) + "]"
     _refuse_unstable(value, where)
     return _ENCODER.encode(value)

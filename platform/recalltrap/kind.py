@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 from pydantic import BaseModel
 
-from recalltrap.errors import FailureClass
+from recalltrap.errors import FailureClass, InputError
 from recalltrap.graph import Cell, Node
 from recalltrap.orderings import Ordering
 from recalltrap.resources import Resources
@@ -49,14 +49,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Rows for the `metrics` and `curves` tables.
+    """Rows for the `metrics`, `curves` and `responses` tables.
 
     `metrics` has the columns cell_id, model, metric, value, standard_error, samples, scorer;
-    `curves` has cell_id, stage, step, metric, value. The platform adds ordering, seed and factors.
+    `curves` has cell_id, stage, step, metric, value; `responses` those of its schema but ordering
+    and seed. The platform adds ordering, seed and, to the metrics, factors.
     """
 
     metrics: pa.Table
     curves: pa.Table | None = None
+    responses: pa.Table | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,16 @@ def metric_of(metrics: Mapping[str, Metric], name: str) -> Metric:
     return Metric(name)
 
 
+@dataclass(frozen=True)
+class ExportedModel:
+    """What a kind says of a model that it wrote for others to load."""
+
+    header: Mapping[str, str]
+    """Lines of the hub's model card that programs read: `library_name` and so on."""
+    use: str
+    """How to load it, in Markdown."""
+
+
 class StudyKind(Protocol):
     """A family of studies: how a cell is made of stages, and how stages are executed.
 
@@ -149,6 +161,8 @@ class StudyKind(Protocol):
     """Folder of the kind's named studies, one YAML file each."""
     resources: type[Resources] = Resources
     """What a trial of the kind can ask for: the platform's fields, and its own."""
+    template: Path | None = None
+    """A commented study file to start one's own from, with `{name}` for its name."""
     metrics: Mapping[str, Metric] = METRICS
     """What its metrics are called, in the order in which a report shows them."""
     grouped: bool
@@ -209,6 +223,17 @@ class StudyKind(Protocol):
     def evaluate_references(self, cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
         """The metrics that need only p' and p'': what a forecast reads, before any alignment."""
         ...
+
+    def export(self, node: Node, store: ArtifactStore, folder: Path) -> ExportedModel:
+        """Write a model of the store into an empty folder, as the libraries of its field load it.
+
+        Raises:
+            InputError: models of this kind have no such format; says where they stand instead.
+        """
+        raise InputError(
+            f"a model of the kind {self.name!r} has no format that other libraries load; its own "
+            f"files stand in {store.storage.display(store.folder(node))}"
+        )
 
     def estimate(self, node: Node) -> CostEstimate:
         """What building the node should take on one core, and on one GPU where it uses any."""

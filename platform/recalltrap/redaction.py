@@ -37,6 +37,8 @@ _SECRET = re.compile(
     rf"(?i)((?:{_SECRET_NAME})\w*[\"']?\s*[=:]\s*(?:bearer\s+)?)"
     rf"(?!None\b|{re.escape(HIDDEN)})(?:\"[^\"\n]*\"|'[^'\n]*'|\S+)"
 )
+_PARTS_OF_SECRET_NAMES = ("token", "secret", "passw", "passphra", "cred", "author", "nature", "key")
+"""Every name that `_SECRET_NAME` matches holds one of them, in any case: looked for much faster."""
 _known: dict[str, str] = {}
 
 
@@ -47,7 +49,14 @@ def redact(text: str) -> str:
     # a report has a hundred thousand texts, and few of them what either pattern needs
     if "://" in text:
         text = _URI.sub(lambda found: found[1] + _without_credentials(found[2]), text)
-    return _SECRET.sub(rf"\1{HIDDEN}", text) if "=" in text or ":" in text else text
+    return _SECRET.sub(rf"\1{HIDDEN}", text) if _may_tell_a_secret(text) else text
+
+
+def _may_tell_a_secret(text: str) -> bool:
+    if "=" not in text and ":" not in text:
+        return False
+    folded = text.casefold()
+    return any(part in folded for part in _PARTS_OF_SECRET_NAMES)
 
 
 def redact_argv(argv: Sequence[str]) -> list[str]:

@@ -39,7 +39,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
 from recalltrap.streams import stream
 from recalltrap_studies.llm.data.datasets import TrainingData
-from recalltrap_studies.llm.data.responses import Request, Responses
+from recalltrap_studies.llm.data.responses import PromptRows, Request, Responses
 from recalltrap_studies.llm.data.token_sequences import Sequences
 from recalltrap_studies.llm.inference import (
     batch_sizes,
@@ -71,7 +71,7 @@ class Case:
 
     @property
     def request(self) -> Request:
-        return Request((FIRST,), self.longest, 1.0, EOS, PAD)
+        return Request(PromptRows.same([FIRST]), self.longest, 1.0, EOS, PAD)
 
     def data(self, vocabulary: int) -> TrainingData:
         """Random tokens with EOS: lengths are what the model learns, and all that matters here."""
@@ -185,7 +185,7 @@ def train_plain(case: Case, data: TrainingData) -> float:
 
 def sample_plain(model: Any, request: Request, rows: int) -> int:
     """Tokens of a plain `generate`."""
-    prompt = torch.tensor([request.prompt_ids], device=model.device).expand(rows, -1)
+    prompt = request.prompts.ids_BP.to(model.device).expand(rows, -1)
     with torch.no_grad():
         drawn = model.generate(
             prompt,
@@ -198,7 +198,7 @@ def sample_plain(model: Any, request: Request, rows: int) -> int:
             eos_token_id=EOS,
             pad_token_id=PAD,
         )
-    return int(lengths_of(drawn[:, len(request.prompt_ids) :]).sum())
+    return int(lengths_of(drawn[:, request.prompts.width :]).sum())
 
 
 def lengths_of(tokens_BT: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ def lengths_of(tokens_BT: Tensor) -> Tensor:
 
 def score_ours(model: Any, responses: Responses, request: Request) -> int:
     """Tokens scored as the oracle and the assessments score them."""
-    log_probs.score_responses(model, responses.tokens_BT, responses.mask_BT, request.prompt_ids)
+    log_probs.score_responses(model, responses.tokens_BT, responses.mask_BT, request.prompts)
     return int(responses.mask_BT.sum())
 
 

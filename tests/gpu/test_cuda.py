@@ -19,7 +19,7 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import key
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
-from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.inference import response_batches, sampling_engines
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
@@ -37,7 +37,7 @@ pytestmark = [
 ]
 DEVICE, CPU = torch.device("cuda"), torch.device("cpu")
 TOKENS, ROWS = 12, 64
-REQUEST = Request((2, 3), TOKENS, 1.0, 0, 1)
+REQUEST = Request(PromptRows.same([2, 3]), TOKENS, 1.0, 0, 1)
 
 
 @pytest.fixture
@@ -113,9 +113,9 @@ def test_scores_in_float32_are_the_cpus(model: PreTrainedModel) -> None:
     drawn = sampling_engines.generate(
         model, REQUEST, response_batches.uniforms(0, "gpu/score", ROWS, TOKENS)
     )
-    here, count = response_sums(model, drawn, REQUEST.prompt_ids)
+    here, count = response_sums(model, drawn, REQUEST.prompts.lists()[0])
     moved = on(DEVICE, model, torch.float32)
-    there, _ = response_sums(moved, drawn, REQUEST.prompt_ids)
+    there, _ = response_sums(moved, drawn, REQUEST.prompts.lists()[0])
     torch.testing.assert_close(here / count, there / count, atol=1e-3, rtol=0)
 
 
@@ -127,7 +127,7 @@ def test_what_is_drawn_has_the_scorers_log_probabilities(
     moved = on(DEVICE, model, torch.bfloat16)
     uniforms = response_batches.uniforms(1, "gpu/draw", ROWS, TOKENS)
     drawn = sampling_engines.generate(moved, REQUEST, uniforms, cache=cache)
-    scored, count = response_sums(moved, drawn, REQUEST.prompt_ids)
+    scored, count = response_sums(moved, drawn, REQUEST.prompts.lists()[0])
     own = drawn.log_probs_BT.double().sum(1).cpu()
     assert float((own / count - scored / count).abs().mean()) < 0.03
     assert abs(float((own - scored).sum() / count.sum())) < 0.01
@@ -147,7 +147,7 @@ def test_a_cpu_draws_nearly_the_same_responses(model: PreTrainedModel) -> None:
 class Judge:
     """Likes short responses."""
 
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
         return mask_BT.sum(dim=1).float()
 
     def reward(self, nll_B: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class Judge:
 
 def test_a_rollout_of_a_policy_in_training(model: PreTrainedModel) -> None:
     """Float32 weights under autocast, as PPO draws: it runs, and its ratios begin at 1."""
-    policy = Policy(on(DEVICE, model, torch.float32), REQUEST.prompt_ids, True).to(DEVICE)
+    policy = Policy(on(DEVICE, model, torch.float32), REQUEST.prompts, True).to(DEVICE)
     context = RolloutContext(on(DEVICE, model, torch.bfloat16), Judge(), REQUEST)
     with torch.autocast(DEVICE.type, torch.bfloat16):
         rollout = roll_out(policy, context, size=ROWS, index=0, seed=0, group=WorkerGroup())

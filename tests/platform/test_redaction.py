@@ -233,3 +233,15 @@ def test_what_ray_pickles_of_a_storage_holds_no_credential() -> None:
     pickled = pickle.dumps(fs.PyFileSystem(SharedStorageHandler("recalltrap-storage-1")))
     assert_clean(pickled)
     assert pickle.loads(pickled).handler == SharedStorageHandler("recalltrap-storage-1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["token", "secret", "password", "passwd", "passphrase", "credential", "authorization",
+     "signature", "api_key", "accesskey", "account-key", "private_key", "shared-key", "signingkey"],
+)  # fmt: skip
+def test_every_name_of_a_secret_is_looked_for_in_any_case(name: str) -> None:
+    for spelled in (name, name.upper(), name.title(), name.replace("k", "\N{KELVIN SIGN}"),
+                    name.replace("s", "\N{LATIN SMALL LETTER LONG S}"),
+                    name.replace("i", "\N{LATIN SMALL LETTER DOTLESS I}")):  # fmt: skip
+        assert "xyzzy12345" not in redact(f"--{spelled}=xyzzy12345"), spelled

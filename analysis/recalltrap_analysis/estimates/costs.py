@@ -62,8 +62,9 @@ def stage_order(cells: Sequence[Cell]) -> dict[str, int]:
 
 
 def _belongs(paid: pd.DataFrame, artifacts: set[str]) -> pd.Series[bool]:
-    wanted = list(artifacts)
-    return paid["artifact_id"].isin(wanted) | paid["cell_id"].isin(wanted)
+    # as plain objects: pandas looks Arrow's strings up by making the whole list Arrow's first
+    names, cells = (paid[name].astype(object) for name in ("artifact_id", "cell_id"))
+    return names.isin(artifacts) | cells.isin(artifacts)
 
 
 def _total(rows: pd.DataFrame, ordering: str) -> pd.DataFrame:
@@ -76,5 +77,6 @@ def unshared_seconds(costs: pd.DataFrame, cells: Sequence[Cell]) -> float:
 
     Artifacts without a known cost count as 0, as they do in `cost_table`.
     """
-    seconds = dict(zip(costs["artifact_id"], costs["wall_seconds"].fillna(0.0), strict=True))
+    amounts = costs["wall_seconds"].fillna(0.0).tolist()
+    seconds = dict(zip(costs["artifact_id"].tolist(), amounts, strict=True))
     return float(sum(seconds.get(node.id, 0.0) for cell in cells for node in cell.nodes))

@@ -52,7 +52,10 @@ def policies(cell: Cell) -> list[Node]:
 
 def stages_after_p_prime(cell: Cell) -> list[Node]:
     """What the ordering costs: its alignments, its distillations and the samples these learn."""
-    chain = policies(cell)
+    return _with_their_samples(policies(cell))
+
+
+def _with_their_samples(chain: Sequence[Node]) -> list[Node]:
     drawn = [
         parent
         for node in chain
@@ -66,7 +69,7 @@ def stages_after_p_prime(cell: Cell) -> list[Node]:
 def cost_measure(costs: pd.DataFrame, cells: Sequence[Cell]) -> str:
     """`flops` where every stage reports them (they don't depend on the machine), else seconds."""
     wanted = {node.id for cell in cells for node in stages_after_p_prime(cell)}
-    built = costs[costs["artifact_id"].isin(wanted)]
+    built = costs[costs["artifact_id"].astype(object).isin(wanted)]
     return "flops" if len(built) and (built["flops"] > 0).all() else "device_seconds"
 
 
@@ -80,11 +83,12 @@ def cell_costs(
     """
     measure = measure or cost_measure(costs, cells)
     amounts = costs[measure].to_numpy(dtype=float)
-    rows = zip(costs["artifact_id"], amounts.tolist(), strict=True)
+    rows = zip(costs["artifact_id"].tolist(), amounts.tolist(), strict=True)
     spent: dict[str, float] = {name: value for name, value in rows if math.isfinite(value)}
     counted = _counted_updates(costs)
+    chains = [(cell, policies(cell)) for cell in cells]
     lengths: dict[str, list[Node]] = {}
-    for node in {node.id: node for cell in cells for node in policies(cell)}.values():
+    for node in {node.id: node for _, chain in chains for node in chain}.values():
         if node.length_field and node.id in spent:
             lengths.setdefault(node.execution, []).append(node)
 
@@ -104,12 +108,12 @@ def cell_costs(
         return sum(one for one in made if one is not None)
 
     found = {}
-    for cell in cells:
-        after = stages_after_p_prime(cell)
+    for cell, chain in chains:
+        after = _with_their_samples(chain)
         if not all(node.id in spent for node in after):
             continue
         updates: dict[str, int | None] = {}
-        for node in policies(cell):
+        for node in chain:
             mine, before = updates_of(node), updates.get(node.stage, 0)
             updates[node.stage] = None if mine is None or before is None else before + mine
         found[cell.id] = CellCost(sum(map(total, after)), updates)
@@ -121,7 +125,8 @@ def _counted_updates(costs: pd.DataFrame) -> dict[str, int]:
     if "updates" not in costs:
         return {}
     known = costs[costs["updates"].notna()]
-    return dict(zip(known["artifact_id"], known["updates"].astype(int).tolist(), strict=True))
+    names, counts = known["artifact_id"].tolist(), known["updates"].astype(int).tolist()
+    return dict(zip(names, counts, strict=True))
 
 
 def length_setting(cells: Sequence[Cell]) -> str | None:

@@ -162,11 +162,14 @@ def grid_state(design: Design, point: GridPoint, pairs: pd.DataFrame | None) -> 
 
 def by_point(frame: pd.DataFrame) -> dict[GridPoint, pd.DataFrame]:
     """The rows of each grid point, sorted by seed; `frame` has columns `point` and `seed`."""
-    rows: dict[GridPoint, list[int]] = {point: [] for point in frame["point"]}
     points = frame["point"].tolist()
-    for position in np.argsort(frame["seed"].to_numpy(), kind="stable"):
-        rows[points[position]].append(position)
-    return {point: frame.iloc[found] for point, found in rows.items()}
+    place = {point: index for index, point in enumerate(dict.fromkeys(points))}
+    place_R = np.array([place[point] for point in points], dtype=np.int64)
+    order_R = np.lexsort((frame["seed"].to_numpy(), place_R))  # stable
+    # sorted once and cut: picking every point's rows one by one takes ten times as long
+    rows = frame.iloc[order_R]
+    ends = np.searchsorted(place_R[order_R], np.arange(len(place) + 1))
+    return {point: rows.iloc[ends[i] : ends[i + 1]] for point, i in place.items()}
 
 
 def planned_points(
@@ -177,8 +180,9 @@ def planned_points(
     result = {}
     for point in design.points:
         rows = groups.get(point, pairs.iloc[:0])
-        wanted = design.seeds.get((point, KD_THEN_ALIGN), ())
-        rows = rows[rows["seed"].isin(list(wanted))]
+        wanted = set(design.seeds.get((point, KD_THEN_ALIGN), ()))
+        if not wanted.issuperset(rows["seed"].tolist()):
+            rows = rows[rows["seed"].isin(list(wanted))]
         result[point] = (grid_state(design, point, rows), rows)
     return result
 

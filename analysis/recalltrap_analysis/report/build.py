@@ -5,8 +5,10 @@ Hands the document to a writer and writes its files; what stands in it is `conte
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from recalltrap.errors import InputError
 from recalltrap_analysis.report import writers
@@ -48,6 +50,28 @@ def write_report(
     """
     if form not in FORMATS:
         raise InputError(f"unknown format {form!r}; allowed: {', '.join(FORMATS)}")
+    with _uncollected():
+        return _written(runs, form, summary, tell)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for garbage: nearly all that a report makes is needed to its end."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def _written(
+    runs: Sequence[QueryableRun],
+    form: str,
+    summary: Summary | None,
+    tell: Callable[[str], None] | None,
+) -> str:
     read, refused = _read(runs)
     if len(read) == 1 and not refused:
         folder = f"{read[0].run}/report"

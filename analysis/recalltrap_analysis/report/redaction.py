@@ -13,18 +13,26 @@ Value = TypeVar("Value")
 
 def redacted(value: Value) -> Value:
     """The same document, block or record with every text in it redacted."""
+    return cast(Value, _redacted(value, {}))
+
+
+def _redacted(value: Any, known: dict[str, str]) -> Any:
+    """`known` has the texts that were met before: a table repeats its columns in every row."""
+    if isinstance(value, str):
+        if value not in known:
+            known[value] = redact(value)
+        return known[value]
     if value is None or isinstance(value, float | int):  # most of a report's values
         return value
-    safe: Any = value
-    if isinstance(value, str):
-        safe = redact(value)
-    elif isinstance(value, Mapping):
-        safe = {redacted(key): redacted(inside) for key, inside in value.items()}
-    elif isinstance(value, list | tuple):
-        safe = type(value)(redacted(inside) for inside in value)
-    elif isinstance(value, bytes) and b"@" in value and value.lstrip().startswith(b"<"):
-        safe = redact(value.decode()).encode()
-    elif is_dataclass(value) and not isinstance(value, type):
-        inside = {one.name: redacted(getattr(value, one.name)) for one in fields(value)}
-        safe = replace(value, **inside)
-    return cast(Value, safe)
+    if isinstance(value, Mapping):
+        return {_redacted(key, known): _redacted(inside, known) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([_redacted(inside, known) for inside in value])
+    if isinstance(value, bytes):
+        if b"@" in value and value.lstrip().startswith(b"<"):
+            return redact(value.decode()).encode()
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        inside = {one.name: _redacted(getattr(value, one.name), known) for one in fields(value)}
+        return replace(value, **inside)
+    return value

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import replace
 from html import escape
-from typing import Literal
 
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from recalltrap_analysis.figures.style import styled
 from recalltrap_analysis.figures.tooltips import TooltipFigure
 from recalltrap_analysis.report.document.blocks import Document, Plot
+from recalltrap_analysis.report.two_files import svg_and_pdf
 from recalltrap_analysis.runs.loaded_run import first_line
 
 SMALLEST_MARK = 8.0
@@ -34,7 +31,7 @@ def _rendered(plot: Plot) -> Plot:
     if plot.figure is None:
         return plot
     try:
-        svg, pdf = (render(plot.figure, kind, plot.stem) for kind in ("svg", "pdf"))
+        svg, pdf = render(plot.figure, plot.stem)
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         caption = f"This figure can't be drawn: a bug in recalltrap ({reason})."
@@ -42,27 +39,34 @@ def _rendered(plot: Plot) -> Plot:
     return replace(plot, svg=svg, pdf=pdf)
 
 
-def render(figure: Figure, kind: Literal["svg", "pdf"], stem: str) -> bytes:
-    """The figure's file, byte for byte the same for the same numbers.
+def render(figure: Figure, stem: str) -> tuple[bytes, bytes]:
+    """The figure as SVG and as PDF, byte for byte the same for the same numbers.
 
-    Lays the figure out once and prints straight through the backend: `savefig` draws everything
-    twice for each file.
+    Lays the figure out once and draws it once: `savefig` draws everything twice for each file.
     """
-    buffer = io.BytesIO()
     figure.dpi = 72  # what both backends print at, so that the layout holds for them
     with styled(**{"svg.hashsalt": stem}):
+        _leave_out_empty_labels(figure)
         engine = figure.get_layout_engine()
         if engine is not None:
             engine.execute(figure)
             figure.set_layout_engine("none")
-        if kind == "svg":
-            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
-        else:
-            metadata = {"CreationDate": None, "ModDate": None}
-            FigureCanvasPdf(figure).print_pdf(buffer, metadata=metadata)  # type: ignore[no-untyped-call]
-    if kind == "svg" and isinstance(figure, TooltipFigure) and figure.tooltips:
-        return _with_tooltips(buffer.getvalue(), figure)
-    return buffer.getvalue()
+        svg, pdf = svg_and_pdf(figure)
+    if isinstance(figure, TooltipFigure) and figure.tooltips:
+        svg = _with_tooltips(svg, figure)
+    return svg, pdf
+
+
+def _leave_out_empty_labels(figure: Figure) -> None:
+    """Give labels without a text a place at once.
+
+    To find it, an axis measures all its ticks, twice for the layout and once more to draw; and most
+    axes of a grid have no label.
+    """
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if not axis.get_label_text():
+                axis.set_label_coords(0.0, 0.0)
 
 
 def _with_tooltips(svg: bytes, figure: TooltipFigure) -> bytes:

@@ -12,6 +12,7 @@ from recalltrap.graph import Cell
 
 GridPoint: TypeAlias = tuple[Any, ...]
 """The values of the grid's axes, in order: a setting without its ordering."""
+_PLAIN = frozenset({float, int, str, bool, type(None)})
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Design:
 
 def hashable(value: Any) -> Any:
     """A setting's value as a key: lists become tuples, whatever library they came from."""
+    if type(value) in _PLAIN:  # asked for every axis of every cell, many times
+        return value
     if isinstance(value, list | tuple | np.ndarray):
         return tuple(hashable(item) for item in value)
     return value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -101,8 +101,14 @@ def noncentral_t_cdf(t: float, freedom: int, shift: float) -> float:
 @lru_cache(maxsize=64)
 def _chi_nodes(freedom: int) -> tuple[Array, Array]:
     """Weights and values of sqrt(chi squared / freedom) that average over its distribution."""
-    nodes, weights = np.polynomial.legendre.leggauss(200)
+    nodes, weights = _legendre_nodes()
     return weights / 2, np.sqrt(stats.chi2.ppf((nodes + 1) / 2, freedom) / freedom)
+
+
+@cache
+def _legendre_nodes() -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    return nodes, weights
 
 
 def brown_forsythe(groups: Sequence[npt.ArrayLike]) -> float:

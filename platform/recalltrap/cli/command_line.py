@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from recalltrap.cli import completion as complete
 from recalltrap.cli.output import listening, print_exactly, print_table, say
 from recalltrap.cli.render import FORMATS
 from recalltrap.errors import InputError, RecalltrapError
@@ -50,9 +51,12 @@ def _status(command: Command, *args: Any, **kwargs: Any) -> int:
         return 130
 
 
+STUDY = click.argument("study", shell_complete=complete.complete_study)
+RUN = click.argument("run", shell_complete=complete.complete_run)
 STORAGE = click.option(
     "--storage",
     metavar="DIR",
+    shell_complete=complete.complete_folder,
     help="Folder or URI for results [default: $RECALLTRAP_STORAGE, else runs].",
 )
 OVERRIDES = click.option(
@@ -60,6 +64,7 @@ OVERRIDES = click.option(
     "overrides",
     multiple=True,
     metavar="K=V",
+    shell_complete=complete.complete_override,
     help="Override a field of the study, e.g. settings.iterations=9.",
 )
 FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="table")
@@ -110,7 +115,43 @@ def studies(form: str, schema: bool) -> None:
 
 
 @main.command()
-@click.argument("study")
+@click.argument("name")
+@click.option(
+    "--kind",
+    default="llm",
+    show_default=True,
+    shell_complete=complete.complete_kind,
+    help="What is studied: language models (llm) or mixtures of Gaussians (mog).",
+)
+@_guarded
+def new(name: str, kind: str) -> None:
+    """Write a study file to start from, NAME.yaml, with a comment at every line.
+
+    For language models it is for models of your own. A file that is there is never overwritten.
+    """
+    from recalltrap.study.own_study import write_own_study
+
+    path = write_own_study(name, kind)
+    say(f"wrote {path}: edit it, then `recalltrap plan {path}` and `recalltrap run {path}`")
+
+
+@main.command()
+@STUDY
+@OVERRIDES
+@_guarded
+def show(study: str, overrides: tuple[str, ...]) -> None:
+    """Print STUDY as a file, as it would run with these overrides.
+
+    What a study leaves out has its default: `recalltrap studies --schema` says which. Written into
+    a file, it is the same study.
+    """
+    from recalltrap.study.named_studies import load_study
+
+    print_exactly(load_study(study, overrides).to_yaml())
+
+
+@main.command()
+@STUDY
 @OVERRIDES
 @STORAGE
 @FORMAT
@@ -124,7 +165,13 @@ def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str)
 
 
 @main.command()
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
+@click.argument(
+    "studies",
+    nargs=-1,
+    required=True,
+    metavar="STUDY...",
+    shell_complete=complete.complete_study,
+)
 @OVERRIDES
 @STORAGE
 @ADDRESS
@@ -148,7 +195,7 @@ def run(
 
 
 @main.command()
-@click.argument("run")
+@RUN
 @STORAGE
 @FORMAT
 @_guarded
@@ -167,7 +214,7 @@ def status(run: str, storage: str | None, form: str) -> None:
 
 
 @main.command()
-@click.argument("run")
+@RUN
 @click.argument("sql")
 @STORAGE
 @FORMAT
@@ -183,7 +230,13 @@ def query(run: str, sql: str, storage: str | None, form: str) -> None:
 
 
 @main.command()
-@click.argument("runs", metavar="RUN [RUN ...]", nargs=-1, required=True)
+@click.argument(
+    "runs",
+    metavar="RUN [RUN ...]",
+    nargs=-1,
+    required=True,
+    shell_complete=complete.complete_run,
+)
 @STORAGE
 @click.option("--format", "form", type=click.Choice(REPORTS), default="html")
 @_guarded
@@ -198,7 +251,7 @@ def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
 
 
 @main.command()
-@click.argument("study")
+@STUDY
 @OVERRIDES
 @STORAGE
 @FORMAT
@@ -222,6 +275,48 @@ def forecast(study: str, overrides: tuple[str, ...], storage: str | None, form: 
     print_table(found.shown)
     if found.shown.num_rows < found.points.num_rows:
         say(f"{found.shown.num_rows} of {found.points.num_rows} grid points; --format json has all")
+
+
+@main.command()
+@RUN
+@click.argument("ordering", shell_complete=complete.complete_ordering)
+@click.argument("seed", type=int, shell_complete=complete.complete_seed)
+@click.argument("folder", metavar="DIR", shell_complete=complete.complete_folder)
+@click.option(
+    "--at",
+    "at",
+    multiple=True,
+    metavar="AXIS=VALUE",
+    shell_complete=complete.complete_point,
+    help="Which grid point, e.g. kl_weight=0.7; needed for every axis of several values.",
+)
+@STORAGE
+@_guarded
+def export(
+    run: str, ordering: str, seed: int, folder: str, at: tuple[str, ...], storage: str | None
+) -> None:
+    """Copy the final model of RUN's ORDERING and SEED into DIR, in the hub's format.
+
+    A model card (README.md) beside it says how it was made. DIR must be empty or not there yet.
+    Nothing is uploaded.
+    """
+    from recalltrap.cli.commands import grid_point
+    from recalltrap.results.results import open_run
+
+    results = open_run(run, storage)
+    say(f"exported to {results.export(ordering, seed, folder, **grid_point(at))}")
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(complete.SHELLS))
+@_guarded
+def completion(shell: str) -> None:
+    """Print the script that completes commands, studies, runs and fields in SHELL.
+
+    bash: `eval "$(recalltrap completion bash)"` in ~/.bashrc. zsh: the same in ~/.zshrc, after
+    compinit. fish: `recalltrap completion fish > ~/.config/fish/completions/recalltrap.fish`.
+    """
+    print_exactly(complete.script(shell, main))
 
 
 if __name__ == "__main__":

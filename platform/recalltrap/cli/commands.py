@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from recalltrap.cli.output import print_table, say
+from recalltrap.errors import InputError, shown
 from recalltrap.registry import room
 from recalltrap.results.notes import look_notes, unmeasured_notes, view_notes
 from recalltrap.results.results import Results, open_run
@@ -17,6 +18,7 @@ from recalltrap.study.checks import parse_study
 from recalltrap.study.named_studies import load_study, named_studies
 from recalltrap.study.schema import study_schema
 from recalltrap.study.study_file import read_study
+from recalltrap.study.yaml_text import YamlError, read_yaml
 
 Rows = list[dict[str, Any]]
 MOST_ROWS = 10
@@ -50,6 +52,28 @@ def report_text(runs: Sequence[str], location: str | None, form: str) -> str:
     texts: list[str] = []
     room("report")(*opened, form=form, tell=texts.append)
     return "".join(texts)
+
+
+def grid_point(values: Sequence[str]) -> dict[str, Any]:
+    """Axes and their values from `axis=value`, each value read as in a study file.
+
+    Raises:
+        InputError: no `=`, an axis twice, or a value that isn't YAML.
+    """
+    point: dict[str, Any] = {}
+    for given in values:
+        axis, equals, text = given.partition("=")
+        if not equals or not axis:
+            raise InputError(f"--at {shown(given)}: write it as axis=value, e.g. kl_weight=0.7")
+        if axis in point:
+            raise InputError(f"--at {shown(given)}: {axis} is given twice: give one value")
+        try:
+            point[axis] = read_yaml(text).content
+        except YamlError as error:
+            raise InputError(
+                f"--at {shown(given)}: {shown(text)} is not a YAML value: {error.problem}"
+            ) from None
+    return point
 
 
 def run_studies(

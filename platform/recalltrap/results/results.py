@@ -96,14 +96,15 @@ class Results:
         with remembering(found):
             cells = self.study.cells_as_written()
         columns = ", ".join(f'"{name}"' for name in ("cell_id", "ordering", "seed", *self.axes))
-        stored = self.sql(f"select {columns} from planned").to_pylist()
-        if {cell.id for cell in cells} == {row["cell_id"] for row in stored}:
+        stored = self.sql(f"select {columns} from planned")
+        if {cell.id for cell in cells} == set(stored["cell_id"].to_pylist()):
             return cells
 
         def place(ordering: str, seed: int, values: Mapping[str, Any]) -> str:
             return json.dumps([ordering, seed, [values[axis] for axis in self.axes]])
 
-        ids = {place(row["ordering"], row["seed"], row): row["cell_id"] for row in stored}
+        rows = stored.to_pylist()
+        ids = {place(row["ordering"], row["seed"], row): row["cell_id"] for row in rows}
         return [
             replace(cell, stored_id=ids.get(place(cell.ordering.name, cell.seed, cell.factors)))
             for cell in cells
@@ -250,6 +251,23 @@ class Results:
             return as_judged
         frame: pd.DataFrame = room("effects")(self, **given)
         return frame
+
+    def export(self, ordering: str, seed: int, folder: Pathish, /, **at: Any) -> str:
+        """Write the final model of one cell as a folder that other libraries load; its path.
+
+        Args:
+            ordering: one of the study's orderings.
+            seed: one of its seeds.
+            folder: a folder on this machine that is empty or isn't there yet.
+            at: the grid point, `kl_weight=0.7`; needed for every axis of several values.
+
+        Raises:
+            InputError: no such cell, several, one that isn't finished, a folder that holds
+                something, or a kind whose models no other library loads.
+        """
+        from recalltrap.results.export import export_model
+
+        return export_model(self, ordering, seed, folder, at)
 
     def result_grid(self) -> Any:
         """`ray.tune.ResultGrid` of the run's trials, those of the last launch that ran any.

@@ -69,6 +69,18 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         ("metric", pa.string(), "name of the metric"),
         ("value", pa.float64(), "in the metric's unit"),
     ),
+    "responses": (
+        *_IDENTITY,
+        ("model", pa.string(), "p_prime, p_second, p_prime_aligned or final"),
+        ("prompt_id", pa.string(), "the prompt's id; 1 where the study has one alone"),
+        ("sample", pa.int64(), "which of the model's responses, from 0"),
+        ("length", pa.int64(), "tokens"),
+        ("reward", pa.float32(), "in the oracle's units"),
+        ("log_q", pa.float32(), "nats, the whole response under the model itself"),
+        ("log_p_star", pa.float32(), "nats, the whole response under p*; null where there is none"),
+        ("prompt", pa.string(), "the prompt's text, where the response's is kept"),
+        ("text", pa.string(), "the response's text; of a few, of all or of none, as set"),
+    ),
     "costs": (
         ("artifact_id", pa.string(), "the artifact; an evaluation's is its cell"),
         ("cell_id", pa.string(), "the cell it was built for; null if several share it"),
@@ -110,7 +122,13 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         ("config_hash", pa.string(), "hash of the setting: the same for all its seeds"),
     ),
 }
-NULLABLE = {("costs", "cell_id"), ("costs", "updates")}
+NULLABLE = {
+    ("costs", "cell_id"),
+    ("costs", "updates"),
+    ("responses", "log_p_star"),
+    ("responses", "prompt"),
+    ("responses", "text"),
+}
 LATER = {("costs", "updates")}
 """Columns that parts of an earlier schema version don't have: null there."""
 _PLAIN = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}

@@ -29,6 +29,7 @@ _VIEWS = {
             partition by cell_id order by status = 'succeeded' desc, started_at desc) = 1""",
     "metrics": "select {distinct} * from metrics_parts where cell_id in {succeeded}",
     "curves": "select {distinct} * from curves_parts where cell_id in {succeeded}",
+    "responses": "select {distinct} * from responses_parts where cell_id in {succeeded}",
     "costs": """
         select * from costs_parts
         qualify row_number() over (partition by artifact_id order by origin = 'built' desc) = 1""",
@@ -38,6 +39,7 @@ _TWICE = """
     select count(*) from (
         select cell_id from cells_parts where status = 'succeeded'
         group by cell_id having count(*) > 1)"""
+_OF_CELLS = ("metrics", "curves", "responses")  # parts of what succeeded
 _REPLACED = ("cells", "planned")  # by the next run: they are read at once
 
 
@@ -52,14 +54,14 @@ def open_views(storage: Storage, run: str, settings: type[BaseModel]) -> duckdb.
     complete = set(part_names(storage, run, "cells"))
     for table in COLUMNS:
         names = part_names(storage, run, table)
-        if table in ("metrics", "curves"):
+        if table in _OF_CELLS:
             names = [name for name in names if name in complete]
         folder.register(connection, table, names)
     distinct = "distinct" if connection.execute(_TWICE).fetchall()[0][0] else ""
     connection.execute(f"create view planned as {_VIEWS['planned']}")
     connection.execute(f"create view cells as {_VIEWS['cells']}")
     succeeded = "(select cell_id from cells where status = 'succeeded')"
-    for table in ("metrics", "curves", "costs", "failures"):
+    for table in (*_OF_CELLS, "costs", "failures"):
         query = _VIEWS[table].format(distinct=distinct, succeeded=succeeded)
         connection.execute(f"create view {table} as {query}")
     connection.execute("set timezone = 'UTC'")

@@ -122,6 +122,10 @@ class PackRun:
             if evaluation.curves is not None:
                 curves = conform("curves", evaluation.curves, table_schema("curves"))
                 write_part(storage, run, "curves", part, curves)
+            if evaluation.responses is not None:
+                rows = _placed(evaluation.responses, succeeded)
+                responses = conform("responses", rows, table_schema("responses"))
+                write_part(storage, run, "responses", part, responses)
         if failed:
             cells = [cell for cell in self.pack.cells if cell.id in failed]
             reasons = [(failed[c.id].failure, failed[c.id].message, "") for c in cells]
@@ -221,18 +225,25 @@ def _batches(nodes: Sequence[Node]) -> list[list[Node]]:
 def _metrics(evaluation: Evaluation, cells: Sequence[Cell], kind: StudyKind) -> pa.Table:
     """The kind's metric rows with ordering, seed and factors added."""
     fields = factor_fields(kind.settings)
-    rows = evaluation.metrics
+    rows = _placed(evaluation.metrics, cells, factor_columns(cells, fields))
+    return conform("metrics", rows, table_schema("metrics", fields))
+
+
+def _placed(
+    rows: pa.Table, cells: Sequence[Cell], factors: Mapping[str, pa.Array] | None = None
+) -> pa.Table:
+    """The rows with their cells' orderings and seeds, and their factors where given."""
     index = pc.index_in(rows["cell_id"], pa.array([cell.id for cell in cells]))
     identity = pa.table(
         {
-            "ordering": [cell.ordering.name for cell in cells],
-            "seed": [cell.seed for cell in cells],
-            **factor_columns(cells, fields),
+            "ordering": pa.array([cell.ordering.name for cell in cells], pa.string()),
+            "seed": pa.array([cell.seed for cell in cells], pa.int64()),
+            **(factors or {}),
         }
     ).take(index)
     for name in identity.column_names:
         rows = rows.append_column(name, identity[name])
-    return conform("metrics", rows, table_schema("metrics", fields))
+    return rows
 
 
 def reference_metrics(cells: Sequence[Cell], kind: StudyKind, store: ArtifactStore) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 import pyarrow as pa
@@ -17,10 +17,10 @@ from recalltrap.results.readable_tables import readable
 from recalltrap.run.display import Silent
 from recalltrap.run.execution import reference_metrics
 from recalltrap.run.plan import plan_references
-from recalltrap.run.run import asked_study, check_place, execute_here, make_context
+from recalltrap.run.run import check_place, execute_here, make_context
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap.study.study import Study
+from recalltrap.study.asked_study import AnyStudy, StudyFields, asked_study
 from recalltrap.study.study_file import Overrides
 
 MOST_SHOWN = 10
@@ -67,29 +67,31 @@ class Forecast:
 
 
 def forecast(
-    study: Pathish | Study,
+    study: AnyStudy | None = None,
     *,
     seeds: Any = None,
     overrides: Overrides = (),
     storage: Pathish | None = None,
     tell: Callable[[str], object] | None = None,
+    **fields: Unpack[StudyFields],
 ) -> Forecast:
     """Forecast a study's anchor part from its references, before any alignment.
 
     References that the store lacks are built in this process and stay: `run` takes them from there.
 
     Args:
-        study: a named study, a path, or a `Study`.
+        study: a named study, a path, a mapping or a `Study`, see `run`.
         seeds: replaces the study's seeds, see `run`.
         overrides: replace fields of the study, see `run`.
         storage: where references are looked for and put; default RECALLTRAP_STORAGE, else `runs`.
         tell: called with a line for each thing to know before references are built.
+        fields: fields of the study as keywords, see `run`.
 
     Raises:
         InputError: anything wrong with the study, the storage or the devices; nothing was built.
     """
     tell = tell or (lambda line: None)
-    asked = asked_study(study, seeds, overrides)
+    asked = asked_study(forecast, study, seeds, overrides, fields)
     kind = find_kind(asked.kind)
     root = Storage(storage_location(storage))
     notes = tuple(kind.check(asked.cells()))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 from recalltrap.defaults import STORAGE_VARIABLE, storage_location
 from recalltrap.graph import Cell
@@ -35,15 +35,15 @@ from recalltrap.store.contents import to_remember
 from recalltrap.store.provenance import ARGV_VARIABLE, current_provenance
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap.study.named_studies import load_study
+from recalltrap.study.asked_study import AnyStudy, StudyFields, asked_study
 from recalltrap.study.study import Study
-from recalltrap.study.study_file import Overrides, listed
+from recalltrap.study.study_file import Overrides
 
 Executor = Callable[[Plan, RunContext, Display], None]
 
 
 def run(
-    study: Pathish | Study,
+    study: AnyStudy | None = None,
     *,
     seeds: Any = None,
     overrides: Overrides = (),
@@ -51,6 +51,7 @@ def run(
     address: str = "local",
     local: bool = False,
     display: Display | None = None,
+    **fields: Unpack[StudyFields],
 ) -> Results:
     """Run what a study misses and return its results.
 
@@ -58,7 +59,8 @@ def run(
     to the next look until every stratum is decided or the last look is done.
 
     Args:
-        study: a named study, a path, or a `Study`.
+        study: a named study, a path, a mapping with what a file holds, or a `Study`; without one
+            the keywords are the study.
         seeds: replaces the study's seeds: a number n for 0..n-1, whatever lists whole numbers
             (a range, an array, a Series), or a plan of looks, e.g. `{"looks": [5, 8, 12]}`.
         overrides: `field=value` settings as on the command line, e.g. `settings.iterations=300`,
@@ -69,17 +71,19 @@ def run(
         local: everything in this process, without Ray.
         display: who is told of the progress, see `recalltrap.run.display`; by default a table in
             a notebook, and nobody elsewhere. `Silent()` says nothing in a notebook, either.
+        fields: fields of the study as keywords, `name="mine", kind="mog", ...`, checked as a file
+            is. Beside a `study` they replace its own.
 
     Raises:
         InputError: anything wrong with the study, the storage or the resources; nothing ran.
     """
     argv = redact_argv([os.path.basename(sys.argv[0]), *sys.argv[1:]])
     os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))  # before Ray's workers start
-    study = asked_study(study, seeds, overrides)
+    asked = asked_study(run, study, seeds, overrides, fields)
     root = Storage(storage_location(storage))
     root.check_usable()
     shown = display or default_display()
-    looks = studies_at_looks(study)
+    looks = studies_at_looks(asked)
     # Ray stays for all looks, where they need it at all.
     stays = len(looks) > 1 and not local and bool(plan_study(looks[-1], root).packs)
     with room("session")(address) if stays else nullcontext():
@@ -111,17 +115,6 @@ def _run_at(
         _execute(executor, plan, context, display)
         ended()
     return Results(root, context.run)
-
-
-def asked_study(study: Pathish | Study, seeds: Any, overrides: Overrides) -> Study:
-    """The study with what the arguments of `run` replace in it.
-
-    Raises:
-        InputError: no such study, or anything wrong in it.
-    """
-    if seeds is not None:
-        overrides = [*listed(overrides), ("seeds", seeds)]
-    return load_study(study, overrides)
 
 
 def _execute(executor: Executor, plan: Plan, context: RunContext, display: Display) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import pandas as pd
 import pyarrow as pa
@@ -30,8 +30,9 @@ from recalltrap.run.plan_costs import (
     look_costs,
     stage_costs,
 )
-from recalltrap.run.run import asked_study, plan_study
+from recalltrap.run.run import plan_study
 from recalltrap.store.storage import Storage
+from recalltrap.study.asked_study import AnyStudy, StudyFields, asked_study
 from recalltrap.study.study import Study
 from recalltrap.study.study_file import Overrides
 from recalltrap.units import duration, hours, operations, size
@@ -155,24 +156,26 @@ class StudyPlan:
 
 
 def plan(
-    study: Pathish | Study,
+    study: AnyStudy | None = None,
     *,
     seeds: Any = None,
     overrides: Overrides = (),
     storage: Pathish | None = None,
+    **fields: Unpack[StudyFields],
 ) -> StudyPlan:
     """What `run` with the same arguments would do: cells, stages, time, disk. Nothing is written.
 
     Args:
-        study: a named study, a path, or a `Study`.
+        study: a named study, a path, a mapping or a `Study`, see `run`.
         seeds: replaces the study's seeds, see `run`.
         overrides: replace fields of the study, see `run`.
         storage: where finished work is looked for; default RECALLTRAP_STORAGE, else `runs`.
+        fields: fields of the study as keywords, see `run`.
 
     Raises:
         InputError: anything wrong with the study or the storage.
     """
-    asked = asked_study(study, seeds, overrides)
+    asked = asked_study(plan, study, seeds, overrides, fields)
     root = Storage(storage_location(storage))
     root.check_exists()
     plans = [plan_study(look, root) for look in studies_at_looks(asked)]

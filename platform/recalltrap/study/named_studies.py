@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recalltrap.errors import InputError, nearest, shown
 from recalltrap.paths import Pathish, expand
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.study.checks import check_cells, check_settings, check_study
 from recalltrap.study.study import Study
-from recalltrap.study.study_file import Overrides, Source, apply_overrides, listed, read_study
+from recalltrap.study.study_file import (
+    Overrides,
+    Source,
+    apply_overrides,
+    listed,
+    read_study,
+    study_of_mapping,
+)
 
 
 @dataclass(frozen=True)
@@ -33,11 +42,12 @@ def _studies_of(kind: str) -> list[NamedStudy]:
     return [NamedStudy(f"{kind}/{path.stem}", path) for path in paths]
 
 
-def load_study(study: Pathish | Study, overrides: Overrides = ()) -> Study:
+def load_study(study: Pathish | Study | Mapping[str, Any], overrides: Overrides = ()) -> Study:
     """A study by name or path, with overrides applied and everything checked.
 
-    A `Study` that Python code made is checked alike. Overrides are `field=value` as on the command
-    line (`-o`), or a mapping from fields to values: `{"settings.iterations": 300}`.
+    A mapping with what a file holds, or a `Study` that Python code made, is checked alike.
+    Overrides are `field=value` as on the command line (`-o`), or a mapping from fields to values:
+    `{"settings.iterations": 300}`.
 
     Raises:
         InputError: no such study, or anything wrong in it.
@@ -51,10 +61,11 @@ def load_study(study: Pathish | Study, overrides: Overrides = ()) -> Study:
         content = study.content()
     elif isinstance(study, str | os.PathLike):
         content, source = read_study(_find(study))
+    elif isinstance(study, Mapping):
+        content, source = study_of_mapping(study)
     else:
         raise InputError(
-            f"a study is a name, a path or a Study, not a {type(study).__name__}: "
-            "recalltrap.study.study.Study(**fields) makes one"
+            f"a study is a name, a path, a mapping or a Study, not a {type(study).__name__}"
         )
     apply_overrides(content, overrides, source)
     return check_study(content, source)

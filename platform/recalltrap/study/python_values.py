@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from recalltrap.errors import shown
 from recalltrap.study.yaml_text import MAX_DEPTH
 
 MAX_LENGTH = 1_000_000
@@ -21,7 +22,8 @@ def plain_value(value: Any, depth: int = 0) -> Any:
     it leaves: a study refuses it at its place.
 
     Raises:
-        ValueError: more than `MAX_LENGTH` values, or lists more than `MAX_DEPTH` deep.
+        ValueError: more than `MAX_LENGTH` values, lists more than `MAX_DEPTH` deep, or a mapping's
+            name that isn't text.
     """
     if type(value) in PLAIN:
         return value
@@ -37,7 +39,13 @@ def plain_value(value: Any, depth: int = 0) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, Mapping):
-        return {plain_value(name): plain_value(item, depth + 1) for name, item in value.items()}
+        return {_name(name): plain_value(item, depth + 1) for name, item in value.items()}
     if isinstance(value, range | list | tuple):
         return [plain_value(item, depth + 1) for item in value]
     return value
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"the name {shown(name)} is a {type(name).__name__}: give text")
+    return str(name)

@@ -43,6 +43,25 @@ END_OF_SEEDS = 2**63
 """The tables' seeds are 64-bit integers."""
 
 
+def check_name(name: str) -> None:
+    """Refuse a study's name that can't be a folder's inside a storage.
+
+    Raises:
+        ValueError: says what names may be.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{shown(name)} can't name a folder of results: use letters, digits, '.', '_', "
+            "'-' and '/' between parts, each part beginning with a letter or digit"
+        )
+    parts = name.split("/")
+    if len(parts) > MAX_PARTS or max(map(len, parts)) > MAX_PART:
+        raise ValueError(
+            f"{shown(name)} can't name a folder of results: at most {MAX_PARTS} parts with "
+            f"'/' between them, of at most {MAX_PART} letters each"
+        )
+
+
 def _axis(value: Any) -> Any:
     """A list as the tuple that pydantic's strict mode wants of Python's values."""
     value = plain_value(value)
@@ -159,17 +178,7 @@ class Study(BaseModel):
     @field_validator("name")
     @classmethod
     def _name_stays_inside_the_storage(cls, value: str) -> str:
-        if not NAME.fullmatch(value):
-            raise ValueError(
-                f"{shown(value)} can't name a folder of results: use letters, digits, '.', '_', "
-                "'-' and '/' between parts, each part beginning with a letter or digit"
-            )
-        parts = value.split("/")
-        if len(parts) > MAX_PARTS or max(map(len, parts)) > MAX_PART:
-            raise ValueError(
-                f"{shown(value)} can't name a folder of results: at most {MAX_PARTS} parts with "
-                f"'/' between them, of at most {MAX_PART} letters each"
-            )
+        check_name(value)
         return value
 
     @field_validator("kind")

@@ -129,6 +129,27 @@ def parse_study_text(data: bytes, file: str) -> tuple[dict[str, Any], Source]:
     return document.content, Source(file, document.lines)
 
 
+def study_of_mapping(fields: Mapping[str, Any]) -> tuple[dict[str, Any], Source]:
+    """The content of a study that Python code gives as a file would hold it.
+
+    Raises:
+        InputError: a name that isn't text, or more than a study file can hold.
+    """
+    name = fields.get("name")
+    named = isinstance(name, str) and name.isprintable() and 0 < len(name) <= 100
+    source = Source(f"study {name}" if named else "the study")
+    content: dict[str, Any] = {}
+    for field_, value in fields.items():
+        where = f"{source.file}: {shown(field_)}"
+        if not isinstance(field_, str):
+            raise InputError(f"{where}: a field's name is text")
+        try:
+            content[str(field_)] = plain_value(value)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+    return content, source
+
+
 def apply_overrides(content: dict[str, Any], overrides: Overrides, source: Source) -> None:
     """Set fields, each named by its path: `settings.iterations`; values given as text are YAML.
 

@@ -31,6 +31,11 @@ def model_identity(spec: str) -> Identity:
     return spec if is_size(spec) else content_of(spec, MODEL_FILES)
 
 
+def prompts_identity(spec: str) -> Identity:
+    """Identity of a file of prompts: its content."""
+    return content_of(spec, ())
+
+
 def corpus_identity(spec: str) -> Identity:
     """Identity of a corpus: the grammar, or a text file's content."""
     return spec if spec == GRAMMAR else content_of(spec, ())

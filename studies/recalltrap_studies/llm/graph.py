@@ -15,10 +15,20 @@ from recalltrap_studies.llm.fingerprints import (
     architecture_identity,
     corpus_identity,
     model_identity,
+    prompts_identity,
 )
 from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
-from recalltrap_studies.llm.stage_settings import Evaluate, Pretrain, Reward, Sft, Target
+from recalltrap_studies.llm.stage_settings import (
+    HELD_OUT,
+    PART,
+    Evaluate,
+    Pretrain,
+    Prompt,
+    Reward,
+    Sft,
+    Target,
+)
 from recalltrap_studies.llm.stages.registry import (
     ALIGN,
     ASSESS,
@@ -47,7 +57,7 @@ class Graph:
         self.seed = seed
         self.p_star = _p_star(settings)
         truth = {"samples": settings.evaluation_samples, "heldout_samples": 0}
-        self.truth = self.sample(self.p_star, 1.0, **truth)
+        self.truth = self.sample(self.p_star, 1.0, **truth, **asked(settings, judged=True))
         self.p_prime = self._student(SFT, part_config(settings, Sft), self.p_star, 1.0)
         # p_target never learns the very samples that p'' learns, also where tau is the same
         self.p_target = self._student(
@@ -57,7 +67,7 @@ class Graph:
             settings.target_temperature,
             learner="p_target",
         )
-        self.oracle = ORACLE.node(seed, part_config(settings, Reward), p_target=self.p_target)
+        self.oracle = ORACLE.node(seed, asking(settings, Reward), p_target=self.p_target)
 
     def sample(self, model: Node, temperature: float, **extra: Any) -> Node:
         """Sequences of a model; what differs in its configuration is drawn with other numbers."""
@@ -66,7 +76,7 @@ class Graph:
             "samples": settings.training_samples,
             "heldout_samples": settings.heldout_samples,
             "sample_tokens": settings.sample_tokens,
-            "prompt": settings.prompt,
+            **asked(settings),
             "engine": settings.engine,
             "temperature": temperature,
             **extra,
@@ -103,7 +113,7 @@ class Graph:
         rate = settings.alignment_rate(settings.align_learning_rate, student)
         return ALIGN.node(
             self.seed,
-            {**part_config(settings, record.part), "align_learning_rate": rate},
+            {**asking(settings, record.part), "align_learning_rate": rate},
             record.version,
             start=start,
             reference=reference,
@@ -115,7 +125,7 @@ class Graph:
         """What judges a model, once for all cells."""
         return ASSESS.node(
             self.seed,
-            part_config(self.settings, Evaluate),
+            asking(self.settings, Evaluate, judged=True),
             model=model,
             truth=self.truth,
             p_star=self.p_star,
@@ -126,6 +136,23 @@ class Graph:
     def models(self, ordering: Ordering) -> dict[str, Node]:
         """p', p'' and the final model, whatever the ordering; p'_AK where there is one."""
         return walk(ordering, self.p_prime, self.distill, self.align)
+
+
+def asked(settings: Prompt, *, judged: bool = False) -> dict[str, Any]:
+    """What a stage's configuration says of its prompts: the one, or the file by its content, the
+    share that is held out, and, where models are `judged`, that these are asked."""
+    if settings.prompts is None:
+        return {"prompt": settings.prompt}
+    held_out = {PART: HELD_OUT} if judged else {}
+    share = settings.prompt_holdout
+    return {"prompts": prompts_identity(settings.prompts), "prompt_holdout": share, **held_out}
+
+
+def asking(settings: Prompt, part: type[Prompt], *, judged: bool = False) -> dict[str, Any]:
+    """The configuration of a part that asks prompts; see `asked`."""
+    config = part_config(settings, part)
+    rest = {name: value for name, value in config.items() if name not in Prompt.model_fields}
+    return {**rest, **asked(settings, judged=judged)}
 
 
 def _p_star(settings: LlmSettings) -> Node:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
-from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
+from recalltrap.kind import CostEstimate, Evaluation, ExportedModel, Progress, StudyKind
 from recalltrap.orderings import NOTHING_ALIGNS, Operations, Ordering
 from recalltrap.resources import Resources
 from recalltrap.settings_parts import Part, Reads
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from recalltrap.store.store import ArtifactStore
 
 EVALUATION_VERSION = 1
-BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus"})
+BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus", "prompts"})
 """Settings that may name a folder or file: stages know what is in it, and not where it lies."""
 
 
@@ -42,6 +42,7 @@ class LlmKind(StudyKind):
     resources: type[Resources] = LlmResources
     metrics = METRICS
     studies = Path(__file__).with_name("named")
+    template = Path(__file__).with_name("new.yaml")
     grouped = True
 
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:
@@ -107,6 +108,12 @@ class LlmKind(StudyKind):
         from recalltrap_studies.llm.metrics.evaluation import evaluate_references
 
         return evaluate_references(cells, store)
+
+    def export(self, node: Node, store: ArtifactStore, folder: Path) -> ExportedModel:
+        """Write a model in the hub's format."""
+        from recalltrap_studies.llm.export import export_model
+
+        return export_model(node, store, folder)
 
     def estimate(self, node: Node) -> CostEstimate:
         """Seconds on one core, from the floating point operations and a measured rate; bytes."""

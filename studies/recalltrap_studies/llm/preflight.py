@@ -16,7 +16,8 @@ from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, hub
 from recalltrap_studies.llm.models.families import first_line
 from recalltrap_studies.llm.models.pretrained import look
-from recalltrap_studies.llm.models.tokenizers import compare_vocabularies, encode_prompt
+from recalltrap_studies.llm.models.tokenizers import compare_vocabularies
+from recalltrap_studies.llm.prompt_checks import LongestPrompt, check_prompts
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Sample
 
@@ -49,16 +50,17 @@ def check_sources(settings: LlmSettings) -> list[str]:
     else:
         _check_grammar_unread(settings)
     _check_topics(settings)
-    length = len(settings.prompt.split())  # no fewer tokens, where the tokenizer isn't known
+    tokenizer = None
     if "p_star" in known:
         tokenizer = known["p_star"][0]
         for field, (other, _) in known.items():
             compare_vocabularies(tokenizer, other, "p_star", field)
-        length = len(encode_prompt(tokenizer, settings.prompt))
+    grammar = trained_here and settings.corpus == corpus.GRAMMAR
+    longest = check_prompts(settings, tokenizer, trained_here=trained_here, grammar=grammar)
     for field, spec in specs.items():
         if field in known or architectures.is_size(spec):
             config = known[field][1] if field in known else architectures.config_of(spec)
-            check_context(settings, length, f"{field} = {spec!r}", config)
+            check_context(settings, longest, f"{field} = {spec!r}", config)
     return ignored_weights(specs)
 
 
@@ -166,11 +168,6 @@ def _check_own_vocabulary(specs: Mapping[str, str]) -> None:
 def _check_corpus(settings: LlmSettings) -> None:
     if settings.corpus != corpus.GRAMMAR:
         corpus.read_documents(settings.corpus)
-    elif settings.prompt.split(" ")[0] != "The":
-        raise InputError(
-            f"settings.prompt = {settings.prompt!r}: every sentence of the grammar begins with "
-            "'The'. Begin the prompt with it, or give a corpus of your own"
-        )
 
 
 def _check_grammar_unread(settings: LlmSettings) -> None:
@@ -203,7 +200,7 @@ def _check_topics(settings: LlmSettings) -> None:
 
 
 def check_context(
-    settings: Sample, prompt_tokens: int, model: str, config: PreTrainedConfig
+    settings: Sample, longest: LongestPrompt, model: str, config: PreTrainedConfig
 ) -> None:
     """Refuse samples that are longer than a model's context; responses of an alignment are shorter.
 
@@ -213,14 +210,16 @@ def check_context(
         InputError: naming the setting, the model, and the most that fits.
     """
     context = int(config.max_position_embeddings)
-    if prompt_tokens >= context - 1:
+    tokens = longest.tokens
+    if tokens >= context - 1:
         raise InputError(
-            f"settings.prompt has {prompt_tokens} tokens or more, and the context of "
+            f"{longest.name} has {tokens} tokens or more, and the context of "
             f"settings.{model} is {context}: shorten the prompt, or choose a larger model"
         )
-    if prompt_tokens + settings.sample_tokens > context:
+    if tokens + settings.sample_tokens > context:
+        of = "" if longest.name == "settings.prompt" else f" ({longest.name})"
         raise InputError(
-            f"settings.sample_tokens = {settings.sample_tokens}: with a prompt of {prompt_tokens} "
-            f"tokens that is more than the context of settings.{model}, which is {context}. Set it "
-            f"to {context - prompt_tokens} or less, or choose a model with a longer context"
+            f"settings.sample_tokens = {settings.sample_tokens}: with a prompt of {tokens} "
+            f"tokens{of} that is more than the context of settings.{model}, which is {context}. "
+            f"Set it to {context - tokens} or less, or choose a model with a longer context"
         )

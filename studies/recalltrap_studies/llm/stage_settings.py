@@ -15,10 +15,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from recalltrap.settings_parts import Part, added_setting
+from recalltrap.store.contents import Content
 
 Shaping = Literal["fold", "clip", "none"]
 Selection = Literal["last", "paper"]
 Engine = Literal["transformers", "vllm"]
+Texts = Literal["none", "few", "all"]
+FEW_TEXTS = "few"
 
 Positive = Annotated[float, Field(ge=1e-9, le=1e6, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
@@ -30,6 +33,9 @@ Tokens = Annotated[int, Field(ge=2, le=8192)]
 
 
 def _written(value: Any) -> Any:
+    """What the user wrote, also where a stage's configuration holds its content instead."""
+    if isinstance(value, Content):
+        return value.spec
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
@@ -78,10 +84,33 @@ class Pretrain(Optimiser):
         return {"corpus_sentences": why}
 
 
+PART, HELD_OUT = "prompts_of", "holdout"
+"""A stage's configuration says by this name and value that it asks the held-out prompts."""
+HOLDOUT = 0.2
+"""The share of a file's prompts that models are judged by, unless the study says another."""
+
+
 class Prompt(Part):
-    """Every sequence begins with it."""
+    """What every sequence begins with: one prompt, or those of a file."""
 
     prompt: str = Field("The", min_length=1, description='Paper: "The".')
+    prompts: Spec | None = added_setting(
+        None,
+        description="A file of prompts instead: JSONL or Parquet with `prompt` (text) or "
+        "`messages` (a chat), and `id` and `weight` if wanted (ours).",
+    )
+    prompt_holdout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = added_setting(
+        HOLDOUT,
+        description="Share of the file's prompts that models are judged by and never learn from; "
+        "0: they are judged by those that they learn from (ours).",
+    )
+
+    @classmethod
+    def idle(cls, settings: Any) -> Mapping[str, str]:
+        if settings.prompts is None:
+            why = "without a file of prompts nothing reads prompt_holdout"
+            return {"prompt_holdout": why}
+        return {"prompt": f"prompts = {settings.prompts!r} are asked, and nothing reads prompt"}
 
 
 class Sample(Prompt):
@@ -145,9 +174,11 @@ class Reward(Prompt):
 
     @classmethod
     def idle(cls, settings: Any) -> Mapping[str, str]:
+        idle = super().idle(settings)
         if settings.reward_shaping != "none":
-            return {}
-        return {"fold_quantile": "with reward_shaping = none nothing reads fold_quantile"}
+            return idle
+        why = "with reward_shaping = none nothing reads fold_quantile"
+        return {**idle, "fold_quantile": why}
 
 
 class Alignment(Prompt):
@@ -173,10 +204,11 @@ class Alignment(Prompt):
 
     @classmethod
     def idle(cls, settings: Any) -> Mapping[str, str]:
+        idle = super().idle(settings)
         if settings.model_selection != "last":
-            return {}
+            return idle
         why = "with model_selection = last nothing reads selection_interval"
-        return {"selection_interval": why}
+        return {**idle, "selection_interval": why}
 
     @classmethod
     def check(cls, settings: Any) -> None:
@@ -188,7 +220,12 @@ class Alignment(Prompt):
 
 
 class Evaluate(Prompt):
-    """What the metrics of a model read."""
+    """What the metrics of a model read, and what is kept of its responses."""
 
     evaluation_samples: Count = Field(4_096, description="Samples of each model and of p* (ours).")
+    store_texts: Texts = added_setting(
+        FEW_TEXTS,
+        description="Whose text the table `responses` holds: of `none`, of a `few` responses to "
+        "each prompt, or of `all`, up to 4 MB a model (ours).",
+    )
     sample_tokens: Tokens = Field(32, description="New tokens at most. Paper: 512.")

@@ -40,6 +40,7 @@ class MogKind(StudyKind):
     settings: type[BaseModel] = MogSettings
     grouped = False
     studies = Path(__file__).with_name("named")
+    template = Path(__file__).with_name("new.yaml")
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""

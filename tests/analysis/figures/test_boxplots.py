@@ -33,4 +33,4 @@ def test_boxplots_draw_the_values() -> None:
     assert medians(second) == pytest.approx(expected)
     assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["x", "y", "z"]
     assert first.get_title() == "a 1"
-    assert b"own $name$" in render(figure, "svg", "boxes")
+    assert b"own $name$" in render(figure, "boxes")[0]

@@ -144,7 +144,7 @@ def without_grammar(run: FakeRun) -> FakeRun:
 @pytest.fixture
 def _unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made, but neither laid out nor written: that takes most of a report's time."""
-    monkeypatch.setattr(rendering, "render", lambda figure, kind, stem: b"<svg/>")
+    monkeypatch.setattr(rendering, "render", lambda figure, stem: (b"<svg/>", b"%PDF"))
 
 
 @pytest.fixture

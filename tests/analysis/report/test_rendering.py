@@ -20,7 +20,7 @@ def small_figure() -> Figure:
 
 
 def test_inline_svg_is_well_formed_and_keeps_its_ids_apart() -> None:
-    svg = render(small_figure(), "svg", "order-effect")
+    svg = render(small_figure(), "order-effect")[0]
     element = ElementTree.fromstring(inline_svg(svg, "order-effect", 'a "quoted" <text>'))
     assert element.get("aria-label") == 'a "quoted" <text>'
     ids = [node.get("id") for node in element.iter() if node.get("id")]
@@ -34,7 +34,7 @@ def test_inline_svg_is_well_formed_and_keeps_its_ids_apart() -> None:
 
 def test_marks_lie_on_their_points_and_tell_their_numbers() -> None:
     figure = small_figure()
-    element = ElementTree.fromstring(render(figure, "svg", "order-effect"))
+    element = ElementTree.fromstring(render(figure, "order-effect")[0])
     marks = [node for node in element.iter() if node.get("class") == "value"]
     titles = [next(iter(mark)).text for mark in marks]
     assert titles == ["a <&>: order effect 0.1 [0, 0.2]", "a 2: order effect 0.5"]
@@ -45,7 +45,7 @@ def test_marks_lie_on_their_points_and_tell_their_numbers() -> None:
     np.testing.assert_allclose(y, figure.get_figheight() * 72 - expected[:, 1], atol=0.06)
     assert x[0] < x[1]
     assert y[0] > y[1]  # downwards, as SVG counts
-    assert inline_svg(render(figure, "svg", "s"), "s", "words").count('role="group"') == 1
+    assert inline_svg(render(figure, "s")[0], "s", "words").count('role="group"') == 1
 
 
 def document(figure: Figure) -> Document:

@@ -187,8 +187,8 @@ def test_a_study_that_python_made_is_checked_as_a_file_is(
     for fields in wrong:
         with pytest.raises(InputError, match="study toy/test"):
             rt.run(study.model_copy(update=fields), storage=storage, local=True)
-    with pytest.raises(InputError, match="not a dict"):
-        rt.load_study({"name": "x"})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="not a set"):
+        rt.load_study({"name"})  # type: ignore[arg-type]
     assert not os.path.exists(storage)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recalltrap_studies.llm.data.responses import Responses, padded
+from recalltrap_studies.llm.data.responses import PromptRows, Responses, padded
 from recalltrap_studies.llm.inference.log_probs import score_responses
 
 
@@ -18,7 +18,7 @@ def response_sums(
 ) -> tuple[Tensor, Tensor]:
     """Sums of log-probabilities [B], float64, and numbers of tokens [B], on the CPU."""
     tokens_BT, mask_BT = tokens_of(responses)
-    log_probs_BT = score_responses(model, tokens_BT, mask_BT, prompt)
+    log_probs_BT = score_responses(model, tokens_BT, mask_BT, PromptRows.same(prompt))
     return log_probs_BT.double().sum(dim=1), mask_BT.sum(dim=1)
 
 

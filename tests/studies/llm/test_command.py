@@ -10,9 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from recalltrap.results.results import open_run
+from recalltrap_studies.llm.models.weights import read_model
 
 pytestmark = pytest.mark.timeout(300)
 STUDY = """
@@ -70,6 +77,14 @@ def test_forecast_run_and_run_again(tmp_path: Path) -> None:
     query = "select count(*) as n from metrics where model = 'final' and metric = 'reward'"
     (row,) = json.loads(recalltrap("query", "llm/tiny", query, "--format", "json", folder=tmp_path))
     assert row["n"] == 6
+    recalltrap("export", "llm/tiny", "A-K", "0", "out", folder=tmp_path)
+    results = open_run("llm/tiny", tmp_path / "runs")
+    (cell,) = [cell for cell in results.planned() if cell.ordering.name == "A-K"]
+    ids = torch.tensor([AutoTokenizer.from_pretrained(tmp_path / "out").encode("The farmer")])
+    with torch.no_grad():
+        exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out")(ids).logits
+        stored = read_model(results.store, cell.models["final"])(ids).logits
+    assert torch.equal(exported, stored)
 
 
 SMALL = """

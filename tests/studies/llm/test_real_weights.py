@@ -10,11 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from recalltrap_studies.llm.data.responses import request
+from recalltrap_studies.llm.data.responses import PromptRows, request
 from recalltrap_studies.llm.inference.response_batches import uniforms
 from recalltrap_studies.llm.inference.sampling_engines import generate
 from recalltrap_studies.llm.models import real_model
 from recalltrap_studies.llm.models.pretrained import load_pretrained
+from recalltrap_studies.llm.models.tokenizers import encode_prompt
 from tests.studies.llm.scoring import response_sums
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -80,9 +81,7 @@ def test_it_answers_a_question(loaded: tuple[Any, Any]) -> None:
 
 def test_its_logits_are_those_of_transformers_own_reader(loaded: tuple[Any, Any]) -> None:
     model, tokenizer = loaded
-    theirs = AutoModelForCausalLM.from_pretrained(
-        MODELS, gguf_file=FILE.name, dtype=torch.float32
-    ).eval()
+    theirs = AutoModelForCausalLM.from_pretrained(MODELS, gguf_file=FILE.name, dtype=torch.float32)
     theirs_tokens = AutoTokenizer.from_pretrained(MODELS, gguf_file=FILE.name)
     for text in SENTENCES:
         ids = tokenizer(text, return_tensors="pt").input_ids
@@ -101,9 +100,10 @@ def test_what_is_drawn_is_scored_alike(loaded: tuple[Any, Any]) -> None:
     """The mean log-probability of its own samples, by the sampler and by the scorer; and the
     sampler's entropy is that of somebody who writes English, not of noise."""
     model, tokenizer = loaded
-    asked = request(tokenizer, "The weather today is", 24)
+    prompt = encode_prompt(tokenizer, "The weather today is")
+    asked = request(tokenizer, PromptRows.same(prompt), 24)
     drawn = generate(model, asked, uniforms(0, "test/real", 16, 24))
-    scored, count = response_sums(model, drawn, asked.prompt_ids)
+    scored, count = response_sums(model, drawn, prompt)
     sampled = drawn.log_probs_BT.double().sum(dim=1)
     torch.testing.assert_close(sampled / count, scored / count, atol=1e-4, rtol=0)
     assert -6 < float(scored.sum() / count.sum()) < -1

@@ -16,6 +16,7 @@ import pandas as pd
 from recalltrap_analysis.report.document.blocks import Grid, Record
 
 ROWS_SHOWN = 24
+_AS_JSON = frozenset({str, int, bool, type(None)})
 NUMBER = re.compile(r"[-+–∞]?[\d.]*(e[-+]\d+)?[kMG]? ?%?( \[.*\]| of \d+| / .*)?$")
 
 
@@ -90,19 +91,26 @@ def csv_text(table: Grid) -> str:
     return buffer.getvalue()
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> Record:
+def _flat(record: Record, prefix: str = "") -> Record:
+    """A plain record without records in it."""
     found: Record = {}
     for name, value in record.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             found |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            found[prefix + name] = json.dumps(value, ensure_ascii=False)
         else:
-            listed = isinstance(value, list)
-            found[prefix + name] = json.dumps(value, ensure_ascii=False) if listed else value
+            found[prefix + name] = value
     return found
 
 
 def plain(value: Any) -> Any:
     """A value as JSON has it; NaN and infinity become None."""
+    kind = type(value)
+    if kind in _AS_JSON:  # most of them, told apart fast
+        return value
+    if kind is dict:
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

@@ -80,9 +80,9 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     """The order effect at equal updates and at equal cost, or why it can't be had."""
     if not {KD_THEN_ALIGN, ALIGN_THEN_KD} <= set(summary.design.orderings):
         return [Prose("Order effect at equal cost needs both K-A and A-K.", "absent")]
-    spending = cell_costs(costs, summary.cells, summary.kind)
-    blocks: list[Block] = [Prose(_updates(spending, summary), ours=False)]
     measure = cost_measure(costs, summary.cells)
+    spending = cell_costs(costs, summary.cells, summary.kind, measure)
+    blocks: list[Block] = [Prose(_updates(spending, summary), ours=False)]
     blocks.append(Prose(_ratio(spending, summary, UNITS[measure]), ours=False))
     axis = length_axis(summary.design, summary.cells)
     if axis is None:

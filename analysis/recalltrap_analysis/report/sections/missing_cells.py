@@ -110,7 +110,7 @@ def missing_costs(costs: pd.DataFrame, summary: Summary) -> list[str]:
     """
     done = [cell for cell in summary.cells if summary.statuses.get(cell.id) == "succeeded"]
     needed = {node.id for cell in done for node in cell.nodes}
-    silent = len(needed - set(costs["artifact_id"]))
+    silent = len(needed - set(costs["artifact_id"].tolist()))
     lines = []
     if silent:
         lines.append(f"costs: none recorded of {silent} of {len(needed)} stage executions")

@@ -33,8 +33,9 @@ POLICY_FILE = "policy.safetensors"
 class Iteration:
     """What the updates of one iteration learn from.
 
-    `examples` are tensors with one first dimension, among them `tokens`, `mask` (bool) and
-    `weight`: how much each row counts in a minibatch's mean. `order` holds row numbers, one
+    `examples` are tensors with one first dimension, among them `tokens`, `mask` (bool), `prompt`
+    (which one each response is to) where there are several, and `weight`: how much each row counts
+    in a minibatch's mean. `order` holds row numbers, one
     minibatch after the other. `measures` are the curves' values before the first update, and
     `tokens` says how many an iteration goes over.
     """
@@ -70,7 +71,9 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
         self.policy, self.context, self.settings = policy, context, settings
         self.seed, self.group, self.scratch = seed, group, scratch
         self.iteration_index = -1
-        self.updates_per_iteration = find_algorithm(settings.algorithm).updates_of(settings)
+        algorithm = find_algorithm(settings.algorithm)
+        self.updates_per_iteration = algorithm.updates_of(settings)
+        self.together = algorithm.together(settings)
         arguments = alignment_arguments(
             settings, self.updates_per_iteration, seed=seed, group=group, scratch=scratch
         )
@@ -145,6 +148,7 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
                 seed=self.seed,
                 group=self.group,
                 scored=self.scored,
+                together=self.together,
             )
 
     def candidate(self, index: int) -> Path:
@@ -190,24 +194,25 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
             if computes_in_float32(policy.lm) and not self.always_compared:
                 return []
             parts = range(self.updates_per_iteration * self.args.gradient_accumulation_steps)
-            return [self.compared(policy, self._rows(part)) for part in parts]
+            return [self.compared(policy, self.rows(part)) for part in parts]
 
     def _minibatch(self, update: int) -> Tensor:
         size = self.settings.minibatch_size
         return self._iteration.order[update * size : (update + 1) * size]
 
-    def _rows(self, taken: int) -> dict[str, Tensor]:
+    def rows(self, taken: int) -> dict[str, Tensor]:
         """This worker's examples of an iteration's part, its `taken`-th."""
         update, part = divmod(taken, self.args.gradient_accumulation_steps)
+        return rows_of(self._iteration.examples, self.share(self._minibatch(update), part))
+
+    def share(self, minibatch: Tensor, part: int) -> Tensor:
+        """What this worker takes of a minibatch in one part."""
         shares = self.args.gradient_accumulation_steps * self.group.size
-        minibatch = self._minibatch(update).view(shares, -1)
-        return rows_of(
-            self._iteration.examples, minibatch[part * self.group.size + self.group.rank]
-        )
+        return minibatch.view(shares, -1)[part * self.group.size + self.group.rank]
 
     def _part(self, update: int) -> dict[str, Tensor]:
         """This worker's rows of one part of a minibatch, and what makes their sum a mean."""
-        rows = self._rows(self._taken)
+        rows = self.rows(self._taken)
         alike = self._alike[self._taken] if self._alike else {}
         # The gradient is averaged over workers and over parts.
         shares = self.args.gradient_accumulation_steps * self.group.size

@@ -88,12 +88,8 @@ class OnlineDpoTrainer(DpoTrainer, OnPolicyTrainer):
         rewards = self.implicit_rewards(policy_P2, reference_P2)
         weight = losses.dpo_gradient_weight(rewards["reward_margin"])
         measured = {**rewards, "gradient_weight": weight}
-        examples = {
-            "tokens": rollout.tokens_NT[pairs_P2],
-            "mask": rollout.mask_NT[pairs_P2],
-            "reference": reference_P2,
-            "weight": torch.ones_like(weight),
-        }
+        examples = {name: rows[pairs_P2] for name, rows in rollout.examples().items()}
+        examples |= {"reference": reference_P2, "weight": torch.ones_like(weight)}
         return examples, {name: float(each_P.mean()) for name, each_P in measured.items()}
 
 
@@ -105,16 +101,12 @@ class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
     def fixed_examples(self) -> dict[str, Tensor]:
         pairs = self.settings.offline_pairs
         sample = draw_from_reference(
-            self.context, 2 * pairs, self.seed, self.group, name="align/pairs"
+            self.context, 2 * pairs, self.seed, self.group, "align/pairs", self.together
         )
         noise = self.settings.preference_noise
         flipped_P = flipped_labels(self.seed, "align/preferences", pairs, noise)
         pairs_P2 = pair_order(sample.nll_N, flipped_P)
-        return {
-            "tokens": sample.tokens_NT[pairs_P2],
-            "mask": sample.mask_NT[pairs_P2],
-            "weight": torch.ones(pairs),
-        }
+        return {**sample.examples(pairs_P2), "weight": torch.ones(pairs)}
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The rewards are the policy's while it learns: no rollout has its pairs."""

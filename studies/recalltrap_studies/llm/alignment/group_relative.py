@@ -1,4 +1,4 @@
-"""GRPO and RLOO: groups of responses to the one prompt, whose own rewards are the baseline.
+"""GRPO and RLOO: groups of responses to one prompt, whose own rewards are the baseline.
 
 Both maximise E[R] - kl_weight * KL(policy || reference), as PPO does, without a critic. The KL of
 a whole response is taken off its reward, for a penalty on each token in the loss isn't that
@@ -18,7 +18,7 @@ from torch import Tensor
 from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
-from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.policy import Policy, through
 from recalltrap_studies.llm.alignment.registry import GroupRelative
 from recalltrap_studies.llm.alignment.rollouts import Rollout
 
@@ -41,17 +41,15 @@ class GroupRelativeTrainer(OnPolicyTrainer):
             mask_NT,
             self.settings.kl_weight,
         )
-        examples = {
-            "tokens": rollout.tokens_NT,
-            "mask": mask_NT,
-            "old": rollout.log_probs_NT,
-            "advantage": self.advantage(reward_N.view(-1, self.settings.group_size)).flatten(),
-            "weight": torch.ones_like(reward_N),
-        }
+        examples = rollout.examples(
+            old=rollout.log_probs_NT,
+            advantage=self.advantage(reward_N.view(-1, self.settings.group_size)).flatten(),
+            weight=torch.ones_like(reward_N),
+        )
         return examples, {}
 
     def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"old": policy(rows["tokens"])[0]}
+        return {"old": through(policy, rows)[0]}
 
 
 class GrpoTrainer(GroupRelativeTrainer):
@@ -67,7 +65,7 @@ class GrpoTrainer(GroupRelativeTrainer):
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         mask_BT = rows["mask"]
-        log_probs_BT, _ = model(rows["tokens"])
+        log_probs_BT, _ = through(model, rows)
         surprise = (log_probs_BT, rows["old"], rows["advantage"][:, None])
         clip_range = self.settings.clip_range
         clipped_BT = losses.ppo_clipped(*surprise, clip_range).to(log_probs_BT.dtype)
@@ -87,7 +85,7 @@ class RlooTrainer(GroupRelativeTrainer):
         return advantages.above_others(reward_CG)
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        log_probs_BT, _ = model(rows["tokens"])
+        log_probs_BT, _ = through(model, rows)
         log_prob_B, old_B = (masked_sum(x, rows["mask"]) for x in (log_probs_BT, rows["old"]))
         surprise = (log_prob_B, old_B, rows["advantage"], self.settings.clip_range)
         return {

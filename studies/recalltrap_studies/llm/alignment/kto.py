@@ -7,9 +7,9 @@ other isn't, `preference_noise` turns the labels of some round, and each of them
 its own, shuffled away from the other.
 
 The KL term: TRL gives each prompt of a batch the response before its own, averages the log-ratios
-of these mismatched pairs, and holds the mean above 0, without a gradient. A study has one prompt,
-so the mismatched pairs are the batch's own responses in another order, and their mean is that of
-its own log-ratios. The responses are the reference's: its expectation is minus KL(reference ||
+of these mismatched pairs, and holds the mean above 0, without a gradient. Where a study has one
+prompt, the mismatched pairs are the batch's own responses in another order, and their mean is that
+of its own log-ratios. The responses are the reference's: its expectation is minus KL(reference ||
 policy), so most terms are 0. It is a whole minibatch's, however many workers and parts share it
 (TRL's is of each part that goes through the model at once).
 """
@@ -61,20 +61,20 @@ class KtoTrainer(OfflineTrainer):
         settings = self.settings
         pairs = settings.offline_pairs
         sample = draw_from_reference(
-            self.context, 2 * pairs, self.seed, self.group, name="align/pairs"
+            self.context, 2 * pairs, self.seed, self.group, "align/pairs", self.together
         )
         flipped_P = flipped_labels(self.seed, "align/preferences", pairs, settings.preference_noise)
         desirable_N = torch.zeros(2 * pairs, dtype=torch.bool)
         desirable_N[pair_order(sample.nll_N, flipped_P)[:, 0]] = True
-        return {
-            "tokens": sample.tokens_NT,
-            "mask": sample.mask_NT,
-            "desirable": desirable_N,
-            "weight": torch.ones(2 * pairs),
-        }
+        weight_N = torch.ones(2 * pairs)
+        return {**sample.examples(), "desirable": desirable_N, "weight": weight_N}
 
     def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"reference": summed_log_probs(as_policy(self.context.reference, policy), rows)}
+        reference = as_policy(self.context.reference, policy)
+        found = {"reference": summed_log_probs(reference, rows)}
+        if "other_prompt" in rows:
+            found["other_reference"] = summed_log_probs(reference, _mismatched(rows))
+        return found
 
     def compute_loss(
         self,
@@ -123,6 +123,26 @@ class KtoTrainer(OfflineTrainer):
         parts = range(self._taken, self._taken + self.args.gradient_accumulation_steps)
         mine = 0.0
         for part in parts:
-            rows = {**self._rows(part), **self._alike[part]}
+            rows = _mismatched({**self.rows(part), **self._alike[part]})
             mine += float((summed_log_probs(model, rows) - rows["reference"]).double().sum())
         return max(math.fsum(self.group.gather(mine)) / self.settings.minibatch_size, 0.0)
+
+    def rows(self, taken: int) -> dict[str, Tensor]:
+        """Where there are several prompts, with the `other_prompt` of a mismatched pair: that of
+        the minibatch's next row."""
+        rows = super().rows(taken)
+        if "prompt" in rows:
+            update, part = divmod(taken, self.args.gradient_accumulation_steps)
+            after = self.share(self._minibatch(update).roll(-1), part)
+            rows["other_prompt"] = self.examples["prompt"][after]
+        return rows
+
+
+def _mismatched(rows: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The same responses after another row's prompt; as they are where there is one prompt."""
+    if "other_prompt" not in rows:
+        return rows
+    other = {"prompt": rows["other_prompt"]}
+    if "other_reference" in rows:
+        other["reference"] = rows["other_reference"]
+    return {**rows, **other}

@@ -27,37 +27,56 @@ from recalltrap_studies.llm.models import devices
 class ReferenceSample:
     """N responses of the reference, on the CPU, padded to the longest that is asked for.
 
-    `nll_N` is the mean per token under p_target, `reward_N` R.
+    `nll_N` is the mean per token under p_target, `reward_N` R; `prompt_N` says which prompt each is
+    to, where there are several.
     """
 
     tokens_NT: Tensor
     mask_NT: Tensor
     nll_N: Tensor
     reward_N: Tensor
+    prompt_N: Tensor | None
+
+    def examples(self, rows: Tensor | None = None) -> dict[str, Tensor]:
+        """`tokens`, `mask`, and `prompt` where there are several: of all responses, or of `rows`,
+        whatever their shape."""
+        named = {"tokens": self.tokens_NT, "mask": self.mask_NT, "prompt": self.prompt_N}
+        return {
+            name: whole if rows is None else whole[rows]
+            for name, whole in named.items()
+            if whole is not None
+        }
 
 
 def draw_from_reference(
-    context: RolloutContext, count: int, seed: int, group: WorkerGroup, name: str
+    context: RolloutContext, count: int, seed: int, group: WorkerGroup, name: str, together: int
 ) -> ReferenceSample:
     """`count` responses of the reference by the random stream `name`, the same on every worker.
+
+    So many after each other are `together`, to the same prompt.
 
     Raises:
         StageError: of the class `nan`, where p_target gave no finite likelihood.
     """
     scored = []
+    prompt_N = context.draw_prompts(count, seed, f"{name}/prompts", together)
     where = next(context.reference.parameters()).device
     for batch in response_batches.shares(count, group):
+        request = context.request
+        if prompt_N is not None:
+            request = request.take(prompt_N[batch.start : batch.stop])
         # The reference speaks in the precision that the policy learns in.
         with torch.autocast(where.type, torch.bfloat16, enabled=devices.mixed_precision(where)):
-            drawn = response_batches.draw(
-                cast(Any, context.reference), context.request, batch, seed, name
-            )
+            drawn = response_batches.draw(cast(Any, context.reference), request, batch, seed, name)
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
-        nll_B = context.reward_model.nll(tokens_BT.to(where), mask_BT.to(where)).cpu()
+        nll_B = context.reward_model.nll(
+            tokens_BT.to(where), mask_BT.to(where), request.prompts
+        ).cpu()
         rows = (tokens_BT, mask_BT, nll_B, context.reward_model.reward(nll_B))
         scored.append((batch.index, rows))
     parts = response_batches.collect(scored, group)
-    return ReferenceSample(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    tokens_NT, mask_NT, nll_N, reward_N = (torch.cat(column) for column in zip(*parts, strict=True))
+    return ReferenceSample(tokens_NT, mask_NT, nll_N, reward_N, prompt_N)
 
 
 class OfflineTrainer(AlignmentTrainer):

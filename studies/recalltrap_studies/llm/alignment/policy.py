@@ -1,4 +1,4 @@
-"""What an alignment trains: a language model after a fixed prompt, and PPO's value head.
+"""What an alignment trains: a language model after its prompts, and PPO's value head.
 
 A policy maps responses to the log-probabilities of their tokens, so that whatever wraps it for
 several workers computes all that a loss needs in one forward pass. Whatever it is compared with, a
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recalltrap_studies.llm.alignment.losses import masked_sum
+from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.inference.batch_sizes import POLICY
 from recalltrap_studies.llm.inference.log_probs import in_parts, response_log_probs
 from recalltrap_studies.llm.training import upstream
@@ -27,7 +28,7 @@ RANDOM = ("drop", "jitter")
 
 
 class Policy(upstream.CheckpointedActivations):
-    """A causal language model that continues `prompt_ids`.
+    """A causal language model that continues `prompts`: one, or for each row one of several.
 
     With a value head, a linear map of the trunk's last hidden state that starts at 0, the trunk
     learns from both losses. Its dropout is off: with it the ratio to the policy that drew a
@@ -35,23 +36,24 @@ class Policy(upstream.CheckpointedActivations):
     causal attention needs no mask for what comes later.
     """
 
-    def __init__(self, lm: Any, prompt_ids: tuple[int, ...], value_head: bool = False) -> None:
+    def __init__(self, lm: Any, prompts: PromptRows, value_head: bool = False) -> None:
         super().__init__()
         self.lm = lm
         self._muted = switch_off_dropout(lm)
-        self.prompt_ids = prompt_ids
+        self.prompts = prompts
         self.value_head: nn.Linear | None = None
         if value_head:
             self.value_head = nn.Linear(lm.config.hidden_size, 1)
             nn.init.zeros_(self.value_head.weight)
             nn.init.zeros_(self.value_head.bias)
 
-    def forward(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens_BT: Tensor, prompt_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """log pi(y_t | prompt, y_<t) and V(prompt, y_<t), both [B, T] float32; V is 0 without a
-        head."""
+        head. `prompt_B` says which prompt each row continues, where there are several."""
         head = self.value_head
+        prompts = self.prompts if prompt_B is None else self.prompts.take(prompt_B)
         log_probs_BT, hidden_BTH = response_log_probs(
-            self.lm, tokens_BT, self.prompt_ids, hidden=head is not None
+            self.lm, tokens_BT, prompts, hidden=head is not None
         )
         if head is None or hidden_BTH is None:
             return log_probs_BT, torch.zeros_like(log_probs_BT)
@@ -68,17 +70,29 @@ class Policy(upstream.CheckpointedActivations):
             _assign([(config, name, 0.0) for config, name, _ in self._muted])
 
 
+def through(policy: Any, rows: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """`policy` of the responses `tokens` [..., T], each after its `prompt` [...] where rows have
+    one; both outputs [B, T], in one pass."""
+    inputs = [rows["tokens"].flatten(0, -2)]
+    if "prompt" in rows:
+        inputs.append(rows["prompt"].flatten())
+    outputs: tuple[Tensor, Tensor] = policy(*inputs)
+    return outputs
+
+
 def summed_log_probs(policy: Any, rows: Mapping[str, Tensor]) -> Tensor:
     """The log-probability of each response of `tokens` [..., T] under its `mask`, in one pass."""
-    tokens, mask = rows["tokens"], rows["mask"]
-    log_probs_BT, _ = policy(tokens.flatten(0, -2))
+    mask = rows["mask"]
+    log_probs_BT, _ = through(policy, rows)
     return masked_sum(log_probs_BT, mask.flatten(0, -2)).view(mask.shape[:-1])
 
 
-def score(policy: Policy, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """`policy(tokens_BT)` without gradients, in as many parts as memory wants; both [B, T]."""
-    rows = POLICY.rows(tokens_BT.shape[1] * policy.lm.config.vocab_size)
-    log_probs_BT, values_BT = in_parts(policy, tokens_BT, rows)
+def score(policy: Policy, rows: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """`through` without gradients, in as many parts as memory wants; both [B, T]."""
+    tokens_BT = rows["tokens"]
+    count = POLICY.rows(tokens_BT.shape[1] * policy.lm.config.vocab_size)
+    inputs = [rows[name] for name in ("tokens", "prompt") if name in rows]
+    log_probs_BT, values_BT = in_parts(policy, inputs, count)
     return log_probs_BT, values_BT
 
 
@@ -118,11 +132,11 @@ def computes_in_float32(lm: nn.Module) -> bool:
 
 
 def as_policy(lm: Any, policy: Policy) -> Policy:
-    """A reference as a policy is: after its prompt, and with weights of its precision.
+    """A reference as a policy is: after its prompts, and with weights of its precision.
 
     A policy's weights are float32 under autocast, or bfloat16 under DeepSpeed.
     """
     dtype = next(policy.lm.parameters()).dtype
     for parameter in lm.parameters():
         parameter.data = parameter.data.to(dtype)
-    return Policy(lm, policy.prompt_ids)
+    return Policy(lm, policy.prompts)

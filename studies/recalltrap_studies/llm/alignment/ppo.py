@@ -14,7 +14,7 @@ from torch import Tensor
 from recalltrap_studies.llm.alignment import advantages, losses
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.on_policy_trainer import OnPolicyTrainer
-from recalltrap_studies.llm.alignment.policy import Policy
+from recalltrap_studies.llm.alignment.policy import Policy, through
 from recalltrap_studies.llm.alignment.registry import Ppo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
 
@@ -38,15 +38,13 @@ class PpoTrainer(OnPolicyTrainer):
         )
         if settings.whiten:
             advantage_NT = advantages.whiten(advantage_NT, mask_NT)
-        examples = {
-            "tokens": rollout.tokens_NT,
-            "mask": mask_NT,
-            "old": rollout.log_probs_NT,
-            "values": rollout.values_NT,
-            "advantage": advantage_NT,
-            "target": target_NT,
-            "weight": mask_NT.sum(dim=1),
-        }
+        examples = rollout.examples(
+            old=rollout.log_probs_NT,
+            values=rollout.values_NT,
+            advantage=advantage_NT,
+            target=target_NT,
+            weight=mask_NT.sum(dim=1),
+        )
         return examples, {}
 
     def _centre(self, rollout: Rollout) -> float:
@@ -60,11 +58,11 @@ class PpoTrainer(OnPolicyTrainer):
         return float(next(first, rollout.reward_N.mean()))
 
     def compared(self, policy: Policy, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"old": policy(rows["tokens"])[0]}
+        return {"old": through(policy, rows)[0]}
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         settings, mask_BT = self.settings, rows["mask"]
-        log_probs_BT, values_BT = model(rows["tokens"])
+        log_probs_BT, values_BT = through(model, rows)
         surprise = (log_probs_BT, rows["old"], rows["advantage"], settings.clip_range)
         policy_B = masked_sum(losses.ppo_loss(*surprise), mask_BT)
         value_BT = losses.value_loss(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from recalltrap_studies.llm.stage_settings import Alignment, Count, Positive, Rate, Share
+from recalltrap_studies.llm.stage_settings import Alignment, Count, Positive, Prompt, Rate, Share
 from recalltrap_studies.records import LateImport, find_record
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class Algorithm:
     """What chooses a checkpoint, where `model_selection` isn't `last`."""
     paired: bool = False
     """Whether an example is a pair of responses, or one response."""
+    one_prompt: Callable[[Any], int] | None = None
+    """How many responses after each other are compared, and so are to one prompt, from its
+    settings; without it each stands for itself, or a pair together."""
     value_head: bool = False
     forward_passes: int = 0
     """Passes of a minibatch through the policy before the one that it is learned by."""
@@ -92,6 +95,10 @@ class Algorithm:
         """Updates of an iteration."""
         assert self.updates is not None
         return self.updates(settings)
+
+    def together(self, settings: Alignment) -> int:
+        """How many responses after each other are to one prompt."""
+        return self.responses if self.one_prompt is None else self.one_prompt(settings)
 
     def passes(self, settings: Alignment) -> Passes:
         """What the whole alignment takes."""
@@ -195,7 +202,7 @@ class OfflineDpo(Preference):
     @classmethod
     def idle(cls, settings: Any) -> Mapping[str, str]:
         """The policy is measured at every candidate, for the curves."""
-        return {}
+        return Prompt.idle(settings)
 
 
 class Kto(OfflineDpo):
@@ -236,6 +243,7 @@ _RECORDS = (
         trainer=LateImport("recalltrap_studies.llm.alignment.group_relative:GrpoTrainer"),
         updates=_once,
         selected_by="reward",
+        one_prompt=lambda settings: int(settings.group_size),
         version=2,  # the KL in the reward
     ),
     Algorithm(
@@ -244,6 +252,7 @@ _RECORDS = (
         trainer=LateImport("recalltrap_studies.llm.alignment.group_relative:RlooTrainer"),
         updates=_once,
         selected_by="reward",
+        one_prompt=lambda settings: int(settings.group_size),
         version=2,  # as GRPO's
     ),
     Algorithm(
@@ -269,6 +278,7 @@ _RECORDS = (
         trainer=LateImport("recalltrap_studies.llm.alignment.kto:KtoTrainer"),
         updates=_once,
         selected_by="reward_margin",
+        one_prompt=lambda settings: 2,  # the two of which one is desirable
         forward_passes=1,  # for the KL term
         fixed_set=lambda settings: 2 * settings.offline_pairs,
     ),

@@ -8,7 +8,7 @@ Legend: N responses of a rollout, T new tokens at most.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,8 @@ from torch.nn.functional import pad
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, computes_in_float32, score
-from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data.prompts import PromptSet
+from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.response_batches import uniforms
 
@@ -27,18 +28,30 @@ from recalltrap_studies.llm.inference.response_batches import uniforms
 class RewardModel(Protocol):
     """What an alignment asks of a reward; `rewards.oracle.Oracle` is one."""
 
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor: ...
+    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor: ...
 
     def reward(self, nll_B: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class RolloutContext:
-    """What an alignment doesn't change: the anchor, the reward and what is asked for."""
+    """What an alignment doesn't change: the anchor, the reward and what is asked for.
+
+    The request is to all of `prompts`; a rollout draws its own among them.
+    """
 
     reference: torch.nn.Module
     reward_model: RewardModel
     request: Request
+    prompts: PromptSet | None = None
+    """None where there is one alone, which is the request's."""
+
+    def draw_prompts(self, count: int, seed: int, name: str, together: int) -> Tensor | None:
+        """Which prompt each of `count` responses is to, see `PromptSet.drawn`; None where there is
+        one alone."""
+        if self.prompts is None or len(self.prompts) == 1:
+            return None
+        return self.prompts.drawn(count, seed, name, together)
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class Rollout:
 
     `log_probs_NT` are the policy's that drew them, `reference_NT` the reference's, computed alike,
     `values_NT` of the value head (0 without one); `nll_N` is the mean per token under p_target,
-    `reward_N` R.
+    `reward_N` R. `prompt_N` says which prompt each is to, where there are several.
     """
 
     tokens_NT: Tensor
@@ -57,6 +70,13 @@ class Rollout:
     values_NT: Tensor
     nll_N: Tensor
     reward_N: Tensor
+    prompt_N: Tensor | None = None
+
+    def examples(self, **more: Tensor) -> dict[str, Tensor]:
+        """Its responses as rows to learn from: `tokens`, `mask`, `prompt` where there are several,
+        and what an algorithm adds."""
+        asked = {} if self.prompt_N is None else {"prompt": self.prompt_N}
+        return {"tokens": self.tokens_NT, "mask": self.mask_NT, **asked, **more}
 
     def measures(self) -> dict[str, float]:
         """The curves' values: means over responses, the KL summed over a response's tokens."""
@@ -79,8 +99,11 @@ def roll_out(
     seed: int,
     group: WorkerGroup,
     scored: bool = False,
+    together: int = 1,
 ) -> Rollout:
     """Draw and score rollout `index` of a seed; called on every worker together.
+
+    So many responses after each other are `together`, to the same prompt.
 
     Its log-probabilities are those that sampling met, or where `scored`, or where precision or a
     value head ask for it, those of a forward pass over the whole response, as in training.
@@ -90,18 +113,23 @@ def roll_out(
     """
     # The numbers of all rows are drawn everywhere, so that a row is the same whoever draws it.
     uniforms_NT = uniforms(seed, f"align/rollout/{index}", size, context.request.max_new_tokens)
+    prompt_N = context.draw_prompts(size, seed, f"align/prompts/{index}", together)
     mine = torch.from_numpy(np.array_split(np.arange(size), group.size)[group.rank])
-    responses = sampling_engines.generate(policy.lm, context.request, uniforms_NT[mine])
+    request = context.request if prompt_N is None else context.request.take(prompt_N[mine])
+    responses = sampling_engines.generate(policy.lm, request, uniforms_NT[mine])
     # Scored only as far as the longest response goes.
     width = int(responses.mask_BT.sum(dim=1).max())
     tokens_BT, mask_BT = responses.tokens_BT[:, :width], responses.mask_BT[:, :width]
+    rows = {"tokens": tokens_BT} | ({} if prompt_N is None else {"prompt": prompt_N[mine]})
     log_probs_BT, values_BT = responses.log_probs_BT[:, :width], torch.zeros_like(mask_BT).float()
     if scored or policy.value_head is not None or not computes_in_float32(policy.lm):
-        log_probs_BT, values_BT = score(policy, tokens_BT)
-    reference_BT, _ = score(as_policy(context.reference, policy), tokens_BT)
-    nll_B = context.reward_model.nll(tokens_BT, mask_BT)
+        log_probs_BT, values_BT = score(policy, rows)
+    reference_BT, _ = score(as_policy(context.reference, policy), rows)
+    nll_B = context.reward_model.nll(tokens_BT, mask_BT, request.prompts)
     scores = (log_probs_BT, reference_BT, values_BT, nll_B, context.reward_model.reward(nll_B))
-    return _joined((tokens_BT, mask_BT, *scores), context.request, group)
+    rollout = _joined((tokens_BT, mask_BT, *scores), context.request, group)
+    asked = None if prompt_N is None else prompt_N.to(rollout.tokens_NT.device)
+    return replace(rollout, prompt_N=asked)
 
 
 def _joined(mine: tuple[Tensor, ...], request: Request, group: WorkerGroup) -> Rollout:

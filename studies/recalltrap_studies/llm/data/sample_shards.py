@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm.data.responses import Responses
+from recalltrap_studies.llm.data.responses import PromptRows, Responses
 
 SHARD = 2048
 Split = Literal["train", "heldout"]
@@ -56,9 +56,9 @@ def shards_of(samples: int, heldout: int) -> list[Shard]:
     ]
 
 
-def shard_table(shard: Shard, prompt_ids: Sequence[int], parts: Sequence[Responses]) -> pa.Table:
+def shard_table(shard: Shard, parts: Sequence[tuple[PromptRows, Responses]]) -> pa.Table:
     """A shard's sequences: prompt and response as token ids, the response's log-probabilities."""
-    columns = [_columns(prompt_ids, part) for part in parts]
+    columns = [_columns(prompts, part) for prompts, part in parts]
     input_ids, log_probs, finished = (
         pa.concat_arrays([column[name] for column in columns])
         for name in ("input_ids", "log_probs", "finished")
@@ -67,16 +67,15 @@ def shard_table(shard: Shard, prompt_ids: Sequence[int], parts: Sequence[Respons
     return pa.table([sequence, input_ids, log_probs, finished], schema=SCHEMA)
 
 
-def _columns(prompt_ids: Sequence[int], part: Responses) -> dict[str, pa.Array]:
+def _columns(prompts: PromptRows, part: Responses) -> dict[str, pa.Array]:
     mask_BT = part.mask_BT.cpu().numpy()
     tokens_BT = part.tokens_BT.cpu().numpy()
-    lengths_B = mask_BT.sum(axis=1)
-    prompt_BP = np.tile(np.asarray(prompt_ids, dtype=np.int32), (len(mask_BT), 1))
-    whole_BL = np.concatenate([prompt_BP, tokens_BT.astype(np.int32)], axis=1)
-    kept_BL = np.concatenate([np.ones(prompt_BP.shape, dtype=bool), mask_BT], axis=1)
+    prompts = prompts.expanded(len(mask_BT))
+    whole_BL = np.concatenate([prompts.ids_BP.numpy(), tokens_BT], axis=1).astype(np.int32)
+    kept_BL = np.concatenate([prompts.mask_BP.numpy(), mask_BT], axis=1)
     return {
-        "input_ids": _lists(lengths_B + len(prompt_ids), whole_BL[kept_BL]),
-        "log_probs": _lists(lengths_B, part.log_probs_BT.cpu().numpy()[mask_BT]),
+        "input_ids": _lists(kept_BL.sum(axis=1), whole_BL[kept_BL]),
+        "log_probs": _lists(mask_BT.sum(axis=1), part.log_probs_BT.cpu().numpy()[mask_BT]),
         "finished": pa.array(part.finished_B.cpu().numpy()),
     }
 

@@ -78,7 +78,7 @@ def rows_at_once(config: Any, request: Request, where: torch.device, group: Work
     """
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    positions = len(request.prompt_ids) + request.max_new_tokens
+    positions = request.prompts.width + request.max_new_tokens
     cached = 2 * config.num_hidden_layers * heads * width * positions
     budget, each = float(CPU_BYTES), 2 * 4 * cached + 5 * 4 * config.vocab_size
     if where.type == "cuda":

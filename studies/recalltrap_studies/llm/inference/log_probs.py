@@ -1,4 +1,4 @@
-"""Log-probabilities of responses after a prompt: in one pass with gradients, in parts without.
+"""Log-probabilities of responses after their prompts: in one pass with gradients, in parts without.
 
 The counterpart of `sampling_engines`: what was drawn there at temperature 1 has the same
 log-probabilities here. Legend: B rows, T response tokens, P tokens of a piece, V vocabulary.
@@ -13,19 +13,22 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.inference.batch_sizes import SCORING
+from recalltrap_studies.llm.inference.left_padding import lengthened, placement, row_mask
 
 
 def response_log_probs(
-    model: Any, tokens_BT: Tensor, prompt_ids: Sequence[int], *, hidden: bool = False
+    model: Any, tokens_BT: Tensor, prompts: PromptRows, *, hidden: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """log p(y_t | prompt, y_<t) [B, T], float32, nats, of one pass that gradients go through.
 
-    Rows are padded on the right: causal attention needs no mask for what comes later. Where
+    Responses are padded on the right: causal attention needs no mask for what comes later. Where
     `hidden`, also the last hidden state that each token was predicted from, [B, T, H].
     """
-    inputs_BL = torch.cat([_prompts(tokens_BT, prompt_ids), tokens_BT[:, :-1]], dim=1)
-    output = _forward(model, inputs_BL, tokens_BT.shape[1], output_hidden_states=hidden)
+    inputs_BL = torch.cat([_prompts(tokens_BT, prompts), tokens_BT[:, :-1]], dim=1)
+    mask_BL = lengthened(row_mask(prompts, *_rows(tokens_BT)), tokens_BT.shape[1] - 1)
+    output = _forward(model, inputs_BL, mask_BL, tokens_BT.shape[1], output_hidden_states=hidden)
     log_probs_BT = _chosen(output.logits, tokens_BT)
     if not hidden:
         return log_probs_BT, None
@@ -33,28 +36,26 @@ def response_log_probs(
 
 
 @torch.no_grad()
-def score_responses(
-    model: Any, tokens_BT: Tensor, mask_BT: Tensor, prompt_ids: Sequence[int]
-) -> Tensor:
+def score_responses(model: Any, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
     """The same without gradients, 0 where the mask is; in parts that memory holds.
 
     Computed in eval mode on the model's device, and returned on the tokens' one.
     """
     budget = SCORING.get(model.device.type, SCORING["cpu"])
     vocabulary, longest = int(model.config.vocab_size), tokens_BT.shape[1]
-    rows = budget.rows_in_pieces((len(prompt_ids) + longest) * vocabulary)
+    rows = budget.rows_in_pieces((prompts.width + longest) * vocabulary)
 
-    def forward(part_BT: Tensor) -> tuple[Tensor]:
+    def forward(part_BT: Tensor, row_B: Tensor) -> tuple[Tensor]:
         piece = max(budget.most // (len(part_BT) * vocabulary), 1)
-        part_BT = part_BT.to(model.device)
+        part_BT, theirs = part_BT.to(model.device), prompts.take(row_B)
         if piece >= longest:
-            return (response_log_probs(model, part_BT, prompt_ids)[0],)
-        return (_in_pieces(model, part_BT, prompt_ids, piece),)
+            return (response_log_probs(model, part_BT, theirs)[0],)
+        return (_in_pieces(model, part_BT, theirs, piece),)
 
     training = model.training
     model.eval()
     try:
-        (log_probs_BT,) = in_parts(forward, tokens_BT, rows)
+        (log_probs_BT,) = in_parts(forward, (tokens_BT, torch.arange(len(tokens_BT))), rows)
     finally:
         model.train(training)
     return torch.where(mask_BT.bool(), log_probs_BT.to(tokens_BT.device), 0.0)
@@ -62,31 +63,41 @@ def score_responses(
 
 @torch.no_grad()
 def in_parts(
-    forward: Callable[[Tensor], tuple[Tensor, ...]], tokens_BT: Tensor, rows: int
+    forward: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor], rows: int
 ) -> tuple[Tensor, ...]:
-    """`forward(tokens_BT)` without gradients, at most so many rows at once."""
-    parts = [forward(part_BT) for part_BT in torch.split(tokens_BT, rows)]
+    """`forward(*inputs)` without gradients, at most so many of their rows at once."""
+    split = [torch.split(one, rows) for one in inputs]
+    parts = [forward(*part) for part in zip(*split, strict=True)]
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
-def _in_pieces(model: Any, tokens_BT: Tensor, prompt_ids: Sequence[int], piece: int) -> Tensor:
+def _in_pieces(model: Any, tokens_BT: Tensor, prompts: PromptRows, piece: int) -> Tensor:
     """So many tokens of the rows after the other, where all their logits would be too many."""
     cache = DynamicCache(config=model.config)
-    before_BL = _prompts(tokens_BT, prompt_ids)
-    pieces = []
+    before_BL, mask_BL = _prompts(tokens_BT, prompts), row_mask(prompts, *_rows(tokens_BT))
+    pieces: list[Tensor] = []
     for tokens_BP in torch.split(tokens_BT, piece, dim=1):
         inputs_BL = torch.cat([before_BL, tokens_BP[:, :-1]], dim=1)
-        output = _forward(model, inputs_BL, tokens_BP.shape[1], past_key_values=cache)
+        new = tokens_BP.shape[1] - (not pieces)  # the prompt stands in the mask from the start
+        mask_BL = lengthened(mask_BL, new)
+        output = _forward(model, inputs_BL, mask_BL, tokens_BP.shape[1], past_key_values=cache)
         pieces.append(_chosen(output.logits, tokens_BP))
         before_BL = tokens_BP[:, -1:]
     return torch.cat(pieces, dim=1)
 
 
-def _prompts(tokens_BT: Tensor, prompt_ids: Sequence[int]) -> Tensor:
-    return torch.tensor([list(prompt_ids)], device=tokens_BT.device).expand(len(tokens_BT), -1)
+def _rows(tokens_BT: Tensor) -> tuple[int, torch.device]:
+    return len(tokens_BT), tokens_BT.device
 
 
-def _forward(model: Any, inputs_BL: Tensor, kept: int, **options: Any) -> Any:
+def _prompts(tokens_BT: Tensor, prompts: PromptRows) -> Tensor:
+    return prompts.ids_BP.to(tokens_BT.device).expand(len(tokens_BT), -1)
+
+
+def _forward(
+    model: Any, inputs_BL: Tensor, mask_BL: Tensor | None, kept: int, **options: Any
+) -> Any:
+    options |= placement(model, mask_BL, inputs_BL.shape[1])
     cached = "past_key_values" in options
     return model(input_ids=inputs_BL, use_cache=cached, logits_to_keep=kept, **options)
 

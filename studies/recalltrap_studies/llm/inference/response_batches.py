@@ -65,7 +65,8 @@ def collect(parts: Sequence[tuple[int, Item]], group: WorkerGroup) -> list[Item]
 def draw(
     model: torch.nn.Module, request: Request, batch: Batch, seed: int, name: str
 ) -> DrawnResponses:
-    """One batch of responses; the same seed and name give every model the same uniforms."""
+    """One batch of responses to its rows' prompts; the same seed and name give every model the
+    same uniforms."""
     rows = batch.stop - batch.start
     uniforms_BT = uniforms(seed, f"{name}/{batch.index}", rows, request.max_new_tokens)
     responses = sampling_engines.generate(model, request, uniforms_BT)

@@ -22,6 +22,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 
 from recalltrap.errors import InputError, StageError, is_out_of_memory
 from recalltrap_studies.llm.data.responses import Request, Responses, check_context
+from recalltrap_studies.llm.inference.left_padding import lengthened, placement, row_mask
 
 Cache = Literal["dynamic", "static"]
 DROP = 0.9
@@ -74,6 +75,7 @@ def generate(
 ) -> Responses:
     """Draw one response per row of `uniforms_BT` (float64, [B, max_new_tokens], in [0, 1)).
 
+    `request.prompts` has B rows, or one for all.
     The cache is static on CUDA, where the step is compiled (unless RECALLTRAP_COMPILE=0), and
     dynamic elsewhere and under autocast. The model's mode is restored; no gradient is kept.
 
@@ -131,11 +133,14 @@ def _decode_dynamic(model: Any, request: Request, drawn: _InverseCdfSampler) -> 
     where = drawn.tokens_BT.device
     # The first pass reads the prompt, each later one the token drawn before.
     rows_R = torch.arange(len(drawn.tokens_BT), device=where)
-    inputs_RL = torch.tensor([request.prompt_ids], device=where).expand(len(rows_R), -1)
+    inputs_RL = request.prompts.ids_BP.to(where).expand(len(rows_R), -1)
+    mask_RL = row_mask(request.prompts, len(rows_R), where)
     live_R = torch.ones(len(rows_R), dtype=torch.bool, device=where)
     cache = DynamicCache(config=model.config)
     for _ in range(request.max_new_tokens):
-        output = model(input_ids=inputs_RL, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        options = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
+        options |= placement(model, mask_RL, inputs_RL.shape[1])
+        output = model(input_ids=inputs_RL, **options)
         tokens_R = drawn.draw(output.logits[:, -1], rows_R)
         live_R = live_R & (tokens_R != request.eos_id)
         live = int(live_R.sum())
@@ -146,13 +151,15 @@ def _decode_dynamic(model: Any, request: Request, drawn: _InverseCdfSampler) -> 
             keep = live_R.nonzero()[:, 0]
             cache.batch_select_indices(keep)
             rows_R, tokens_R, live_R = rows_R[keep], tokens_R[keep], live_R[keep]
-        inputs_RL = tokens_R[:, None]
+            mask_RL = None if mask_RL is None else mask_RL[keep]
+        inputs_RL, mask_RL = tokens_R[:, None], lengthened(mask_RL, 1)
 
 
 def _decode_static(model: Any, request: Request, drawn: _InverseCdfSampler) -> None:
     """`generate` with a cache of fixed shape: what a GPU's compiled step needs."""
-    prompt_BP = torch.tensor([request.prompt_ids], device=drawn.tokens_BT.device)
-    prompt_BP = prompt_BP.expand(len(drawn.tokens_BT), -1)
+    rows, where = len(drawn.tokens_BT), drawn.tokens_BT.device
+    prompt_BP = request.prompts.ids_BP.to(where).expand(rows, -1)
+    mask_BP = row_mask(request.prompts, rows, where)
     own = model.generation_config
     # A folder's own settings (a repetition penalty, say) would change the distribution.
     model.generation_config = GenerationConfig.from_dict(
@@ -168,7 +175,7 @@ def _decode_static(model: Any, request: Request, drawn: _InverseCdfSampler) -> N
     try:
         model.generate(
             prompt_BP,
-            attention_mask=torch.ones_like(prompt_BP),
+            attention_mask=torch.ones_like(prompt_BP) if mask_BP is None else mask_BP.long(),
             logits_processor=LogitsProcessorList([drawn]),
         )
     finally:
@@ -252,7 +259,8 @@ def _ask_vllm(
         )
         for uniform in uniforms_BT[:, 0].tolist()
     ]
-    prompts = [{"prompt_token_ids": list(request.prompt_ids)} for _ in parameters]
+    rows = request.prompts.expanded(len(parameters)).lists()
+    prompts = [{"prompt_token_ids": row} for row in rows]
     tokens_BT = torch.full(uniforms_BT.shape, request.pad_id, dtype=torch.int64)
     log_probs_BT = torch.zeros(uniforms_BT.shape, dtype=torch.float32)
     for row, result in enumerate(llm.generate(prompts, parameters, use_tqdm=False)):

@@ -21,16 +21,19 @@ from recalltrap.results.tables import table_schema
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.metrics import importance_weights
-from recalltrap_studies.llm.metrics.importance_weights import MeanWithError
+from recalltrap_studies.llm.metrics.importance_weights import MeanWithError, Strata
+from recalltrap_studies.llm.metrics.responses import response_rows
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.rewards.oracle import ORACLE_FILE
 from recalltrap_studies.llm.settings import LlmSettings
-from recalltrap_studies.llm.stages.assess import OWN_FILE, TARGET_FILE, TRUTH_FILE
+from recalltrap_studies.llm.stages.assess import OWN_FILE, PROMPTS_FILE, TARGET_FILE, TRUTH_FILE
 from recalltrap_studies.llm.stages.registry import STAGES
 
 Array = npt.NDArray[np.float64]
 
 REFERENCES = ("p_prime", "p_second")
+NOT_MEASURED = frozenset({"topic", "grammatical", "prompt", "text"})
+"""Columns of an assessment that hold no number of a response."""
 
 
 def _value(metric: str, estimate: MeanWithError, samples: int, scorer: str) -> Value:
@@ -50,56 +53,67 @@ class Assessment:
     grammatical_N: Array | None
     supremum: float
     oracle_samples: int
+    own_prompts: Strata | None = None
+    """Which prompt the own samples are to, where there are several; likewise p*'s."""
+    truth_prompts: Strata | None = None
 
     @classmethod
     def read(cls, store: ArtifactStore, node: Node) -> Assessment:
         """The assessment that a node built."""
         artifact = store.open(node)
         own, target = artifact.read_table(OWN_FILE), artifact.read_table(TARGET_FILE)
+        truth = artifact.read_table(TRUTH_FILE)
+        several = PROMPTS_FILE in artifact.names
+        weight_K = artifact.read_table(PROMPTS_FILE)["weight"].to_numpy() if several else None
         read = own["grammatical"].null_count == 0
         oracle = node.parents["oracle"]
         facts = json.loads(store.read(oracle, ORACLE_FILE))
         return cls(
-            own=_numbers(own.drop_columns(["topic", "grammatical"])),
-            truth=_numbers(artifact.read_table(TRUTH_FILE)),
-            target=_numbers(target.drop_columns(["topic"])),
+            own=_numbers(own),
+            truth=_numbers(truth),
+            target=_numbers(target),
             topic_N=np.array(own["topic"].to_pylist(), dtype=object) if read else None,
             target_topic_K=np.array(target["topic"].to_pylist(), dtype=object) if read else None,
             grammatical_N=np.array(own["grammatical"].to_pylist(), dtype=float) if read else None,
             supremum=float(facts["supremum"]),
             oracle_samples=int(oracle.config["oracle_samples"]),
+            own_prompts=None if weight_K is None else _strata(own, weight_K),
+            truth_prompts=None if weight_K is None else _strata(truth, weight_K),
         )
 
     def scores(self) -> list[Value]:
         """The four metrics, per token: means over responses of each one's mean over its tokens."""
         own, truth = self.own, self.truth
+        recall_M = truth["log_q"] / truth["length"]
+        recall = importance_weights.mean(recall_M, self.truth_prompts)
         rows = [
             ("overall_precision", own["log_p_star"] / own["length"], "p_star"),
-            ("overall_recall", truth["log_q"] / truth["length"], "model"),
             ("target_precision", own["log_p_target"] / own["length"], "p_target"),
             ("reward", own["reward"], "oracle"),
             ("length", own["length"], "model"),
             ("eos_rate", own["finished"], "model"),
         ]
-        values = [
-            _value(name, importance_weights.mean(x), len(x), scorer) for name, x, scorer in rows
-        ]
-        hits = importance_weights.hit_rate(own["reward"], self.supremum)
+        values = [_value(name, self.mean(x), len(x), scorer) for name, x, scorer in rows]
+        values.insert(1, _value("overall_recall", recall, len(recall_M), "model"))
+        hits = importance_weights.hit_rate(own["reward"], self.supremum, self.own_prompts)
         return [*values, _value("hit_rate", hits, len(own["reward"]), "oracle"), *self.reading()]
+
+    def mean(self, values_N: Array) -> MeanWithError:
+        """Of something that each own sample has."""
+        return importance_weights.mean(values_N, self.own_prompts)
 
     def reading(self) -> list[Value]:
         """What a reader sees: the share of each topic, their coverage, and the grammar kept."""
         if self.topic_N is None or self.grammatical_N is None:
             return []
         count = len(self.topic_N)
+        coverage = topic_coverage(self.topic_N, self.own_prompts)
         values = [
-            _value("grammatical", importance_weights.mean(self.grammatical_N), count, "grammar")
+            _value("grammatical", self.mean(self.grammatical_N), count, "grammar"),
+            _value("topic_coverage", coverage, count, "grammar"),
         ]
-        values.append(_value("topic_coverage", topic_coverage(self.topic_N), count, "grammar"))
         for topic, is_N in self.topics():
-            values.append(
-                _value(f"topic_share/{topic}", importance_weights.mean(is_N), count, "grammar")
-            )
+            values.append(_value(f"topic_share/{topic}", self.mean(is_N), count, "grammar"))
         return values
 
     def topics(self) -> list[tuple[str, Array]]:
@@ -111,7 +125,7 @@ class Assessment:
     def anchor(self, kl_weight: float) -> list[Value]:
         """What the model decides as a reference, before any alignment."""
         own, target, count = self.own, self.target, len(self.own["reward"])
-        best = importance_weights.optimum(own["reward"], kl_weight)
+        best = importance_weights.optimum(own["reward"], kl_weight, self.own_prompts)
         precision_N = own["log_p_target"] / own["length"]
         weighed = [
             ("optimum_reward", own["reward"]),
@@ -148,7 +162,9 @@ class Assessment:
         return values
 
 
-def topic_coverage(topic_N: npt.NDArray[np.object_]) -> MeanWithError:
+def topic_coverage(
+    topic_N: npt.NDArray[np.object_], prompts: Strata | None = None
+) -> MeanWithError:
     """The share of its weight in the language that a topic keeps, 1 at most, mean over topics.
 
     Rare topics count as much as common ones. 1 where every topic has the weight that it has in
@@ -158,16 +174,23 @@ def topic_coverage(topic_N: npt.NDArray[np.object_]) -> MeanWithError:
     total = 0.0
     for topic, weight in sentences.TOPICS.items():
         is_N = topic_N == topic
-        kept = float(is_N.mean()) / weight
+        share = float(is_N.mean()) if prompts is None else prompts.mean(is_N.astype(float)).value
+        kept = share / weight
         total += min(kept, 1.0)
         if kept < 1.0:
             gain_N += is_N / weight
-    spread = importance_weights.mean(gain_N / len(sentences.TOPICS))
+    spread = importance_weights.mean(gain_N / len(sentences.TOPICS), prompts)
     return MeanWithError(total / len(sentences.TOPICS), spread.standard_error)
 
 
 def _numbers(table: pa.Table) -> dict[str, Array]:
-    return {name: table[name].to_numpy().astype(float) for name in table.column_names}
+    """The measured columns; the others have a place of their own."""
+    names = [name for name in table.column_names if name not in NOT_MEASURED]
+    return {name: table[name].to_numpy().astype(float) for name in names}
+
+
+def _strata(table: pa.Table, weight_K: Array) -> Strata:
+    return Strata(table["prompt"].to_numpy().astype(np.int64), weight_K)
 
 
 class Evaluator:
@@ -248,9 +271,10 @@ def _has_curves(node: Node, store: ArtifactStore) -> bool:
 
 
 def evaluate(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:
-    """All metrics and curves of finished cells."""
+    """All metrics, curves and responses of finished cells."""
     names = (*REFERENCES, "p_prime_aligned", "final")
-    return Evaluation(_metrics(cells, names, Evaluator(store)), _curves(cells, store))
+    metrics = _metrics(cells, names, Evaluator(store))
+    return Evaluation(metrics, _curves(cells, store), response_rows(cells, names, store))
 
 
 def evaluate_references(cells: Sequence[Cell], store: ArtifactStore) -> Evaluation:

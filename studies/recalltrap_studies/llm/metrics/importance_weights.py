@@ -2,6 +2,8 @@
 
 Self-normalised importance sampling from the reference itself: the policy that maximises
 E[R] − β KL(π ‖ π_ref) is π*(y) ∝ π_ref(y) exp(R(y) / β), so samples of π_ref weigh exp(R / β).
+Where there are several prompts, that is so for each of them, and means are over prompts by weight.
+Legend: N responses, K prompts.
 """
 
 from __future__ import annotations
@@ -29,10 +31,42 @@ class MeanWithError:
 
 
 @dataclass(frozen=True)
+class Strata:
+    """Which of K prompts each response is to, and how much each prompt counts, 1 in all.
+
+    The prompts are given, not drawn: errors are those of the responses alone.
+    """
+
+    index_N: npt.NDArray[np.int64]
+    weight_K: Array
+
+    @property
+    def share_N(self) -> Array:
+        """What each response counts in a mean: its prompt's weight, shared by its responses."""
+        return np.asarray((self.weight_K / self._counts)[self.index_N])
+
+    @property
+    def _counts(self) -> npt.NDArray[np.int64]:
+        return np.bincount(self.index_N, minlength=len(self.weight_K))
+
+    def sums(self, values_N: Array) -> Array:
+        """Of each prompt's responses, [K]."""
+        return np.bincount(self.index_N, values_N, minlength=len(self.weight_K)).astype(float)
+
+    def mean(self, values_N: Array) -> MeanWithError:
+        """The weighted mean of the prompts' means; each needs two responses for the error."""
+        mean_K = self.sums(values_N) / self._counts
+        variance_K = self.sums((values_N - mean_K[self.index_N]) ** 2) / (self._counts - 1)
+        error = math.sqrt(float((self.weight_K**2 * variance_K / self._counts).sum()))
+        return MeanWithError(float((self.weight_K * mean_K).sum()), error)
+
+
+@dataclass(frozen=True)
 class WeightedOptimum:
     """The tilted sample of a reference: normalised weights [N] over its responses."""
 
     weight_N: Array
+    strata: Strata | None = None
 
     @property
     def effective_samples(self) -> float:
@@ -42,12 +76,16 @@ class WeightedOptimum:
     def mean(self, values_N: Array) -> MeanWithError:
         """E_{π*}[f], with the standard error of the delta method, (Σ w²(f − μ)²)^½."""
         value = float((self.weight_N * values_N).sum())
-        spread = self.weight_N * (values_N - value)
+        centre: float | Array = value
+        if self.strata is not None:  # of each prompt's own optimum
+            mean_K = self.strata.sums(self.weight_N * values_N) / self.strata.weight_K
+            centre = mean_K[self.strata.index_N]
+        spread = self.weight_N * (values_N - centre)
         return MeanWithError(value, math.sqrt(float((spread**2).sum())))
 
 
-def optimum(reward_N: Array, kl_weight: float) -> WeightedOptimum:
-    """Weights ∝ exp(R / β) of samples of the reference.
+def optimum(reward_N: Array, kl_weight: float, strata: Strata | None = None) -> WeightedOptimum:
+    """Weights ∝ exp(R / β) of samples of the reference, for each prompt.
 
     Raises:
         StageError: of the class `nan`, where a reward isn't finite.
@@ -55,21 +93,34 @@ def optimum(reward_N: Array, kl_weight: float) -> WeightedOptimum:
     if not np.isfinite(reward_N).all():
         raise StageError("nan", "a reward is not finite, so there is no optimum to weigh")
     log_N = reward_N / kl_weight
-    weight_N = np.exp(log_N - log_N.max())
-    return WeightedOptimum(weight_N / weight_N.sum())
+    if strata is None:
+        weight_N = np.exp(log_N - log_N.max())
+        return WeightedOptimum(weight_N / weight_N.sum())
+    highest_K = np.full(len(strata.weight_K), -np.inf)
+    np.maximum.at(highest_K, strata.index_N, log_N)
+    weight_N = np.exp(log_N - highest_K[strata.index_N])
+    share_K = strata.weight_K / strata.sums(weight_N)
+    return WeightedOptimum(weight_N * share_K[strata.index_N], strata)
 
 
-def hit_rate(reward_N: Array, supremum: float) -> MeanWithError:
+def hit_rate(reward_N: Array, supremum: float, strata: Strata | None = None) -> MeanWithError:
     """P(R ≥ 0.9 R_max) under the samples' model.
 
     The standard error is the binomial's at (k + 1) / (N + 2), so that it isn't 0 without a hit.
     """
-    hits, count = int((reward_N >= HIT * supremum).sum()), len(reward_N)
+    hit_N, count = reward_N >= HIT * supremum, len(reward_N)
+    hits = int(hit_N.sum())
     likely = (hits + 1) / (count + 2)
-    return MeanWithError(hits / count, math.sqrt(likely * (1.0 - likely) / count))
+    if strata is None:
+        return MeanWithError(hits / count, math.sqrt(likely * (1.0 - likely) / count))
+    spread = float((strata.share_N**2).sum())  # 1 / count where all count alike
+    rate = float((strata.share_N * hit_N).sum())
+    return MeanWithError(rate, math.sqrt(likely * (1.0 - likely) * spread))
 
 
-def mean(values_N: Array) -> MeanWithError:
-    """A sample's mean and its standard error."""
+def mean(values_N: Array, strata: Strata | None = None) -> MeanWithError:
+    """A sample's mean and its standard error; over the prompts, where it is to several."""
+    if strata is not None:
+        return strata.mean(values_N)
     spread = float(values_N.std(ddof=1)) if len(values_N) > 1 else 0.0
     return MeanWithError(float(values_N.mean()), spread / math.sqrt(len(values_N)))

@@ -29,6 +29,7 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "chat_template.jinja",
 )
 
 
@@ -135,7 +136,9 @@ def read_tokenizer(store: ArtifactStore, node: Node) -> PreTrainedTokenizerFast:
         return tokenizer
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, field: str = "settings.prompt"
+) -> list[int]:
     """The prompt's token ids, begun as the tokenizer begins a text: with a BOS, if it adds one.
 
     A prompt that has it in writing gets no second. What the tokenizer adds at the end of a text
@@ -148,7 +151,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     if not ids or back != prompt:
         raise InputError(
-            f"settings.prompt = {prompt!r}: the vocabulary can't spell it (it would "
+            f"{field} = {prompt!r}: the vocabulary can't spell it (it would "
             f"read {back!r}). Use words and signs that the corpus holds"
         )
     before = _opening(tokenizer, prompt, ids)

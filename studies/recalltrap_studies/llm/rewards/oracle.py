@@ -17,6 +17,7 @@ from torch import Tensor
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.stage_settings import Shaping
@@ -62,16 +63,15 @@ class Oracle:
     height: float
     sharpness: float
     shaping: Shaping
-    prompt_ids: tuple[int, ...]
 
     @property
     def supremum(self) -> float:
         """The least upper bound of `reward`."""
         return supremum(self.threshold, self.height, self.shaping)
 
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
         """Mean negative log-likelihood per response token under p_target [B], nats, float32."""
-        log_probs_BT = score_responses(self.model, tokens_BT, mask_BT, self.prompt_ids)
+        log_probs_BT = score_responses(self.model, tokens_BT, mask_BT, prompts)
         return -mean_per_token(log_probs_BT, mask_BT)
 
     def reward(self, nll_B: Tensor) -> Tensor:
@@ -109,5 +109,4 @@ def read_oracle(store: ArtifactStore, oracle_node: Node, target_node: Node) -> O
         facts["height"],
         facts["sharpness"],
         facts["shaping"],
-        tuple(facts["prompt_ids"]),
     )

@@ -24,7 +24,7 @@ from recalltrap_studies.llm.alignment.checkpoint_selection import select
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
-from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data import prompts, responses
 from recalltrap_studies.llm.models import devices, tokenizers, weights
 from recalltrap_studies.llm.rewards.oracle import read_oracle
 from recalltrap_studies.llm.stage_settings import Alignment
@@ -74,16 +74,17 @@ def _models(
     start, reference = parents["start"], parents["reference"]
     p_target, oracle = parents["p_target"], parents["oracle"]
     tokenizer = tokenizers.read_tokenizer(store, start)
-    request = responses.request(tokenizer, settings.prompt, settings.align_tokens)
+    asked = prompts.asked(node.config, tokenizer)
+    request = responses.request(tokenizer, asked.rows, settings.align_tokens)
     # Weights that are trained are float32, and what they are compared with is too, or equal weights
     # would differ by bfloat16's rounding: so they are read for the CPU and moved.
     lm, anchor = (
         weights.read_model(store, node, torch.device("cpu")) for node in (start, reference)
     )
     responses.check_context(lm.config, request, "align_tokens")
-    policy = Policy(lm, request.prompt_ids, value_head)
+    policy = Policy(lm, asked.rows, value_head)
     torch.nn.Module.to(anchor, devices.device())
-    return policy, RolloutContext(anchor, read_oracle(store, oracle, p_target), request)
+    return policy, RolloutContext(anchor, read_oracle(store, oracle, p_target), request, asked)
 
 
 def _files(

@@ -7,6 +7,7 @@ that several cells name is sampled and scored once.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -22,8 +24,11 @@ from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data import prompts, responses
 from recalltrap_studies.llm.data.corpus import GRAMMAR
+from recalltrap_studies.llm.data.datasets import response_tokens
+from recalltrap_studies.llm.data.prompts import PromptSet
+from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference import response_batches
@@ -37,36 +42,53 @@ from recalltrap_studies.llm.rewards.oracle import (
     mean_per_token,
     read_oracle,
 )
+from recalltrap_studies.llm.stage_settings import FEW_TEXTS, Texts
 
 OWN_FILE, TRUTH_FILE, TARGET_FILE = "own.parquet", "truth.parquet", "target.parquet"
+PROMPTS_FILE = "prompts.parquet"
+"""The held-out prompts, in the order of the column `prompt`; where there are several."""
+TEXTS_FILE = "texts.parquet"
+"""What a person can read of the own samples; where any is kept."""
+FEW, LEAST_OF_A_PROMPT = 32, 2
+"""Texts that are `few`: so many of a model, but of each prompt two."""
+TEXT_BYTES = 4_000_000
+"""Of prompts and responses that are kept of a model at most."""
 
 Rows = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EvaluationInputs:
-    """A model q, and the models, the prompt and the reward that it is evaluated with."""
+    """A model q, and the models, the prompts and the reward that it is evaluated with.
+
+    `request` asks every prompt once; a batch takes its own of them.
+    """
 
     model: torch.nn.Module
     p_star: torch.nn.Module
     oracle: Oracle
     tokenizer: PreTrainedTokenizerBase
+    asked: PromptSet
     request: responses.Request
     align_tokens: int
     topics: bool
+    store_texts: Texts
     seed: int
     meter: CostMeter
 
     def own(self, batch: Batch) -> Rows:
         """Samples of q. The reward sees as many tokens of each as an alignment would."""
-        drawn = response_batches.draw(self.model, self.request, batch, self.seed, "assess/own")
+        prompt_B = self.asked.evenly(batch.stop - batch.start, batch.start)
+        request = self.request.take(prompt_B)
+        drawn = response_batches.draw(self.model, request, batch, self.seed, "assess/own")
         self.meter.forward(self.model, drawn.mask_BT.sum())
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
-        star_BT = self._score(self.p_star, tokens_BT, mask_BT)
-        target_BT = self._score(self.oracle.model, tokens_BT, mask_BT)
+        star_BT = self._score(self.p_star, tokens_BT, mask_BT, request.prompts)
+        target_BT = self._score(self.oracle.model, tokens_BT, mask_BT, request.prompts)
         # An alignment never sees more of a response than this.
         rewarded_BT = mask_BT[:, : self.align_tokens]
         nll_B = -mean_per_token(target_BT[:, : self.align_tokens], rewarded_BT)
+        answers = [r[kept] for r, kept in zip(drawn.tokens_BT, drawn.mask_BT, strict=True)]
         return {
             "length": drawn.mask_BT.sum(axis=1),
             "finished": drawn.finished_B,
@@ -75,42 +97,79 @@ class EvaluationInputs:
             "log_p_target": _sum(target_BT),
             "reward": self.oracle.reward(nll_B).double().numpy(),
             "nll": nll_B.double().numpy(),
-            **self.read([r[kept] for r, kept in zip(drawn.tokens_BT, drawn.mask_BT, strict=True)]),
+            **self.read(answers, request.prompts),
+            **self.texts(batch, answers, request.prompts),
         }
 
-    def read(self, responses: Sequence[npt.NDArray[np.int64]]) -> Rows:
+    def texts(
+        self, batch: Batch, answers: Sequence[npt.NDArray[np.int64]], prompts: PromptRows
+    ) -> Rows:
+        """Prompt and response of those whose texts are kept, None of the others."""
+        rounds = kept_rounds(self.store_texts, len(self.asked))
+        kept = [row // len(self.asked) < rounds for row in range(batch.start, batch.stop)]
+
+        def decoded(lists: Sequence[Any]) -> list[str | None]:
+            wanted = [list(ids) for ids, keep in zip(lists, kept, strict=True) if keep]
+            texts = iter(self.tokenizer.batch_decode(wanted, skip_special_tokens=True))
+            return [str(next(texts)) if keep else None for keep in kept]
+
+        asked = prompts.expanded(len(answers)).lists()
+        return {"asked": decoded(asked), "text": decoded(answers)}
+
+    def read(self, answers: Sequence[npt.NDArray[np.int64]], prompts: PromptRows) -> Rows:
         """What a reader sees in responses; nothing where p* doesn't speak the grammar."""
         if self.topics:
-            return reading(self.tokenizer, self.request.prompt_ids, responses)
-        nothing = [None] * len(responses)
+            return reading(self.tokenizer, prompts.expanded(len(answers)).lists(), answers)
+        nothing = [None] * len(answers)
         return {"topic": nothing, "grammatical": nothing}
 
-    def others(self, batch: list[npt.NDArray[np.int64]]) -> Rows:
+    def others(self, batch: list[npt.NDArray[np.int64]], prompts: PromptRows) -> Rows:
         """Others' responses under q: their lengths and log-likelihoods."""
         tokens_BT, mask_BT = responses.padded(batch)
-        log_probs_BT = self._score(self.model, tokens_BT, mask_BT)
+        log_probs_BT = self._score(self.model, tokens_BT, mask_BT, prompts)
         return {"length": mask_BT.sum(dim=1).numpy(), "log_q": _sum(log_probs_BT)}
 
     def _score(
-        self, scorer: torch.nn.Module, tokens_BT: torch.Tensor, mask_BT: torch.Tensor
+        self,
+        scorer: torch.nn.Module,
+        tokens_BT: torch.Tensor,
+        mask_BT: torch.Tensor,
+        prompts: PromptRows,
     ) -> torch.Tensor:
-        log_probs_BT = score_responses(scorer, tokens_BT, mask_BT, self.request.prompt_ids)
+        log_probs_BT = score_responses(scorer, tokens_BT, mask_BT, prompts)
         self.meter.forward(scorer, int(mask_BT.sum()))
         return log_probs_BT
 
 
 def reading(
     tokenizer: PreTrainedTokenizerBase,
-    prompt_ids: Sequence[int],
-    responses: Sequence[npt.NDArray[np.int64]],
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[npt.NDArray[np.int64]],
 ) -> Rows:
-    """What a reader of the grammar's language sees: each response's topic, and its grammar."""
-    ids = [[*prompt_ids, *response] for response in responses]
+    """What a reader of the grammar's language sees: each sequence's topic, and its grammar."""
+    ids = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     texts = [str(text) for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
     return {
         "topic": [sentences.topic_of(text) for text in texts],
         "grammatical": [sentences.is_grammatical(text) for text in texts],
     }
+
+
+def kept_rounds(store_texts: Texts, prompts: int) -> float:
+    """Of how many responses to each prompt the text is kept, the first of them."""
+    if store_texts == FEW_TEXTS:
+        return max(math.ceil(FEW / prompts), LEAST_OF_A_PROMPT)
+    return 0 if store_texts == "none" else math.inf
+
+
+def kept_texts(texts: pa.Table) -> pa.Table | None:
+    """The texts with their places in the sample, as far as `TEXT_BYTES` go; None without any."""
+    sample = pa.array(np.arange(texts.num_rows), pa.int64())
+    wanted = texts.append_column("sample", sample).filter(pc.is_valid(texts["text"]))
+    sizes = (pc.binary_length(wanted[name]) for name in TEXTS.names)
+    spent = np.cumsum(np.sum([size.to_numpy() for size in sizes], axis=0))
+    fitting = int(np.searchsorted(spent, TEXT_BYTES, side="right"))
+    return wanted.slice(0, fitting) if fitting else None
 
 
 def _sum(log_probs_BT: torch.Tensor) -> npt.NDArray[np.float64]:
@@ -130,6 +189,7 @@ OWN_SCHEMA = pa.schema(
         ("grammatical", pa.bool_()),
     ]
 )
+TEXTS = pa.schema([("asked", pa.string()), ("text", pa.string())])
 OTHERS_SCHEMA = pa.schema([("length", pa.int64()), ("log_q", pa.float64())])
 
 
@@ -145,20 +205,29 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     truth, oracle_node = node.parents["truth"], node.parents["oracle"]
     inputs = _inputs(node, store, group)
     count = int(node.config["evaluation_samples"])
-    own: list[tuple[int, pa.Table]] = []
+    own: list[tuple[int, tuple[pa.Table, pa.Table]]] = []
     for batch in response_batches.shares(count, group):
-        own.append((batch.index, _checked(inputs.own(batch), OWN_SCHEMA)))
+        rows = inputs.own(batch)
+        texts = pa.table({name: rows[name] for name in TEXTS.names}, TEXTS)
+        own.append((batch.index, (_checked(rows, OWN_SCHEMA), texts)))
         yield Progress(node.stage, batch.stop, 2 * count)
     # Others' responses under q: p*'s (recall), and p_target's (the penalty of moving to it).
-    prompt = len(inputs.request.prompt_ids)
-    truths = _responses(read_shards(store, truth, "train"), prompt)
+    truths = _answers(read_shards(store, truth, "train").slice(0, count), "input_ids")
+    truth_prompts = inputs.request.prompts.take(inputs.asked.evenly(count))
     targets = store.read_table(oracle_node, SAMPLES_FILE)
-    answers = [row.astype(np.int64) for row in _lists(targets["tokens"])]
+    answers = _answers(targets, "tokens")
+    target_prompts = _prompts_of_target(inputs, oracle_node, targets)
+    of_target = _others(inputs, answers, target_prompts, group)
+    measured, readable = zip(*response_batches.collect(own, group), strict=True)
     tables = {
-        OWN_FILE: pa.concat_tables(response_batches.collect(own, group)),
-        TRUTH_FILE: _others(inputs, truths[:count], group),
-        TARGET_FILE: _with_target(_others(inputs, answers, group), targets, inputs.read(answers)),
+        OWN_FILE: pa.concat_tables(measured),
+        TRUTH_FILE: _others(inputs, truths, truth_prompts, group),
+        TARGET_FILE: _with_target(of_target, targets, inputs.read(answers, target_prompts)),
     }
+    if len(inputs.asked) > 1:
+        tables |= _with_prompts(inputs.asked, tables)
+    if kept := kept_texts(pa.concat_tables(readable)):
+        tables[TEXTS_FILE] = kept
     cost = inputs.meter.cost()
     if group.leads:
         store.put(node, tables, cost)
@@ -171,28 +240,53 @@ def _inputs(node: Node, store: ArtifactStore, group: WorkerGroup) -> EvaluationI
     config, parents = node.config, node.parents
     model, p_star, oracle_node = parents["model"], parents["p_star"], parents["oracle"]
     tokenizer = tokenizers.read_tokenizer(store, model)
+    asked = prompts.asked(config, tokenizer)
     return EvaluationInputs(
         meter=CostMeter(group),
         model=weights.read_model(store, model),
         p_star=weights.read_model(store, p_star),
         oracle=read_oracle(store, oracle_node, parents["p_target"]),
         tokenizer=tokenizer,
-        request=responses.request(tokenizer, config["prompt"], int(config["sample_tokens"])),
+        asked=asked,
+        request=responses.request(tokenizer, asked.rows, int(config["sample_tokens"])),
         align_tokens=int(oracle_node.config["align_tokens"]),
         topics=p_star.config.get("corpus") == GRAMMAR,
+        store_texts=config.get("store_texts", FEW_TEXTS),
         seed=node.seed,
     )
 
 
 def _others(
-    inputs: EvaluationInputs, responses: list[npt.NDArray[np.int64]], group: WorkerGroup
+    inputs: EvaluationInputs,
+    answers: list[npt.NDArray[np.int64]],
+    prompts: PromptRows,
+    group: WorkerGroup,
 ) -> pa.Table:
     """Others' responses under q, the batches shared by the workers."""
-    parts = [
-        (batch.index, _checked(inputs.others(responses[batch.start : batch.stop]), OTHERS_SCHEMA))
-        for batch in response_batches.shares(len(responses), group)
-    ]
+    parts = []
+    for batch in response_batches.shares(len(answers), group):
+        theirs = prompts.take(torch.arange(batch.start, batch.stop))
+        rows = inputs.others(answers[batch.start : batch.stop], theirs)
+        parts.append((batch.index, _checked(rows, OTHERS_SCHEMA)))
     return pa.concat_tables(response_batches.collect(parts, group))
+
+
+def _prompts_of_target(inputs: EvaluationInputs, oracle: Node, targets: pa.Table) -> PromptRows:
+    """What p_target's samples are to: prompts that are learned from, as the reward is."""
+    asked = prompts.asked(oracle.config, inputs.tokenizer)
+    if len(asked) == 1:
+        return asked.rows
+    return asked.rows.take(torch.from_numpy(targets["prompt"].to_numpy().astype(np.int64)))
+
+
+def _with_prompts(asked: PromptSet, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """The tables of what is sampled from the held-out prompts with each row's, and their list."""
+    found = {}
+    for name in (OWN_FILE, TRUTH_FILE):
+        prompt = pa.array(asked.evenly(tables[name].num_rows).numpy(), pa.int32())
+        found[name] = tables[name].append_column("prompt", prompt)
+    found[PROMPTS_FILE] = pa.table({"prompt_id": list(asked.ids), "weight": asked.weight_K})
+    return found
 
 
 def _with_target(table: pa.Table, targets: pa.Table, read: Rows) -> pa.Table:
@@ -202,9 +296,11 @@ def _with_target(table: pa.Table, targets: pa.Table, read: Rows) -> pa.Table:
     return table.append_column("topic", pa.array(read["topic"], pa.string()))
 
 
-def _responses(samples: pa.Table, prompt: int) -> list[npt.NDArray[np.int64]]:
-    """The responses of a sample set, without their prompt."""
-    return [row[prompt:].astype(np.int64) for row in _lists(samples["input_ids"])]
+def _answers(samples: pa.Table, column: str) -> list[npt.NDArray[np.int64]]:
+    """The responses of a sample, without the prompts that its rows may begin with."""
+    lengths = response_tokens(samples)
+    rows = zip(_lists(samples[column]), lengths, strict=True)
+    return [row[len(row) - length :].astype(np.int64) for row, length in rows]
 
 
 def _lists(column: pa.ChunkedArray) -> list[npt.NDArray[Any]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 
 from recalltrap.errors import StageError
@@ -14,7 +16,7 @@ from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data import prompts, responses
 from recalltrap_studies.llm.inference import response_batches
 from recalltrap_studies.llm.inference.cost_meter import CostMeter
 from recalltrap_studies.llm.models import tokenizers, weights
@@ -31,11 +33,14 @@ def run_oracle(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     config, p_target = node.config, node.parents["p_target"]
     model = weights.read_model(store, p_target)
     tokenizer = tokenizers.read_tokenizer(store, p_target)
-    request = responses.request(tokenizer, config["prompt"], config["align_tokens"])
+    asked = prompts.asked(config, tokenizer)
+    request = responses.request(tokenizer, asked.rows, config["align_tokens"])
     count = int(config["oracle_samples"])
+    prompt_N = asked.drawn(count, node.seed, "oracle/prompts")
     parts: list[tuple[int, response_batches.DrawnResponses]] = []
     for batch in response_batches.shares(count, group):
-        drawn = response_batches.draw(model, request, batch, node.seed, "oracle/samples")
+        rows = request.take(prompt_N[batch.start : batch.stop])
+        drawn = response_batches.draw(model, rows, batch, node.seed, "oracle/samples")
         meter.forward(model, drawn.mask_BT.sum())
         parts.append((batch.index, drawn))
         yield Progress(node.stage, batch.stop, count)
@@ -44,17 +49,21 @@ def run_oracle(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     facts = _facts(nll_N, node)
     cost = meter.cost()
     if group.leads:
-        text = json.dumps({**facts, "prompt_ids": list(request.prompt_ids)}, indent=1)
+        table = response_batches.as_table(drawn)
+        if len(asked) == 1:
+            facts |= {"prompt_ids": asked.rows.lists()[0]}
+        else:
+            table = table.append_column("prompt", pa.array(prompt_N.numpy(), pa.int32()))
         files = {
-            oracle.ORACLE_FILE: text.encode(),
-            oracle.SAMPLES_FILE: response_batches.as_table(drawn),
+            oracle.ORACLE_FILE: json.dumps(facts, indent=1).encode(),
+            oracle.SAMPLES_FILE: table,
         }
         store.put(node, files, cost)
     group.broadcast(None)
     yield Progress(node.stage, count, count, {"threshold": float(facts["threshold"])})
 
 
-def _facts(nll_N: npt.NDArray[np.float64], node: Node) -> dict[str, float | str]:
+def _facts(nll_N: npt.NDArray[np.float64], node: Node) -> dict[str, Any]:
     if not np.isfinite(nll_N).all():
         raise StageError(
             "nan",

@@ -10,19 +10,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from recalltrap.graph import Node
 from recalltrap.identity import fingerprint
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
-from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data import prompts, responses
+from recalltrap_studies.llm.data.prompts import PromptSet
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.data.sample_shards import Shard, shard_table, shards_of
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.batch_sizes import rows_of_a_draw
 from recalltrap_studies.llm.inference.response_batches import uniforms
 from recalltrap_studies.llm.models import devices, tokenizers, weights
+from recalltrap_studies.llm.stage_settings import HELD_OUT, PART
 
 
 def run_sample(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
@@ -39,14 +42,14 @@ def run_sample(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     missing = group.broadcast(_missing(node, store, shards) if group.leads else None)
     began, tokens, parameters = time.perf_counter(), 0, 0
     if missing:
-        model, request = _prepare(node, store)
+        model, request, asked = _prepare(node, store)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         with sampling_engines.opened(node.config["engine"], model) as draw:
             rows = rows_of_a_draw(node.config["engine"], model, request, group)
             for first in range(0, len(missing), group.size):
                 if first + group.rank < len(missing):
                     shard = missing[first + group.rank]
-                    tokens += _draw_shard(node, store, shard, request, draw, rows)
+                    tokens += _draw_shard(node, store, shard, request, asked, draw, rows)
                 rate = tokens / (time.perf_counter() - began)
                 done = len(shards) - len(missing) + min(first + group.size, len(missing))
                 yield Progress(node.stage, done, len(shards), {"tokens_per_second": rate})
@@ -61,15 +64,16 @@ def _missing(node: Node, store: ArtifactStore, shards: list[Shard]) -> list[Shar
     return [shard for shard in shards if shard.name not in there]
 
 
-def _prepare(node: Node, store: ArtifactStore) -> tuple[Any, Request]:
+def _prepare(node: Node, store: ArtifactStore) -> tuple[Any, Request, PromptSet]:
     config, source = node.config, node.parents["model"]
     tokenizer = tokenizers.read_tokenizer(store, source)
-    prompt, longest, temperature = (config[n] for n in ("prompt", "sample_tokens", "temperature"))
-    request = responses.request(tokenizer, prompt, longest, temperature)
+    asked = prompts.asked(config, tokenizer)
+    longest, temperature = config["sample_tokens"], config["temperature"]
+    request = responses.request(tokenizer, asked.rows, longest, temperature)
     where = torch.device("cpu") if config["engine"] == "vllm" else devices.device()
     model = weights.read_model(store, source, where)
     responses.check_context(model.config, request)
-    return model, request
+    return model, request, asked
 
 
 def _draw_shard(
@@ -77,15 +81,30 @@ def _draw_shard(
     store: ArtifactStore,
     shard: Shard,
     request: Request,
+    asked: PromptSet,
     draw: sampling_engines.Draw,
     rows: int,
 ) -> int:
     """Draw and write one shard; returns its number of tokens."""
     name = f"{stream_name(node)}/{shard.name}"
     uniforms_BT = uniforms(node.seed, name, shard.rows, request.max_new_tokens)
-    parts = [draw(request, part_BT) for part_BT in torch.split(uniforms_BT, rows)]
-    store.put_table(node, shard.name, shard_table(shard, request.prompt_ids, parts))
+    prompt_N = prompts_of(node, shard, asked)
+    theirs = [request.take(part_B) for part_B in torch.split(prompt_N, rows)]
+    parts = [
+        draw(request, part_BT)
+        for request, part_BT in zip(theirs, torch.split(uniforms_BT, rows), strict=True)
+    ]
+    answered = [(request.prompts, part) for request, part in zip(theirs, parts, strict=True)]
+    store.put_table(node, shard.name, shard_table(shard, answered))
     return sum(int(part.mask_BT.sum()) for part in parts)
+
+
+def prompts_of(node: Node, shard: Shard, asked: PromptSet) -> Tensor:
+    """Which prompt each sequence of a shard is to [N]: by weight where it's learned from; in turn
+    where models are judged by it, so that each prompt has as many."""
+    if node.config.get(PART) == HELD_OUT:
+        return asked.evenly(shard.rows, shard.start)
+    return asked.drawn(shard.rows, node.seed, f"{stream_name(node)}/{shard.name}/prompts")
 
 
 def stream_name(node: Node) -> str:

@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
-from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.rewards.oracle import Oracle
 from recalltrap_studies.llm.training.resumable import train
 
@@ -21,8 +22,8 @@ def context(
 ) -> RolloutContext:
     """The narrow model is the reference, the tiny one scores."""
     prompt = tuple(tiny_tokenizer.encode("The"))
-    request = Request(prompt, 12, 1.0, tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id)
-    oracle = Oracle(tiny_model, 5.0, 10.0, 0.5, "fold", prompt)
+    request = responses.request(tiny_tokenizer, PromptRows.same(prompt), 12)
+    oracle = Oracle(tiny_model, 5.0, 10.0, 0.5, "fold")
     return RolloutContext(narrow_model, oracle, request)
 
 

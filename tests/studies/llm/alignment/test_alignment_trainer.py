@@ -23,8 +23,8 @@ from recalltrap_studies.llm.alignment.ppo import PpoTrainer
 from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
 from recalltrap_studies.llm.alignment.registry import OnlineDpo, Ppo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
-from recalltrap_studies.llm.data import responses
-from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data import prompts, responses
+from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.models import weights as models
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.rewards.oracle import Oracle
@@ -71,7 +71,7 @@ ALGORITHMS = pytest.mark.parametrize(
 class Table:
     """A judge of a language whose sentences are single words: R by the word."""
 
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
         return -REWARDS[tokens_BT[:, 0]]
 
     def reward(self, nll_B: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def one_word_context() -> RolloutContext:
         pad_token_id=None,
     )
     reference: Any = models.fresh_model(config, sequence(0, "test/one-word"))
-    return RolloutContext(reference.eval(), Table(), Request((0,), 1, 1.0, -1, 0))
+    return RolloutContext(reference.eval(), Table(), Request(PromptRows.same([0]), 1, 1.0, -1, 0))
 
 
 def words(model: Any) -> Tensor:
@@ -118,7 +118,7 @@ def test_ppo_approaches_the_closed_form_of_a_one_word_language(
         kl_weight=kl_weight,
         value_clip_range=1.0,
     )
-    policy = Policy(copy.deepcopy(context.reference), (0,), value_head=True)
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompts, value_head=True)
     trainer = PpoTrainer(policy, context, settings, seed=0, group=WorkerGroup(), scratch=tmp_path)
     trainer.train()
     reference = words(context.reference)
@@ -133,7 +133,7 @@ def test_ppo_approaches_the_closed_form_of_a_one_word_language(
 def test_dpo_moves_mass_to_the_words_that_win(tmp_path: Path) -> None:
     context = one_word_context()
     settings = replace_settings(DPO, iterations=10, rollout_size=128, minibatch_size=64)
-    policy = Policy(copy.deepcopy(context.reference), (0,))
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompts)
     OnlineDpoTrainer(
         policy, context, settings, seed=0, group=WorkerGroup(), scratch=tmp_path
     ).train()
@@ -156,8 +156,10 @@ def context(
     tiny_tokenizer: PreTrainedTokenizerFast,
 ) -> RolloutContext:
     """Start and anchor: the narrow model. Judge: the better one."""
-    request = responses.request(tiny_tokenizer, "The", 12)
-    judge = Oracle(tiny_model, 8.0, 10.0, 0.5, "fold", request.prompt_ids)
+    request = responses.request(
+        tiny_tokenizer, prompts.asked({"prompt": "The"}, tiny_tokenizer).rows, 12
+    )
+    judge = Oracle(tiny_model, 8.0, 10.0, 0.5, "fold")
     return RolloutContext(narrow_model, judge, request)
 
 
@@ -169,7 +171,7 @@ def make(
     **more: Any,
 ) -> OnPolicyTrainer:
     policy = Policy(
-        copy.deepcopy(context.reference), context.request.prompt_ids, trainer_class is PpoTrainer
+        copy.deepcopy(context.reference), context.request.prompts, trainer_class is PpoTrainer
     )
     group = more.pop("group", WorkerGroup())
     return trainer_class(policy, context, settings, seed=3, group=group, scratch=scratch)
@@ -264,7 +266,7 @@ def test_a_minibatch_s_loss_is_the_same_in_parts(
 
 
 def test_the_rollout_does_not_depend_on_the_number_of_workers(context: RolloutContext) -> None:
-    policy = Policy(context.reference, context.request.prompt_ids)
+    policy = Policy(context.reference, context.request.prompts)
     alone = roll_out(policy, context, size=6, index=1, seed=3, group=WorkerGroup())
     heard: list[Any] = []
 

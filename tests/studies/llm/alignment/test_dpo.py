@@ -18,7 +18,7 @@ from recalltrap_studies.llm.alignment.dpo import OnlineDpoTrainer, flipped_label
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
-from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.rewards.oracle import Oracle
 
 NLL = torch.tensor([1.0, 2.0, 3.0, 0.5, 1.0, 1.0])
@@ -38,13 +38,18 @@ def trainer_of(
     policy: PreTrainedModel, reference: PreTrainedModel, scratch: Path, **fields: Any
 ) -> OnlineDpoTrainer:
     prompt = (5,)
-    request = Request(prompt, 12, 1.0, 0, 1)
-    context = RolloutContext(reference, Oracle(reference, 8.0, 10.0, 0.5, "fold", prompt), request)
+    request = Request(PromptRows.same(prompt), 12, 1.0, 0, 1)
+    context = RolloutContext(reference, Oracle(reference, 8.0, 10.0, 0.5, "fold"), request)
     settings = OnlineDpo(
         algorithm="dpo_online", rollout_size=200, minibatch_size=4, align_tokens=12, **fields
     )
     return OnlineDpoTrainer(
-        Policy(policy, prompt), context, settings, seed=1, group=WorkerGroup(), scratch=scratch
+        Policy(policy, request.prompts),
+        context,
+        settings,
+        seed=1,
+        group=WorkerGroup(),
+        scratch=scratch,
     )
 
 

@@ -110,7 +110,7 @@ def trainer_of(cls: type[OnPolicyTrainer], size: int, scratch: Path) -> OnPolicy
         else GroupPart(**fields, algorithm="grpo", group_size=size)
     )
     context = one_word_context()
-    policy = Policy(context.reference, (0,))
+    policy = Policy(context.reference, context.request.prompts)
     return cls(policy, context, settings, seed=0, group=WorkerGroup(), scratch=scratch)
 
 

@@ -30,7 +30,7 @@ from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import GroupRelative as GroupPart
 from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out
-from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data import prompts, responses
 from recalltrap_studies.llm.rewards.oracle import Oracle
 
 LENGTH = 12
@@ -43,8 +43,10 @@ def context(
     tiny_model: PreTrainedModel, narrow_model: PreTrainedModel, tiny_tokenizer: Any
 ) -> RolloutContext:
     """The narrow model is the reference, the tiny one judges."""
-    request = responses.request(tiny_tokenizer, "The", LENGTH)
-    return RolloutContext(narrow_model, Oracle(tiny_model, 5.0, 10.0, 0.5, "fold", (5,)), request)
+    request = responses.request(
+        tiny_tokenizer, prompts.asked({"prompt": "The"}, tiny_tokenizer).rows, LENGTH
+    )
+    return RolloutContext(narrow_model, Oracle(tiny_model, 5.0, 10.0, 0.5, "fold"), request)
 
 
 def trainer_of(algorithm: str, context: RolloutContext, scratch: Path) -> GroupRelativeTrainer:
@@ -59,7 +61,7 @@ def trainer_of(algorithm: str, context: RolloutContext, scratch: Path) -> GroupR
         align_tokens=LENGTH,
     )
     lm = moved(copy.deepcopy(context.reference), 0.05, 1)
-    policy = Policy(lm, context.request.prompt_ids)
+    policy = Policy(lm, context.request.prompts)
     cls = GrpoTrainer if algorithm == "grpo" else RlooTrainer
     return cls(policy, context, settings, seed=3, group=WorkerGroup(), scratch=scratch / "ours")
 
@@ -86,7 +88,7 @@ def of_trl(
     rows = [t[m].tolist() for t, m in zip(rollout.tokens_NT, rollout.mask_NT, strict=True)]
     ratio_N = masked_sum(rollout.log_probs_NT - rollout.reference_NT, rollout.mask_NT)
     reward_N = rollout.reward_N - (KL_WEIGHT * ratio_N if algorithm == "grpo" else 0.0)
-    prompt = list(context.request.prompt_ids)
+    prompt = context.request.prompts.lists()[0]
 
     class Given(GRPOTrainer if algorithm == "grpo" else RLOOTrainer):  # type: ignore[misc]
         def _tokenize_prompts(self, prompts: Any) -> Any:

@@ -49,7 +49,7 @@ def settings_of(**fields: Any) -> Kto:
 def trainer_of(
     context: RolloutContext, scratch: Path, group: WorkerGroup | None = None, **fields: Any
 ) -> KtoTrainer:
-    policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids)
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompts)
     group = group or WorkerGroup()
     return KtoTrainer(policy, context, settings_of(**fields), seed=3, group=group, scratch=scratch)
 
@@ -83,11 +83,13 @@ def test_the_lower_nll_of_two_is_desirable_and_the_responses_are_offline_dpo_s(
 ) -> None:
     examples = trainer_of(context, tmp_path, preference_noise=0.0).examples
     assert examples["tokens"].shape == (48, 12)
-    nll_P2 = context.reward_model.nll(examples["tokens"], examples["mask"]).view(-1, 2)
+    nll_P2 = context.reward_model.nll(
+        examples["tokens"], examples["mask"], context.request.prompts
+    ).view(-1, 2)
     desirable_P2 = examples["desirable"].view(-1, 2)
     assert bool((desirable_P2.sum(dim=1) == 1).all())
     assert torch.equal(desirable_P2[:, 0], nll_P2[:, 0] <= nll_P2[:, 1])
-    policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids)
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompts)
     pairs = OfflineDpo.model_validate(
         part_config(LlmSettings(**{**SMALL, "algorithm": "dpo_offline"}), OfflineDpo)
     )
@@ -125,7 +127,7 @@ def of_trl(ours: KtoTrainer, tokenizer: Any, scratch: Path) -> Any:
     """TRL's trainer from the same weights, over the same examples in the same order."""
     settings, examples = ours.settings, ours.examples
     rows = [
-        {"prompt_ids": list(ours.context.request.prompt_ids),
+        {"prompt_ids": ours.context.request.prompts.lists()[0],
          "completion_ids": examples["tokens"][i][examples["mask"][i]].tolist(),
          "label": bool(examples["desirable"][i])}
         for i in ours.order.tolist()
@@ -207,7 +209,7 @@ def test_values_and_gradients_are_trl_s_on_the_same_tensors(
     order = ours.order[:16]
     tokens, mask = ours.examples["tokens"][order], ours.examples["mask"][order]
     with torch.no_grad():
-        reference, _ = Policy(context.reference, context.request.prompt_ids)(tokens)
+        reference, _ = Policy(context.reference, context.request.prompts)(tokens)
     log_probs, _ = ours.policy(tokens)
     log_ratio_B = torch.where(mask, log_probs - reference, 0.0).sum(dim=1)
     kl_term = max(float(log_ratio_B.detach().mean()), 0.0)

@@ -52,7 +52,7 @@ def settings_of(**fields: Any) -> OfflineDpo:
 def trainer_of(
     context: RolloutContext, scratch: Path, group: WorkerGroup | None = None, **fields: Any
 ) -> OfflineDpoTrainer:
-    policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids)
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompts)
     group = group or WorkerGroup()
     return OfflineDpoTrainer(
         policy, context, settings_of(**fields), seed=3, group=group, scratch=scratch
@@ -66,7 +66,9 @@ def test_pairs_are_the_reference_s_and_the_lower_nll_wins(
     assert pairs["tokens"].shape == (24, 2, 12)
 
     def nll(side: int) -> Tensor:
-        return context.reward_model.nll(pairs["tokens"][:, side], pairs["mask"][:, side])
+        return context.reward_model.nll(
+            pairs["tokens"][:, side], pairs["mask"][:, side], context.request.prompts
+        )
 
     assert bool((nll(0) <= nll(1)).all())
     rows = zip(pairs["tokens"].flatten(0, 1), pairs["mask"].flatten(0, 1), strict=True)
@@ -104,7 +106,7 @@ def of_trl(ours: OfflineDpoTrainer, tokenizer: Any, scratch: Path) -> Any:
     """TRL's trainer from the same weights, over the same pairs."""
     settings, examples = ours.settings, ours.examples
     rows = [
-        {"prompt_ids": list(ours.context.request.prompt_ids),
+        {"prompt_ids": ours.context.request.prompts.lists()[0],
          "chosen_ids": tokens[0][mask[0]].tolist(), "rejected_ids": tokens[1][mask[1]].tolist()}
         for tokens, mask in zip(examples["tokens"], examples["mask"], strict=True)
     ]  # fmt: skip

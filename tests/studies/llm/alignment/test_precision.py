@@ -30,7 +30,8 @@ from recalltrap_studies.llm.alignment.policy import (
 )
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
-from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data import prompts, responses
+from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.models import devices, weights
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings
@@ -55,7 +56,7 @@ class First:
 
     size: ClassVar[int] = 7
 
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
         return (tokens_BT[:, 0] % self.size).float()
 
     def reward(self, nll_B: Tensor) -> Tensor:
@@ -95,7 +96,11 @@ def small(tokenizer: Any, cls: Any, **fields: Any) -> PreTrainedModel:
 
 
 def context_of(reference: Any, tokenizer: Any) -> RolloutContext:
-    return RolloutContext(reference, First(), responses.request(tokenizer, "The", TOKENS))
+    return RolloutContext(
+        reference,
+        First(),
+        responses.request(tokenizer, prompts.asked({"prompt": "The"}, tokenizer).rows, TOKENS),
+    )
 
 
 def trainer_of(
@@ -111,7 +116,7 @@ def trainer_of(
         part_config(LlmSettings(**SMALL, algorithm=algorithm), part)
     )
     value_head = algorithm == "ppo"
-    policy = Policy(copy.deepcopy(context.reference), context.request.prompt_ids, value_head)
+    policy = Policy(copy.deepcopy(context.reference), context.request.prompts, value_head)
     group = group or WorkerGroup()
     cls = ALGORITHMS[algorithm].trainer_class()
     return cls(policy, context, settings, seed=3, group=group, scratch=scratch)
@@ -179,7 +184,7 @@ def test_the_drawn_and_the_scored_differ_in_bfloat16(
 ) -> None:
     """Why a rollout is scored once more there."""
     context = context_of(tiny_model, tiny_tokenizer)
-    policy = Policy(copy.deepcopy(tiny_model), context.request.prompt_ids)
+    policy = Policy(copy.deepcopy(tiny_model), context.request.prompts)
     fields: dict[str, Any] = {"size": 32, "index": 0, "seed": 3, "group": WorkerGroup()}
     plain = roll_out(policy, context, **fields)
     torch.testing.assert_close(plain.log_probs_NT, plain.reference_NT, atol=1e-5, rtol=1e-5)
@@ -194,7 +199,7 @@ def test_a_reference_takes_the_precision_of_the_policy_s_weights(
 ) -> None:
     """DeepSpeed turns a policy's weights into bfloat16, and leaves its buffers."""
     context = context_of(copy.deepcopy(tiny_model), tiny_tokenizer)
-    policy = Policy(copy.deepcopy(tiny_model), context.request.prompt_ids)
+    policy = Policy(copy.deepcopy(tiny_model), context.request.prompts)
     for parameter in policy.parameters():
         parameter.data = parameter.data.bfloat16()
     rollout = roll_out(policy, context, size=32, index=0, seed=3, group=WorkerGroup())
@@ -226,7 +231,7 @@ def test_dropout_is_off_in_a_policy_and_its_configuration_is_kept(
     lm.train()
     with torch.no_grad():
         assert not torch.equal(lm(tokens).logits, lm(tokens).logits)
-        policy = Policy(lm, (5,))
+        policy = Policy(lm, PromptRows.same([5]))
         policy.train()
         training = policy(tokens)[0]
         policy.eval()

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.streams import stream
-from recalltrap_studies.llm.data.responses import padded
+from recalltrap_studies.llm.data.responses import PromptRows, padded
 from recalltrap_studies.llm.inference import log_probs
 from recalltrap_studies.llm.inference.batch_sizes import HELD_OUT, POLICY, SCORING, LogitsBudget
 from recalltrap_studies.llm.inference.log_probs import response_log_probs, score_responses
@@ -43,7 +43,7 @@ def test_scores_are_those_of_one_row_at_a_time(
 ) -> None:
     budget(monkeypatch, fast=fast)
     tokens, mask = tokens_of(rows)
-    scores = score_responses(tiny_model, tokens, mask, prompt)
+    scores = score_responses(tiny_model, tokens, mask, PromptRows.same(prompt))
     assert scores.dtype == torch.float32
     for row, score in zip(rows, scores, strict=True):
         expected = plain_log_probs(tiny_model, prompt, row)
@@ -55,11 +55,11 @@ def test_padding_and_its_token_never_count(
     tiny_model: PreTrainedModel, rows: list[list[int]]
 ) -> None:
     tokens, mask = tokens_of(rows)
-    scores = score_responses(tiny_model, tokens, mask, PROMPT)
+    scores = score_responses(tiny_model, tokens, mask, PromptRows.same(PROMPT))
     wider = torch.nn.functional.pad(mask, (0, 9))
     for pad in (0, 17):
         other = torch.nn.functional.pad(tokens.masked_fill(~mask, pad), (0, 9), value=pad)
-        again = score_responses(tiny_model, other, wider, PROMPT)
+        again = score_responses(tiny_model, other, wider, PromptRows.same(PROMPT))
         torch.testing.assert_close(again[:, : scores.shape[1]], scores, atol=1e-5, rtol=1e-5)
         assert bool((again[:, scores.shape[1] :] == 0).all())
 
@@ -68,13 +68,13 @@ def test_with_and_without_gradients_are_one_computation(
     own_model: PreTrainedModel, rows: list[list[int]]
 ) -> None:
     tokens, mask = tokens_of(rows)
-    learned, hidden = response_log_probs(own_model, tokens, PROMPT)
+    learned, hidden = response_log_probs(own_model, tokens, PromptRows.same(PROMPT))
     assert hidden is None
-    scores = score_responses(own_model, tokens, mask, PROMPT)
+    scores = score_responses(own_model, tokens, mask, PromptRows.same(PROMPT))
     assert learned.requires_grad
     assert not scores.requires_grad
     assert torch.equal(torch.where(mask, learned, 0.0), scores)
-    _, hidden = response_log_probs(own_model, tokens, PROMPT, hidden=True)
+    _, hidden = response_log_probs(own_model, tokens, PromptRows.same(PROMPT), hidden=True)
     assert hidden is not None
     assert hidden.shape == (*tokens.shape, own_model.config.hidden_size)
     model: Any = own_model
@@ -87,13 +87,13 @@ def test_the_mode_is_restored(own_model: PreTrainedModel) -> None:
     tokens = torch.arange(2, 14).reshape(2, 6)
     for training in (True, False):
         own_model.train(training)
-        score_responses(own_model, tokens, torch.ones_like(tokens), PROMPT)
+        score_responses(own_model, tokens, torch.ones_like(tokens), PromptRows.same(PROMPT))
         assert own_model.training is training
 
 
 def test_probabilities_sum_to_one(tiny_model: PreTrainedModel) -> None:
     every = torch.arange(tiny_model.config.vocab_size)[:, None]
-    scores = score_responses(tiny_model, every, torch.ones_like(every), PROMPT)
+    scores = score_responses(tiny_model, every, torch.ones_like(every), PromptRows.same(PROMPT))
     assert abs(float(scores.double().exp().sum()) - 1) < 1e-5
 
 
@@ -112,7 +112,7 @@ def test_a_large_vocabulary_is_scored_in_batches_whose_logits_memory_holds(
     tokens = torch.randint(2, size, (40, 30), generator=torch.Generator().manual_seed(0))
 
     def score() -> Tensor:
-        return score_responses(own_model, tokens, torch.ones_like(tokens), [5])
+        return score_responses(own_model, tokens, torch.ones_like(tokens), PromptRows.same([5]))
 
     expected = score()
     monkeypatch.setattr(own_model, "forward", watched)

@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError, StageError
-from recalltrap_studies.llm.data.responses import Request, check_context
+from recalltrap_studies.llm.data.responses import PromptRows, Request, check_context
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.inference.response_batches import uniforms
@@ -35,7 +35,9 @@ def make_request(
     tokenizer: PreTrainedTokenizerFast, tokens: int = TOKENS, temperature: float = 1.0
 ) -> Request:
     prompt = tuple(tokenizers.encode_prompt(tokenizer, "The"))
-    return Request(prompt, tokens, temperature, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return Request(
+        PromptRows.same(prompt), tokens, temperature, tokenizer.eos_token_id, tokenizer.pad_token_id
+    )
 
 
 @pytest.fixture(
@@ -60,12 +62,12 @@ def draw(request: pytest.FixtureRequest, tiny_model: PreTrainedModel) -> Iterato
 def test_contract_log_probs_are_the_scorers(
     draw: Draw, tiny_model: PreTrainedModel, request_: Request, temperature: float
 ) -> None:
-    request = Request(request_.prompt_ids, TOKENS, temperature, request_.eos_id, request_.pad_id)
+    request = Request(request_.prompts, TOKENS, temperature, request_.eos_id, request_.pad_id)
     responses = draw(request, uniforms(0, "test/scorer", 256, TOKENS))
     scored, count = (
-        response_sums(tiny_model, responses, request.prompt_ids)
+        response_sums(tiny_model, responses, request.prompts.lists()[0])
         if temperature == 1.0
-        else tempered_sums(tiny_model, responses, request.prompt_ids, temperature)
+        else tempered_sums(tiny_model, responses, request.prompts.lists()[0], temperature)
     )
     drawn = responses.log_probs_BT.double().sum(dim=1)
     assert torch.equal(count, responses.mask_BT.sum(dim=1))
@@ -103,10 +105,10 @@ def test_contract_a_draw_depends_on_its_row_alone(draw: Draw, request_: Request)
 def test_contract_the_first_token_follows_the_models_distribution(
     draw: Draw, tiny_model: PreTrainedModel, request_: Request
 ) -> None:
-    rows, one = 20_000, Request(request_.prompt_ids, 1, 1.0, request_.eos_id, request_.pad_id)
+    rows, one = 20_000, Request(request_.prompts, 1, 1.0, request_.eos_id, request_.pad_id)
     tokens = draw(one, uniforms(3, "test/first", rows, 1)).tokens_BT[:, 0]
     with torch.no_grad():
-        logits = tiny_model(input_ids=torch.tensor([request_.prompt_ids])).logits[0, -1]
+        logits = tiny_model(input_ids=request_.prompts.ids_BP).logits[0, -1]
     expected = rows * logits.double().softmax(0).numpy()
     observed = np.bincount(tokens.numpy(), minlength=len(expected)).astype(float)
     rare = expected < 5
@@ -181,9 +183,17 @@ def test_a_longer_prompt_is_masked_and_never_scored(
 ) -> None:
     prompt = tuple(tokenizers.encode_prompt(tiny_tokenizer, "The old baker sees"))
     assert len(prompt) > 1
-    request = Request(prompt, TOKENS, 1.0, tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id)
+    request = Request(
+        PromptRows.same(prompt),
+        TOKENS,
+        1.0,
+        tiny_tokenizer.eos_token_id,
+        tiny_tokenizer.pad_token_id,
+    )
     responses = generate(tiny_model, request, uniforms(5, "test/prompt", 64, TOKENS))
-    scores = score_responses(tiny_model, responses.tokens_BT, responses.mask_BT, prompt)
+    scores = score_responses(
+        tiny_model, responses.tokens_BT, responses.mask_BT, PromptRows.same(prompt)
+    )
     torch.testing.assert_close(scores, responses.log_probs_BT, atol=1e-4, rtol=0)
 
 
@@ -197,7 +207,13 @@ def test_the_models_mode_is_restored(own_model: PreTrainedModel, request_: Reque
 def test_a_prompt_longer_than_the_context_is_refused(
     tiny_model: PreTrainedModel, request_: Request
 ) -> None:
-    long = Request(request_.prompt_ids * 60, TOKENS, 1.0, request_.eos_id, request_.pad_id)
+    long = Request(
+        PromptRows.same(request_.prompts.lists()[0] * 60),
+        TOKENS,
+        1.0,
+        request_.eos_id,
+        request_.pad_id,
+    )
     with pytest.raises(InputError, match=r"settings\.prompt has 60 .*settings\.sample_tokens = 7"):
         generate(tiny_model, long, uniforms(0, "test", 1, TOKENS))
     with pytest.raises(InputError, match=r"settings\.align_tokens"):

@@ -89,3 +89,49 @@ def test_no_hit_has_a_standard_error_all_the_same() -> None:
     found = importance_weights.hit_rate(np.zeros(98), 10.0)
     assert found.value == 0.0
     assert found.standard_error == pytest.approx(math.sqrt(0.01 * 0.99 / 98))
+
+
+def two_prompts(rows: int = 8) -> importance_weights.Strata:
+    return importance_weights.Strata(np.arange(rows) % 2, np.array([0.25, 0.75]))
+
+
+def test_means_over_prompts_are_weighted_and_their_error_is_within_prompts() -> None:
+    """Prompt by prompt with numpy; the difference of the two prompts is no noise."""
+    values_N = np.array([1.0, 100.0, 2.0, 101.0, 3.0, 102.0, 6.0, 97.0])
+    found = importance_weights.mean(values_N, two_prompts())
+    a, b = values_N[::2], values_N[1::2]
+    assert found.value == pytest.approx(0.25 * a.mean() + 0.75 * b.mean())
+    errors = [0.25 * a.std(ddof=1) / 2, 0.75 * b.std(ddof=1) / 2]
+    assert found.standard_error == pytest.approx(math.hypot(*errors))
+
+
+def test_the_error_over_prompts_is_the_spread_over_repeated_samples() -> None:
+    prompts = importance_weights.Strata(np.arange(90) % 3, np.array([0.6, 0.3, 0.1]))
+    centre_N = np.array([0.0, 5.0, -9.0])[prompts.index_N]
+    noise = stream(4, "test/prompts").standard_normal((600, 90))
+    found = [importance_weights.mean(centre_N + one, prompts) for one in noise]
+    nominal = float(np.mean([one.standard_error for one in found]))
+    assert nominal == pytest.approx(float(np.std([one.value for one in found])), rel=0.1)
+
+
+def test_each_prompt_has_an_optimum_of_its_own() -> None:
+    reward_N = stream(5, "test/prompts").uniform(0, 10, 8)
+    best = importance_weights.optimum(reward_N, 2.0, two_prompts())
+    singly = [importance_weights.optimum(reward_N[k::2], 2.0).mean(reward_N[k::2]) for k in (0, 1)]
+    found = best.mean(reward_N)
+    assert found.value == pytest.approx(0.25 * singly[0].value + 0.75 * singly[1].value)
+    errors = [0.25 * singly[0].standard_error, 0.75 * singly[1].standard_error]
+    assert found.standard_error == pytest.approx(math.hypot(*errors))
+    assert best.weight_N.sum() == pytest.approx(1.0)
+
+
+def test_one_prompt_is_no_stratum() -> None:
+    values_N = stream(6, "test/prompts").uniform(0, 10, 50)
+    one = importance_weights.Strata(np.zeros(50, np.int64), np.ones(1))
+    for estimate in (
+        importance_weights.mean, lambda v, s=None: importance_weights.hit_rate(v, 9.0, s),
+        lambda v, s=None: importance_weights.optimum(v, 2.0, s).mean(v),
+    ):  # fmt: skip
+        plain, strata = estimate(values_N), estimate(values_N, one)
+        assert strata.value == pytest.approx(plain.value)
+        assert strata.standard_error == pytest.approx(plain.standard_error)

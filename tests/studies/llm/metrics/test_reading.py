@@ -27,10 +27,11 @@ def test_topics_are_read_off_the_tokens(
     tokenizer, texts = grammar_words
     prompt = tuple(tokenizers.encode_prompt(tokenizer, "The"))
     ids = [np.array(tokenizer.encode(text)[len(prompt) :]) for text in texts]
-    read = assess.reading(tokenizer, prompt, [np.append(i, tokenizer.eos_token_id) for i in ids])
+    asked = [prompt] * len(ids)
+    read = assess.reading(tokenizer, asked, [np.append(i, tokenizer.eos_token_id) for i in ids])
     assert read["topic"] == [sentences.topic_of(text) for text in texts]
     assert all(read["grammatical"])
-    cut = assess.reading(tokenizer, prompt, [i[:4] for i in ids])
+    cut = assess.reading(tokenizer, asked, [i[:4] for i in ids])
     assert sum(cut["grammatical"]) < 0.1 * len(texts)
 
 

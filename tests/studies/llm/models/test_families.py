@@ -12,7 +12,7 @@ import torch
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from recalltrap.errors import InputError, StageError
-from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.inference import log_probs
 from recalltrap_studies.llm.inference.batch_sizes import LogitsBudget
 from recalltrap_studies.llm.inference.log_probs import score_responses
@@ -111,10 +111,10 @@ def test_what_is_drawn_is_scored_alike_whole_or_in_pieces(
     config.initializer_range = 0.1
     model: Any = weights.fresh_model(config, 5)
     model.eval()
-    request = Request((5, 9, 7), 16, 1.0, 0, 1)
+    request = Request(PromptRows.same([5, 9, 7]), 16, 1.0, 0, 1)
     drawn = generate(model, request, uniforms(0, "test/family", 40, 16), cache="dynamic")
     assert 0 < int(drawn.finished_B.sum()) < 40
-    asked = (model, drawn.tokens_BT, drawn.mask_BT, request.prompt_ids)
+    asked = (model, drawn.tokens_BT, drawn.mask_BT, request.prompts)
     whole = score_responses(*asked)
     torch.testing.assert_close(whole, drawn.log_probs_BT, atol=1e-4, rtol=0)
     small_budget = LogitsBudget(1, least_rows=16, most=16 * 96 * 5)

@@ -14,7 +14,7 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
-from recalltrap_studies.llm.data import responses
+from recalltrap_studies.llm.data import prompts
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.data.token_sequences import Sequences
 from recalltrap_studies.llm.grammar import sentences
@@ -180,7 +180,7 @@ def test_a_prompt_begins_as_the_tokenizer_begins_once(
         store.put(node, tokenizers.tokenizer_files(tokenizer), Cost(0, 0, 0, 0, "cpu", 1))
         tokenizer = tokenizers.read_tokenizer(store, node)
     assert tokenizers.encode_prompt(tokenizer, prompt) == ids
-    assert responses.request(tokenizer, prompt, 4).prompt_ids == tuple(ids)
+    assert prompts.asked({"prompt": prompt}, tokenizer).rows.lists() == [ids]
 
 
 @pytest.mark.parametrize("template", [None, "<s> $A </s>"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from recalltrap.errors import StageError
+from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.rewards.oracle import (
     Oracle,
@@ -42,7 +43,7 @@ def model() -> PreTrainedModel:
 
 
 def oracle_of(model: torch.nn.Module, shaping: Shaping = "fold") -> Oracle:
-    return Oracle(model, 8.0, 10.0, 0.5, shaping, PROMPT)
+    return Oracle(model, 8.0, 10.0, 0.5, shaping)
 
 
 def responses() -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,7 +71,7 @@ def test_folding_reflects_at_the_threshold_and_clipping_holds() -> None:
 def test_no_reward_exceeds_its_supremum(
     nll: float, height: float, sharpness: float, share: float, shaping: Shaping
 ) -> None:
-    oracle = Oracle(torch.nn.Identity(), share * height, height, sharpness, shaping, PROMPT)
+    oracle = Oracle(torch.nn.Identity(), share * height, height, sharpness, shaping)
     reward = float(oracle.reward(torch.tensor([nll], dtype=torch.float64)))
     assert reward <= oracle.supremum + 1e-9 * height
 
@@ -78,7 +79,7 @@ def test_no_reward_exceeds_its_supremum(
 @pytest.mark.parametrize(("shaping", "best"), [("fold", 8.0), ("clip", 8.0), ("none", 10.0)])
 def test_the_supremum_is_reached(shaping: Shaping, best: float) -> None:
     nll = torch.linspace(0.0, 2.0, 20_001, dtype=torch.float64)
-    oracle = Oracle(torch.nn.Identity(), 8.0, 10.0, 0.5, shaping, PROMPT)
+    oracle = Oracle(torch.nn.Identity(), 8.0, 10.0, 0.5, shaping)
     assert oracle.supremum == supremum(8.0, 10.0, shaping) == best
     assert float(oracle.reward(nll).max()) == pytest.approx(best, abs=1e-3)
 
@@ -93,7 +94,7 @@ def test_nll_is_the_mean_over_response_tokens_of_the_model_itself(
 ) -> None:
     """Row by row, without padding, from the logits: the prompt and the pads play no part."""
     tokens, mask = responses()
-    found = oracle_of(model).nll(tokens, mask)
+    found = oracle_of(model).nll(tokens, mask, PromptRows.same(PROMPT))
     for row, seen, nll in zip(tokens, mask, found, strict=True):
         whole = torch.tensor([[*PROMPT, *row[seen].tolist()]])
         with torch.no_grad():
@@ -105,8 +106,8 @@ def test_nll_is_the_mean_over_response_tokens_of_the_model_itself(
 def test_what_stands_behind_the_eos_is_never_scored(model: PreTrainedModel) -> None:
     tokens, mask = responses()
     other = torch.where(mask, tokens, 11)
-    one = score_responses(model, tokens, mask, PROMPT)
-    two = score_responses(model, other, mask, PROMPT)
+    one = score_responses(model, tokens, mask, PromptRows.same(PROMPT))
+    two = score_responses(model, other, mask, PromptRows.same(PROMPT))
     assert torch.equal(one, two)
     assert bool((one[~mask] == 0).all())
     assert bool((one[mask] < 0).all())

@@ -22,7 +22,7 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, FileDigest
 from recalltrap_studies.llm.data import sample_shards
-from recalltrap_studies.llm.data.responses import Request
+from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.inference import batch_sizes
 from recalltrap_studies.llm.models import weights
@@ -210,7 +210,7 @@ def test_shards_cover_the_set_once() -> None:
 
 def test_large_models_are_drawn_in_batches_that_memory_holds() -> None:
     def rows(size: str, tokens: int) -> int:
-        request = Request((1,), tokens, 1.0, 0, 0)
+        request = Request(PromptRows.same([1]), tokens, 1.0, 0, 0)
         group = WorkerGroup(resources=LlmResources())
         return batch_sizes.rows_at_once(config_of(size), request, torch.device("cpu"), group)
 

@@ -1,0 +1,101 @@
+"""What can be seen of a study's prompts before anything starts: each row, its length, its share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+
+from recalltrap.errors import InputError
+from recalltrap_studies.llm.data.prompt_files import (
+    FIELD,
+    PromptFile,
+    WrittenPrompt,
+    read_prompts,
+    split,
+)
+from recalltrap_studies.llm.data.prompts import encode
+from recalltrap_studies.llm.models.tokenizers import encode_prompt
+from recalltrap_studies.llm.settings import LlmSettings
+
+LEAST_SAMPLES = 2
+"""Of each held-out prompt: with one the noise of a mean isn't known."""
+FIRST_WORD = "The"
+"""Every sentence of the grammar begins with it."""
+
+
+@dataclass(frozen=True)
+class LongestPrompt:
+    """How long the longest prompt is, and where it stands; `name` is how messages call it."""
+
+    tokens: int
+    name: str
+
+
+def check_prompts(
+    settings: LlmSettings,
+    tokenizer: PreTrainedTokenizerFast | None,
+    *,
+    trained_here: bool,
+    grammar: bool,
+) -> LongestPrompt:
+    """Refuse prompts that can't be asked, and find the longest.
+
+    Without a tokenizer words are counted: there are no fewer tokens. `trained_here` says that the
+    models get a tokenizer of ours, and `grammar` that they speak the grammar alone.
+
+    Raises:
+        InputError: naming the setting, the file, the row and the way out.
+    """
+    if settings.prompts is None:
+        if grammar and not _begins_a_sentence(settings.prompt):
+            raise InputError(
+                f"settings.prompt = {settings.prompt!r}: every sentence of the grammar begins with "
+                f"{FIRST_WORD!r}. Begin the prompt with it, or give a corpus of your own"
+            )
+        words = len(settings.prompt.split())
+        tokens = words if tokenizer is None else len(encode_prompt(tokenizer, settings.prompt))
+        return LongestPrompt(tokens, "settings.prompt")
+    return _check_file(settings, settings.prompts, tokenizer, trained_here, grammar)
+
+
+def _check_file(
+    settings: LlmSettings,
+    spec: str,
+    tokenizer: PreTrainedTokenizerFast | None,
+    trained_here: bool,
+    grammar: bool,
+) -> LongestPrompt:
+    file, found = PromptFile(spec), read_prompts(spec)
+    for prompt in found:
+        if prompt.text is None and trained_here:
+            raise file.refused(
+                prompt.row, "it has messages, and a tokenizer that is trained here has no chat "
+                "template", "Write a `prompt`, or give models whose tokenizer has one",
+            )  # fmt: skip
+        if grammar and not _begins_a_sentence(prompt.text or ""):
+            raise file.refused(
+                prompt.row, f"prompt = {prompt.text!r}: every sentence of the grammar begins with "
+                f"{FIRST_WORD!r}", "Begin the prompt with it, or give a corpus of your own",
+            )  # fmt: skip
+    _, judged = split(spec, found, settings.prompt_holdout)
+    least = LEAST_SAMPLES * len(judged)
+    if settings.evaluation_samples < least:
+        raise InputError(
+            f"settings.evaluation_samples = {settings.evaluation_samples}: models are judged by "
+            f"{len(judged)} prompts of {FIELD} = {spec!r}, each with {LEAST_SAMPLES} responses at "
+            f"least. Set it to {least} or more, or lower prompt_holdout"
+        )
+    lengths = [_tokens(prompt, tokenizer, spec) for prompt in found]
+    longest = max(range(len(found)), key=lambda row: lengths[row])
+    return LongestPrompt(lengths[longest], file.place(found[longest].row))
+
+
+def _begins_a_sentence(text: str) -> bool:
+    return text.split(" ")[0] == FIRST_WORD
+
+
+def _tokens(prompt: WrittenPrompt, tokenizer: PreTrainedTokenizerFast | None, spec: str) -> int:
+    return (
+        len(prompt.content.split()) if tokenizer is None else len(encode(tokenizer, prompt, spec))
+    )
