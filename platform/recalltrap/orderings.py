@@ -135,18 +135,29 @@ class Operations:
     """Whether a model of a student's size is aligned."""
     distils_aligned: bool
     """Whether a model is distilled that was aligned, or whose teacher was."""
+    distils_p_prime: bool = False
+    """Whether an ordering begins with a distillation of p'; p'' is a reference in any case."""
+    distils_others: bool = False
+    """Whether a model other than p' is distilled."""
+    aligns_p_prime_again: bool = False
+    """Whether a model of the size of p' is aligned that was aligned before."""
 
     @classmethod
     def of(cls, orderings: Iterable[Ordering] | None) -> Self:
         """What any of the orderings does; all of it where there may be any (None)."""
         if orderings is None:
-            return cls(True, True, True)
+            return cls(True, True, True, True, True, True)
         stages = [ordering.stages for ordering in orderings]
         pairs = [(a, b) for steps in stages for i, a in enumerate(steps) for b in steps[i + 1 :]]
         return cls(
             aligns_p_prime=any(steps[0] != DISTILL for steps in stages),
             aligns_student=any(a == DISTILL != b for a, b in pairs),
             distils_aligned=any(a != DISTILL == b for a, b in pairs),
+            distils_p_prime=any(steps[0] == DISTILL for steps in stages),
+            distils_others=any(DISTILL in steps[1:] for steps in stages),
+            aligns_p_prime_again=any(
+                DISTILL not in steps[:2] and len(steps) > 1 for steps in stages
+            ),
         )
 
     @property

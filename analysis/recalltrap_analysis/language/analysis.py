@@ -22,6 +22,22 @@ def optimum_note(settings: Mapping[str, Any]) -> str:
     return LABELS_NOTE if settings["algorithm"] in LEARNS_FROM_LABELS else ""
 
 
+def scope_notes(settings: Mapping[str, Any]) -> list[str]:
+    """What a p' that was given means for the conclusions."""
+    notes = []
+    if settings.get("p_prime_weights") == "given":
+        notes.append(
+            "p' was given, so every seed starts from the same one: intervals, verdicts and advice "
+            "are for this p'"
+        )
+    if settings.get("p_star") is None:
+        notes.append(
+            "p_star is null, so p' itself judges: overall precision is in its likelihood, overall "
+            "recall in that of its samples"
+        )
+    return notes
+
+
 ANALYSIS = KindAnalysis(
     sections=(
         KindSection(
@@ -49,6 +65,7 @@ ANALYSIS = KindAnalysis(
     optimum_check=EFFECTIVE_SAMPLES,
     reward_samples=REWARD_SAMPLES,
     optimum_note=optimum_note,
+    scope_notes=scope_notes,
     glossary=(
         (
             "`kl_weight`",

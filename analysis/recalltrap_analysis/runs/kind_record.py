@@ -87,6 +87,8 @@ class KindRecord:
     reward_samples: RewardSamples | None = None
     optimum_note: Callable[[Settings], str] = lambda settings: ""
     """What to know of the exact optimum under these settings; mostly nothing."""
+    scope_notes: Callable[[Settings], Sequence[str]] = lambda settings: ()
+    """What limits all that is concluded under these settings, a line each; mostly nothing."""
     curves_note: Callable[[pd.DataFrame], str] = lambda curves: ""
     """What to know of the alignments' curves that a figure shows; mostly nothing."""
     updates: Callable[[Node], int | None] = lambda node: None

@@ -148,7 +148,11 @@ def summarize(results: Run) -> Summary:
         succeeded=len(succeeded),
         failed=len(failed),
         missing=missing,
-        notes=(*_notes(table, parts, len(failed), missing), *_first(lacks)),
+        notes=(
+            *_notes(table, parts, len(failed), missing),
+            *_scope(design, kind),
+            *_first(lacks),
+        ),
         lacks=lacks,
     )
 
@@ -193,6 +197,12 @@ def _notes(table: pd.DataFrame, parts: pd.DataFrame, failed: int, missing: int) 
         where = count_text(len(undecomposed), "grid point")
         notes.append(f"no decomposition at {where}: {undecomposed[0]}")
     return tuple(notes)
+
+
+def _scope(design: Design, kind: KindRecord) -> list[str]:
+    """What the kind says limits the conclusions, each line once."""
+    notes = (note for found in design.settings.values() for note in kind.scope_notes(found))
+    return list(dict.fromkeys(notes))
 
 
 def _first(lacks: Sequence[str]) -> list[str]:

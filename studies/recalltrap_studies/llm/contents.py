@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recalltrap.errors import InputError
+from recalltrap.graph import Node
 from recalltrap.paths import resolve
 from recalltrap.store.contents import Content, remembered
 
@@ -22,6 +23,12 @@ Identity = str | Content
 def spec_of(identity: Any) -> str:
     """What can be opened: a size, a hub id, or a path."""
     return identity.path if isinstance(identity, Content) else str(identity)
+
+
+def loaded(node: Node) -> tuple[str, Identity]:
+    """The setting that names the model of a `load` node, and what the model is."""
+    ((field, identity),) = node.config.items()
+    return str(field), identity
 
 
 def opened(identity: Any, field: str) -> str:

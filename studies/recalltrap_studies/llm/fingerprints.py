@@ -10,6 +10,7 @@ from __future__ import annotations
 from recalltrap_studies.llm.contents import Identity, content_of
 from recalltrap_studies.llm.data.corpus import GRAMMAR
 from recalltrap_studies.llm.models.architectures import is_size
+from recalltrap_studies.llm.models.gguf import is_gguf
 
 SHAPE_FILES = ("config.json",)
 """What an architecture is taken from: re-initialised, neither weights nor tokenizer matter."""
@@ -22,13 +23,14 @@ little. Weights as `*.bin` aren't read; hidden files and folders aren't either."
 
 
 def architecture_identity(spec: str) -> Identity:
-    """Identity of an architecture: a size of ours, a hub id, or a folder's configuration."""
-    return spec if is_size(spec) else content_of(spec, SHAPE_FILES)
+    """Identity of an architecture: a size of ours, a hub id, a folder's configuration, or a GGUF
+    file, whose configuration stands in it."""
+    return spec if is_size(spec) else content_of(spec, () if is_gguf(spec) else SHAPE_FILES)
 
 
 def model_identity(spec: str) -> Identity:
     """Identity of a model with its weights and tokenizer."""
-    return spec if is_size(spec) else content_of(spec, MODEL_FILES)
+    return spec if is_size(spec) else content_of(spec, () if is_gguf(spec) else MODEL_FILES)
 
 
 def prompts_identity(spec: str) -> Identity:

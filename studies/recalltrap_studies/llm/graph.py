@@ -1,7 +1,7 @@
 """A cell as a graph of stages: which node is made from which, and what each one's identity holds.
 
-p* has seed 0 whatever the cell's seed: it is trained or loaded once for all. Everything else
-belongs to a seed, and both orderings of a seed share it.
+p* and every model that is given have seed 0 whatever the cell's seed: they are trained or loaded
+once for all. Everything else belongs to a seed, and both orderings of a seed share it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from recalltrap_studies.llm.stages.registry import (
 
 def root_stage(settings: LlmSettings) -> Stage:
     """What makes p*: it is trained here where it's a size of ours, and loaded otherwise."""
-    return PRETRAIN if is_size(settings.p_star) else LOAD
+    return PRETRAIN if settings.p_star is not None and is_size(settings.p_star) else LOAD
 
 
 class Graph:
@@ -58,7 +58,7 @@ class Graph:
         self.p_star = _p_star(settings)
         truth = {"samples": settings.evaluation_samples, "heldout_samples": 0}
         self.truth = self.sample(self.p_star, 1.0, **truth, **asked(settings, judged=True))
-        self.p_prime = self._student(SFT, part_config(settings, Sft), self.p_star, 1.0)
+        self.p_prime = self._p_prime()
         # p_target never learns the very samples that p'' learns, also where tau is the same
         self.p_target = self._student(
             TARGET,
@@ -68,6 +68,14 @@ class Graph:
             learner="p_target",
         )
         self.oracle = ORACLE.node(seed, asking(settings, Reward), p_target=self.p_target)
+
+    def _p_prime(self) -> Node:
+        settings = self.settings
+        if settings.p_prime_weights == "new":
+            return self._student(SFT, part_config(settings, Sft), self.p_star, 1.0)
+        if settings.p_star is None:  # p' judges precision itself
+            return self.p_star
+        return _loaded("p_prime", settings.p_prime)
 
     def sample(self, model: Node, temperature: float, **extra: Any) -> Node:
         """Sequences of a model; what differs in its configuration is drawn with other numbers."""
@@ -90,26 +98,49 @@ class Graph:
         teacher: Node,
         temperature: float,
         version: int | None = None,
+        start: Node | None = None,
         **extra: Any,
     ) -> Node:
-        """A training of the stage's architecture on the teacher's samples; `extra` as `sample`."""
-        config["architecture"] = architecture_identity(config.pop(stage.architecture))
-        samples = self.sample(teacher, temperature, **extra)
-        return stage.node(self.seed, config, version, samples=samples, teacher=teacher)
+        """A training on the teacher's samples, of the stage's architecture or of a model that is
+        there; `extra` as `sample`."""
+        spec = config.pop(stage.architecture)
+        parents = {"samples": self.sample(teacher, temperature, **extra), "teacher": teacher}
+        if start is None:
+            config["architecture"] = architecture_identity(spec)
+        else:
+            parents["start"] = start
+        return stage.node(self.seed, config, version, **parents)
 
     def distill(self, teacher: Node, aligned: bool) -> Node:
         """A student of a teacher, from its samples at temperature tau: the last distillation's own
-        where the teacher, or a teacher before it, has been aligned."""
-        temperature = self.settings.last_distill_temperature
+        where the teacher, or a teacher before it, has been aligned. Of p' it may be given."""
+        settings = self.settings
+        if teacher is self.p_prime and settings.p_second is not None:
+            return _loaded("p_second", settings.p_second)
+        temperature = settings.last_distill_temperature
         if temperature is None or not aligned:
-            temperature = self.settings.distill_temperature
-        record = distillation_of(self.settings)
-        config = record.config(self.settings)
-        return self._student(DISTILL, config, teacher, temperature, record.version)
+            temperature = settings.distill_temperature
+        record = distillation_of(settings)
+        config = record.config(settings)
+        if settings.student_weights != "layers":
+            config.pop("student_layers", None)  # a grid's other points have it
+        start = self._start()
+        return self._student(DISTILL, config, teacher, temperature, record.version, start)
+
+    def _start(self) -> Node | None:
+        """What students are before they learn; None where they are drawn anew."""
+        settings = self.settings
+        if settings.student_weights == "given":
+            return _loaded("student", settings.student)
+        # Of p' whoever the teacher is: both orderings' students begin as the same model.
+        return self.p_prime if settings.student_weights == "layers" else None
 
     def align(self, start: Node, reference: Node, student: bool) -> Node:
-        """An alignment of `start`, anchored to `reference`, at the learning rate of its size."""
+        """An alignment of `start`, anchored to `reference`, at the learning rate of its size. Of
+        p' it may be given."""
         settings, record = self.settings, algorithm_of(self.settings)
+        if start is self.p_prime and settings.p_prime_aligned is not None:
+            return _loaded("p_prime_aligned", settings.p_prime_aligned)
         rate = settings.alignment_rate(settings.align_learning_rate, student)
         return ALIGN.node(
             self.seed,
@@ -156,7 +187,14 @@ def asking(settings: Prompt, part: type[Prompt], *, judged: bool = False) -> dic
 
 
 def _p_star(settings: LlmSettings) -> Node:
+    if settings.p_star is None:
+        return _loaded("p_prime", settings.p_prime)
     if root_stage(settings) is LOAD:
-        return LOAD.node(0, {"p_star": model_identity(settings.p_star)})
+        return _loaded("p_star", settings.p_star)
     corpus = corpus_identity(settings.corpus)
     return PRETRAIN.node(0, {**part_config(settings, Pretrain), "corpus": corpus})
+
+
+def _loaded(field: str, spec: str) -> Node:
+    """A model that is taken as it is, by the setting that names it."""
+    return LOAD.node(0, {field: model_identity(spec)})

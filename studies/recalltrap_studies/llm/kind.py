@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,26 +10,23 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import CostEstimate, Evaluation, ExportedModel, Progress, StudyKind
-from recalltrap.orderings import NOTHING_ALIGNS, Operations, Ordering
+from recalltrap.orderings import Operations, Ordering
 from recalltrap.resources import Resources
-from recalltrap.settings_parts import Part, Reads
+from recalltrap.settings_parts import Reads
 from recalltrap_studies.devices import check_device
-from recalltrap_studies.llm.alignment.registry import ALGORITHMS
-from recalltrap_studies.llm.distillation.registry import DISTILLATIONS
-from recalltrap_studies.llm.graph import Graph, root_stage
+from recalltrap_studies.llm.graph import Graph
 from recalltrap_studies.llm.metrics.names import METRICS
+from recalltrap_studies.llm.reads import reads_of
 from recalltrap_studies.llm.resources import LlmResources
-from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
-from recalltrap_studies.llm.stage_settings import Pretrain
-from recalltrap_studies.llm.stages.registry import LOAD, PRETRAIN, STAGES
-from recalltrap_studies.rate_factors import FACTORS_UNREAD, factors_read
-from recalltrap_studies.records import record_parts
+from recalltrap_studies.llm.roles import MODEL_FIELDS
+from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from recalltrap.store.store import ArtifactStore
 
 EVALUATION_VERSION = 1
-BY_CONTENT = frozenset({"p_star", "p_prime", "student", "p_target", "corpus", "prompts"})
+BY_CONTENT = frozenset({*MODEL_FIELDS, "corpus", "prompts"})
 """Settings that may name a folder or file: stages know what is in it, and not where it lies."""
 
 
@@ -60,7 +56,8 @@ class LlmKind(StudyKind):
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""
-        return _reads(settings, Operations.of(orderings))
+        assert isinstance(settings, LlmSettings)
+        return reads_of(settings, Operations.of(orderings))
 
     def check_device(self, *, here: bool) -> None:
         """Refuse a `RECALLTRAP_DEVICE` that isn't there."""
@@ -122,29 +119,6 @@ class LlmKind(StudyKind):
     def pack_shape(self, cell: Cell) -> str:
         """A pack is one cell: nothing is shared."""
         return cell.id
-
-
-@lru_cache(maxsize=4096)
-def _reads(settings: LlmSettings, operations: Operations) -> Reads:
-    algorithm, distillation = algorithm_of(settings), distillation_of(settings)
-    stages = [stage for stage in STAGES.values() if stage not in (PRETRAIN, LOAD)]
-    stages.append(root_stage(settings))
-    parts = [stage.settings for stage in stages if stage.settings] + [distillation.part]
-    if operations.aligns:
-        parts.append(algorithm.part)
-    parts += factors_read(operations)
-    # the optimum that the evaluation estimates for each reference has this weight
-    also = {"kl_weight", *(name for stage in stages for name in stage.also)}
-    if operations.distils_aligned:
-        also.add("last_distill_temperature")
-    doesnt = f"{algorithm.name} doesn't read" if operations.aligns else f"{NOTHING_ALIGNS} reads"
-    unread: dict[type[Part], str] = dict.fromkeys(record_parts(ALGORITHMS), doesnt)
-    unread |= dict.fromkeys(
-        record_parts(DISTILLATIONS), f"distillation = {distillation.name} doesn't read"
-    )
-    unread[Pretrain] = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
-    unread |= FACTORS_UNREAD
-    return Reads.of(settings, parts, also=also, otherwise=unread)
 
 
 KIND = LlmKind()

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
-from recalltrap_studies.llm.contents import spec_of
+from recalltrap_studies.llm.contents import loaded, spec_of
 from recalltrap_studies.llm.models.architectures import (
     SIZES,
     is_size,
@@ -20,6 +20,7 @@ from recalltrap_studies.llm.models.architectures import (
     shape_parameters,
 )
 from recalltrap_studies.llm.models.families import number
+from recalltrap_studies.llm.models.layers import cut_config
 
 FALLBACK = "smollm2-360m"
 """Stands for a hub id that isn't here and whose name tells nothing."""
@@ -36,15 +37,29 @@ class Shape:
 
 def shape_of(node: Node) -> Shape:
     """The shape of the model that a node makes, or of the one that it runs."""
-    identity = node.config.get("architecture") or node.config.get("p_star")
-    if identity is None:
-        assert node.source is not None, "a model without parents says what it is"
-        return shape_of(node.source)
-    spec = spec_of(identity)
+    return _shape(node, None)
+
+
+def _shape(node: Node, layers: int | None) -> Shape:
+    """The same; `layers`: of so many of its layers alone."""
+    spec = spec_at(node)
+    if spec is None:
+        before = node.parents.get("start") or node.source
+        assert before is not None, "a model without parents says what it is"
+        return _shape(before, layers or node.config.get("student_layers"))
     if is_size(spec):
-        return _size(spec, _vocabulary(node))
-    found = _outside(spec)
+        return _size(spec, _vocabulary(node), layers)
+    found = _outside(spec, layers)
     return found[0] if found else _guessed(spec)
+
+
+def spec_at(node: Node) -> str | None:
+    """The size, hub id or path that a node's own configuration names; None: its parent's."""
+    if node.parents:
+        identity = node.config.get("architecture")
+        return None if identity is None else spec_of(identity)
+    identity = node.config.get("p_star")
+    return spec_of(loaded(node)[1] if identity is None else identity)
 
 
 def _vocabulary(node: Node) -> int | None:
@@ -53,23 +68,25 @@ def _vocabulary(node: Node) -> int | None:
         node = node.source
     if "vocabulary_size" in node.config:  # p* is trained here
         return int(node.config["vocabulary_size"])
-    found = _outside(spec_of(node.config["p_star"]))
+    found = _outside(str(spec_at(node)))
     return found[1] if found else None
 
 
-def _size(name: str, vocabulary: int | None) -> Shape:
+def _size(name: str, vocabulary: int | None, layers: int | None = None) -> Shape:
     size = SIZES[name]
-    head = size.width // size.heads
-    return Shape(shape_parameters(name, vocabulary), 2 * size.layers * size.key_value_heads * head)
+    head, kept = size.width // size.heads, layers or size.layers
+    parameters = shape_parameters(name, vocabulary, kept)
+    return Shape(parameters, 2 * kept * size.key_value_heads * head)
 
 
 @lru_cache(maxsize=64)
-def _outside(spec: str) -> tuple[Shape, int] | None:
-    """Shape and vocabulary of a folder, or of a hub id that was fetched before."""
+def _outside(spec: str, layers: int | None = None) -> tuple[Shape, int] | None:
+    """Shape and vocabulary of a folder, a GGUF file, or a hub id that was fetched before."""
     try:
         config = load_config(spec, "p_star", local_only=True)
+        config = config if layers is None else cut_config(config, layers)
         count = parameters(config)
-    except InputError:
+    except (InputError, ValueError):  # `preflight` says what is wrong
         return None
     heads = number(config, "num_key_value_heads") or config.num_attention_heads
     width = number(config, "head_dim") or config.hidden_size // config.num_attention_heads

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
@@ -13,17 +12,20 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 from recalltrap.errors import InputError, nearest
 from recalltrap_studies.llm.data import corpus
 from recalltrap_studies.llm.grammar import sentences
-from recalltrap_studies.llm.models import architectures, hub
+from recalltrap_studies.llm.models import architectures, folders, hub
 from recalltrap_studies.llm.models.families import first_line
+from recalltrap_studies.llm.models.layers import check_cut
 from recalltrap_studies.llm.models.pretrained import look
 from recalltrap_studies.llm.models.tokenizers import compare_vocabularies
 from recalltrap_studies.llm.prompt_checks import LongestPrompt, check_prompts
+from recalltrap_studies.llm.roles import named_models, taken_as_given
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Sample
 
-MODEL_FIELDS = ("p_star", "p_prime", "student", "p_target")
-WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"})
-"""Suffixes of files that hold weights, in whatever format."""
+JUDGED_BY_P_PRIME = (
+    "settings.p_star is null: p' itself judges precision, and recall is that of its samples"
+)
+ONE_P_PRIME = "p' is given: every seed starts from this one, so what is concluded is for this p'"
 
 
 def check_sources(settings: LlmSettings) -> list[str]:
@@ -41,9 +43,9 @@ def check_sources(settings: LlmSettings) -> list[str]:
             "settings.engine = 'vllm': it isn't installed here. `pip install recalltrap[vllm]` on "
             "every machine of the cluster, or take engine: transformers"
         )
-    specs = {field: str(getattr(settings, field)) for field in MODEL_FIELDS}
-    trained_here = architectures.is_size(settings.p_star)
-    known = _known(specs)
+    specs, given = named_models(settings), taken_as_given(settings)
+    known = _known(specs, given)
+    trained_here = settings.p_star is not None and architectures.is_size(settings.p_star)
     if trained_here:
         _check_own_vocabulary(specs)
         _check_corpus(settings)
@@ -51,34 +53,44 @@ def check_sources(settings: LlmSettings) -> list[str]:
         _check_grammar_unread(settings)
     _check_topics(settings)
     tokenizer = None
-    if "p_star" in known:
-        tokenizer = known["p_star"][0]
+    if known:
+        first, (tokenizer, _) = next(iter(known.items()))
         for field, (other, _) in known.items():
-            compare_vocabularies(tokenizer, other, "p_star", field)
+            compare_vocabularies(tokenizer, other, first, field)
+        _check_embeddings({field: known[field][1] for field in known if field in given}, specs)
     grammar = trained_here and settings.corpus == corpus.GRAMMAR
     longest = check_prompts(settings, tokenizer, trained_here=trained_here, grammar=grammar)
     for field, spec in specs.items():
         if field in known or architectures.is_size(spec):
             config = known[field][1] if field in known else architectures.config_of(spec)
             check_context(settings, longest, f"{field} = {spec!r}", config)
-    return ignored_weights(specs)
+    if settings.student_weights == "layers":
+        _check_layers(settings, known)
+    return notes_on_models(settings)
 
 
-def ignored_weights(specs: Mapping[str, str]) -> list[str]:
-    """A line for each model that is given with weights and re-initialised all the same."""
-    return [
+def notes_on_models(settings: LlmSettings) -> list[str]:
+    """A line for all that the user should know: weights that aren't used, what given ones mean."""
+    specs, given = named_models(settings), taken_as_given(settings)
+    silent = {"student"} if settings.student == settings.p_second else set[str]()
+    notes = [
         f"settings.{field} = {spec!r}: architecture only; its weights aren't used"
         for field, spec in specs.items()
-        if field != "p_star" and not architectures.is_size(spec) and _may_have_weights(spec, field)
+        if field not in given | silent and not architectures.is_size(spec)
+        if _may_have_weights(spec, field)
     ]
+    if settings.p_star is None:
+        notes.append(JUDGED_BY_P_PRIME)
+    if settings.p_prime_weights == "given":
+        notes.append(ONE_P_PRIME)
+    return notes
 
 
 def _may_have_weights(spec: str, field: str) -> bool:
-    """A hub id has weights; a folder may be a configuration alone."""
+    """A hub id and a GGUF file have weights; a folder may be a configuration alone."""
     if not architectures.is_folder(spec):
         return True
-    folder = Path(architectures.location(spec, field)[0])
-    return any(path.suffix in WEIGHTS for path in folder.iterdir())
+    return folders.has_weights(Path(architectures.location(spec, field)[0]))
 
 
 def check_access(settings: LlmSettings) -> None:
@@ -87,42 +99,75 @@ def check_access(settings: LlmSettings) -> None:
     Raises:
         InputError: it doesn't answer, or has no such model, and it isn't cached on this machine.
     """
-    for field in MODEL_FIELDS:
-        spec = str(getattr(settings, field))
-        if architectures.is_size(spec) or architectures.is_folder(spec):
+    given = taken_as_given(settings)
+    for field, spec in named_models(settings).items():
+        if architectures.is_size(spec) or architectures.is_local(spec):
             continue
         look(spec, field)
-        if field == "p_star" and hub.fault() and not _has_cached_weights(spec):
+        if field in given and hub.fault() and not _has_cached_weights(spec, field):
             reason = FileNotFoundError("no *.safetensors of it")
             raise architectures.unreachable(spec, field, "weights", reason)
 
 
-def _has_cached_weights(spec: str) -> bool:
-    name, revision = architectures.location(spec, "p_star")
+def _has_cached_weights(spec: str, field: str) -> bool:
+    name, revision = architectures.location(spec, field)
     files = ("model.safetensors", "model.safetensors.index.json")
     found = (try_to_load_from_cache(name, file, revision=revision) for file in files)
     return any(isinstance(path, str) for path in found)
 
 
 def _known(
-    specs: Mapping[str, str],
+    specs: Mapping[str, str], given: Collection[str]
 ) -> dict[str, tuple[PreTrainedTokenizerFast, PreTrainedConfig]]:
     """Tokenizer and configuration of every model that isn't a size of ours and can be looked at."""
     strange = [field for field, spec in specs.items() if not architectures.is_size(spec)]
     known = {}
     for field in strange:
         spec = specs[field]
-        folder = architectures.is_folder(spec)
+        here = architectures.is_local(spec)
         try:
             known[field] = look(spec, field, local_only=len(strange) == 1)
         except architectures.Unreachable:
-            if folder or len(strange) > 1:
+            if here or len(strange) > 1:
                 raise
             continue
         _check_buildable(known[field][1], spec, field)
-        if field == "p_star" and folder:
-            _check_weights(spec)
+        if field in given and architectures.is_folder(spec):
+            folders.check_weights(spec, field, Path(architectures.location(spec, field)[0]))
     return known
+
+
+def _check_embeddings(configs: Mapping[str, PreTrainedConfig], specs: Mapping[str, str]) -> None:
+    """Refuse given models that don't have equally many embeddings, spare ones among them.
+
+    What one of them says is scored by another, which must have every token.
+    """
+    counts = {field: int(config.vocab_size) for field, config in configs.items()}
+    if len(set(counts.values())) < 2:
+        return
+    most = max(counts, key=lambda field: counts[field])
+    least = min(counts, key=lambda field: counts[field])
+    resize = folders.command(folders.RESIZE, specs[least], str(counts[most]))
+    raise InputError(
+        f"settings.{least} = {specs[least]!r} has {counts[least]} embeddings and settings.{most} "
+        f"{counts[most]}, of the same tokenizer: one could say a token that the other hasn't. Give "
+        f"it as many, in a copy of it if you like: {resize}"
+    )
+
+
+def _check_layers(
+    settings: LlmSettings, known: Mapping[str, tuple[PreTrainedTokenizerFast, PreTrainedConfig]]
+) -> None:
+    """Refuse a student of layers of p' that can't be cut; a hub's p' that isn't here is trusted."""
+    spec, kept = settings.p_prime, settings.student_layers
+    assert kept is not None, "checked with the settings"
+    if "p_prime" in known:
+        config = known["p_prime"][1]
+    elif architectures.is_size(spec):
+        config = architectures.config_of(spec)
+    else:
+        return
+    check_cut(config, kept, f"p_prime = {spec!r}")
 
 
 def _check_buildable(config: PreTrainedConfig, spec: str, field: str) -> None:
@@ -133,25 +178,6 @@ def _check_buildable(config: PreTrainedConfig, spec: str, field: str) -> None:
             f"settings.{field} = {spec!r}: transformers can't make a model of its configuration "
             f"({first_line(error)}). Mend its config.json, or give another model"
         ) from None
-
-
-def _check_weights(spec: str) -> None:
-    """Refuse a p_star without weights, and one whose weights only executing could read."""
-    folder = Path(architectures.location(spec, "p_star")[0])
-    if any(folder.glob("*.safetensors")):
-        return
-    if not any(folder.glob("*.bin")):
-        reason = FileNotFoundError("no *.safetensors in it")
-        raise architectures.unreachable(spec, "p_star", "weights", reason)
-    convert = (
-        "import sys; from transformers import AutoModelForCausalLM as Model; "
-        "Model.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])"
-    )
-    raise InputError(
-        f"settings.p_star = {spec!r}: its weights are a *.bin alone, a pickle, which is never read "
-        f"here. Convert them once, if you trust who made them: "
-        f"{shlex.join(['python', '-c', convert, str(folder)])}"
-    )
 
 
 def _check_own_vocabulary(specs: Mapping[str, str]) -> None:
@@ -173,10 +199,11 @@ def _check_corpus(settings: LlmSettings) -> None:
 def _check_grammar_unread(settings: LlmSettings) -> None:
     """Where p_star comes with its weights, nothing is trained on a corpus."""
     if settings.corpus != corpus.GRAMMAR:
+        who = "p'" if settings.p_star is None else f"p_star = {settings.p_star!r}"
         raise InputError(
-            f"settings.corpus = {settings.corpus!r}: p_star = {settings.p_star!r} comes with its "
-            "weights and is trained on no corpus. Leave corpus out, or give p_star as a size of "
-            f"ours, which is trained on it: {', '.join(architectures.SIZES)}"
+            f"settings.corpus = {settings.corpus!r}: {who} comes with its weights and is trained "
+            "on no corpus. Leave corpus out, or give p_star as a size of ours, which is trained on "
+            f"it: {', '.join(architectures.SIZES)}"
         )
 
 
@@ -187,11 +214,12 @@ def _check_topics(settings: LlmSettings) -> None:
                 f"settings.target_topics: {topic!r} is no topic of the grammar; "
                 f"{nearest(topic, sentences.TOPICS)}"
             )
-    own = architectures.is_size(settings.p_star) and settings.corpus == corpus.GRAMMAR
+    p_star = named_models(settings).get("p_star", "p'")
+    own = architectures.is_size(p_star) and settings.corpus == corpus.GRAMMAR
     if settings.target_topics and not own:
         teacher = f"corpus = {settings.corpus!r}"
-        if not architectures.is_size(settings.p_star):
-            teacher = f"p_star = {settings.p_star!r}"
+        if not architectures.is_size(p_star):
+            teacher = f"p_star = {p_star!r}"
         raise InputError(
             f"settings.target_topics = {list(settings.target_topics)}: topics are known for the "
             f"grammar's sentences alone, and {teacher} speaks otherwise. Leave it empty, or train "

@@ -20,11 +20,13 @@ from recalltrap_studies.llm.distillation.registry import (
     Distillation,
     find_distillation,
 )
+from recalltrap_studies.llm.roles import check_given
 from recalltrap_studies.llm.stage_settings import (
     Alignment,
     Distill,
     Engine,
     Evaluate,
+    Given,
     Positive,
     Pretrain,
     Reward,
@@ -38,7 +40,7 @@ from recalltrap_studies.records import record_parts
 if TYPE_CHECKING:
     AlgorithmName = str
 
-    class StageFields(Pretrain, Sample, Sft, Distill, Target, Reward, Alignment, Evaluate):
+    class StageFields(Pretrain, Sample, Sft, Given, Distill, Target, Reward, Alignment, Evaluate):
         """As far as it can be known without the registries."""
 
 else:
@@ -49,7 +51,7 @@ else:
     StageFields = create_model(
         "StageFields",
         __base__=(
-            *(Pretrain, Sample, Sft, *record_parts(DISTILLATIONS), Target, Reward),
+            *(Pretrain, Sample, Sft, Given, *record_parts(DISTILLATIONS), Target, Reward),
             *(*record_parts(ALGORITHMS), Evaluate),
         ),
         **_choice,
@@ -72,6 +74,23 @@ class LlmSettings(RateFactors, StageFields):
         0.8, description="Temperature of the samples of p' that p_target learns. Paper: 0.8."
     )
     engine: Engine = Field("transformers", description="What samples: transformers, or vLLM.")
+
+    @model_validator(mode="after")
+    def _defaults_of_given_models(self) -> LlmSettings:
+        """Where p' is given it judges precision itself; a given p'' says what students are like."""
+        implied: dict[str, str | None] = {}
+        if self.p_prime_weights == "given":
+            implied["p_star"] = None
+        if self.p_second is not None:
+            implied["student"] = self.p_second
+        for name in implied.keys() - self.model_fields_set:
+            object.__setattr__(self, name, implied[name])  # still being made
+        return self
+
+    @model_validator(mode="after")
+    def _given_models_go_together(self) -> LlmSettings:
+        check_given(self)
+        return self
 
     @model_validator(mode="after")
     def _judged_as_aligned(self) -> LlmSettings:

@@ -20,6 +20,8 @@ from recalltrap.store.contents import Content
 Shaping = Literal["fold", "clip", "none"]
 Selection = Literal["last", "paper"]
 Engine = Literal["transformers", "vllm"]
+Weights = Literal["new", "given"]
+StudentWeights = Literal["new", "given", "layers"]
 Texts = Literal["none", "few", "all"]
 FEW_TEXTS = "few"
 
@@ -62,10 +64,11 @@ class Optimiser(Part):
 class Pretrain(Optimiser):
     """p* where it is trained here: from a corpus, with a tokenizer of its own."""
 
-    p_star: Spec = Field(
+    p_star: Spec | None = Field(
         "nano-large",
-        description="p*: a hub id (with @revision), a folder in the hub's format, or a size of "
-        "ours, which is trained on the corpus. Paper: SmolLM2-1.7B.",
+        description="p*: a hub id (with @revision), a folder in the hub's format, a GGUF file, or "
+        "a size of ours, which is trained on the corpus. Where p' is given it is null unless set: "
+        "p' itself then judges precision. Paper: SmolLM2-1.7B.",
     )
     corpus: Spec = Field(
         "grammar", description="`grammar` (ours), or a text file with one document per line."
@@ -130,13 +133,51 @@ class Sft(Optimiser):
     p_prime_epochs: Positive = Field(3.0, description="Epochs of p' over its samples (ours).")
 
 
+class Given(Part):
+    """Models that the user has already, taken as they are."""
+
+    p_prime_weights: Weights = added_setting(
+        "new",
+        description="Weights of p': `new` ones, trained on samples of p*, or `given`: the model "
+        "p_prime as it is, which isn't trained (ours).",
+    )
+    p_second: Spec | None = added_setting(
+        None,
+        description="p'' where you have it: a folder, hub id or GGUF file, distilled from the "
+        "given p'. Null: it is distilled here (ours).",
+    )
+    p_prime_aligned: Spec | None = added_setting(
+        None,
+        description="p'_AK where you have it: a folder, hub id or GGUF file, aligned from the "
+        "given p'. Null: p' is aligned here (ours).",
+    )
+
+
 class Distill(Optimiser):
-    """A student: re-initialised and trained on samples of its teacher."""
+    """A student, trained on samples of its teacher: re-initialised, given, or layers of p'."""
 
     student: Spec = Field(
-        "nano-small", description="Architecture of p'' and of every final. Paper: SmolLM2-135M."
+        "nano-small",
+        description="Architecture of p'' and of every final; of p_second, where that is set and "
+        "this isn't. Paper: SmolLM2-135M.",
     )
     distill_epochs: Positive = Field(4.0, description="Epochs of a student (ours).")
+    student_weights: StudentWeights = added_setting(
+        "new",
+        description="What students start from: `new` weights, those `given` with the model "
+        "student, or `layers` of p', evenly spaced, with its embeddings and head (ours).",
+    )
+    student_layers: Annotated[int, Field(ge=2, le=1000)] | None = added_setting(
+        None, description="How many layers of p' a student keeps, first and last included (ours)."
+    )
+
+    @classmethod
+    def idle(cls, settings: Any) -> Mapping[str, str]:
+        if settings.student_weights == "layers":
+            why = "student_weights = layers makes students of layers of p': nothing reads student"
+            return {"student": why}
+        why = f"student_weights = {settings.student_weights}: nothing reads student_layers"
+        return {"student_layers": why}
 
 
 class Target(Optimiser):

@@ -27,3 +27,13 @@ def test_what_the_shared_analyses_take_from_a_record() -> None:
     assert mixture.optimum_note({"algorithm": "ppo"}) == ""
     assert "yardstick" in mixture.optimum_note({"algorithm": "dpo_online"})
     assert record_of("no such kind") is NO_RECORD
+
+
+def test_a_given_p_prime_limits_what_is_concluded() -> None:
+    language, paper = record_of("llm"), {"p_prime_weights": "new", "p_star": "nano-large"}
+    assert language.scope_notes(paper) == []
+    (only,) = language.scope_notes({**paper, "p_prime_weights": "given"})
+    assert "for this p'" in only
+    both = language.scope_notes({"p_prime_weights": "given", "p_star": None})
+    assert len(both) == 2
+    assert "p' itself judges" in both[1]

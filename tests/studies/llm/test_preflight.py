@@ -14,7 +14,7 @@ from recalltrap.errors import InputError
 from recalltrap.orderings import Ordering
 from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.models import tokenizers
-from recalltrap_studies.llm.preflight import check_sources, ignored_weights
+from recalltrap_studies.llm.preflight import check_sources, notes_on_models
 from recalltrap_studies.llm.settings import LlmSettings
 
 
@@ -81,7 +81,8 @@ def test_good_settings_pass(folders: dict[str, str], fields: dict[str, Any]) -> 
         ({"p_star": "@good", "student": "@bare"}, r"settings\.student = .* no usable tokenizer"),
         (
             {"p_star": "@good", "student": "@other"},
-            r"settings\.p_star and settings\.student .*and 80 tokens",
+            r"settings\.p_star and settings\.student .*118 and 80 tokens, the first difference at "
+            r"id 80: 'ir' and nothing",
         ),
         ({"student": "@good"}, r"settings\.student = .*vocabulary of its own.*Give a size of ours"),
         ({"student": "HuggingFaceTB/SmolLM2-135M"}, r"settings\.student = .*vocabulary of its own"),
@@ -132,7 +133,7 @@ def test_weights_that_would_be_ignored_are_said(folders: dict[str, str]) -> None
     assert line == (
         f"settings.p_prime = {folders['good']!r}: architecture only; its weights aren't used"
     )
-    assert ignored_weights({"p_star": "a/b", "p_target": "a/b@main", "student": "nano-small"}) == [
+    assert notes_on_models(LlmSettings(p_star="a/b", p_target="a/b@main")) == [
         "settings.p_target = 'a/b@main': architecture only; its weights aren't used"
     ]
 

@@ -25,7 +25,7 @@ from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.data.token_sequences import Array, Sequences
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, tokenizers
-from recalltrap_studies.llm.models.pretrained import SOURCE_FILE
+from recalltrap_studies.llm.models.pretrained import SOURCE_FILE, shape_of_source
 
 HELDOUT_SHARE, HELDOUT_MOST = 0.05, 2048
 
@@ -171,6 +171,5 @@ def vocabulary_size(node: Node, store: ArtifactStore, tokenizer: PreTrainedToken
         return len(tokenizer)
     artifact = store.open(teacher)
     if SOURCE_FILE in artifact.names:
-        spec = opened(teacher.config["p_star"], "p_star")
-        return int(architectures.load_config(spec, "p_star").vocab_size)
+        return int(shape_of_source(teacher).vocab_size)
     return int(json.loads(artifact.read("config.json"))["vocab_size"])

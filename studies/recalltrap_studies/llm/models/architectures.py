@@ -10,11 +10,12 @@ import copy
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError, nearest
 from recalltrap.paths import resolve
-from recalltrap_studies.llm.models import hub
+from recalltrap_studies.llm.models import folders, gguf, hub
 from recalltrap_studies.llm.models.families import check_family, first_line
 
 if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait for torch
@@ -66,23 +67,29 @@ def is_folder(spec: str) -> bool:
         return False
 
 
+def is_local(spec: str) -> bool:
+    """Whether a spec is a folder on this machine, or the path of a GGUF file."""
+    return gguf.is_gguf(spec) or is_folder(spec)
+
+
 def location(spec: str, field: str) -> tuple[str, str | None]:
-    """What transformers wants for a folder or hub id: (name or path, revision).
+    """What transformers wants for a folder or hub id: (name or path, revision); a GGUF file's path.
 
     Raises:
         InputError: the spec is neither.
     """
     path = resolve(spec, f"settings.{field}")
-    if os.path.isdir(path):
+    if os.path.isdir(path) or gguf.is_gguf(spec):
         return path, None
     if os.path.exists(path):
         raise InputError(
-            f"settings.{field} = {spec!r} is a file: give the folder around it, in the hub's format"
+            f"settings.{field} = {spec!r} is a file: give the folder around it, in the hub's "
+            "format, or a GGUF file"
         )
     if not HUB_ID.fullmatch(spec):
         raise InputError(
             f"settings.{field} = {spec!r}: no such folder, and neither a hub id (owner/name or "
-            f"owner/name@revision) nor a size of ours; {nearest(spec, SIZES)}"
+            f"owner/name@revision), a GGUF file nor a size of ours; {nearest(spec, SIZES)}"
         )
     name, _, revision = spec.partition("@")
     return name, revision or None
@@ -135,15 +142,22 @@ def _sized(size: Size) -> LlamaConfig:
 
 
 def load_config(spec: str, field: str, *, local_only: bool = False) -> PreTrainedConfig:
-    """The configuration of a folder or hub id; `local_only`: of what is on this machine.
+    """The configuration of a folder, GGUF file or hub id; `local_only`: of what is on this machine.
 
     Raises:
         Unreachable: it can't be had; names the setting and the way out.
-        InputError: it is no causal language model's, or of a design that can't be sampled here.
+        InputError: it is no causal language model's, or of a design that can't be sampled here; or
+            an adapter's folder.
     """
     from transformers import AutoConfig
 
     name, revision = location(spec, field)
+    if gguf.is_gguf(spec):
+        found = gguf.read_config(name, f"settings.{field}")
+        check_family(found, spec, field)
+        return found
+    if is_folder(spec):
+        folders.check_no_adapter(spec, field, Path(name))
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             name, revision=revision, local_files_only=local_only or must_be_here(spec)
@@ -206,10 +220,11 @@ def outline(config: PreTrainedConfig) -> PreTrainedModel:
         return blank_model(copy.deepcopy(config))
 
 
-def shape_parameters(size: str, vocabulary: int | None = None) -> int:
-    """Parameters of a size of ours, in closed form and without torch."""
+def shape_parameters(size: str, vocabulary: int | None = None, layers: int | None = None) -> int:
+    """Parameters of a size of ours, in closed form and without torch; of some layers of it."""
     shape = SIZES[size]
     queries = shape.width * shape.width
     keys = shape.width * shape.width * shape.key_value_heads // shape.heads
     layer = 2 * queries + 2 * keys + 3 * shape.width * shape.intermediate + 2 * shape.width
-    return (vocabulary or shape.vocabulary) * shape.width + shape.layers * layer + shape.width
+    embeddings = (vocabulary or shape.vocabulary) * shape.width
+    return embeddings + (layers or shape.layers) * layer + shape.width

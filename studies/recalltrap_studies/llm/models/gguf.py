@@ -69,15 +69,13 @@ def read_model(path: str, name: str = "the file") -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM, PreTrainedModel
 
-    from recalltrap_studies.llm.models.architectures import blank_model
-
     with _reading(path, name) as (folder, file):
         quantised = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=file, dtype=torch.float32
         )
     config = copy.deepcopy(quantised.config)
     del config.quantization_config
-    model = blank_model(config)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     model.load_state_dict(quantised.state_dict())
     model.tie_weights()
     model.generation_config = quantised.generation_config

@@ -1,4 +1,4 @@
-"""Models that were trained elsewhere: a folder in the hub's format, or a hub id.
+"""Models that were trained elsewhere: a folder in the hub's format, a GGUF file, or a hub id.
 
 What they are made of is read here, with an error that names the setting and the way out.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -18,44 +19,64 @@ from transformers import (
 )
 
 from recalltrap.errors import InputError
+from recalltrap.graph import Node
 from recalltrap.store.contents import Content
-from recalltrap_studies.llm.contents import Identity, opened
-from recalltrap_studies.llm.models import architectures, devices, upstream
+from recalltrap_studies.llm.contents import loaded, opened
+from recalltrap_studies.llm.models import architectures, devices, gguf, upstream
 from recalltrap_studies.llm.models.tokenizers import load_tokenizer, tokenizer_files
 
 SOURCE_FILE = "source.json"
 
 
 def load_pretrained(
-    spec: str, field: str = "p_star", revision: str | None = None
+    spec: str,
+    field: str = "p_star",
+    revision: str | None = None,
+    device: torch.device | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A trained model and its tokenizer, from a folder or the hub; the process's device and dtype.
+    """A trained model and its tokenizer, from a folder, a GGUF file or the hub.
+
+    On the process's device or the given one, in its precision: for the CPU the numbers are the
+    folder's own, in whatever precision they stand there.
 
     Raises:
-        InputError: no such model, no weights, no tokenizer, or one with other tokens.
+        InputError: no such model, no weights or not all, no tokenizer, or one with other tokens.
     """
     tokenizer = load_tokenizer(spec, field)
-    model = load_weights(spec, field, revision)
+    model = load_weights(spec, field, revision, device)
     check_fit(tokenizer, model.config, spec, field)
     model.config.pad_token_id = tokenizer.pad_token_id
     model.config.eos_token_id = tokenizer.eos_token_id
+    # A folder's sampling settings have no place here: some of them can't even be saved again.
+    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
     set_generation(model)
     return model, tokenizer
 
 
-def load_weights(spec: str, field: str, revision: str | None = None) -> PreTrainedModel:
+def load_weights(
+    spec: str, field: str, revision: str | None = None, device: torch.device | None = None
+) -> PreTrainedModel:
+    """A trained model without its tokenizer; see `load_pretrained`."""
     name, asked = architectures.location(spec, field)
     architectures.load_config(spec, field)  # transformers would make a model of a classifier's too
-    where = devices.device()
+    where = device or devices.device()
+    if gguf.is_gguf(spec):
+        return placed(gguf.read_model(name, f"settings.{field}"), where)
+    load: Any = AutoModelForCausalLM.from_pretrained  # its type forgets what it says of loading
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        model, found = load(
             name,
             revision=revision or asked,
             dtype=devices.dtype(where),
             local_files_only=architectures.must_be_here(spec),
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise architectures.unreachable(spec, field, "model", error) from None
+    # transformers draws what it doesn't find, and goes on.
+    if lacking := sorted(found["missing_keys"]):
+        reason = ValueError(f"no {lacking[0]} among its weights, {len(lacking)} missing")
+        raise architectures.unreachable(spec, field, "model", reason)
     return placed(model, where)
 
 
@@ -92,14 +113,15 @@ def check_fit(
         )
 
 
-def source_files(identity: Identity, field: str = "p_star") -> dict[str, bytes]:
-    """The files of a `load` artifact: the tokenizer, and what the weights are.
+def source_files(node: Node) -> dict[str, bytes]:
+    """The files of a `load` node's artifact: the tokenizer, and what the weights are.
 
     A folder is known by its content, for it may be moved; a hub id by its commit at this time.
 
     Raises:
         InputError: see `load_pretrained`.
     """
+    field, identity = loaded(node)
     spec = opened(identity, field)
     tokenizer, _ = look(spec, field)
     source: dict[str, Any] = (
@@ -121,10 +143,22 @@ def look(
     return tokenizer, config
 
 
-def read_source(identity: Identity, source: dict[str, str | None]) -> PreTrainedModel:
-    """The weights of a `load` artifact, from where its node's identity says they are now.
+def read_source(node: Node, source: dict[str, str | None], device: torch.device) -> PreTrainedModel:
+    """The weights of a `load` node, from where its identity says they are now.
 
     Raises:
         InputError: they are gone, or changed after the study was planned.
     """
-    return load_pretrained(opened(identity, "p_star"), revision=source.get("revision"))[0]
+    field, identity = loaded(node)
+    spec, revision = opened(identity, field), source.get("revision")
+    return load_pretrained(spec, field, revision, device)[0]
+
+
+def shape_of_source(node: Node) -> PreTrainedConfig:
+    """The configuration of a `load` node's model, without its weights.
+
+    Raises:
+        InputError: see `read_source`.
+    """
+    field, identity = loaded(node)
+    return architectures.load_config(opened(identity, field), field)

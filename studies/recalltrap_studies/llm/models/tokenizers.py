@@ -9,7 +9,7 @@ import itertools
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.models import gguf
 from recalltrap_studies.llm.models.architectures import location, must_be_here, unreachable
 
 END = "<|endoftext|>"
@@ -77,16 +78,19 @@ def _damped(texts: Iterable[str], splitter: pre_tokenizers.PreTokenizer) -> Iter
 
 
 def load_tokenizer(spec: str, field: str, *, local_only: bool = False) -> PreTrainedTokenizerFast:
-    """The tokenizer of a folder or hub id, with a pad token that isn't EOS.
+    """The tokenizer of a folder, GGUF file or hub id, with a pad token that isn't EOS.
 
     Raises:
         InputError: there is none, or it has no EOS.
     """
     name, revision = location(spec, field)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            name, revision=revision, local_files_only=local_only or must_be_here(spec)
-        )
+        if gguf.is_gguf(spec):
+            tokenizer = gguf.read_tokenizer(name, f"settings.{field}")
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(
+                name, revision=revision, local_files_only=local_only or must_be_here(spec)
+            )
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise unreachable(spec, field, "tokenizer", error) from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast) or not tokenizer.get_vocab():
@@ -180,16 +184,26 @@ def compare_vocabularies(
     words_a, words_b = a.get_vocab(), b.get_vocab()
     if words_a == words_b and a.eos_token_id == b.eos_token_id:
         return
-    if words_a != words_b:
-        different = sorted(set(words_a.items()) ^ set(words_b.items()), key=lambda item: item[1])
-        what = (
-            f"{len(words_a)} and {len(words_b)} tokens, the first difference at id "
-            f"{different[0][1]}"
+    if words_a == words_b:
+        raise InputError(
+            f"settings.{name_a} and settings.{name_b} end a text differently: EOS is "
+            f"{a.eos_token!r} in one and {b.eos_token!r} in the other. Set the same eos_token in "
+            "both tokenizer_config.json"
         )
-    else:
-        what = f"EOS is {a.eos_token!r} in one and {b.eos_token!r} in the other"
+    what = f"{len(words_a)} and {len(words_b)} tokens, {_first_difference(words_a, words_b)}"
     raise InputError(
         f"settings.{name_a} and settings.{name_b} have different vocabularies ({what}): a student "
         "learns its teacher's token ids. Give models of one family, or a size of ours, which takes "
         "its teacher's vocabulary"
     )
+
+
+def _first_difference(words_a: Mapping[str, int], words_b: Mapping[str, int]) -> str:
+    """The first id that stands for another token in the other vocabulary, and both tokens."""
+    number = min(number for _, number in set(words_a.items()) ^ set(words_b.items()))
+
+    def token(words: Mapping[str, int]) -> str:
+        found = [word for word, place in words.items() if place == number]
+        return repr(found[0]) if found else "nothing"
+
+    return f"the first difference at id {number}: {token(words_a)} and {token(words_b)}"

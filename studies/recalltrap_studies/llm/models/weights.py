@@ -138,7 +138,7 @@ def read_model(
     where = device or devices.device()
     artifact = store.open(node)
     if SOURCE_FILE in artifact.names:
-        model = read_source(node.config["p_star"], json.loads(artifact.read(SOURCE_FILE)))
+        model = read_source(node, json.loads(artifact.read(SOURCE_FILE)), where)
     else:
         with unpacked(store, node) as folder:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=devices.dtype(where))

@@ -1,4 +1,4 @@
-"""The stage `load`: p* from a folder or the hub, as a pointer with its tokenizer."""
+"""The stage `load`: a model that is taken as it is, as a pointer with its tokenizer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from recalltrap_studies.llm.models.pretrained import source_files
 
 
 def run_load(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Note what p* is; its weights stay where they are.
+    """Note what the model is; its weights stay where they are.
 
     Raises:
         InputError: no such model, no weights, no tokenizer, or one with other tokens.
     """
     clock = time.perf_counter()
     if group.leads:
-        files = source_files(node.config["p_star"])
+        files = source_files(node)
         seconds = time.perf_counter() - clock
         store.put(node, files, Cost(seconds, seconds, 0, 0.0, "cpu", 1, updates=0))
     yield Progress(node.stage, 1, 1)

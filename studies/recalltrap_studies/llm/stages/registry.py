@@ -40,6 +40,8 @@ class Stage:
     """What a node of it takes."""
     parents: tuple[str, ...] = ()
     """What it is made from; their order is part of the identity, and their names aren't."""
+    optional: tuple[str, ...] = ()
+    """What it may be made from besides, after those."""
     settings: type[Part] | None = None
     """The part of the settings that it reads; an algorithm's or distillation's is its own."""
     also: tuple[str, ...] = ()
@@ -53,8 +55,9 @@ class Stage:
         self, seed: int, config: Mapping[str, Any], version: int | None = None, **parents: Node
     ) -> Node:
         """A node of it: at its own version, or at that of the algorithm that it runs."""
-        assert set(parents) == set(self.parents), f"{self.name} is made from {self.parents}"
-        made_from = {name: parents[name] for name in self.parents}
+        allowed = (*self.parents, *self.optional)
+        assert set(self.parents) <= set(parents) <= set(allowed), f"{self.name}: of {allowed}"
+        made_from = {name: parents[name] for name in allowed if name in parents}
         return Node(self.name, seed, config, made_from, version or self.version)
 
     def runner(self) -> Runner:
@@ -89,7 +92,6 @@ LOAD = Stage(
     "load",
     LateImport(f"{_STAGES}.load:run_load"),
     costs.loading,
-    also=("p_star",),
     # What comes from outside begins a text as its tokenizer does (BOS), and its students are
     # initialised by their family's rules.
     version=2,
@@ -133,6 +135,7 @@ DISTILL: Training = Training(
     LateImport("recalltrap_studies.llm.distillation.registry:run_distillation"),
     lambda node: costs.training(node, DISTILL.epochs),
     ("samples", "teacher"),
+    optional=("start",),
     also=("distill_temperature", SETTING),
     architecture="student",
     epochs="distill_epochs",

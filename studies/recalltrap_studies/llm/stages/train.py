@@ -35,8 +35,9 @@ from recalltrap_studies.llm.data.token_sequences import (
     shuffled,
     tokens_seen,
 )
-from recalltrap_studies.llm.models import devices, weights
+from recalltrap_studies.llm.models import devices, layers, weights
 from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.models.pretrained import set_generation
 from recalltrap_studies.llm.stage_settings import Optimiser
 from recalltrap_studies.llm.stages.registry import training_of
 from recalltrap_studies.llm.training import arguments, checkpoints, resumable, upstream
@@ -63,7 +64,7 @@ def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     clock = time.perf_counter()
     data = datasets.prepare(node, store)
     schedule = make_schedule(node, data)
-    model = fresh_student(node, store, data.tokenizer)
+    model = untrained(node, store, data.tokenizer)
     parameters = sum(p.numel() for p in model.parameters())
     scratch = checkpoints.scratch_folder(store, node, group)
     trainer = make_trainer(node, model, data, schedule, group, str(scratch))
@@ -125,6 +126,22 @@ def make_schedule(node: Node, data: TrainingData) -> TrainingSchedule:
     generator = stream(node.seed, f"{node.stage}/order")
     order = shuffled(len(data.train), updates * batch, generator)
     return TrainingSchedule(updates, warmup, decay, epochs, order, tokens_seen(data.train, order))
+
+
+def untrained(
+    node: Node, store: ArtifactStore, tokenizer: PreTrainedTokenizerFast
+) -> PreTrainedModel:
+    """What a training begins with: fresh weights, or those of the node's parent `start`, of which
+    a student may keep some layers. On the CPU, in float32."""
+    start = node.parents.get("start")
+    if start is None:
+        return fresh_student(node, store, tokenizer)
+    model = weights.read_model(store, start, torch.device("cpu"))
+    kept = node.config.get("student_layers")
+    if kept is not None:
+        model = layers.cut_model(model, int(kept))
+        set_generation(model)
+    return model
 
 
 def fresh_student(

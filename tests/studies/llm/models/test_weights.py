@@ -201,7 +201,7 @@ def test_a_loaded_p_star_is_read_from_its_source(
     tiny_model.save_pretrained(tmp_path / "model")
     tiny_tokenizer.save_pretrained(tmp_path / "model")
     node = Node("load", 0, {"p_star": model_identity(str(tmp_path / "model"))})
-    files = pretrained.source_files(node.config["p_star"])
+    files = pretrained.source_files(node)
     assert "model.safetensors" not in files
     store.put(node, files, NO_COST)
     torch.testing.assert_close(logits(models.read_model(store, node)), logits(tiny_model))
@@ -245,7 +245,7 @@ def test_a_folder_with_a_strangers_tokenizer(folder: str, tmp_path: Path) -> Non
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"vocab_size": 100}))
     with pytest.raises(InputError, match=r"tokenizer has \d+ tokens and the model only 100"):
-        pretrained.source_files(spec)
+        pretrained.source_files(Node("load", 0, {"p_star": spec}))
 
 
 def test_the_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:

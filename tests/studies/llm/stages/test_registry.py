@@ -30,7 +30,7 @@ def test_parents_stand_in_the_order_of_the_record_whatever_is_given() -> None:
     one, two = (Node("load", 0, {"p_star": name}) for name in ("a", "b"))
     given: dict[str, Any] = {"oracle": one, "p_target": two, "reference": one, "start": two}
     assert tuple(ALIGN.node(0, {}, **given).parents) == ("start", "reference", "p_target", "oracle")
-    with pytest.raises(AssertionError, match="sample is made from"):
+    with pytest.raises(AssertionError, match="sample: of"):
         SAMPLE.node(0, {}, teacher=one)
 
 

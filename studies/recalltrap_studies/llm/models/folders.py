@@ -1,0 +1,105 @@
+"""What the files of a model's folder tell before any weight is read, and which are refused."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from recalltrap.errors import InputError
+from recalltrap_studies.llm.models.families import first_line
+
+WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"})
+"""Suffixes of files that hold weights, in whatever format."""
+INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+CONVERT = (
+    "import sys; from transformers import AutoModelForCausalLM as Model; "
+    "Model.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])"
+)
+MERGE = (
+    "import sys; from peft import AutoPeftModelForCausalLM as Model; "
+    "from transformers import AutoTokenizer; "
+    "model = Model.from_pretrained(sys.argv[1], dtype='auto'); "
+    "model.merge_and_unload().save_pretrained(sys.argv[2]); "
+    "AutoTokenizer.from_pretrained(model.peft_config['default'].base_model_name_or_path)"
+    ".save_pretrained(sys.argv[2])"
+)
+RESIZE = (
+    "import sys; from transformers import AutoModelForCausalLM as Model; "
+    "model = Model.from_pretrained(sys.argv[1], dtype='auto'); "
+    "model.resize_token_embeddings(int(sys.argv[2])); model.save_pretrained(sys.argv[1])"
+)
+
+
+def command(code: str, *arguments: str) -> str:
+    """A line of Python as the shell wants it."""
+    return shlex.join(["python", "-c", code, *arguments])
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds weights, rather than a configuration alone."""
+    return any(path.suffix in WEIGHTS for path in folder.iterdir())
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds a PEFT adapter and no model of its own."""
+    return (folder / ADAPTER).is_file() and not _model_files(folder)
+
+
+def check_no_adapter(spec: str, field: str, folder: Path) -> None:
+    """Refuse a PEFT adapter, which is no model before it is merged.
+
+    Raises:
+        InputError: with the command that merges it.
+    """
+    if is_adapter(folder):
+        merged = f"{folder}-merged"
+        raise InputError(
+            f"settings.{field} = {spec!r} is an adapter (PEFT) without the model that it belongs "
+            f"to. Merge them once, `pip install peft && {command(MERGE, str(folder), merged)}`, "
+            f"and give {field}: {merged}"
+        )
+
+
+def check_weights(spec: str, field: str, folder: Path) -> None:
+    """Refuse a folder whose weights can't be read: none, a pickle's, an adapter's, or in part.
+
+    Raises:
+        InputError: names the setting and the way out.
+    """
+    check_no_adapter(spec, field, folder)
+    if (folder / INDEX).is_file():
+        _check_shards(spec, field, folder)
+    elif not _model_files(folder):
+        if any(folder.glob("*.bin")):
+            raise InputError(
+                f"settings.{field} = {spec!r}: its weights are a *.bin alone, a pickle, which is "
+                "never read here. Convert them once, if you trust who made them: "
+                f"{command(CONVERT, str(folder))}"
+            )
+        raise InputError(
+            f"settings.{field} = {spec!r}: this folder has no usable weights (no *.safetensors in "
+            "it). Give a folder that save_pretrained wrote for the model and for its tokenizer"
+        )
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Files of a model's weights, an adapter's aside."""
+    return [p for p in folder.glob("*.safetensors") if not p.name.startswith("adapter_")]
+
+
+def _check_shards(spec: str, field: str, folder: Path) -> None:
+    try:
+        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        lacking = sorted(str(name) for name in names if not (folder / str(name)).is_file())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"settings.{field} = {spec!r}: its {INDEX} can't be read ({first_line(error)}). Copy "
+            "the model's folder again"
+        ) from None
+    if lacking:
+        raise InputError(
+            f"settings.{field} = {spec!r}: {INDEX} names {len(names)} files of weights, and "
+            f"{len(lacking)} of them are missing, {lacking[0]} first. Copy the model's folder again"
+        )
