@@ -62,6 +62,7 @@ def test_what_isn_t_stored_is_refused(make_run: MakeRun) -> None:
         REWARD_SAMPLES.read(run.cells[0], "p_second", run.store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spacing", "objective", "reward"), [(1.0, 0.63, 0.54), (1.5, 0.48, 0.43)])
 def test_best_of_n_is_far_below_the_optimum_at_a_strong_anchor(
     spacing: float, objective: float, reward: float
