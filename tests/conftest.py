@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -24,7 +27,22 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.pop("RECALLTRAP_STORAGE", None)
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # no test is a timed one
+hypothesis.settings.load_profile("untimed")
+
 StudyFile = Callable[..., str]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What collecting imports (torch, transformers) stays: the collector need never walk it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.unfreeze)  # nanobind looks for leaks at the very end
 
 
 @pytest.fixture

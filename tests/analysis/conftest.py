@@ -295,6 +295,20 @@ def build_tables(
     }
 
 
+@functools.cache
+def planned_cells(grid: str, orderings: str, seeds: int) -> tuple[Cell, ...]:
+    """A study's cells, of a grid and orderings in JSON: nothing changes them, and most of what
+    inventing a run takes is hashing them."""
+    axes = json.loads(grid)
+    found = [Ordering.model_validate(ordering) for ordering in json.loads(orderings)]
+    cells = []
+    for values in itertools.product(*axes.values()):
+        settings = MogSettings(**dict(zip(axes, values, strict=True)))
+        for ordering, seed in itertools.product(found, range(seeds)):
+            cells.append(Cell("mog", ordering, seed, settings, graph(ordering, settings, seed)))
+    return tuple(cells)
+
+
 def invent_run(
     root: Path,
     *,
@@ -312,11 +326,7 @@ def invent_run(
     """A run under `root`, with order effect as given at every grid point."""
     found = tuple(Ordering.model_validate(ordering) for ordering in orderings)
     study = FakeStudy(name, question, found, tuple(range(seeds)))
-    cells = []
-    for values in itertools.product(*grid.values()):
-        settings = MogSettings(**json.loads(json.dumps(dict(zip(grid, values, strict=True)))))
-        for ordering, seed in itertools.product(found, study.seeds):
-            cells.append(Cell("mog", ordering, seed, settings, graph(ordering, settings, seed)))
+    cells = list(planned_cells(json.dumps(grid), json.dumps(orderings), seeds))
     tables = build_tables(cells, order_effect, noise, missing, failing, spoilt)
     return FakeRun(study, tuple(grid), tables, cells, FakeStorage(root))
 

@@ -35,6 +35,7 @@ def _reordered(value: Any) -> Any:
     return [_reordered(item) for item in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_canonical_json_is_json_and_returns_the_value(value: Any) -> None:
     assert json.loads(canonical_json(value)) == value
@@ -45,6 +46,7 @@ def test_the_order_of_keys_does_not_count(value: Any) -> None:
     assert canonical_json(_reordered(value)) == canonical_json(value)
 
 
+@pytest.mark.slow
 @given(VALUES, VALUES)
 def test_equal_bytes_mean_equal_values(one: Any, other: Any) -> None:
     if canonical_json(one) == canonical_json(other):
@@ -120,6 +122,7 @@ def _shared(value: Any, random: Random) -> Any:
 
 
 class TestConfig:
+    @pytest.mark.slow
     @given(VALUES, st.randoms(use_true_random=False))
     def test_it_is_spelled_as_the_object_that_it_is(self, value: Any, random: Random) -> None:
         assert canonical_json(_shared(value, random)) == canonical_json(value)

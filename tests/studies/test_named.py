@@ -70,6 +70,7 @@ def test_beta_kd_is_studied_at_both_of_the_papers_values_and_never_mixed() -> No
         assert load_study(f"mog/{name}").grid["teacher_sharpness"] == (1.25, 10.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ppo", "dpo"])
 def test_the_spacing_studies_are_the_sweeps_where_the_modes_lie_further_apart(
     algorithm: str,
@@ -170,6 +171,7 @@ def test_the_language_studies_are_there() -> None:
     assert {name for name in named_studies() if name.startswith("llm/")} == NANO | LARGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NANO | LARGE))
 def test_each_language_study_loads_with_both_orderings(name: str) -> None:
     study = load_study(name)

@@ -301,6 +301,7 @@ ARTIFACTS = {
 """The weights that a study had at first, and the ids of K-A's and A-K's artifacts at these."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ARTIFACTS))
 def test_artifacts_of_earlier_versions_are_found(name: str) -> None:
     """Changing one of these ids builds everybody's artifacts again: raise a version instead."""

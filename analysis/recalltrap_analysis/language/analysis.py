@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recalltrap_analysis.estimates.decomposition import LABELS_NOTE
+from recalltrap_analysis.language.answers import answers_blocks
 from recalltrap_analysis.language.effective_samples import EFFECTIVE_SAMPLES
 from recalltrap_analysis.language.reference_rewards import REWARD_SAMPLES
 from recalltrap_analysis.language.section import language_blocks
@@ -45,6 +46,12 @@ ANALYSIS = KindAnalysis(
             "Responses, and how well the students learned",
             after="models",
             make=language_blocks,
+        ),
+        KindSection(
+            "answers",
+            "Answers side by side",
+            after="models",
+            make=answers_blocks,
         ),
     ),
     parts=(SectionPart("forecast", lambda run, summary: topic_forecast(summary)),),

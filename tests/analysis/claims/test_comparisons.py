@@ -90,6 +90,7 @@ def test_noise_and_single_seeds_decide_nothing(rule: str) -> None:
     assert nothing.verdict == "not tested"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", list(RULES))
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 200), top=st.floats(-0.2, 0.4))
@@ -167,6 +168,7 @@ def test_looks_ask_for_more(rule: str) -> None:
     assert RULES[rule](looked).verdict == "undecided"
 
 
+@pytest.mark.slow
 def test_a_spread_is_judged_by_a_wider_interval_after_looks() -> None:
     noise_N = np.random.default_rng(0).normal(size=20)
     other_N = np.random.default_rng(1).normal(size=20)

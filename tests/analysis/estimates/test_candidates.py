@@ -97,6 +97,7 @@ def test_the_budgets_numbers_are_those_of_the_comparisons(make_run: MakeRun) -> 
     assert row["n"] == len(known) == 9
 
 
+@pytest.mark.slow
 def test_costs_are_those_after_p_prime(make_run: MakeRun) -> None:
     """p' is sft; after it K-A distils and aligns, mine distils once more: 1 MFLOP each."""
     run = make_run(grid={"kl_weight": WEIGHTS}, orderings=ORDERINGS)
@@ -109,6 +110,7 @@ def test_costs_are_those_after_p_prime(make_run: MakeRun) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoilt", ["none", "zero", "one stage"])
 def test_unknown_costs_are_no_costs(make_run: MakeRun, spoilt: str) -> None:
     run = make_run(grid={"kl_weight": WEIGHTS})

@@ -34,6 +34,7 @@ def test_the_parts_add_up_in_every_seed(rows: list[list[float]]) -> None:
     np.testing.assert_allclose(sum(parts.values()), ak - ka, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orderings", [ORDERINGS, ("K-A", "A-K", "K-A@p'")])
 def test_table_over_the_grid(make_run: MakeRun, orderings: tuple[str, ...]) -> None:
     run = make_run(orderings=orderings, order_effect=lambda p: 0.2 * p["kl_weight"])

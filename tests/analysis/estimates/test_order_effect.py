@@ -66,6 +66,7 @@ def test_known_effects_are_recovered(make_run: MakeRun) -> None:
     assert parts["reference"].to_numpy() == pytest.approx(0.06 * parts["kl_weight"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_severity_is_the_anchor_part_alone(make_run: MakeRun) -> None:
     """By K-A@p' where that ran; else the optima's difference, said to be an estimate."""
     controlled = make_run(orderings=("K-A", "A-K", "A", "K-A@p'"), seeds=20)
@@ -183,6 +184,7 @@ def test_a_short_table_has_the_largest_order_effect_of_either_sign(make_run: Mak
         assert "0.5" not in shown, "it has no order effect"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "grid",
     [

@@ -33,6 +33,7 @@ def test_density_integrates_to_one_and_has_the_covariance(tilted: Mixture) -> No
     np.testing.assert_allclose(found, lower @ lower.T, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_contours_draw_means_and_targets(tilted: Mixture) -> None:
     figure = contour_panels([tilted] * 5, circles=np.array([[1.0, -1.0]]), radius=0.3)
     titled = [axes for axes in figure.axes if axes.get_title()]

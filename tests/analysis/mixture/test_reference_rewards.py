@@ -62,6 +62,7 @@ def test_what_isn_t_stored_is_refused(make_run: MakeRun) -> None:
         REWARD_SAMPLES.read(run.cells[0], "p_second", run.store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spacing", "objective", "reward"), [(1.0, 0.63, 0.54), (1.5, 0.48, 0.43)])
 def test_best_of_n_is_far_below_the_optimum_at_a_strong_anchor(
     spacing: float, objective: float, reward: float
@@ -71,7 +72,7 @@ def test_best_of_n_is_far_below_the_optimum_at_a_strong_anchor(
     settings = MogSettings(spacing=spacing)
     model, kl_weight = p_star(settings, settings), 4.0
     generator = np.random.default_rng(0)
-    points = model.transform(generator.uniform(size=200_000), generator.normal(size=(200_000, 2)))
+    points = model.transform(generator.uniform(size=100_000), generator.normal(size=(100_000, 2)))
     best = BestOfNCurve.of(reward_function(settings)(points)[None]).best(kl_weight)
     exact = optimum(model, reward_function(settings), p_target(settings), kl_weight)
     assert best.n == 2

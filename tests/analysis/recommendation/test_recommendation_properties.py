@@ -99,6 +99,7 @@ def scaled(arm: Curve, by: float, up: float = 0.0) -> Curve:
     return replace(arm, attainment=by * arm.attainment + up)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(curves(), PRICES, st.sampled_from([0.25, 4.0]), st.sampled_from([0.125, 8.0]))
 def test_units_and_seeds_names_decide_nothing(
@@ -135,6 +136,7 @@ def repeated(arm: Curve, times: int) -> Curve:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(curves(), PRICES, st.integers(2, 4))
 def test_more_seeds_of_the_same_spread_never_turn_the_word_round(
@@ -148,6 +150,7 @@ def test_more_seeds_of_the_same_spread_never_turn_the_word_round(
         assert many.word != ALIGN_FIRST
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(curves(), PRICES)
 def test_a_stricter_level_only_takes_decisions_back(

@@ -74,6 +74,7 @@ def test_the_same_word_everywhere_stands(make_run: MakeRun) -> None:
     assert found[0].unit == "attainment"
 
 
+@pytest.mark.slow
 def test_looks_make_it_stricter(make_run: MakeRun) -> None:
     run = make_run(grid=GRID, order_effect=lambda point: 0.3)
     [plain], _ = of(run)
@@ -95,6 +96,7 @@ def test_rewards_without_a_supremum_are_in_sds(make_run: MakeRun) -> None:
     assert found.unit == "sd of p''s reward"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "named",
     [

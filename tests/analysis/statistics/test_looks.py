@@ -23,6 +23,7 @@ def risk(looks: tuple[int, ...], level: float, studies: int = 60_000) -> float:
     return float(rejected_S.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looks", PLANS)
 def test_all_looks_together_risk_five_per_cent(looks: tuple[int, ...]) -> None:
     level = nominal_level(looks)

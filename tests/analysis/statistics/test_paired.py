@@ -137,6 +137,7 @@ def test_smallest_p_value_is_reached_by_equal_signs(pairs: int) -> None:
     assert found[0] == pytest.approx(paired.smallest_p(pairs))
 
 
+@pytest.mark.slow
 def test_sign_flips_are_uniform_without_an_effect() -> None:
     values_NS = np.random.default_rng(11).normal(size=(11, 600))
     p_S = paired.sign_flip_p_values(values_NS, np.random.default_rng(0))
@@ -147,6 +148,7 @@ def test_holm_against_the_definition() -> None:
     assert paired.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=12), st.floats(-3, 3))
 def test_intervals_move_with_the_data(values: list[float], shift: float) -> None:
     first = paired.mean_interval(values, np.random.default_rng(0))

@@ -33,6 +33,7 @@ def test_without_noise_the_curve_itself_is_found() -> None:
     np.testing.assert_allclose(found.parameters_RP, np.tile([0.8, 1.5, 1.3], (40, 1)), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [2, 3])
 @pytest.mark.parametrize("noise", [0.02, 0.1])
 def test_no_fit_is_worse_than_scipys(parameters: int, noise: float) -> None:

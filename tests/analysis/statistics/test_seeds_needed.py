@@ -24,6 +24,7 @@ from recalltrap_analysis.statistics.seeds_needed import (
 )
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_spread_covers_as_often_as_it_says() -> None:
     sds = np.random.default_rng(2).normal(0, 0.3, size=(5000, 7)).std(axis=1, ddof=1)
     inside = [low <= 0.3 <= high for low, high in (sd_interval(float(sd), 7) for sd in sds)]

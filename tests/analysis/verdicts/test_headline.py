@@ -42,6 +42,7 @@ def test_a_lead_is_told_with_its_parts(make_run: MakeRun) -> None:
     assert ", the last distillation " in parts
 
 
+@pytest.mark.slow
 def test_the_parts_told_add_up(make_run: MakeRun) -> None:
     from recalltrap_analysis.verdicts.endpoint_parts import behind_primary
 
@@ -65,6 +66,7 @@ def test_without_the_control_severity_is_an_estimate(make_run: MakeRun) -> None:
     assert "last distillation" not in summary.sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("effect", "noise", "seeds", "word", "said"),
     [

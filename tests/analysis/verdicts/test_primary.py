@@ -108,6 +108,7 @@ def test_the_value_of_a_seed(make_run: MakeRun, at: Any) -> None:
     assert (row["n"], row["seeds"], row["at"], row["stratum"]) == (9, 9, at, "the only stratum")
 
 
+@pytest.mark.slow
 def test_holm_over_strata_is_that_of_statsmodels(make_run: MakeRun) -> None:
     run = make_run(grid=GRID, order_effect=two_strata, noise=0.05, seeds=8)
     table = table_of(run)
@@ -143,6 +144,7 @@ def test_a_stratum_that_lacks_a_value_has_no_words_and_still_counts(make_run: Ma
     assert whole["value"].notna().all()
 
 
+@pytest.mark.slow
 def test_looks_make_it_harder(make_run: MakeRun) -> None:
     run = make_run(order_effect=lambda p: 0.08, noise=0.1, seeds=8)
     p = table_of(run)["p_larger"].item()
@@ -190,6 +192,7 @@ def test_identical_arms(make_run: MakeRun, seeds: int, words: str) -> None:
     assert table["more_seeds"].item() == expected[seeds]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.integers(2, 12), st.floats(-0.3, 0.3), st.floats(0.001, 0.3), st.integers(0, 99))
 def test_one_stratum_and_one_look_are_the_words_of_the_bounds(

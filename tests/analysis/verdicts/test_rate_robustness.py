@@ -109,6 +109,7 @@ def test_what_is_missing_is_said(
     assert set(table[table["state"] == "complete"]["words"]) <= {LARGER, WITHIN, UNDECIDED}
 
 
+@pytest.mark.slow
 def test_the_report_has_it_where_it_was_run_and_nowhere_else(make_run: MakeRun) -> None:
     def section_blocks(run: FakeRun) -> Any:
         read = ReadRun(run)

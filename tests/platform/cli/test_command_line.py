@@ -327,6 +327,7 @@ def test_a_run_that_is_not_there_is_refused(command: str, run: str) -> None:
     assert "no run" in refused(command, run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql", ["selec", "", "select * from nowhere", "copy cells to 'x.csv'", "select 'a"]
 )

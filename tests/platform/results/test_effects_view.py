@@ -33,6 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return rt.run(folder / "study.yaml", storage=folder / "runs", local=True)
 
 
+@pytest.mark.slow
 def test_a_query_finds_what_effects_returns(run: Results) -> None:
     frame = run.effects()
     table = run.sql("select * from effects")

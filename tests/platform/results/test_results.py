@@ -100,6 +100,7 @@ def test_reading_is_quiet(results: Results) -> None:
         results.sql("select 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_table_as_frame(results: Results, name: str) -> None:
     frame = results.frame(name)
@@ -126,6 +127,7 @@ def test_an_unknown_table_gets_a_hint(results: Results) -> None:
         results.table("metric")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     ["selec 1", "select nothing from cells", "select * from nowhere", "", "  ;  ",
@@ -191,6 +193,7 @@ def test_trials_of_a_run_without_tune(results: Results) -> None:
         results.result_grid()
 
 
+@pytest.mark.slow
 def test_parts_without_their_cells_do_not_count(study_file: StudyFile, storage: str) -> None:
     """A kill between the last metrics and `cells` leaves rows that belong to nobody."""
     results = rt.run(study_file(), storage=storage, local=True)
@@ -239,6 +242,7 @@ def test_a_notebook_sees_the_study_its_cells_and_its_verdict(results: Results) -
         assert f"{name} ({results.table(name).num_rows:,})" in shown
 
 
+@pytest.mark.slow
 def test_a_notebook_sees_what_is_missing_instead_of_a_verdict(
     study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_explain_tells_how_a_query_is_done(
     assert answer(connection, query).column_names == ["explain_key", "explain_value"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [

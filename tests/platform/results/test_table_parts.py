@@ -201,6 +201,7 @@ def _with(name: str, **metadata: str) -> Change:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "change", "expected"),
     [

@@ -82,6 +82,7 @@ def test_what_was_made_from_something_else_is_built_anew(
     assert "of which re-evaluated" not in rows
 
 
+@pytest.mark.slow
 def test_a_longer_study_is_no_other_version(study_file: StudyFile, storage: str) -> None:
     run(study_file(), storage=storage, local=True)
     rows = said(study_file(seeds=5), storage)

@@ -28,6 +28,7 @@ def words(results: Results) -> set[str]:
     return set(compared["words"]) - {""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", JUDGING, ids=str)
 def test_nothing_runs_and_the_run_knows_how_it_is_judged(
     fields: dict[str, Any], study_file: StudyFile, storage: str
@@ -45,6 +46,7 @@ def test_nothing_runs_and_the_run_knows_how_it_is_judged(
     assert again.table("metrics").equals(first.table("metrics"))
 
 
+@pytest.mark.slow
 def test_the_words_follow_the_studys_margin(study_file: StudyFile, storage: str) -> None:
     rt.run(study_file(seeds=8), storage=storage, local=True)
     wide = rt.run(study_file(seeds=8, margin=50.0), storage=storage, local=True)
@@ -64,6 +66,7 @@ def test_the_contrasts_and_the_budget_are_the_studys(study_file: StudyFile, stor
     assert strict.to_dict() != wide.to_dict()
 
 
+@pytest.mark.slow
 def test_more_seeds_by_hand_are_another_look(study_file: StudyFile, storage: str) -> None:
     results = rt.run(study_file(seeds=2), storage=storage, local=True)
     assert results.looks() == (2,)

@@ -49,6 +49,7 @@ def seeds_run(results: Results) -> set[int]:
     return set(results.sql("select seed from cells_parts")["seed"].to_pylist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decided", "expected"), [(2, [2]), (3, [2, 3]), (9, [2, 3, 5])])
 def test_it_stops_at_the_first_look_that_decides(
     decided: int, expected: Sequence[int], study_file: StudyFile, storage: str,
@@ -70,6 +71,7 @@ def test_it_stops_at_the_first_look_that_decides(
     assert [launch["seeds"] for launch in results.launches()] == expected
 
 
+@pytest.mark.slow
 def test_the_run_says_how_far_it_came_and_goes_on_from_its_own_file(
     study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +85,7 @@ def test_the_run_says_how_far_it_came_and_goes_on_from_its_own_file(
     assert seeds_run(further) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_running_it_again_finds_its_looks_done(
     study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +99,7 @@ def test_running_it_again_finds_its_looks_done(
     assert again.table("metrics").equals(first.table("metrics"))
 
 
+@pytest.mark.slow
 def test_seeds_by_hand_drop_the_plan_and_extend(
     study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

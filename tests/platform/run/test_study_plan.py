@@ -94,6 +94,7 @@ def test_what_aligns_nothing_has_no_primary(study_file: StudyFile) -> None:
     assert str(said(unlike)["primary"]).startswith("none: write primary")
 
 
+@pytest.mark.slow
 def test_a_plan_of_looks_says_what_each_and_all_cost(study_file: StudyFile, storage: str) -> None:
     path = study_file(seeds={"looks": [2, 3, 6]})
     plan = rt.plan(path, storage=storage)

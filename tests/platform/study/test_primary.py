@@ -90,6 +90,7 @@ def test_no_number_is_refused(text: str, study_file: StudyFile) -> None:
         load_study(study_file(), text)
 
 
+@pytest.mark.slow
 def test_other_orderings_make_a_file_s_own_primary_void() -> None:
     """`-o orderings=[K]` of a named study is no mistake in its primary."""
     named = load_study("mog/controls")

@@ -140,6 +140,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED, ids=[f"{case[0][:40]!r}" for case in REFUSED])
 def test_what_is_refused_has_a_line(case: tuple[str, int, str]) -> None:
     text, line, problem = case
@@ -208,6 +209,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(NAMES | TEXTS.filter(len), VALUES, max_size=4))
 def test_what_is_written_reads_back_as_it_was(content: dict[str, Any]) -> None:

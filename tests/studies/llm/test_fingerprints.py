@@ -110,6 +110,7 @@ CHANGES = {
 """Which settings count a file of a folder, in whose name it is given."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", CHANGES)
 @pytest.mark.parametrize("field", MODELS)
 def test_what_is_read_of_a_folder_decides_also_with_its_old_size_and_time(

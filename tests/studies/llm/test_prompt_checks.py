@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -126,6 +127,21 @@ def test_what_the_models_cannot_read_is_refused(tmp_path: Path, model: str) -> N
     once = written(tmp_path / "once", {"prompt": "The fox"}, {"prompt": "Once"})
     refused(r"row 2: prompt = 'Once': every sentence of the grammar", prompts=once)
     refused(r"no such file", prompts=str(tmp_path / "nowhere"))
+
+
+def test_a_chat_is_measured_as_its_template_writes_it(
+    tmp_path: Path, model: str, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    template = "{% for m in messages %}{{ m.content }}{% endfor %} the hill sees the hill."
+    written_by = copy.deepcopy(tiny_tokenizer)
+    written_by.chat_template = template
+    written_by.save_pretrained(model)
+    chat = {"messages": [{"role": "user", "content": "The fox"}]}
+    chats = written(tmp_path / "chats", {"prompt": "The moon"}, chat)
+    check_sources(LlmSettings(prompts=chats, p_star=model))
+    tokens = len(tiny_tokenizer.encode("The fox the hill sees the hill."))
+    refused(rf"with a prompt of {tokens} tokens \(settings\.prompts = .*, row 2\)", prompts=chats,
+            p_star=model, sample_tokens=60)  # fmt: skip
 
 
 def test_too_few_prompts_or_samples_of_each(tmp_path: Path, spec: str) -> None:

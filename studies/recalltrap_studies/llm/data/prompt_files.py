@@ -133,7 +133,10 @@ def _json_rows(file: PromptFile, data: bytes) -> Iterator[tuple[int, Mapping[str
         except UnicodeDecodeError as error:
             reason = f"not UTF-8 text (byte {error.start} of the line)"
             raise file.refused(number, reason, "Save the file as UTF-8") from None
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError as error:
+            reason = f"no JSON ({error.msg}, column {error.colno})"
+            raise file.refused(number, reason) from None
+        except (ValueError, RecursionError) as error:  # a number of too many digits, too deep
             raise file.refused(number, f"no JSON ({error})") from None
         if not text:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from matplotlib.collections import LineCollection
 
 from recalltrap_analysis.report.document.blocks import Plot
@@ -49,6 +50,7 @@ def test_each_map_borders_what_its_readings_call_larger(make_run: MakeRun) -> No
     assert "severity larger than the margin at 2 of 6" in plot.alternative
 
 
+@pytest.mark.slow
 def test_an_estimate_is_said_to_be_one(make_run: MakeRun) -> None:
     plot = order_effect_plot(ReadRun(run := make_run(grid=GRID, seeds=8)), summarize(run))
     assert plot is not None

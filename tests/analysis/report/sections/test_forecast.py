@@ -86,6 +86,7 @@ def test_without_k_a_at_p_prime_the_anchor_part_was_not_measured(make_run: MakeR
     assert stems == {"forecast", "forecast-anchor-part"}
 
 
+@pytest.mark.slow
 def test_one_kl_weight_is_no_chart(make_run: MakeRun) -> None:
     for grid in ({}, {"kl_weight": (1.0,)}, {"student_components": (3, 4)}):
         blocks = blocks_of(make_run(grid=grid, orderings=ALL, seeds=4))
@@ -105,6 +106,7 @@ def test_nothing_ran_but_the_forecast_is_there(make_run: MakeRun) -> None:
     assert list(grids(blocks)) == ["forecast"]
 
 
+@pytest.mark.slow
 def test_what_labels_make_of_the_optimum_is_said_once(make_run: MakeRun) -> None:
     run = make_run(grid={"algorithm": ("dpo_online", "ppo", "dpo_offline")}, seeds=2)
     assert words(blocks_of(run)).count(LABELS_NOTE) == 1

@@ -46,6 +46,7 @@ def ends_of(section: Section) -> tuple[Grid, str]:
     return table, words.text
 
 
+@pytest.mark.slow
 def test_ends_are_means_over_seeds_of_the_first_alignment(make_run: MakeRun) -> None:
     run = with_curves(
         make_run(orderings=ORDERINGS, seeds=3),
@@ -65,6 +66,7 @@ def test_ends_are_means_over_seeds_of_the_first_alignment(make_run: MakeRun) -> 
     assert "how much of the loss still pulls" in words
 
 
+@pytest.mark.slow
 def test_another_kinds_names_and_an_algorithm_without_pairs(make_run: MakeRun) -> None:
     table, words = ends_of(section_of(with_curves(make_run(seeds=2), ("kl", "reward_margin"))))
     assert {row["metric"] for row in table.data} == {"kl", "reward_margin"}
@@ -74,6 +76,7 @@ def test_another_kinds_names_and_an_algorithm_without_pairs(make_run: MakeRun) -
     assert "[no interval]" in table.rows[0][-1]
 
 
+@pytest.mark.slow
 def test_a_run_without_such_curves_shows_none(make_run: MakeRun) -> None:
     titles = [block.title for block in section_of(make_run()).blocks if isinstance(block, Fold)]
     assert not [title for title in titles if "first and last" in title]

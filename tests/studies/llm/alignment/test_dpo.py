@@ -62,6 +62,7 @@ def test_noise_flips_its_share_of_labels_and_more_noise_flips_the_same_and_more(
     assert (flips(0.4) | ~flips(0.3)).all()
 
 
+@pytest.mark.slow
 def test_measures_of_fresh_pairs_at_the_reference(
     tiny_model: PreTrainedModel, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ class Ids(DPOTrainer):
         return dataset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kl_weight", [0.1, 0.7])
 def test_the_loss_is_trl_s_on_the_same_tensors(
     tiny_model: PreTrainedModel,

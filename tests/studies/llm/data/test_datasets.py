@@ -86,6 +86,7 @@ def test_topics_are_told_from_the_text() -> None:
     assert any(expected)
 
 
+@pytest.mark.slow
 def test_the_grammar_s_entropy_per_token_counts_eos() -> None:
     texts = sentences.sentences(400, stream(1, "test/grammar"))
     tokenizer = tokenizers.train_tokenizer(texts, 256)

@@ -79,7 +79,8 @@ OF_A_ROW = [
     ({"messages": [*CHAT, CHAT[0]]}, r"row 2: messages\[2\] is the system's\. It comes first"),
     ({"messages": [*CHAT, {"role": "assistant", "content": "Because."}]},
      r"row 2: the last message is the assistant's\. End with the user's"),
-    ('{"prompt": "x"', r"row 2: no JSON \(.*\)\. Give a JSONL file"),
+    ('{"prompt": "x"', r"row 2: no JSON \(.*, column 15\)\. Give a JSONL file"),
+    ('{"prompt": ' + "[" * 100_000, r"row 2: no JSON \("),
     ("[1, 2]", r"row 2: \[1, 2\] is no JSON object"),
     (b'{"prompt": "\xe9t\xe9"}', r"row 2: not UTF-8 text \(byte 12 of the line\)\. Save the file"),
 ]  # fmt: skip

@@ -97,6 +97,7 @@ def test_a_sentence_has_one_derivation(drawn: list[str]) -> None:
     assert all(len(derivations(split(s), State("start"))) == 1 for s in drawn[:1_000])
 
 
+@pytest.mark.slow
 def test_the_mean_log_probability_is_minus_the_entropy(log_probs: np.ndarray) -> None:
     error = log_probs.std(ddof=1) / math.sqrt(COUNT)
     assert abs(-log_probs.mean() - sentences.entropy()) < 4 * error

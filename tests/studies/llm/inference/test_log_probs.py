@@ -32,6 +32,7 @@ def budget(monkeypatch: pytest.MonkeyPatch, **fields: int) -> None:
     monkeypatch.setattr(log_probs, "SCORING", {"cpu": LogitsBudget(**fields)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", [[5], PROMPT])
 @pytest.mark.parametrize("fast", [1, 1 << 23])
 def test_scores_are_those_of_one_row_at_a_time(

@@ -53,6 +53,7 @@ def test_text_survives_the_round_trip(tokenizer: PreTrainedTokenizerFast, texts:
     assert tokenizer.batch_decode(encoded) == texts[:500]
 
 
+@pytest.mark.slow
 def test_sentences_of_rare_topics_are_short_enough_too(
     tokenizer: PreTrainedTokenizerFast, texts: list[str]
 ) -> None:

@@ -152,6 +152,7 @@ def test_closed_forms_need_no_nodes() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["narrow", "wide", "sheared", "near-empty"])
 @pytest.mark.parametrize("targets", [(7,), (6, 7), (2, 4, 7)])
 def test_reward_against_scipy(name: str, targets: tuple[int, ...]) -> None:
