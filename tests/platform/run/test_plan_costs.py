@@ -10,6 +10,7 @@ from toy_kind import KIND
 import recalltrap as rt
 from recalltrap.graph import Node
 from recalltrap.kind import CostEstimate
+from recalltrap.resources import Resources
 from recalltrap.run.plan import Plan, longest, make_plan
 from recalltrap.run.plan_costs import Work, further_seed, look_costs, stage_costs, work_of
 from recalltrap.store.storage import Storage
@@ -44,7 +45,9 @@ def test_an_execution_takes_as_long_as_its_longest_length(
     short = planned(rt.load_study(study_file(orderings=["A"], seeds=1, grid={"iterations": [9]})))
     grid = {"iterations": [3, 6, 9]}
     plan = planned(rt.load_study(study_file(orderings=["A"], seeds=1, grid=grid)))
-    (align,) = [cost for cost in stage_costs(plan.builds(), KIND) if cost.stage == "align"]
+    (align,) = [
+        cost for cost in stage_costs(plan.builds(), KIND, Resources()) if cost.stage == "align"
+    ]
     assert (align.builds, align.core_seconds, align.bytes) == (3, 9.0, 30)
     assert work_of(plan.builds(), KIND) == work_of(short.builds(), KIND)
     assert {node.length for node in longest(plan.builds()) if node.stage == "align"} == {9}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
-    AutoModelForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
@@ -20,11 +20,17 @@ from transformers import (
 )
 
 from recalltrap.errors import InputError
+from recalltrap_studies.llm.models.architectures import blank_model
 from recalltrap_studies.llm.models.layers import check_cut, cut_config, cut_model, kept_layers
 from tests.studies.llm.given_folders import layered
 
-SMALL = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 5}
-TWO_HEADS = {"num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 32}
+SMALL: dict[str, Any] = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 5,
+}
+TWO_HEADS: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 32}
 
 
 @given(st.integers(2, 200), st.data())
@@ -51,13 +57,17 @@ def test_some_spacings_by_hand() -> None:
         GPTNeoXConfig(**SMALL, intermediate_size=32),
         OPTConfig(**SMALL, ffn_dim=32, word_embed_proj_dim=16, max_position_embeddings=32),
         Qwen3Config(**SMALL, **TWO_HEADS),
-        Gemma3TextConfig(**SMALL, **TWO_HEADS, sliding_window_pattern=2),
+        Gemma3TextConfig(
+            **SMALL,
+            **TWO_HEADS,
+            layer_types=["sliding_attention", "full_attention"] * 2 + ["sliding_attention"],
+        ),
     ],
     ids=lambda config: config.model_type,
 )
 def test_every_parameter_is_that_of_its_layer(config: PreTrainedConfig) -> None:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
+    model = blank_model(config)
     check_cut(config, 3, "p_prime = 'x'")
     small = cut_model(model, 3)
     theirs, numbers = dict(model.named_parameters()), kept_layers(5, 3)

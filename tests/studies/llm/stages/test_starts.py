@@ -27,7 +27,7 @@ def given(tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast) -> dict[str, 
     large, small = layered(tiny_tokenizer, 5), layered(tiny_tokenizer, 2, seed=1)
     return {
         "large": folder_of(tmp_path / "large", large, tiny_tokenizer),
-        "small": folder_of(tmp_path / "small", small.to(torch.bfloat16), tiny_tokenizer),
+        "small": folder_of(tmp_path / "small", small.bfloat16(), tiny_tokenizer),
     }
 
 
