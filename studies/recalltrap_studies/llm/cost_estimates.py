@@ -232,7 +232,8 @@ def _learned(shape: Shape, batch: int, longest: int, wanted: LlmResources) -> di
     tokens = rows * FILL * longest
     kept = 2.0 if wanted.gradient_checkpointing else 17.0
     whole = tokens if shape.vocabulary <= WHOLE_LOGITS else min(tokens, LOGITS_PIECE)
-    size = 4.0 * (kept * tokens * shape.hidden + 3.0 * whole * shape.vocabulary)
+    each = 2.0 if wanted.gpus_per_trial else 4.0  # autocast to bfloat16 on a GPU
+    size = each * kept * tokens * shape.hidden + 12.0 * whole * shape.vocabulary
     return {"activations and logits": size}
 
 
