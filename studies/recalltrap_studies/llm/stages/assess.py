@@ -46,7 +46,7 @@ from recalltrap_studies.llm.stage_settings import FEW_TEXTS, Texts
 
 OWN_FILE, TRUTH_FILE, TARGET_FILE = "own.parquet", "truth.parquet", "target.parquet"
 PROMPTS_FILE = "prompts.parquet"
-"""The held-out prompts, in the order of the column `prompt`; where there are several."""
+"""The held-out prompts, in the order of the column `prompt`; where they are a file's."""
 TEXTS_FILE = "texts.parquet"
 """What a person can read of the own samples; where any is kept."""
 FEW, LEAST_OF_A_PROMPT = 32, 2
@@ -224,7 +224,7 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         TRUTH_FILE: _others(inputs, truths, truth_prompts, group),
         TARGET_FILE: _with_target(of_target, targets, inputs.read(answers, target_prompts)),
     }
-    if len(inputs.asked) > 1:
+    if "prompts" in node.config:  # of a file, be it that only one of them is held out
         tables |= _with_prompts(inputs.asked, tables)
     if kept := kept_texts(pa.concat_tables(readable)):
         tables[TEXTS_FILE] = kept

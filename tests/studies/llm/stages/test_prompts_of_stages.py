@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.data.token_sequences import IGNORED, Sequences
 from recalltrap_studies.llm.graph import Graph
 from recalltrap_studies.llm.metrics.evaluation import evaluate
+from recalltrap_studies.llm.metrics.responses import response_rows
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stages import assess
@@ -186,6 +188,32 @@ def test_metrics_weigh_prompts_and_responses_hold_what_they_are_of(
     kept = final[final["text"].notna()]
     assert kept.groupby("prompt_id").size().tolist() == [11, 11, 11]  # 32 of three prompts
     assert all(row.prompt == f"The {row.prompt_id}" for row in kept.itertuples())
+
+
+def test_a_lone_prompt_of_a_file_has_its_own_id(built: BuiltCell) -> None:
+    """Of few prompts one is held out."""
+    settings = LlmSettings.model_validate(
+        {**built.cell.settings.model_dump(), "prompt_holdout": 0.1}
+    )
+    one = BuiltCell(built.store, settings)
+    for model in ("p_prime", "final"):
+        files = {name: built.store.read(built.cell.models[model], name)
+                 for name in built.store.open(built.cell.models[model]).names}  # fmt: skip
+        if not built.store.has(one.cell.models[model]):
+            built.store.put(one.cell.models[model], files, NO_COST)
+    target = built.store.open(built.graph.p_target)
+    if not built.store.has(one.graph.p_target):
+        files = {name: target.read(name) for name in target.names}
+        built.store.put(one.graph.p_target, files, NO_COST)
+    done(run_sample(one.graph.truth, one.store, WorkerGroup()))
+    done(run_oracle(one.graph.oracle, one.store, WorkerGroup()))
+    node = one.cell.assessments["final"]
+    done(run_assess(node, one.store, WorkerGroup()))
+    cell = replace(one.cell, models={"final": one.cell.models["final"]},
+                   assessments={"final": node})  # fmt: skip
+    found = response_rows([cell], ["final"], one.store)
+    (name,) = set(found["prompt_id"].to_pylist())
+    assert name in WORDS
 
 
 def test_which_texts_are_kept_and_how_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
