@@ -35,11 +35,12 @@ def own(study: Path, tmp_path: Path) -> dict[str, Any]:
         return {}
     tokenizer = train_tokenizer(tiny_sentences(200), 160)
     folder = tmp_path / "tiny-model"
-    fresh(tokenizer).save_pretrained(folder)
+    fresh(tokenizer, layers=3).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     rows = [{"prompt": f"The {word}"} for word in ("fox", "river", "train", "moon", "old baker")]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     lengths = {"settings.sample_tokens": 16, "settings.align_tokens": 16}
+    lengths |= {"settings.student_layers": 2}
     roles = [
         name for name, value in rt.load_study(study).settings.items() if "models/" in str(value)
     ]

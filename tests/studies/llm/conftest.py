@@ -67,13 +67,15 @@ def tiny_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
     return tokenizers.train_tokenizer(sentences, 160)
 
 
-def fresh(tokenizer: PreTrainedTokenizerFast, width: int = 32, seed: int = 0) -> PreTrainedModel:
-    """An untrained one-layer Llama with tied embeddings and a context of 64."""
+def fresh(
+    tokenizer: PreTrainedTokenizerFast, width: int = 32, seed: int = 0, layers: int = 1
+) -> PreTrainedModel:
+    """An untrained Llama, of one layer unless told, with tied embeddings and a context of 64."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=2 * width,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=64,

@@ -58,10 +58,13 @@ def check_cut(config: PreTrainedConfig, kept: int, model: str) -> None:
     """
     layers = int(config.num_hidden_layers)
     if kept > layers:
-        raise InputError(
-            f"settings.student_layers = {kept}: {model} has {layers} layers. Set it to 2 to "
-            f"{layers}, or less than that for a smaller student"
+        way_out = (
+            f"Set it to 2 to {layers}, or less than that for a smaller student"
+            if layers > 1
+            else "Nothing can be left out of it: take student_weights: given or new"
         )
+        has = f"{model} has {layers} layer{'s' if layers > 1 else ''}"
+        raise InputError(f"settings.student_layers = {kept}: {has}. {way_out}")
     try:
         small = outline(cut_config(config, kept))
         _copied(outline(config), small, kept_layers(layers, kept))

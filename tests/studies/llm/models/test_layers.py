@@ -109,6 +109,9 @@ def test_what_cannot_be_cut_is_refused(tiny_tokenizer: PreTrainedTokenizerFast) 
     config = layered(tiny_tokenizer, 4).config
     with pytest.raises(InputError, match=r"student_layers = 5: p_prime = 'x' has 4 layers.*2 to 4"):
         check_cut(config, 5, "p_prime = 'x'")
+    lone = layered(tiny_tokenizer, 1).config
+    with pytest.raises(InputError, match=r"has 1 layer\. Nothing can be left out.*given or new"):
+        check_cut(lone, 2, "p_prime = 'x'")
     config.no_layer_of_this = [1, 2, 3]
     with pytest.raises(InputError, match=r"no_layer_of_this isn't one entry per layer.*: new"):
         check_cut(config, 2, "p_prime = 'x'")
