@@ -52,6 +52,8 @@ ALL_READ = {"name": "A-K-A-K", "stages": ["align", "distill", "align", "distill"
 """An ordering whose stages read all that any ordering's read."""
 FILES = ("corpus", "prompts")
 """Settings whose other values are files: told apart by content, tested with the paths."""
+GIVEN = ("p_prime_weights", "student_weights", "p_second", "p_prime_aligned")
+"""Settings whose other values need models that are there: `llm/test_given_models` has them."""
 CASES = [
     *(("mog", algorithm) for algorithm in MOG_ALGORITHMS),
     *(("llm", algorithm) for algorithm in LLM_ALIGNMENTS),
@@ -82,7 +84,7 @@ def fields_of(kind: str, algorithm: str) -> list[tuple[str, Any]]:
     """Every field but the algorithm, with another value."""
     model = find_kind(kind).settings
     now = all_settings(model.model_validate({**TINY[kind], "algorithm": algorithm}))
-    names = [name for name in model.model_fields if name not in ("algorithm", *FILES)]
+    names = [name for name in model.model_fields if name not in ("algorithm", *FILES, *GIVEN)]
     return [(name, other_value(model, name, now[name])) for name in names]
 
 

@@ -206,7 +206,8 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
         }
     if not parents:  # a pointer
         return {}
-    judges = [shape_of(parents[n]) for n in ("p_star", "p_target")] if "oracle" in parents else []
+    # what judges a model stands beside it; to draw samples or set a threshold takes the model alone
+    judges = [shape_of(parents[n]) for n in ("p_star", "p_target")] if "p_star" in parents else []
     longest = max(
         int(m.config.get("sample_tokens", m.config.get("align_tokens", 0)))
         for m in (node, *parents.values())

@@ -60,7 +60,7 @@ def test_fields_of_the_study_that_is_named() -> None:
     assert {"settings.spacing=", "settings.kl_weight="} <= set(settings)
     assert len(settings) == len(set(settings))
     assert "settings.prompt=" not in settings
-    assert offered("plan", "llm/nano", "-o", "grid.prom") == ["grid.prompt="]
+    assert offered("plan", "llm/nano", "-o", "grid.prompt_") == ["grid.prompt_holdout="]
     assert {"settings.spacing=", "settings.prompt="} <= set(offered("run", "-o", "settings."))
     assert "settings.algorithm=ppo" in offered("run", "mog/quick", "-o", "settings.algorithm=")
     assert offered("run", "llm/nano", "-o", "settings.packing=t") == ["settings.packing=true"]
