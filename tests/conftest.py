@@ -45,6 +45,19 @@ def pytest_collection() -> Generator[None, object, object]:
         atexit.register(gc.unfreeze)  # nanobind looks for leaks at the very end
 
 
+LONG_SECONDS = 300
+"""Of a test that is slow or starts Ray, until it hangs: on a busy machine such ones take a minute
+and more. Quick ones have pyproject's limit."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A slow test without a limit of its own gets a long one."""
+    for item in items:
+        long = item.get_closest_marker("slow") or item.get_closest_marker("ray")
+        if long and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG_SECONDS))
+
+
 @pytest.fixture
 def study_file(tmp_path: Path) -> StudyFile:
     """Writes a small toy study; keywords replace its fields, None removes one. Returns a path."""

@@ -51,7 +51,7 @@ def numbers(results: Results) -> dict[float, Any]:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("local_ray")
 class TestOnAGroup:
     @pytest.mark.parametrize("workers", [1, 2])
@@ -151,7 +151,7 @@ class TestOnAGroup:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its processes in /proc")
 def test_ctrl_c_ends_the_workers_too(study_file: StudyFile, storage: str, tmp_path: Path) -> None:
     trouble, mark = tmp_path / "trouble", uuid.uuid4().hex
