@@ -45,8 +45,9 @@ def model_card(study: Study, cell: Cell, exported: ExportedModel, made: Made) ->
         "\n".join(_header(exported)),
         f"# {cell.ordering.name} of {study.name}, seed {cell.seed}",
         f"> {_line(study.question)}",
-        f"Made by [recalltrap](https://arxiv.org/abs/2509.23667) on {made.created[:10]}: the last "
-        f"model of the ordering {cell.ordering.name} ({', then '.join(cell.ordering.stages)}).",
+        "Made by recalltrap (a study after [arXiv 2509.23667](https://arxiv.org/abs/2509.23667)) "
+        f"on {made.created[:10]}: the last model of the ordering {cell.ordering.name} "
+        f"({', then '.join(cell.ordering.stages)}).",
         "## Licence",
         "The base model's licence applies, and isn't known here: write it into `license:` above "
         "before you pass the model on.",

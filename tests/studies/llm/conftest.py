@@ -67,12 +67,12 @@ def tiny_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
     return tokenizers.train_tokenizer(sentences, 160)
 
 
-def fresh(
-    tokenizer: PreTrainedTokenizerFast, width: int = 32, seed: int = 0, layers: int = 1
-) -> PreTrainedModel:
-    """An untrained Llama, of one layer unless told, with tied embeddings and a context of 64."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+def tiny_config(
+    tokenizer: PreTrainedTokenizerFast, layers: int, width: int, spare: int = 0
+) -> LlamaConfig:
+    """A Llama with tied embeddings, `spare` beyond the tokenizer's tokens, and a context of 64."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer) + spare,
         hidden_size=width,
         intermediate_size=2 * width,
         num_hidden_layers=layers,
@@ -85,6 +85,13 @@ def fresh(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+
+
+def fresh(
+    tokenizer: PreTrainedTokenizerFast, width: int = 32, seed: int = 0, layers: int = 1
+) -> PreTrainedModel:
+    """An untrained Llama, of one layer unless told; see `tiny_config`."""
+    config = tiny_config(tokenizer, layers, width)
     return weights.fresh_model(config, sequence(seed, "test/weights"))
 
 

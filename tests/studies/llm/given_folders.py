@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap_studies.llm.models import weights
+from tests.studies.llm.conftest import tiny_config
 
 
 def layered(
@@ -18,21 +19,7 @@ def layered(
     spare: int = 0,
 ) -> PreTrainedModel:
     """An untrained Llama with tied embeddings, `spare` of them beyond the tokenizer's tokens."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer) + spare,
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-        initializer_range=0.1,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return weights.fresh_model(config, seed)
+    return weights.fresh_model(tiny_config(tokenizer, layers, width, spare), seed)
 
 
 def folder_of(path: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
