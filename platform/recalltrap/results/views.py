@@ -13,7 +13,6 @@ from functools import cached_property
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
@@ -96,7 +95,7 @@ class _Folder:
             path = f"{self.run}/tables/{table}/{name}.parquet"
             data, found = read_part(self.storage, path)
             missing = missing_columns(found, table, self.fields, self.storage.display(path))
-            if table in _REPLACED:
+            if table in _REPLACED or not self._is_scanned(path):
                 rows = pq.read_table(pa.BufferReader(data))
                 whole.append(fill(rows, schema, defaults))
             else:
@@ -109,24 +108,18 @@ class _Folder:
         queries = []
         for index, (missing, paths) in enumerate(later.items()):
             source = f"{table}_files_{index}"
-            self._register_files(connection, source, paths, schema, missing)
+            connection.read_parquet(paths, union_by_name=True).create_view(source)
             columns = ", ".join(
                 f'{"d" if name in missing else "p"}."{name}"' for name in schema.names
             )
             queries.append(f"select {columns} from {source} p, {table}_defaults d")
         connection.execute(f"create view {table}_parts as {' union all '.join(queries)}")
 
-    def _register_files(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        name: str,
-        paths: list[str],
-        schema: pa.Schema,
-        missing: Sequence[str],
-    ) -> None:
-        if self.storage.is_local and not set("*?[").intersection("".join(paths)):
-            # DuckDB's own reader is five times as fast, but takes such names for patterns.
-            connection.read_parquet(paths, union_by_name=True).create_view(name)
-            return
-        there = pa.schema([field for field in schema if field.name not in missing])
-        connection.register(name, ds.dataset(paths, there, "parquet", self.storage.filesystem))
+    def _is_scanned(self, path: str) -> bool:
+        """Whether DuckDB reads a part when it is asked, and not we now.
+
+        It takes some names for patterns. In a shared storage, what was fetched to be checked isn't
+        fetched twice; nor could DuckDB scan it as a dataset of Arrow's: it does so with Python's
+        lock held, for which a filesystem written in Python would wait for ever.
+        """
+        return self.storage.is_local and not set("*?[").intersection(self.storage.path(path))
