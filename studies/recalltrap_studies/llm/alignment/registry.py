@@ -68,6 +68,11 @@ class Algorithm:
         assert self.settings is not None
         return self.settings
 
+    def read(self, config: Mapping[str, Any]) -> Alignment:
+        """Its settings in an alignment's configuration, which says what the reward is besides."""
+        fields = self.part.model_fields
+        return self.part.model_validate({n: v for n, v in config.items() if n in fields})
+
     @property
     def responses(self) -> int:
         """Responses of an example."""
