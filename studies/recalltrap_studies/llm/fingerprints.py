@@ -33,8 +33,8 @@ def model_identity(spec: str) -> Identity:
     return spec if is_size(spec) else content_of(spec, () if is_gguf(spec) else MODEL_FILES)
 
 
-def prompts_identity(spec: str) -> Identity:
-    """Identity of a file of prompts: its content."""
+def rows_identity(spec: str) -> Identity:
+    """Identity of a file of rows (prompts, preferences, texts): its content."""
     return content_of(spec, ())
 
 
