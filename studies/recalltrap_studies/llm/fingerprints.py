@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from recalltrap_studies.llm.contents import Identity, content_of
 from recalltrap_studies.llm.data.corpus import GRAMMAR
+from recalltrap_studies.llm.data.prompt_files import OPENINGS
 from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.models.gguf import is_gguf
 
@@ -31,6 +32,11 @@ def architecture_identity(spec: str) -> Identity:
 def model_identity(spec: str) -> Identity:
     """Identity of a model with its weights and tokenizer."""
     return spec if is_size(spec) else content_of(spec, () if is_gguf(spec) else MODEL_FILES)
+
+
+def prompts_identity(spec: str) -> Identity:
+    """Identity of a file of prompts: its content, or the name of ours."""
+    return spec if spec == OPENINGS else rows_identity(spec)
 
 
 def rows_identity(spec: str) -> Identity:

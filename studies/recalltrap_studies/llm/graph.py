@@ -16,6 +16,7 @@ from recalltrap_studies.llm.fingerprints import (
     architecture_identity,
     corpus_identity,
     model_identity,
+    prompts_identity,
     rows_identity,
 )
 from recalltrap_studies.llm.models.architectures import is_size
@@ -178,7 +179,7 @@ def asked(settings: Prompt, *, judged: bool = False) -> dict[str, Any]:
         return {"prompt": settings.prompt}
     held_out = {PART: HELD_OUT} if judged else {}
     share = settings.prompt_holdout
-    return {"prompts": rows_identity(settings.prompts), "prompt_holdout": share, **held_out}
+    return {"prompts": prompts_identity(settings.prompts), "prompt_holdout": share, **held_out}
 
 
 def asking(settings: Prompt, part: type[Prompt], *, judged: bool = False) -> dict[str, Any]:

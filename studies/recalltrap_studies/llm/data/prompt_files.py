@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,14 @@ from recalltrap_studies.llm.data.written_chats import Question, asked_messages
 
 COLUMNS = ("prompt", "messages", "id", "weight")
 FIELD = "settings.prompts"
+OPENINGS = "openings"
+"""The name of our own file: 120 neutral openings and 80 questions, in English. It stands for itself
+in identities, as a size of ours does: other prompts get another name."""
+_OPENINGS_FILE = Path(__file__).with_name("openings.jsonl")
 _WAY_OUT = (
     "Give a JSONL file (an object in every line) or a Parquet file, with `prompt` (text) or "
-    "`messages` (a list of {role, content}) in every row, and `id` and `weight` if you like"
+    "`messages` (a list of {role, content}) in every row, and `id` and `weight` if you like; or "
+    f"{OPENINGS!r}, 200 of ours"
 )
 
 
@@ -37,6 +43,9 @@ class PromptFile(RowFile):
 
     def __init__(self, spec: str) -> None:
         super().__init__(FIELD, spec, _WAY_OUT)
+
+    def location(self) -> Path:
+        return _OPENINGS_FILE if self.spec == OPENINGS else super().location()
 
 
 def read_prompts(spec: str) -> list[WrittenPrompt]:

@@ -39,6 +39,10 @@ class RowFile:
         """An error that names them."""
         return InputError(f"{self.place(row)}: {reason}. {way_out or self.way_out}")
 
+    def location(self) -> Path:
+        """Where it lies."""
+        return Path(resolve(self.spec, self.field))
+
     def read(self) -> bytes:
         """What the file holds.
 
@@ -46,7 +50,7 @@ class RowFile:
             InputError: it is missing or can't be read.
         """
         try:
-            return Path(resolve(self.spec, self.field)).read_bytes()
+            return self.location().read_bytes()
         except FileNotFoundError:
             raise self.refused(None, "no such file") from None
         except OSError as error:
