@@ -102,7 +102,7 @@ def check_preferences(
         most = max(contexts.values())
         name = f"settings.{least}"
         for pair in judged:
-            if within(pair, contexts[least], name) is not within(pair, most, name):
+            if pair.fault is None and contexts[least] < _together(pair) <= most:
                 raise file.refused(
                     pair.row, f"prompt and answer have {_together(pair)} tokens: too many for the "
                     f"context of {name}, which is {contexts[least]}, and not for another model "
