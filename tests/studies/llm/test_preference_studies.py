@@ -121,7 +121,7 @@ def test_what_a_plan_says_and_refuses(
     Path(spec).write_text("\n".join(json.dumps(row) for row in (*ROWS, tie)))
     with pytest.raises(InputError, match=r"chosen equals rejected \(row 3\)\. Mend them, or set"):
         check_sources(LlmSettings(**fields))
-    (note,) = [n for n in check_sources(LlmSettings(**fields, preferences_unusable="drop"))
+    (note,) = [n for n in check_sources(LlmSettings(**{**fields, "preferences_unusable": "drop"}))
                if "preferences" in n]  # fmt: skip
     assert note.endswith("2 pairs to 2 prompts; 1 rows are dropped: chosen equals rejected (row 3)")
     chat = {"prompt": [{"role": "user", "content": "The fox"}], "chosen": "x", "rejected": "y"}

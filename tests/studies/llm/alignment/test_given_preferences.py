@@ -53,7 +53,8 @@ def given(
 
 def make(algorithm: str, context: RolloutContext, scratch: Path) -> Any:
     record = ALGORITHMS[algorithm]
-    whole = LlmSettings(algorithm=algorithm, preferences="pairs.jsonl", **FIELDS)
+    named = {"algorithm": algorithm, "preferences": "pairs.jsonl", **FIELDS}
+    whole = LlmSettings.model_validate(named)
     settings = record.part.model_validate(whole.model_dump(include=set(record.part.model_fields)))
     assert context.preferences is not None
     rows = [*context.request.prompts.lists(), *context.preferences.prompts.lists()]

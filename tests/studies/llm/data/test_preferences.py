@@ -131,7 +131,7 @@ def test_what_is_implied_is_trl_s_but_for_half_words(before: str, one: str, othe
     assert rejected.startswith(shared)
     # TRL's stops a letter too early where one begins the other, and is lost where nothing is alike.
     if chosen[:1] == rejected[:1] and chosen[: len(rejected)] != rejected[: len(chosen)]:
-        theirs = extract_prompt({"chosen": chosen, "rejected": rejected})["prompt"]
+        theirs = str(extract_prompt({"chosen": chosen, "rejected": rejected})["prompt"])
         assert theirs.startswith(shared)
         assert not theirs[len(shared) :].strip().count(" "), "one word's beginning at most"
 
@@ -144,7 +144,7 @@ def test_what_chats_imply_is_trl_s(asked: int, rest: int, swap: bool) -> None:
     chosen, rejected = [*before, says("A"), *more], [*before, says("B"), *more]
     if swap:
         chosen, rejected = rejected, chosen
-    row = {"chosen": chosen, "rejected": rejected}
+    row: dict[str, Any] = {"chosen": chosen, "rejected": rejected}
     theirs = extract_prompt(row)
     with tempfile.TemporaryDirectory() as folder:
         (pair,) = read_preferences(written(Path(folder), row))
