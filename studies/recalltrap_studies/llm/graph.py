@@ -13,11 +13,13 @@ from typing import Any
 from recalltrap.graph import Node
 from recalltrap.orderings import Ordering, walk
 from recalltrap.settings_parts import part_config
+from recalltrap_studies.llm.alignment.registry import DRAWN_PAIRS
 from recalltrap_studies.llm.fingerprints import (
     architecture_identity,
     corpus_identity,
     model_identity,
     prompts_identity,
+    rows_identity,
 )
 from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.rewards import values
@@ -166,9 +168,10 @@ class Graph:
         if start is self.p_prime and settings.p_prime_aligned is not None:
             return _loaded("p_prime_aligned", settings.p_prime_aligned)
         rate = settings.alignment_rate(settings.align_learning_rate, student)
+        config = {**asking(settings, record.part), "align_learning_rate": rate}
         return ALIGN.node(
             self.seed,
-            {**asking(settings, record.part), "align_learning_rate": rate, **self.reward.config},
+            {**with_preferences(config), **self.reward.config},
             record.version,
             start=start,
             reference=reference,
@@ -215,6 +218,16 @@ def asking(settings: Prompt, part: type[Prompt], *, judged: bool = False) -> dic
     config = part_config(settings, part)
     rest = {name: value for name, value in config.items() if name not in Prompt.model_fields}
     return {**rest, **asked(settings, judged=judged)}
+
+
+def with_preferences(config: dict[str, Any]) -> dict[str, Any]:
+    """An alignment's configuration with its file of preferences by content, where it has one, and
+    then without what pairs are drawn by."""
+    if "preferences" not in config:
+        return config
+    file = rows_identity(config["preferences"])
+    kept = {name: value for name, value in config.items() if name not in DRAWN_PAIRS}
+    return {**kept, "preferences": file}
 
 
 def _p_star(settings: LlmSettings) -> Node:

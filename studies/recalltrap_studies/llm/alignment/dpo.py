@@ -94,11 +94,14 @@ class OnlineDpoTrainer(DpoTrainer, OnPolicyTrainer):
 
 
 class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
-    """Learns from `offline_pairs` pairs of the reference."""
+    """Learns from `offline_pairs` pairs of the reference, or from a file's."""
 
     settings: OfflineDpo
 
     def fixed_examples(self) -> dict[str, Tensor]:
+        given = self.given_pairs()
+        if given is not None:
+            return {**given, "weight": torch.ones(len(given["tokens"]))}
         pairs = self.settings.offline_pairs
         sample = draw_from_reference(
             self.context, 2 * pairs, self.seed, self.group, "align/pairs", self.together

@@ -101,6 +101,14 @@ class OfflineTrainer(AlignmentTrainer):
         # of an iteration, on average
         self._tokens = round(int(self.examples["mask"].sum()) / count * rows / settings.iterations)
 
+    def given_pairs(self) -> dict[str, Tensor] | None:
+        """A file's preferences as rows [P, 2, ...], the chosen answer first; None without one."""
+        given = self.context.preferences
+        if given is None:
+            return None
+        assert self.context.prompts is not None
+        return given.examples(before=len(self.context.prompts))
+
     def fixed_examples(self) -> dict[str, Tensor]:
         """All that is learned from; see `Iteration.examples`. Every worker calls it."""
         raise NotImplementedError

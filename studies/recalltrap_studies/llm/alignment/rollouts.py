@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, computes_in_float32, score
+from recalltrap_studies.llm.data.preferences import PreferencePairs
 from recalltrap_studies.llm.data.prompts import PromptSet
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import sampling_engines
@@ -37,11 +38,13 @@ class RolloutContext:
     request: Request
     prompts: PromptSet | None = None
     """None where there is one alone, which is the request's."""
+    preferences: PreferencePairs | None = None
+    """A file's, which are learned from; their prompts stand behind the others in the policy."""
 
     def draw_prompts(self, count: int, seed: int, name: str, together: int) -> Tensor | None:
-        """Which prompt each of `count` responses is to, see `PromptSet.drawn`; None where there is
-        one alone."""
-        if self.prompts is None or len(self.prompts) == 1:
+        """Which prompt each of `count` responses is to, see `PromptSet.drawn`; None where the
+        policy knows one alone."""
+        if self.prompts is None or (len(self.prompts) == 1 and self.preferences is None):
             return None
         return self.prompts.drawn(count, seed, name, together)
 

@@ -24,7 +24,8 @@ from recalltrap_studies.llm.alignment.checkpoint_selection import select
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext
-from recalltrap_studies.llm.data import prompts, responses
+from recalltrap_studies.llm.data import preferences, prompts, responses
+from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.models import devices, tokenizers, weights
 from recalltrap_studies.llm.rewards.judges import read_reward
 from recalltrap_studies.llm.stage_settings import Alignment
@@ -83,9 +84,15 @@ def _models(
         weights.read_model(store, node, torch.device("cpu")) for node in (start, reference)
     )
     responses.check_context(lm.config, request, "align_tokens")
-    policy = Policy(lm, asked.rows, value_head)
+    rows, pairs = asked.rows, None
+    if "preferences" in node.config:
+        context = min(int(model.config.max_position_embeddings) for model in (lm, anchor))
+        pairs = preferences.learned_from(node.config, tokenizer, context)
+        rows = PromptRows.of([*rows.lists(), *pairs.prompts.lists()])
+    policy = Policy(lm, rows, value_head)
     torch.nn.Module.to(anchor, devices.device())
-    return policy, RolloutContext(anchor, read_reward(store, node, tokenizer), request, asked)
+    reward = read_reward(store, node, tokenizer)
+    return policy, RolloutContext(anchor, reward, request, asked, pairs)
 
 
 def _files(
