@@ -15,8 +15,6 @@ METRICS: Mapping[str, Metric] = {
         for name in ("target_precision", "overall_recall", "overall_precision")
     },
     "reward_supremum": Metric("largest reward"),
-    "score": Metric("score"),
-    "score_sd": Metric("standard deviation of the score"),
     "optimum_ess": Metric("effective sample size of the optimum"),
     "topic_coverage": Metric("topics covered"),
     "topic_share/*": Metric("share of topic"),
