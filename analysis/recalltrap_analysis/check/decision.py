@@ -76,6 +76,8 @@ def _missing(anchor: Anchor) -> float:
 
 def _lacking(found: AnchorPart) -> str:
     """Why *costs less* can't be said, whatever the bounds; empty where it can."""
+    if found.pair.constant:
+        return "no sample had another reward than the others"
     for title, anchor in (("p'", found.prime), ("p''", found.second)):
         if anchor.effective < ENOUGH:
             return f"{title} leaves {anchor.effective:.0f} effective samples of {ENOUGH} needed"

@@ -76,7 +76,8 @@ def frontier(
     best_M = np.mean([np.interp(kl_M, c.kl_M, c.reward_M) for c in curves], axis=0)
     own = sorted({float(weight) for weight in kl_weights}, reverse=True)
     sweep = np.geomspace(own[0] * BEYOND, own[-1] / BEYOND, POINTS)
-    weight_B = np.array(sorted({*sweep.tolist(), *own}, reverse=True))
+    others = [beta for beta in sweep.tolist() if not np.isclose(beta, own).any()]
+    weight_B = np.array(sorted([*others, *own], reverse=True))
     weighed = [
         [weigh(one.reward_KN, one.weight_K, beta, pair.best) for one in responses]
         for beta in weight_B

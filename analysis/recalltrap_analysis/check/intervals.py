@@ -118,13 +118,14 @@ def resampled(
 
 
 def _resampled_optimum(reward_N: Array, kl_weight: float, generator: np.random.Generator) -> Array:
-    # Samples of next to no weight change nothing, whatever their number.
-    tilt_N = np.exp((reward_N - reward_N.max()) / kl_weight)
+    # Poisson numbers of copies; samples of one reward are drawn together.
+    value_G, count_G = np.unique(reward_N, return_counts=True)
+    tilt_G = np.exp((value_G - value_G[-1]) / kl_weight)
     sums = np.empty((RESAMPLES, 2))
-    columns_N2 = np.stack([tilt_N, tilt_N * reward_N], axis=1)
-    step = max(1, 4_000_000 // len(reward_N))  # bounds the memory
+    columns_G2 = np.stack([tilt_G, tilt_G * value_G], axis=1)
+    step = max(1, 4_000_000 // len(value_G))  # bounds the memory
     for start in range(0, RESAMPLES, step):
-        size = (min(step, RESAMPLES - start), len(reward_N))
-        sums[start : start + size[0]] = generator.poisson(1.0, size) @ columns_N2
+        size = (min(step, RESAMPLES - start), len(value_G))
+        sums[start : start + size[0]] = generator.poisson(count_G, size) @ columns_G2
     lost = sums[:, 0] <= 0  # none of those that weigh were drawn
     return np.where(lost, reward_N.min(), sums[:, 1] / np.where(lost, 1.0, sums[:, 0]))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell
+from recalltrap_analysis.check.hits import OF_SUPREMUM
 from recalltrap_analysis.estimates.references import REFERENCES
 from recalltrap_analysis.runs.design import GridPoint, hashable
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
@@ -38,8 +39,20 @@ class Pair:
 
     @property
     def best(self) -> float:
-        """The largest reward that any of them gave."""
-        return max(float(one.reward_KN.max()) for one in (*self.prime, *self.second))
+        """The largest reward that any of them gave; the supremum where all are far from it.
+
+        A target that nobody hit is no proof that there is nothing to hit.
+        """
+        seen = max(float(one.reward_KN.max()) for one in (*self.prime, *self.second))
+        supremum = max(self.suprema)
+        return supremum if seen < OF_SUPREMUM * supremum else seen
+
+    @property
+    def constant(self) -> bool:
+        """Whether no sample of any reference was better than another."""
+        found = {float(end) for one in (*self.prime, *self.second)
+                 for end in (one.reward_KN.min(), one.reward_KN.max())}  # fmt: skip
+        return len(found) == 1
 
 
 def checkable(name: str) -> KindRecord:

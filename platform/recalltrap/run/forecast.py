@@ -85,6 +85,7 @@ def forecast(
 
     Raises:
         InputError: anything wrong with the study, the storage or the devices; nothing was built.
+        StageError: no reference could be built.
     """
     tell = tell or (lambda line: None)
     asked = asked_study(forecast, study, seeds, overrides, fields)

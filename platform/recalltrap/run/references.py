@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from recalltrap.errors import StageError
 from recalltrap.graph import Cell
 from recalltrap.registry import find_kind, room
 from recalltrap.run.display import Silent
@@ -25,14 +26,13 @@ Tell = Callable[[str], object]
 class References:
     """The cells whose references stand, and the metrics of p' and p''.
 
-    `notes`: what the kind has to say of the study; `failed`: what could not be built, and why.
+    `notes`: what the kind has to say of the study.
     """
 
     cells: tuple[Cell, ...]
     metrics: pa.Table
     store: ArtifactStore
     notes: tuple[str, ...]
-    failed: tuple[str, ...]
 
 
 def built_references(
@@ -43,12 +43,13 @@ def built_references(
     Args:
         study: Whose.
         root: Where they are looked for and put.
-        tell: Called with a line for each thing to know before they are built.
+        tell: Called with a line for each thing to know, what could not be built among them.
         address: Ray's address, see `run`.
         local: everything in this process, without Ray.
 
     Raises:
         InputError: anything wrong with the settings, the storage or the devices; nothing was built.
+        StageError: no cell's references could be built.
     """
     kind = find_kind(study.kind)
     notes = tuple(kind.check(study.cells()))
@@ -68,8 +69,13 @@ def built_references(
         with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
             executor(plan, context, failures)
     standing = [cell for cell in plan.cells if all(store.has(node) for node in cell.references)]
+    if not standing:
+        reason = failures.found[0] if failures.found else "no reason was recorded"
+        raise StageError("user_code", f"no references could be built: {reason}")
+    for line in failures.found:
+        tell(f"failed: {line}")
     metrics = reference_metrics(standing, kind, store)
-    return References(tuple(standing), metrics, store, notes, tuple(failures.found))
+    return References(tuple(standing), metrics, store, notes)
 
 
 class _Failures(Silent):
