@@ -27,7 +27,7 @@ class Anchor:
     `reward` is that of the weighed optimum; `best_of_n` that of the best of `n` samples, at the n
     with the largest E_n - β·KL_n. `effective` and `each` are the fewest effective samples of any
     seed, in all and of a prompt. `bias` and `unseen`: see `weighing`, in the run's unit. Of the
-    chosen responses, by either way: `judge` (log-likelihood per token), `length`, `finished`.
+    chosen responses, by either way: those of `QUALITIES`.
     """
 
     reward: float
@@ -56,7 +56,8 @@ class AnchorPart:
 
 
 OPTIMUM, BEST_OF_N = "optimum", "best of n"
-QUALITIES = ("judge", "length", "finished")
+QUALITIES = ("judge", "tokens", "finished")
+"""Of chosen responses: log-likelihood per token under the judge, tokens, share that ended."""
 
 
 class Curves:

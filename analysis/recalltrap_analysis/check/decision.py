@@ -27,6 +27,7 @@ MOST = 64.0
 """Times as many, at most: beyond, drawing isn't what settles it."""
 POWER = 0.8
 STEP = 1.25
+SAMPLES, PROMPTS, SEEDS = "samples", "held-out prompts", "seeds"
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,11 @@ def more(found: AnchorPart, margin: float, looks: int) -> More:
     with the samples; the variance over seeds and prompts with their number.
     """
     pair = found.pair
-    ways = [("samples", True)]
+    ways = [(SAMPLES, True)]
     if len(pair.prime[0].weight_K) > 1:
-        ways.append(("prompts", False))
+        ways.append((PROMPTS, False))
     if len(pair.seeds) > 1:
-        ways.append(("seeds", False))
+        ways.append((SEEDS, False))
     best: More | None = None
     if pair.redrawn and 1 < len(pair.seeds) < SMALL_FROM:
         ways = ways[::-1]  # fewer seeds never say that nothing is larger
@@ -149,7 +150,7 @@ def _would_decide(
         return True
     enough = min(prime.effective, second.effective) >= ENOUGH
     each = min(prime.each, second.each) >= ENOUGH_EACH
-    seeds = len(found.pair.seeds) * (times if name == "seeds" else 1.0)
+    seeds = len(found.pair.seeds) * (times if name == SEEDS else 1.0)
     if found.pair.redrawn and seeds < SMALL_FROM:
         return False
     return enough and each and high + likely + _missing(prime) <= margin

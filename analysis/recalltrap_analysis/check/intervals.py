@@ -85,7 +85,7 @@ def two_way(value_SK: Array, error_SK: Array, weight_K: Array) -> Spread:
     if prompts > 1:
         found.append(float((weight_K**2 * (mean_K - value) ** 2).sum()) * prompts / (prompts - 1))
         freedom.append(prompts - 1)
-        names.append("prompts")
+        names.append("held-out prompts")
     if seeds > 1 and prompts > 1:
         rest_SK = value_SK - mean_S[:, None] - mean_K[None, :] + value
         both = float((weight_K**2 * rest_SK**2).sum()) / seeds**2

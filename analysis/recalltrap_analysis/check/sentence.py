@@ -13,6 +13,9 @@ from recalltrap_analysis.check.decision import (
     COSTS_LITTLE,
     KEEP,
     MOST,
+    PROMPTS,
+    SAMPLES,
+    SEEDS,
     UNDECIDED,
     More,
 )
@@ -131,13 +134,13 @@ def draw_more(found: Findings, undecided: Sequence[PointFinding]) -> str:
 def _drawn(found: Findings, more: More) -> str:
     samples = found.kind.reward_samples
     assert samples is not None
-    if more.of == "samples":
+    if more.of == SAMPLES:
         wanted = np.ceil(found.samples * more.times / 100) * 100
         setting = f" (settings.{samples.setting})" if samples.setting else ""
         return f"draw {wanted:,.0f} samples of each reference{setting} instead of {found.samples:,}"
     counts = {
-        "prompts": len(found.pairs[0].prime[0].weight_K),
-        "seeds": len(found.pairs[0].seeds),
+        PROMPTS: len(found.pairs[0].prime[0].weight_K),
+        SEEDS: len(found.pairs[0].seeds),
     }
     now = counts[more.of]
     return f"take {int(np.ceil(now * more.times))} {more.of} instead of {now}"
@@ -163,8 +166,9 @@ def places(found: Findings, count: int) -> str:
     """So many prompts, seeds, or prompts of seeds, whatever a check has several of."""
     prompts = any(len(pair.prime[0].weight_K) > 1 for pair in found.pairs)
     seeds = any(len(pair.seeds) > 1 for pair in found.pairs)
-    noun = "prompts of all seeds" if prompts and seeds else "seeds" if seeds else "prompts"
-    return count_text(count, noun[:-1]) if noun != "prompts of all seeds" else f"{count} {noun}"
+    if prompts and seeds:
+        return f"{count} prompts of all seeds"
+    return count_text(count, "seed" if seeds else "held-out prompt")
 
 
 def hit_text(found: Findings, hits: Hits) -> str:

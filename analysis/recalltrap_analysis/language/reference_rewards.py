@@ -52,7 +52,7 @@ def reference_responses(cell: Cell, name: str, store: ArtifactReader) -> Respons
     return Responses(
         reward_KN=found["reward"],
         judge_KN=found["log_p_star"] / np.maximum(length_KN, 1.0),
-        length_KN=length_KN,
+        tokens_KN=length_KN,
         finished_KN=found["finished"],
         weight_K=weight_K,
         prompts=names,

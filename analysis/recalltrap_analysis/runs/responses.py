@@ -14,14 +14,14 @@ from recalltrap_analysis.statistics.paired import Array
 class Responses:
     """N samples of one model to each of K prompts, all arrays of shape [K, N].
 
-    `judge_KN`: log-likelihood per token under the judge, p*, in nats; `length_KN` in tokens;
+    `judge_KN`: log-likelihood per token under the judge, p*, in nats; `tokens_KN` its length;
     `finished_KN`: 1 where a response ended by itself. NaN where a kind has no such thing.
     `weight_K`: what a prompt counts, 1 in all; `prompts` are their names.
     """
 
     reward_KN: Array
     judge_KN: Array
-    length_KN: Array
+    tokens_KN: Array
     finished_KN: Array
     weight_K: Array
     prompts: tuple[str, ...] = ("the prompt",)

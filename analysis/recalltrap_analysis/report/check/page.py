@@ -189,7 +189,7 @@ def _chosen(found: Findings) -> list[Block]:
                     "chosen by": way if way == "optimum" else f"{way} ({both[0].n} / {both[1].n})",
                     "reward, p' / p''": _pair(rewards),
                     "log p* per token, p' / p''": _pair([m["judge"] for m in means]),
-                    "tokens, p' / p''": _pair([m["length"] for m in means]),
+                    "tokens, p' / p''": _pair([m["tokens"] for m in means]),
                     "ended, p' / p''": " / ".join(share_text(m["finished"]) for m in means),
                 }
             )
@@ -263,7 +263,7 @@ def _trapped_rows(where: str, hits: Hits) -> list[dict[str, str]]:
         {
             **({"references": where} if where else {}),
             "good": hits.title,
-            "prompt": one.prompt,
+            "held-out prompt": one.prompt,
             "seed": str(one.seed),
             "never": names[one.rarer],
             "p'": share_text(one.rate_prime.value),
