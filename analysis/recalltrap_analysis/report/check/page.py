@@ -112,8 +112,9 @@ def _about(study: str, found: Findings) -> str:
     prompts = max((len(pair.prime[0].weight_K) for pair in found.pairs), default=0)
     drawn = f"{found.samples:,} samples of each" if found.pairs else "no samples"
     return (
-        f"Check of {study} · {count_text(seeds, 'seed')} · {count_text(prompts, 'prompt')} · "
-        f"{drawn} · {count_text(len(found.points), 'grid point')}"
+        f"Check of {study} · {count_text(seeds, 'seed')} · "
+        f"{count_text(prompts, 'held-out prompt')} · {drawn} · "
+        f"{count_text(len(found.points), 'grid point')}"
     )
 
 
