@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.order_effect import (
@@ -217,6 +216,8 @@ def _fit(
     severity: Array,
 ) -> tuple[str, dict[str, float], Curve]:
     """The form, its parameters and the fitted curve; arrays of shape [settings]."""
+    from scipy import optimize  # half a second, which nothing else needs
+
     varies = bool(np.ptp(penalty) > 0)
     names = ("top", "scale", "power") if varies else ("top", "scale")
     start = {"top": max(0.1, float(severity.max())), "scale": max(0.1, float(deficit.mean()))}
@@ -273,6 +274,8 @@ def _saturating(parameters: Mapping[str, float]) -> Curve:
 
 
 def _isotonic(x: Array, severity: Array) -> Curve:
+    from scipy import optimize
+
     order = np.argsort(x, kind="stable")
     steps = optimize.isotonic_regression(severity[order]).x
     knots, first = np.unique(np.maximum(x[order], 0), return_index=True)
