@@ -323,8 +323,12 @@ def _by_seed(
     groups: dict[GridPoint, pd.DataFrame], seeds: Sequence[int], names: Sequence[str]
 ) -> Array:
     """Values of shape [names, settings, seeds]."""
-    tables = [rows.set_index("seed").loc[list(seeds), list(names)] for rows in groups.values()]
-    return np.stack([table.to_numpy(dtype=float).T for table in tables], axis=1)
+    tables = []
+    for rows in groups.values():
+        place = {seed: row for row, seed in enumerate(rows["seed"].tolist())}
+        chosen = [place[seed] for seed in seeds]
+        tables.append(np.stack([rows[name].to_numpy(dtype=float)[chosen] for name in names]))
+    return np.stack(tables, axis=1)
 
 
 def _left_out(

@@ -205,7 +205,7 @@ def keeps_in_more_seeds(one: Candidate, two: Candidate, level: float) -> str:
 
 def _at_least_heads(heads: int, flips: int) -> float:
     """The probability of so many heads or more of a fair coin."""
-    return sum(math.comb(flips, k) for k in range(heads, flips + 1)) / 2**flips
+    return float(sum(math.comb(flips, k) for k in range(heads, flips + 1)) / 2**flips)
 
 
 def contradiction_of(

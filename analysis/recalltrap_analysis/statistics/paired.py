@@ -245,7 +245,8 @@ def _drawn_signs(n: int, flips: int, generator: np.random.Generator) -> Array:
     """Signs drawn as `scipy.stats.permutation_test` draws them, in batches; shape [F flips, N]."""
     pairs = np.tile(np.arange(2), (BATCH, n, 1))
     drawn = [generator.permuted(pairs, axis=-1)[..., 0] for _ in range(0, flips, BATCH)]
-    return 1.0 - 2.0 * np.concatenate(drawn)[:flips]
+    signs_FN: Array = 1.0 - 2.0 * np.concatenate(drawn)[:flips]
+    return signs_FN
 
 
 def smallest_p(n: int, resamples: int = 9999) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -126,13 +125,12 @@ _REACH = {
 
 def _updates(spending: Mapping[str, CellCost], summary: Summary) -> str:
     """Whether the study's own pairs are at equal updates."""
-    pairs: dict[tuple[Any, ...], dict[str, Mapping[str, int | None]]] = {}
+    pairs: dict[tuple[str, int], dict[str, Mapping[str, int | None]]] = {}
     for cell in summary.cells:
         if cell.id in spending and cell.ordering.name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
-            key = (cell.settings, cell.seed)
-            pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = spending[
-                cell.id
-            ].updates
+            # spelled once for all cells of a grid point
+            key = (cell.factors.spelled, cell.seed)
+            pairs.setdefault(key, {})[cell.ordering.name] = spending[cell.id].updates
     both = [pair for pair in pairs.values() if len(pair) == 2]
     if not both:
         return "Order effect at equal updates: no pair has a recorded cost of both orderings."
