@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from recalltrap_studies.llm.contents import Identity, content_of
 from recalltrap_studies.llm.data.corpus import GRAMMAR
+from recalltrap_studies.llm.data.prompt_files import OPENINGS
 from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.models.gguf import is_gguf
 
@@ -34,8 +35,8 @@ def model_identity(spec: str) -> Identity:
 
 
 def prompts_identity(spec: str) -> Identity:
-    """Identity of a file of prompts: its content."""
-    return content_of(spec, ())
+    """Identity of a file of prompts: its content, or the name of ours."""
+    return spec if spec == OPENINGS else content_of(spec, ())
 
 
 def corpus_identity(spec: str) -> Identity:

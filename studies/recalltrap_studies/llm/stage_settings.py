@@ -100,7 +100,7 @@ class Prompt(Part):
     prompts: Spec | None = added_setting(
         None,
         description="A file of prompts instead: JSONL or Parquet with `prompt` (text) or "
-        "`messages` (a chat), and `id` and `weight` if wanted (ours).",
+        "`messages` (a chat), and `id` and `weight` if wanted; openings: 200 of ours (ours).",
     )
     prompt_holdout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = added_setting(
         HOLDOUT,

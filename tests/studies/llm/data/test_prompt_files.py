@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from recalltrap.errors import InputError
-from recalltrap_studies.llm.data.prompt_files import held_out, read_prompts, shares, split
+from recalltrap_studies.llm.data.prompt_files import (
+    OPENINGS,
+    held_out,
+    read_prompts,
+    shares,
+    split,
+)
+from recalltrap_studies.llm.fingerprints import prompts_identity
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
 
@@ -128,3 +136,14 @@ def test_what_is_judged_is_never_learned_from(tmp_path: Path) -> None:
     for few, share in ((found[:1], 0.2), (found[:2], 0.9)):
         with pytest.raises(InputError, match=r"keeps \d from training: none is left"):
             split("file", few, share)
+
+
+def test_our_own_prompts_stand_for_themselves() -> None:
+    """Their name is their identity: other prompts want another name."""
+    found = read_prompts(OPENINGS)
+    assert len({prompt.id for prompt in found}) == len({prompt.text for prompt in found}) == 200
+    digest = hashlib.sha256("\n".join(str(prompt.text) for prompt in found).encode()).hexdigest()
+    assert digest.startswith("b344309aeb8d0d7a")
+    assert prompts_identity(OPENINGS) == OPENINGS
+    learned, judged = split(OPENINGS, found, 0.2)
+    assert (len(learned), len(judged)) == (160, 40)
