@@ -231,14 +231,15 @@ def sign_flip_p_values(
     above_S = (means_FS >= mean_S - slack_S).sum(axis=0)
     # what was found is one of the flips: of all of them already, beside drawn ones not yet
     found = 0 if exact else 1
-    p_S = 2 * (np.minimum(below_S, above_S) + found) / (len(signs_FN) + found)
-    return np.asarray(np.minimum(p_S, 1.0), dtype=float)
+    p_S: Array = 2.0 * (np.minimum(below_S, above_S) + found) / (len(signs_FN) + found)
+    return np.minimum(p_S, 1.0)
 
 
 def _all_signs(n: int) -> Array:
     """Every choice of n signs; shape [2^N flips, N]."""
     bits_FN = np.arange(2**n)[:, None] >> np.arange(n) & 1
-    return 1.0 - 2.0 * bits_FN
+    signs_FN: Array = 1.0 - 2.0 * bits_FN.astype(float)
+    return signs_FN
 
 
 def _drawn_signs(n: int, flips: int, generator: np.random.Generator) -> Array:

@@ -29,6 +29,7 @@ from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.sections.missing_cells import missing_costs
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.verdicts.summary import Summary
 
 UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
@@ -98,7 +99,7 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     if table.empty:
         return [*blocks, Prose("No order effect at equal cost: no grid point has the costs and "
                                "attainments of both orderings.", "absent")]  # fmt: skip
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns = {name: [setting_text(value) for value in table[name]] for name in summary.axes}
     columns["order effect at equal updates"] = [row_interval(row, "equal_updates") for row in rows]
     columns["at equal cost"] = [row_interval(row, "equal_cost") for row in rows]

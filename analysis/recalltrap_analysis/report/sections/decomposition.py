@@ -26,6 +26,7 @@ from recalltrap_analysis.report.sections.grid_tables import (
 )
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.statistics.paired import STUDENT
 from recalltrap_analysis.statistics.student import FIELLER
 from recalltrap_analysis.verdicts.summary import Summary
@@ -66,7 +67,7 @@ def _experiment(summary: Summary) -> list[Block]:
 def _experiment_tables(summary: Summary) -> list[Block]:
     table = summary.experiment
     columns = axis_columns(table, summary.axes)
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     shown = (ORDER_EFFECT, *EXPERIMENT_PARTS)
     for name in shown:
         columns[PART_TITLES[name]] = [row_interval(row, name) for row in rows]
@@ -120,7 +121,7 @@ def _optimum(summary: Summary) -> list[Block]:
 
 def _parts_grid(summary: Summary) -> Grid:
     table, axes = summary.decomposition, summary.axes
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns = axis_columns(table, axes)
     if "order_effect" in table:
         columns["order effect"] = [decimal_text(row["order_effect"]) for row in rows]
@@ -148,7 +149,7 @@ def _controls(summary: Summary) -> list[Block]:
             )
         ]
     columns = axis_columns(table, summary.axes)
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns["contrast"] = [str(row["contrast"]) for row in rows]
     columns["attainment"] = [row_interval(row, "difference") for row in rows]
     columns["what it measures"] = [str(row["meaning"]) for row in rows]

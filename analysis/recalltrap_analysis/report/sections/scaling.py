@@ -21,6 +21,7 @@ from recalltrap_analysis.report.plots.scaling import scaling_plot
 from recalltrap_analysis.report.sections.grid_tables import largest_first
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.verdicts.summary import Summary
 
 
@@ -106,8 +107,8 @@ def _scaling_blocks(
             if kl_weight
             else {}
         ),
-        "recall deficit, nats": [row_interval(r, "deficit") for _, r in settings.iterrows()],
-        severity_title(source): [row_interval(r, "severity") for _, r in settings.iterrows()],
+        "recall deficit, nats": [row_interval(r, "deficit") for r in rows_of(settings)],
+        severity_title(source): [row_interval(r, "severity") for r in rows_of(settings)],
         "fitted": [decimal_text(value) for value in settings["predicted"]],
         "fitted without it": [decimal_text(value) for value in settings["left_out"]],
         "severity's interval": [_SIDES[side] for side in settings["side"]],
