@@ -36,7 +36,12 @@ def model_identity(spec: str) -> Identity:
 
 def prompts_identity(spec: str) -> Identity:
     """Identity of a file of prompts: its content, or the name of ours."""
-    return spec if spec == OPENINGS else content_of(spec, ())
+    return spec if spec == OPENINGS else rows_identity(spec)
+
+
+def rows_identity(spec: str) -> Identity:
+    """Identity of a file of rows (prompts, preferences, texts): its content."""
+    return content_of(spec, ())
 
 
 def corpus_identity(spec: str) -> Identity:

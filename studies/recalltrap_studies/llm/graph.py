@@ -6,22 +6,28 @@ once for all. Everything else belongs to a seed, and both orderings of a seed sh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from recalltrap.graph import Node
 from recalltrap.orderings import Ordering, walk
 from recalltrap.settings_parts import part_config
+from recalltrap_studies.llm.alignment.registry import DRAWN_PAIRS
 from recalltrap_studies.llm.fingerprints import (
     architecture_identity,
     corpus_identity,
     model_identity,
     prompts_identity,
+    rows_identity,
 )
 from recalltrap_studies.llm.models.architectures import is_size
+from recalltrap_studies.llm.rewards import values
 from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
 from recalltrap_studies.llm.stage_settings import (
     HELD_OUT,
     PART,
+    SCORER_PLACES,
     Evaluate,
     Pretrain,
     Prompt,
@@ -29,6 +35,7 @@ from recalltrap_studies.llm.stage_settings import (
     Sft,
     Target,
 )
+from recalltrap_studies.llm.stage_settings import ORACLE as PAPERS
 from recalltrap_studies.llm.stages.registry import (
     ALIGN,
     ASSESS,
@@ -49,6 +56,15 @@ def root_stage(settings: LlmSettings) -> Stage:
     return PRETRAIN if settings.p_star is not None and is_size(settings.p_star) else LOAD
 
 
+@dataclass(frozen=True)
+class Judge:
+    """A reward or a scorer: what the configurations of what it judges say of it, and the nodes that
+    they are made from."""
+
+    config: Mapping[str, Any]
+    parents: Mapping[str, Node]
+
+
 class Graph:
     """The nodes of one seed under one group of settings."""
 
@@ -59,15 +75,25 @@ class Graph:
         truth = {"samples": settings.evaluation_samples, "heldout_samples": 0}
         self.truth = self.sample(self.p_star, 1.0, **truth, **asked(settings, judged=True))
         self.p_prime = self._p_prime()
+        self.reward = self._oracle() if settings.reward == PAPERS else self._own_reward()
+
+    def _oracle(self) -> Judge:
+        """The paper's reward: p_target, and the threshold that its samples set."""
+        settings = self.settings
         # p_target never learns the very samples that p'' learns, also where tau is the same
-        self.p_target = self._student(
+        p_target = self._student(
             TARGET,
             part_config(settings, Target),
             self.p_prime,
             settings.target_temperature,
             learner="p_target",
         )
-        self.oracle = ORACLE.node(seed, asking(settings, Reward), p_target=self.p_target)
+        oracle = ORACLE.node(self.seed, asking(settings, Reward), p_target=p_target)
+        return Judge({}, {"p_target": p_target, "oracle": oracle})
+
+    def _own_reward(self) -> Judge:
+        """Another reward than the oracle."""
+        return Judge(values.function_config(values.REWARD, self.settings.reward), {})
 
     def _p_prime(self) -> Node:
         settings = self.settings
@@ -142,27 +168,35 @@ class Graph:
         if start is self.p_prime and settings.p_prime_aligned is not None:
             return _loaded("p_prime_aligned", settings.p_prime_aligned)
         rate = settings.alignment_rate(settings.align_learning_rate, student)
+        config = {**asking(settings, record.part), "align_learning_rate": rate}
         return ALIGN.node(
             self.seed,
-            {**asking(settings, record.part), "align_learning_rate": rate},
+            {**with_preferences(config), **self.reward.config},
             record.version,
             start=start,
             reference=reference,
-            p_target=self.p_target,
-            oracle=self.oracle,
+            **self.reward.parents,
         )
 
     def assess(self, model: Node) -> Node:
         """What judges a model, once for all cells."""
-        return ASSESS.node(
-            self.seed,
-            asking(self.settings, Evaluate, judged=True),
-            model=model,
-            truth=self.truth,
-            p_star=self.p_star,
-            p_target=self.p_target,
-            oracle=self.oracle,
-        )
+        settings, judges = self.settings, [self.reward, *self._scorers()]
+        config = asking(settings, Evaluate, judged=True)
+        parents: dict[str, Node] = {}
+        for judge in judges:
+            config |= judge.config
+            parents |= judge.parents
+        if settings.reward != PAPERS:  # whose node says it
+            config["align_tokens"] = settings.align_tokens
+        parents = {"model": model, "truth": self.truth, "p_star": self.p_star, **parents}
+        return ASSESS.node(self.seed, config, None, **parents)
+
+    def _scorers(self) -> list[Judge]:
+        """What models are judged by besides."""
+        return [
+            Judge(values.function_config(place, spec), {})
+            for place, spec in zip(SCORER_PLACES, self.settings.scorers, strict=False)
+        ]
 
     def models(self, ordering: Ordering) -> dict[str, Node]:
         """p', p'' and the final model, whatever the ordering; p'_AK where there is one."""
@@ -184,6 +218,16 @@ def asking(settings: Prompt, part: type[Prompt], *, judged: bool = False) -> dic
     config = part_config(settings, part)
     rest = {name: value for name, value in config.items() if name not in Prompt.model_fields}
     return {**rest, **asked(settings, judged=judged)}
+
+
+def with_preferences(config: dict[str, Any]) -> dict[str, Any]:
+    """An alignment's configuration with its file of preferences by content, where it has one, and
+    then without what pairs are drawn by."""
+    if "preferences" not in config:
+        return config
+    file = rows_identity(config["preferences"])
+    kept = {name: value for name, value in config.items() if name not in DRAWN_PAIRS}
+    return {**kept, "preferences": file}
 
 
 def _p_star(settings: LlmSettings) -> Node:

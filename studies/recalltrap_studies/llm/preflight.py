@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError, nearest
 from recalltrap_studies.llm.data import corpus
+from recalltrap_studies.llm.data.preferences import check_preferences
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, folders, hub
 from recalltrap_studies.llm.models.families import first_line
@@ -18,6 +20,7 @@ from recalltrap_studies.llm.models.layers import check_cut
 from recalltrap_studies.llm.models.pretrained import look
 from recalltrap_studies.llm.models.tokenizers import compare_vocabularies
 from recalltrap_studies.llm.prompt_checks import LongestPrompt, check_prompts
+from recalltrap_studies.llm.rewards.checks import check_judges
 from recalltrap_studies.llm.roles import named_models, taken_as_given
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Sample
@@ -25,6 +28,8 @@ from recalltrap_studies.llm.stage_settings import Sample
 JUDGED_BY_P_PRIME = (
     "settings.p_star is null: p' itself judges precision, and recall is that of its samples"
 )
+ALIGNED = frozenset({"p_prime", "p_second", "p_prime_aligned", "student"})
+"""Settings of the models that an alignment starts from, or that one is aligned to."""
 ONE_P_PRIME = "p' is given: every seed starts from this one, so what is concluded is for this p'"
 
 
@@ -52,6 +57,7 @@ def check_sources(settings: LlmSettings) -> list[str]:
     else:
         _check_grammar_unread(settings)
     _check_topics(settings)
+    check_judges(settings)
     tokenizer = None
     if known:
         first, (tokenizer, _) = next(iter(known.items()))
@@ -60,13 +66,26 @@ def check_sources(settings: LlmSettings) -> list[str]:
         _check_embeddings({field: known[field][1] for field in known if field in given}, specs)
     grammar = trained_here and settings.corpus == corpus.GRAMMAR
     longest = check_prompts(settings, tokenizer, trained_here=trained_here, grammar=grammar)
+    contexts = {}
     for field, spec in specs.items():
         if field in known or architectures.is_size(spec):
             config = known[field][1] if field in known else architectures.config_of(spec)
             check_context(settings, longest, f"{field} = {spec!r}", config)
+            contexts[field] = int(config.max_position_embeddings)
     if settings.student_weights == "layers":
         _check_layers(settings, known)
-    return notes_on_models(settings)
+    return [*notes_on_models(settings), *_check_data(settings, tokenizer, contexts)]
+
+
+def _check_data(
+    settings: LlmSettings, tokenizer: PreTrainedTokenizerFast | None, contexts: Mapping[str, int]
+) -> Iterator[str]:
+    """What files of rows hold, a line each; `contexts` are the models', by their settings."""
+    given: Any = settings  # composed of the algorithms' parts
+    if given.preferences is not None:
+        learning = {field: size for field, size in contexts.items() if field in ALIGNED}
+        longest, unusable = settings.align_tokens, given.preferences_unusable
+        yield check_preferences(given.preferences, tokenizer, longest, learning, unusable)
 
 
 def notes_on_models(settings: LlmSettings) -> list[str]:

@@ -86,7 +86,7 @@ def _check_file(
             f"{len(judged)} prompts of {FIELD} = {spec!r}, each with {LEAST_SAMPLES} responses at "
             f"least. Set it to {least} or more, or lower prompt_holdout"
         )
-    lengths = [_tokens(prompt, tokenizer, spec) for prompt in found]
+    lengths = [_tokens(prompt, tokenizer, file) for prompt in found]
     longest = max(range(len(found)), key=lambda row: lengths[row])
     return LongestPrompt(lengths[longest], file.place(found[longest].row))
 
@@ -95,7 +95,9 @@ def _begins_a_sentence(text: str) -> bool:
     return text.split(" ")[0] == FIRST_WORD
 
 
-def _tokens(prompt: WrittenPrompt, tokenizer: PreTrainedTokenizerFast | None, spec: str) -> int:
-    return (
-        len(prompt.content.split()) if tokenizer is None else len(encode(tokenizer, prompt, spec))
-    )
+def _tokens(
+    prompt: WrittenPrompt, tokenizer: PreTrainedTokenizerFast | None, file: PromptFile
+) -> int:
+    if tokenizer is None:
+        return len(prompt.content.split())
+    return len(encode(tokenizer, prompt, file))

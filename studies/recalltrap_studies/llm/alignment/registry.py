@@ -13,11 +13,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from recalltrap_studies.llm.stage_settings import Alignment, Count, Positive, Prompt, Rate, Share
+from recalltrap.settings_parts import added_setting
+from recalltrap_studies.llm.stage_settings import (
+    Alignment,
+    Count,
+    Positive,
+    Prompt,
+    Rate,
+    Share,
+    Spec,
+)
 from recalltrap_studies.records import LateImport, find_record
 
 if TYPE_CHECKING:
     from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
+
+DRAWN_PAIRS = ("offline_pairs", "preference_noise")
+"""Settings of pairs that are drawn and labelled; a file's are neither."""
+FILE_LEARNED = "a file of preferences is learned from as it stands, and nothing reads"
 
 Selector = Literal["reward", "reward_margin"]
 """The curve by which the paper chooses a checkpoint; see `checkpoint_selection`."""
@@ -25,7 +38,7 @@ Selector = Literal["reward", "reward_margin"]
 
 @dataclass(frozen=True)
 class Passes:
-    """Responses of a whole alignment, by what is done with them; p_target scores what is drawn."""
+    """Responses of a whole alignment, by what is done with them; a reward judges those drawn."""
 
     drawn: int
     learned: int
@@ -67,6 +80,11 @@ class Algorithm:
         """The settings of a record that has them."""
         assert self.settings is not None
         return self.settings
+
+    def read(self, config: Mapping[str, Any]) -> Alignment:
+        """Its settings in an alignment's configuration, which says what the reward is besides."""
+        fields = self.part.model_fields
+        return self.part.model_validate({n: v for n, v in config.items() if n in fields})
 
     @property
     def responses(self) -> int:
@@ -181,7 +199,7 @@ def _never_clipped(settings: Any, names: Sequence[str]) -> dict[str, str]:
 
 
 class Preference(Alignment):
-    """What both DPOs read; a pair's winner has the lower NLL under p_target."""
+    """What both DPOs read; of a pair the one wins that the reward prefers."""
 
     preference_noise: float = Field(
         0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."
@@ -195,14 +213,28 @@ class OnlineDpo(Preference):
 
 
 class OfflineDpo(Preference):
-    """Offline DPO: one pair set, sampled once from the reference."""
+    """Offline DPO: one pair set, sampled once from the reference, or a file's."""
 
     offline_pairs: Count = Field(2_048, description="Pairs of the fixed set (ours).")
+    preferences: Spec | None = added_setting(
+        None,
+        description="A file of preferences to learn from instead: JSONL or Parquet with TRL's "
+        "columns `prompt`, `chosen` and `rejected`, texts or chats (ours).",
+    )
+    preferences_unusable: Literal["refuse", "drop"] = added_setting(
+        "refuse",
+        description="Rows of the file that can't be learned from (chosen equals rejected, too "
+        "long): `refuse` the study, or `drop` them (ours).",
+    )
 
     @classmethod
     def idle(cls, settings: Any) -> Mapping[str, str]:
         """The policy is measured at every candidate, for the curves."""
-        return Prompt.idle(settings)
+        idle = dict(Prompt.idle(settings))
+        if settings.preferences is None:
+            why = "without a file of preferences nothing reads preferences_unusable"
+            return {**idle, "preferences_unusable": why}
+        return {**idle, **{name: f"{FILE_LEARNED} {name}" for name in DRAWN_PAIRS}}
 
 
 class Kto(OfflineDpo):
@@ -226,6 +258,11 @@ class Kto(OfflineDpo):
 def _once(settings: Any) -> int:
     """Updates that learn from every response of a rollout once."""
     return int(settings.rollout_size // settings.minibatch_size)
+
+
+def _drawn_once(settings: Any) -> int:
+    """Responses of the reference that are learned from; none where a file has them."""
+    return 0 if settings.preferences is not None else 2 * int(settings.offline_pairs)
 
 
 _RECORDS = (
@@ -270,7 +307,7 @@ _RECORDS = (
         updates=lambda settings: settings.rollout_size // 2 // settings.minibatch_size,
         selected_by="reward_margin",
         paired=True,
-        fixed_set=lambda settings: 2 * settings.offline_pairs,
+        fixed_set=_drawn_once,
     ),
     Algorithm(
         "kto",
@@ -280,7 +317,7 @@ _RECORDS = (
         selected_by="reward_margin",
         one_prompt=lambda settings: 2,  # the two of which one is desirable
         forward_passes=1,  # for the KL term
-        fixed_set=lambda settings: 2 * settings.offline_pairs,
+        fixed_set=_drawn_once,
     ),
 )
 ALGORITHMS: dict[str, Algorithm] = {record.name: record for record in _RECORDS}

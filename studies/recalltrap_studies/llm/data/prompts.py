@@ -19,12 +19,13 @@ from recalltrap.streams import stream
 from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data.prompt_files import (
     PromptFile,
-    WrittenPrompt,
     read_prompts,
     shares,
     split,
 )
 from recalltrap_studies.llm.data.responses import PromptRows
+from recalltrap_studies.llm.data.row_files import RowFile
+from recalltrap_studies.llm.data.written_chats import Question
 from recalltrap_studies.llm.models.tokenizers import encode_prompt
 from recalltrap_studies.llm.stage_settings import HELD_OUT, PART
 
@@ -73,12 +74,13 @@ def asked(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> Prom
     spec = opened(config["prompts"], "prompts")
     learned, judged = split(spec, read_prompts(spec), float(config["prompt_holdout"]))
     chosen = judged if config.get(PART) == HELD_OUT else learned
-    tokens = [encode(tokenizer, prompt, spec) for prompt in chosen]
+    file = PromptFile(spec)
+    tokens = [encode(tokenizer, prompt, file) for prompt in chosen]
     return PromptSet(tuple(p.id for p in chosen), PromptRows.of(tokens), shares(chosen))
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, prompt: WrittenPrompt, spec: str) -> list[int]:
-    """The token ids of a prompt of the file `spec`.
+def encode(tokenizer: PreTrainedTokenizerBase, question: Question, file: RowFile) -> list[int]:
+    """The token ids of a prompt of a file.
 
     A chat goes through the tokenizer's own template up to where the answer begins. The template
     says how it begins, so nothing is added: a BOS that it writes stays the only one.
@@ -86,26 +88,35 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: WrittenPrompt, spec: str)
     Raises:
         InputError: there is no template or it refuses the chat, or the vocabulary can't spell it.
     """
-    file = PromptFile(spec)
-    if prompt.text is not None:
-        return encode_prompt(tokenizer, prompt.text, f"{file.place(prompt.row)}, prompt")
+    if question.text is not None:
+        return encode_prompt(tokenizer, question.text, f"{file.place(question.row)}, prompt")
+    text = chat_text(tokenizer, question, file)
+    ids = [int(i) for i in tokenizer.encode(text, add_special_tokens=False)]
+    unknown = tokenizer.unk_token_id
+    if not ids or (unknown is not None and unknown in ids):
+        raise file.refused(question.row, "the vocabulary can't spell its messages",
+                           "Use signs that the tokenizer knows")  # fmt: skip
+    return ids
+
+
+def chat_text(tokenizer: PreTrainedTokenizerBase, question: Question, file: RowFile) -> str:
+    """A chat as the tokenizer's template writes it, up to where the answer begins.
+
+    Raises:
+        InputError: there is no template, or it refuses the chat.
+    """
     if not tokenizer.chat_template:
         raise file.refused(
-            prompt.row, "it has messages, and the models' tokenizer has no chat template",
+            question.row, "it has messages, and the models' tokenizer has no chat template",
             "Write a `prompt` instead, or give models whose tokenizer has one",
         )  # fmt: skip
     try:
         text = tokenizer.apply_chat_template(
-            [dict(message) for message in prompt.messages],
+            [dict(message) for message in question.messages],
             tokenize=False,
             add_generation_prompt=True,
         )
     except (TemplateError, ValueError, TypeError) as error:
         reason = f"the tokenizer's chat template refuses its messages ({error})"
-        raise file.refused(prompt.row, reason, "Mend the messages") from None
-    ids = [int(i) for i in tokenizer.encode(str(text), add_special_tokens=False)]
-    unknown = tokenizer.unk_token_id
-    if not ids or (unknown is not None and unknown in ids):
-        raise file.refused(prompt.row, "the vocabulary can't spell its messages",
-                           "Use signs that the tokenizer knows")  # fmt: skip
-    return ids
+        raise file.refused(question.row, reason, "Mend the messages") from None
+    return str(text)
