@@ -41,6 +41,7 @@ from recalltrap_studies.llm.stages.registry import (
     SAMPLE,
     SFT,
     TARGET,
+    TRUTH,
     Stage,
     Training,
 )
@@ -58,8 +59,7 @@ class Graph:
         self.settings = settings
         self.seed = seed
         self.p_star = _p_star(settings)
-        truth = {"samples": settings.evaluation_samples, "heldout_samples": 0}
-        self.truth = self.sample(self.p_star, 1.0, **truth, **asked(settings, judged=True))
+        self.truth = self._truth()
         self.p_prime = self._p_prime()
         # p_target never learns the very samples that p'' learns, also where tau is the same
         self.p_target = self._student(
@@ -70,6 +70,14 @@ class Graph:
             learner="p_target",
         )
         self.oracle = ORACLE.node(seed, asking(settings, Reward), p_target=self.p_target)
+
+    def _truth(self) -> Node:
+        """What overall recall is of: a file's rows, or samples of p*."""
+        settings = self.settings
+        if settings.truth is not None:
+            return TRUTH.node(0, {"truth": rows_identity(settings.truth)}, model=self.p_star)
+        sizes = {"samples": settings.evaluation_samples, "heldout_samples": 0}
+        return self.sample(self.p_star, 1.0, **sizes, **asked(settings, judged=True))
 
     def _p_prime(self) -> Node:
         settings = self.settings
@@ -157,9 +165,11 @@ class Graph:
 
     def assess(self, model: Node) -> Node:
         """What judges a model, once for all cells."""
+        config = asking(self.settings, Evaluate, judged=True)
+        config.pop("truth", None)  # the parent's
         return ASSESS.node(
             self.seed,
-            asking(self.settings, Evaluate, judged=True),
+            config,
             model=model,
             truth=self.truth,
             p_star=self.p_star,

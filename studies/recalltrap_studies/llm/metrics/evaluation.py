@@ -32,7 +32,7 @@ from recalltrap_studies.llm.stages.registry import STAGES
 Array = npt.NDArray[np.float64]
 
 REFERENCES = ("p_prime", "p_second")
-NOT_MEASURED = frozenset({"topic", "grammatical", "prompt", "text"})
+NOT_MEASURED = frozenset({"topic", "grammatical", "prompt", "text", "group"})
 """Columns of an assessment that hold no number of a response."""
 
 
@@ -56,6 +56,8 @@ class Assessment:
     own_prompts: Strata | None = None
     """Which prompt the own samples are to, where there are several; likewise p*'s."""
     truth_prompts: Strata | None = None
+    group_M: npt.NDArray[np.object_] | None = None
+    """Of a file's truth each row's group, where it has groups."""
 
     @classmethod
     def read(cls, store: ArtifactStore, node: Node) -> Assessment:
@@ -66,6 +68,8 @@ class Assessment:
         several = PROMPTS_FILE in artifact.names
         weight_K = artifact.read_table(PROMPTS_FILE)["weight"].to_numpy() if several else None
         read = own["grammatical"].null_count == 0
+        of_file = "group" in truth.column_names
+        grouped = of_file and truth["group"].null_count == 0
         oracle = node.parents["oracle"]
         facts = json.loads(store.read(oracle, ORACLE_FILE))
         return cls(
@@ -78,7 +82,8 @@ class Assessment:
             supremum=float(facts["supremum"]),
             oracle_samples=int(oracle.config["oracle_samples"]),
             own_prompts=None if weight_K is None else _strata(own, weight_K),
-            truth_prompts=None if weight_K is None else _strata(truth, weight_K),
+            truth_prompts=None if weight_K is None or of_file else _strata(truth, weight_K),
+            group_M=np.array(truth["group"].to_pylist(), dtype=object) if grouped else None,
         )
 
     def scores(self) -> list[Value]:
@@ -96,7 +101,19 @@ class Assessment:
         values = [_value(name, self.mean(x), len(x), scorer) for name, x, scorer in rows]
         values.insert(1, _value("overall_recall", recall, len(recall_M), "model"))
         hits = importance_weights.hit_rate(own["reward"], self.supremum, self.own_prompts)
-        return [*values, _value("hit_rate", hits, len(own["reward"]), "oracle"), *self.reading()]
+        values.append(_value("hit_rate", hits, len(own["reward"]), "oracle"))
+        return [*values, *self.group_recalls(recall_M), *self.reading()]
+
+    def group_recalls(self, recall_M: Array) -> list[Value]:
+        """Overall recall of each group of a file's rows, in nats per token."""
+        if self.group_M is None:
+            return []
+        found = []
+        for group in dict.fromkeys(self.group_M):
+            recall_G = recall_M[self.group_M == group]
+            mean = importance_weights.mean(recall_G)
+            found.append(_value(f"group_recall/{group}", mean, len(recall_G), "model"))
+        return found
 
     def mean(self, values_N: Array) -> MeanWithError:
         """Of something that each own sample has."""
