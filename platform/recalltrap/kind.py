@@ -99,9 +99,12 @@ METRICS: Mapping[str, Metric] = {
     "kl_penalty_at_target": Metric("KL penalty at the target", "nats"),
     "optimum_reward": Metric("reward of the optimum"),
     "optimum_target_precision": Metric("target precision of the optimum", "nats"),
+    "score": Metric("score"),
+    "score_sd": Metric("standard deviation of the score"),
 }
-"""The metrics that every kind has; `reward_sd` of p' alone, where the reward has no supremum: it is
-then the unit that rewards are compared in."""
+"""The metrics that every kind has; `reward_sd` where the reward isn't known by a supremum, and of
+p' then the unit that rewards are compared in; `score` and `score_sd` of each scorer that
+nothing was optimised for."""
 
 
 CURVES: Mapping[str, Metric] = {

@@ -17,9 +17,9 @@ ANALYSIS = Path(__file__).parents[2] / "analysis/recalltrap_analysis"
 OURS = ("mog", "llm")
 OWN_FOLDERS = ("mixture", "language")
 STAGES = {"sft", "distill", "align", "sample", "target", "oracle", "assess", "pretrain", "load"}
-SHARED = {"reward_supremum", *MODELS}
-"""A metric of any kind that measures R_max, and the models of every cell, after one of which the
-language study calls a setting."""
+SHARED = {"reward", "reward_supremum", "scorers", *MODELS}
+"""Metrics of every kind and of any that measures R_max, what `score` is by, and the models of every
+cell: after some of them the language study calls a setting."""
 SOURCES = sorted(
     path
     for path in ANALYSIS.rglob("*.py")

@@ -23,6 +23,7 @@ from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.inference import response_batches, sampling_engines
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.rewards.protocol import Judgement
 from recalltrap_studies.mog.kind import KIND
 from recalltrap_studies.mog.models import MODEL_FILE, unpack
 from recalltrap_studies.mog.program.compilation import noise_function
@@ -147,11 +148,13 @@ def test_a_cpu_draws_nearly_the_same_responses(model: PreTrainedModel) -> None:
 class Judge:
     """Likes short responses."""
 
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
-        return mask_BT.sum(dim=1).float()
+    name = "short"
+    supremum = -1.0
+    model = None
 
-    def reward(self, nll_B: Tensor) -> Tensor:
-        return -nll_B
+    def judge(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Judgement:
+        reward_B = -mask_BT.sum(dim=1).float()
+        return Judgement(reward_B, reward_B)
 
 
 def test_a_rollout_of_a_policy_in_training(model: PreTrainedModel) -> None:

@@ -43,7 +43,8 @@ def measured(cell: Cell, ess: float, gap: float) -> dict[str, dict[str, float]]:
     assert isinstance(settings, LlmSettings)
     shift, top = 0.01 * seed, SUPREMUM + 0.01 * seed
     ordering = cell.ordering.name
-    attained = {"K-A": 0.25, "A-K": 0.75}.get(ordering, 0.0) + 0.002 * seed
+    ends = {"K-A": 0.25, "A-K": 0.75, "K-A@p'": 0.45}
+    attained = ends.get(ordering, 0.0) + 0.002 * seed
     tau = settings.distill_temperature
     if ordering == "A-K":
         tau = settings.last_distill_temperature or tau
@@ -100,9 +101,10 @@ def language_run(
     ess: float = 900.0,
     gap: float = 0.04,
     slope: float = 0.001,
+    names: Sequence[str] = ("K-A", "A-K"),
 ) -> FakeRun:
-    """A run of K-A and A-K over the grid; `base` gives its storage and its other tables."""
-    orderings = [Ordering.model_validate(name) for name in ("K-A", "A-K")]
+    """A run of the orderings over the grid; `base` gives its storage and its other tables."""
+    orderings = [Ordering.model_validate(name) for name in names]
     cells = []
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))

@@ -28,7 +28,7 @@ EXPECTED = {
         "figure2",
         "ppo-beta",
         "ppo-spacing",
-        "ppo-recall",
+        *("ppo-recall", "grpo-recall", "dpo-recall", "dpo-offline-recall"),
         "dpo-spacing",
         "ppo-iterations",
         "grpo-beta",
@@ -81,8 +81,9 @@ def test_the_spacing_studies_are_the_sweeps_where_the_modes_lie_further_apart(
     assert spaced.question != swept.question
 
 
-def test_the_study_of_equal_recall_has_eight_weights_per_doubling() -> None:
-    fine, swept = load_study("mog/ppo-recall"), load_study("mog/ppo-beta")
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo", "dpo", "dpo-offline"])
+def test_the_studies_of_equal_recall_have_eight_weights_per_doubling(algorithm: str) -> None:
+    fine, swept = load_study(f"mog/{algorithm}-recall"), load_study(f"mog/{algorithm}-beta")
     weights = fine.grid["kl_weight"]
     steps = [after / before for before, after in itertools.pairwise(weights)]
     assert max(steps) < 1.1
@@ -94,7 +95,7 @@ def test_the_study_of_equal_recall_has_eight_weights_per_doubling() -> None:
 
 
 NANO = {f"llm/{name}" for name in (
-    "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target"
+    "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target", "nano-corpus"
 )}  # fmt: skip
 LARGE = {f"llm/{name}" for name in (
     "one-gpu-ppo", "one-gpu-dpo", "smollm2-ppo", "smollm2-dpo", "smollm2-temperature"

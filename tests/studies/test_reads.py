@@ -45,7 +45,8 @@ OTHER: dict[str, Any] = {
     "offline_pairs": 32, "discount": 0.9, "gae_lambda": 0.9, "weight_decay": 0.1,
     "adam_beta1": 0.5, "adam_beta2": 0.5, "teacher_sharpness": 4.0, "init_spread": 2.0,
     "adam_epsilon": 1e-3, "align_tokens": 31, "last_distill_temperature": 0.9,
-    "store_texts": "all", "preferences_unusable": "drop",
+    "store_texts": "all", "preferences_unusable": "drop", "reward": "sentiment",
+    "scorers": ["length"],
     "last_teacher_sharpness": 1000.0,  # tiny trainings hardly move the weights
 }  # fmt: skip
 ALL_READ = {"name": "A-K-A-K", "stages": ["align", "distill", "align", "distill"]}

@@ -16,7 +16,7 @@ import pyarrow as pa
 from recalltrap.graph import Cell
 from recalltrap_analysis.estimates.missing_cells import describe
 from recalltrap_analysis.runs.kind_record import KindRecord
-from recalltrap_analysis.runs.wide_tables import MODELS, column
+from recalltrap_analysis.runs.wide_tables import MODELS, column, metric_names
 
 Mask = npt.NDArray[np.bool_]
 
@@ -36,6 +36,8 @@ READ: Mapping[str, Sequence[str]] = {
     "optimum_reward": REFERENCES,
 }
 """Metrics of every kind and the models that a report reads them of."""
+OF_A_TARGET = ("target_precision", "hit_rate", "optimum_reward", "reward_supremum")
+"""Of a reward with a known target or supremum: not expected where none of them is measured."""
 MOST_WHERE = 3
 
 
@@ -108,13 +110,16 @@ def _expected(
     them, finite or not.
     """
     orderings = np.array([cell.ordering.name for cell in cells])
-    groups = metrics.group_by(["ordering", "model", "metric"]).aggregate([]).to_pylist()
+    named = metrics.select(["ordering", "model"]).append_column("metric", metric_names(metrics))
+    groups = named.group_by(["ordering", "model", "metric"]).aggregate([]).to_pylist()
     reported: dict[tuple[str, str], set[str]] = {}
     for row in groups:
         reported.setdefault((row["model"], row["metric"]), set()).add(row["ordering"])
     # What a kind's own sections read, where a run reports any of it: older runs may have none.
     own = any(metric in kind.metrics_read for _, metric in reported)
     read = {**READ, **(kind.metrics_read if own else {})}
+    if not any(metric in OF_A_TARGET for _, metric in reported):
+        read = {metric: models for metric, models in read.items() if metric not in OF_A_TARGET}
     expected: dict[str, dict[str, Mask]] = {model: {} for model in MODELS}
     for metric, models in read.items():
         for model in models:

@@ -1,8 +1,8 @@
 """What the order of stages does, and what the anchor does: order effect, severity, trap rate.
 
-Per seed and in attainment, the order effect is A-K minus K-A and severity is K-A@p' minus K-A: the
-same student and start, anchored to p' instead of p''. Where K-A@p' didn't run, the difference of
-the optima anchored to p' and to p'' stands in, labelled as an estimate. A grid point that misses
+Per seed and in the run's unit, the order effect is A-K minus K-A and severity is K-A@p' minus K-A:
+the same student and start, anchored to p' instead of p''. Where K-A@p' didn't run, the difference
+of the optima anchored to p' and to p'' stands in, labelled as an estimate. A grid point that misses
 pairs or holds a value that is not finite is labelled and gets no numbers.
 """
 
@@ -34,6 +34,9 @@ from recalltrap_analysis.statistics.student import student_interval
 KD_THEN_ALIGN, ALIGN_THEN_KD, ANCHORED_TO_P_PRIME = "K-A", "A-K", "K-A@p'"
 COMPLETE = "complete"
 TRAPPED_BELOW = 0.5
+TRAP_RATE, BEYOND_MARGIN = "trap_rate", "beyond_margin_rate"
+"""Of attainments; where there are none, the share of seeds whose anchor part is beyond the margin
+stands instead."""
 ESTIMATED = "estimated from the optima"
 """Where severity comes from without `K-A@p'`."""
 
@@ -41,6 +44,11 @@ ESTIMATED = "estimated from the optima"
 def trapped(attainment_ka: Array, attainment_other: Array) -> Array:
     """Per pair: K-A attains less than half while the other attains at least half. Boolean."""
     return np.asarray((attainment_ka < TRAPPED_BELOW) & (attainment_other >= TRAPPED_BELOW))
+
+
+def beyond_margin(level_ka: Array, level_other: Array, margin: float) -> Array:
+    """Per pair: the other is above K-A by more than the margin. Boolean."""
+    return np.asarray(level_other - level_ka > margin)
 
 
 def severity_source(design: Design) -> str:
@@ -76,7 +84,8 @@ def pair_orderings(
         (`_p_prime_ak`), of K-A@p' (`_anchored`) and of the exact optima anchored to p' and p''
         (`_optimum_p_prime`, `_optimum_p_second`), the check's two columns, `order_effect`,
         `severity` and `severity_estimate` (of the optima), and `shared_start`: whether all report
-        the same R0, as they must. NaN where there is none. Attainments are in the run's unit.
+        the same R0, as they must. NaN where there is none. Attainments are in the run's unit,
+        whether that is attainment or not.
     """
     rows = {
         name: _rows(outcomes, axes, name)
@@ -217,11 +226,14 @@ MEANS: Mapping[str, Callable[[pd.DataFrame], Any]] = {
     "attainment_ak": lambda p: p["attainment_ak"],
 }
 """Columns of the order effect's table that are means over pairs; differences are A-K minus K-A."""
-ESTIMATES = (*MEANS, "severity", "trap_rate", "instability_ratio")
+ESTIMATES = (*MEANS, "severity", TRAP_RATE, "instability_ratio")
 
 
 def order_effect_table(
-    pairs: pd.DataFrame, design: Design, generator: np.random.Generator
+    pairs: pd.DataFrame,
+    design: Design,
+    generator: np.random.Generator,
+    margin: float | None = None,
 ) -> pd.DataFrame:
     """One row per grid point (all axes except the ordering), in the design's order.
 
@@ -229,6 +241,8 @@ def order_effect_table(
         pairs: Rows of `pair_orderings`.
         design: What was planned.
         generator: Source of the sign flips.
+        margin: Where the reward has no supremum, so that no seed attains half of anything: the
+            margin that stands for it.
 
     Returns:
         The axes; `point`; `state` (`complete` or the reason for having no numbers); `pairs` and
@@ -236,7 +250,8 @@ def order_effect_table(
         Student's t); `severity_from` (`K-A@p'` or `ESTIMATED`) and `severity_state`;
         `trap_rate_against` (the ordering that K-A's seeds are held against) and `trap_gap` (how
         far apart the two are in the mean over trapped seeds, NaN without any); and `p_value`, of
-        paired sign flips of the order effect.
+        paired sign flips of the order effect. With a `margin` there is no `trap_rate` but
+        `beyond_margin_rate`, and `trap_gap` is over the seeds that it counts.
     """
     states = planned_points(design, pairs)
     source = severity_source(design)
@@ -249,13 +264,16 @@ def order_effect_table(
         severity_state, severity_N = (
             point_severity(design, point, rows) if state == COMPLETE else (state, np.empty(0))
         )
-        estimates = _estimates(rows, source) if state == COMPLETE else {}
+        estimates = _estimates(rows, source, margin) if state == COMPLETE else {}
         if severity_state == COMPLETE:
             estimates["severity"] = student_interval(severity_N)
-        record |= spread(estimates, ESTIMATES)
+        names = ESTIMATES
+        if margin is not None:
+            names = tuple(BEYOND_MARGIN if name == TRAP_RATE else name for name in ESTIMATES)
+        record |= spread(estimates, names)
         record |= {"severity_from": source, "severity_state": severity_state}
         record["trap_rate_against"] = against
-        record["trap_gap"] = _trap_gap(rows, source) if state == COMPLETE else np.nan
+        record["trap_gap"] = _trap_gap(rows, source, margin) if state == COMPLETE else np.nan
         records.append(record)
     table = pd.DataFrame.from_records(
         records, columns=list(records[0]) if records else [*design.axes, "point", "state"]
@@ -275,7 +293,7 @@ def spread(estimates: Mapping[str, Estimate], names: Sequence[str]) -> dict[str,
     return record
 
 
-def _estimates(rows: pd.DataFrame, source: str) -> dict[str, Estimate]:
+def _estimates(rows: pd.DataFrame, source: str, margin: float | None) -> dict[str, Estimate]:
     """A complete grid point's estimates but severity; none of a series with a value unknown."""
     found = {}
     for name, mean in MEANS.items():
@@ -284,22 +302,28 @@ def _estimates(rows: pd.DataFrame, source: str) -> dict[str, Estimate]:
             found[name] = student_interval(values_N)
     ka_N, other_N = _held_against(rows, source)
     if np.isfinite(other_N).all():
-        found["trap_rate"] = share_interval(int(trapped(ka_N, other_N).sum()), len(rows))
+        name = TRAP_RATE if margin is None else BEYOND_MARGIN
+        found[name] = share_interval(int(_caught(ka_N, other_N, margin).sum()), len(rows))
     with suppress(ValueError):  # under three seeds, or an arm that doesn't vary: no ratio
         found["instability_ratio"] = instability_ratio(rows["reward_ka"], rows["reward_ak"])
     return found
 
 
 def _held_against(rows: pd.DataFrame, source: str) -> tuple[Array, Array]:
-    """Attainments of K-A, and of the ordering that tells whether a seed of it is trapped; [N]."""
+    """Levels of K-A, and of the ordering that tells whether a seed of it is trapped; [N]."""
     other = "attainment_anchored" if source == ANCHORED_TO_P_PRIME else "attainment_ak"
     return rows["attainment_ka"].to_numpy(dtype=float), rows[other].to_numpy(dtype=float)
 
 
-def _trap_gap(rows: pd.DataFrame, source: str) -> float:
+def _caught(ka_N: Array, other_N: Array, margin: float | None) -> Array:
+    """The seeds that the trap rate counts, or what stands for it without a supremum."""
+    return trapped(ka_N, other_N) if margin is None else beyond_margin(ka_N, other_N, margin)
+
+
+def _trap_gap(rows: pd.DataFrame, source: str, margin: float | None) -> float:
     """Mean difference over trapped seeds: two models on either side of one half may be close."""
     ka_N, other_N = _held_against(rows, source)
-    is_N = trapped(ka_N, other_N)
+    is_N = _caught(ka_N, other_N, margin)
     return float((other_N - ka_N)[is_N].mean()) if is_N.any() else np.nan
 
 

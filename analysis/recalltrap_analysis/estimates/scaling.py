@@ -41,7 +41,9 @@ RESAMPLES = 300
 CURVE_POINTS = 100
 INTERVAL = "percentile bootstrap over seeds"
 LOWER_BOUNDS = (0.0, 1e-6, 0.0)
-UPPER_BOUNDS = {"top": 2.0, "scale": 1e4, "power": 5.0}
+UPPER_BOUNDS = {"scale": 1e4, "power": 5.0}
+HIGHEST_TOP = 2.0
+"""Of attainments, which end at 1; a reward without a supremum may have more."""
 
 Curve = Callable[[Array, Array], Array]
 """Severity predicted from deficit and penalty, each of shape [settings]."""
@@ -211,6 +213,11 @@ def _slopes(x: tuple[Array, Array], top: float, scale: float, power: float | Non
     return np.stack(slopes, axis=1)
 
 
+def _upper_bounds(severity: Array) -> Mapping[str, float]:
+    """Of the parameters: the curve may level off at twice what was seen, and at `HIGHEST_TOP`."""
+    return {"top": max(HIGHEST_TOP, 2 * float(severity.max())), **UPPER_BOUNDS}
+
+
 def _fit(
     deficit: Array,
     penalty: Array,
@@ -220,9 +227,10 @@ def _fit(
     varies = bool(np.ptp(penalty) > 0)
     names = ("top", "scale", "power") if varies else ("top", "scale")
     start = {"top": max(0.1, float(severity.max())), "scale": max(0.1, float(deficit.mean()))}
-    start = {name: min(value, UPPER_BOUNDS[name]) for name, value in start.items()}
+    upper = _upper_bounds(severity)
+    start = {name: min(value, upper[name]) for name, value in start.items()}
     guess = [start.get(name, 1.0) for name in names]
-    bounds = (LOWER_BOUNDS[: len(names)], [UPPER_BOUNDS[name] for name in names])
+    bounds = (LOWER_BOUNDS[: len(names)], [upper[name] for name in names])
     try:
         found, _ = optimize.curve_fit(
             saturating, (deficit, penalty), severity, guess,
@@ -253,7 +261,8 @@ def _fits(
         return [_fit(d[c], penalty_S[c], s[c]) for d, s, c in rows]
     names = ("top", "scale", "power") if np.ptp(penalty_S) > 0 else ("top", "scale")
     start = [near[name] for name in names]
-    bounds = Bounds(LOWER_BOUNDS, [UPPER_BOUNDS[name] for name in names])
+    upper = _upper_bounds(severity_RS)
+    bounds = Bounds(LOWER_BOUNDS, [upper[name] for name in names])
     found = fit_curves(deficit_RS, penalty_S, severity_RS, counted_RS, start, bounds)
     fits: list[tuple[str, dict[str, float], Curve]] = []
     for (deficit, severity, counts), values, converged in zip(

@@ -1,4 +1,4 @@
-"""Where the order effect comes from: waterfalls from K-A's attainment to A-K's, stacked bars."""
+"""Where the order effect comes from: waterfalls from K-A's level to A-K's, stacked bars."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Range = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Waterfall:
-    """One setting: K-A's attainment, the parts in order, A-K's attainment, and the controls'.
+    """One setting: K-A's level, the parts in order, A-K's level, and the controls'.
 
     `parts` holds names of the decomposition's parts; they add up from `start` to `end`.
     """
@@ -43,12 +43,15 @@ class Waterfall:
     controls: Mapping[str, Range]
 
 
-def waterfalls(falls: Sequence[Waterfall], titles: Mapping[str, str]) -> Figure:
+def waterfalls(
+    falls: Sequence[Waterfall], titles: Mapping[str, str], level: str = "attainment"
+) -> Figure:
     """One panel per setting; whiskers are 95 % intervals of each bar or part.
 
     Args:
         falls: The settings.
         titles: What the parts are called.
+        level: What a bar's height is, with its unit.
     """
     bars = 2 + max(len(fall.parts) + len(fall.controls) for fall in falls)
     columns = 2 if len(falls) > 1 and bars <= SIDE_BY_SIDE else 1
@@ -59,11 +62,11 @@ def waterfalls(falls: Sequence[Waterfall], titles: Mapping[str, str]) -> Figure:
         panels[0][0].set_ylim(low - 0.05 * (high - low), high + 0.15 * (high - low))
         flat = [panel for row in panels for panel in row]
         for panel, fall in zip(flat, falls, strict=False):
-            _fall(panel, fall, titles)
+            _fall(panel, fall, titles, level)
         for panel in flat[len(falls) :]:
             panel.set_axis_off()
         for row in panels:
-            row[0].set_ylabel("attainment")
+            row[0].set_ylabel(level)
         names = list(dict.fromkeys(name for fall in falls for name in fall.parts))
         handles = [
             Patch(facecolor=PART_COLOURS.get(name, FAINT), label=titles.get(name, name))
@@ -88,9 +91,9 @@ def _reach(falls: Sequence[Waterfall]) -> tuple[float, float]:
     return float(np.nanmin(ends)), float(np.nanmax(ends))
 
 
-def _fall(axes: Axes, fall: Waterfall, titles: Mapping[str, str]) -> None:
+def _fall(axes: Axes, fall: Waterfall, titles: Mapping[str, str], what: str) -> None:
     place, level = 1, fall.start[0]
-    _bar(axes, 0, fall.start, "K-A")
+    _bar(axes, 0, fall.start, "K-A", what)
     labels = ["K-A"]
     for name, (value, low, high) in fall.parts.items():
         axes.plot([place - 0.62, place + 0.38], [level, level], color=FAINT, lw=0.7, zorder=1)
@@ -105,13 +108,13 @@ def _fall(axes: Axes, fall: Waterfall, titles: Mapping[str, str]) -> None:
         labels.append("")
         place += 1
     axes.plot([place - 0.62, place + 0.38], [level, level], color=FAINT, lw=0.7, zorder=1)
-    _bar(axes, place, fall.end, "A-K")
+    _bar(axes, place, fall.end, "A-K", what)
     labels.append("A-K")
     if fall.controls:
         axes.axvline(place + 0.5, color=FAINT, lw=0.7, ls=(0, (2, 2)))
     for name, spread in fall.controls.items():
         place += 1
-        _bar(axes, place, spread, name, list(fall.controls))
+        _bar(axes, place, spread, name, what, list(fall.controls))
         labels.append(name)
     turned = len(fall.controls) > 0
     axes.set_xticks(
@@ -130,14 +133,19 @@ def _signed(value: float) -> str:
 
 
 def _bar(
-    axes: Axes, place: int, spread: Range, ordering: str, controls: Sequence[str] = ()
+    axes: Axes,
+    place: int,
+    spread: Range,
+    ordering: str,
+    what: str,
+    controls: Sequence[str] = (),
 ) -> None:
     value, low, high = spread
     tint = colour(ordering, controls)
     face, hatch = ("white", "////") if controls else (tint, "")
     axes.bar(place, value, width=0.76, color=face, edgecolor=tint, hatch=hatch, lw=0.8)
     axes.vlines(place, low, high, color=INK, lw=1.0)
-    words = f"attainment of {ordering}: {with_interval(value, low, high)}"
+    words = f"{what} of {ordering}: {with_interval(value, low, high)}"
     add_area_tooltip(axes, (place - 0.38, place + 0.38), (0, value), words)
 
 
@@ -146,6 +154,7 @@ def decomposition_bars(
     order_effect_G: Array,
     labels: Sequence[str],
     titles: Mapping[str, str],
+    unit: str = "attainment",
 ) -> Figure:
     """The order effect's mean parts, stacked from zero to either side; a diamond marks their sum.
 
@@ -154,6 +163,7 @@ def decomposition_bars(
         order_effect_G: Mean order effect, shape [G].
         labels: The grid points, G of them.
         titles: What each part is called.
+        unit: Of the parts.
     """
     rows = np.arange(len(labels))
     with styled():
@@ -175,7 +185,7 @@ def decomposition_bars(
         axes.axvline(0, color=INK, lw=0.8)
         axes.set_yticks(rows, labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.set_xlabel("attainment, A-K minus K-A")
+        axes.set_xlabel(f"{unit}, A-K minus K-A")
         axes.grid(axis="x")
         figure.legend(loc="outside upper left", ncols=3)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recalltrap.registry import registered
 from recalltrap_analysis.estimates.decomposition import LABELS_NOTE
 from recalltrap_analysis.language.answers import answers_blocks
 from recalltrap_analysis.language.effective_samples import EFFECTIVE_SAMPLES
@@ -15,6 +16,7 @@ from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, Kind
 from recalltrap_analysis.runs.wide_tables import MODELS
 
 REFERENCES = ("p_prime", "p_second")
+ORACLE, REWARDS = "oracle", "recalltrap.rewards"
 LEARNS_FROM_LABELS = ("dpo_online", "dpo_offline", "kto")
 
 
@@ -23,10 +25,29 @@ def optimum_note(settings: Mapping[str, Any]) -> str:
     return LABELS_NOTE if settings["algorithm"] in LEARNS_FROM_LABELS else ""
 
 
+def has_supremum(settings: Mapping[str, Any]) -> bool:
+    """Whether the reward is the oracle, squashed, or a function that declares its supremum."""
+    name = settings.get("reward", ORACLE)
+    if name == ORACLE or settings.get("reward_sigmoid"):
+        return True
+    points = registered(REWARDS)
+    if name not in points:
+        return False
+    try:
+        return getattr(points[name].load(), "supremum", None) is not None
+    except ImportError:  # a study that needs it is refused elsewhere, with the way out
+        return False
+
+
+def given_p_prime(settings: Mapping[str, Any]) -> bool:
+    """Whether all seeds start from one given p'."""
+    return settings.get("p_prime_weights") == "given"
+
+
 def scope_notes(settings: Mapping[str, Any]) -> list[str]:
     """What a p' that was given means for the conclusions."""
     notes = []
-    if settings.get("p_prime_weights") == "given":
+    if given_p_prime(settings):
         notes.append(
             "p' was given, so every seed starts from the same one: intervals, verdicts and advice "
             "are for this p'"
@@ -60,6 +81,8 @@ ANALYSIS = KindAnalysis(
         ),
     ),
     parts=(SectionPart("forecast", lambda run, summary: topic_forecast(summary)),),
+    has_supremum=has_supremum,
+    given_p_prime=given_p_prime,
     kl_weight="kl_weight",
     algorithm="algorithm",
     rate_factors=("p_prime_rate_factor", "student_rate_factor"),

@@ -16,8 +16,8 @@ from recalltrap_analysis.estimates.order_effect import by_point, estimate_means,
 from recalltrap_analysis.language.queries import topic_forecast_query
 from recalltrap_analysis.number_format import row_interval, share_text
 from recalltrap_analysis.report.document.blocks import Block, Fold, Prose
+from recalltrap_analysis.report.document.grid_tables import axis_columns
 from recalltrap_analysis.report.document.tables import grid, records
-from recalltrap_analysis.report.sections.grid_tables import axis_columns
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.wide_tables import column, common_values, point_keys
 from recalltrap_analysis.verdicts.summary import Summary

@@ -43,7 +43,9 @@ class Recommendation:
     (in `unit`) and `recall_difference` are the ordering's minus those of `against`: K-A, or where
     that is chosen its strongest rival. The ratios are costs after p', the ordering's to those of
     `against`. `reasons` are the comparisons behind it, `conditions` under what it was seen,
-    `missing` what would settle it. Over strata there are no numbers, as nothing is pooled.
+    `missing` what would settle it; `warning` says where a scorer that wasn't optimised falls as
+    reward rises, and stands at the end of the sentence. Over strata there are no numbers, as
+    nothing is pooled.
     """
 
     word: str
@@ -73,10 +75,17 @@ class Recommendation:
     reasons: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    warning: str = ""
+
+    def warned(self, warning: str) -> Recommendation:
+        """The same with a warning, which its sentence says too."""
+        sentence = f"{self.sentence} {warning}" if warning else self.sentence
+        return replace(self, sentence=sentence, warning=warning)
 
     def record(self) -> dict[str, Any]:
-        """As JSON has it: null where there is no number."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        """As JSON has it: null where there is no number; `warning` where there is one."""
+        found = {name: _plain(value) for name, value in asdict(self).items()}
+        return found if self.warning else {k: v for k, v in found.items() if k != "warning"}
 
     def _repr_html_(self) -> str:
         lists = [("Reasons", self.reasons), ("Seen", self.conditions), ("Missing", self.missing)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.report.document.blocks import Chapter, Grid
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis
 
@@ -31,6 +32,14 @@ SHARED: tuple[tuple[str, str], ...] = (
         "Attainment",
         "a = (R − R₀) / (R_max − R₀): the share of the reachable reward that a model attains. R₀ "
         "is the reward of p'' before alignment, R_max the highest reward there is.",
+    ),
+    (
+        "sd of the reward under p'",
+        "The unit of differences where the reward has no supremum, and so no attainment: the "
+        "standard deviation of the reward over samples of the p' of the same seed, in tables "
+        "`sd`. A model's level is its reward minus that of p'; the margin is one of this unit. "
+        "There is no half to attain and no trap rate: the share of seeds beyond the margin stands "
+        "instead.",
     ),
     (
         "Order effect",
@@ -76,6 +85,11 @@ SHARED: tuple[tuple[str, str], ...] = (
         "finds samples of the model (target precision), in nats. Differences are A-K minus K-A.",
     ),
     (
+        "Scorer",
+        "A judge of the models that no alignment optimised. Where a model gains reward and loses "
+        "by a scorer, it may have learned to please the reward alone (**reward hacking**).",
+    ),
+    (
         "Controls",
         "`A` aligns without distilling, `K` distils without aligning, `K-A@p'` is K-A held near "
         "p' instead of p'', `K-A-K` is K-A distilled once more, as A-K is at its end.",
@@ -83,6 +97,18 @@ SHARED: tuple[tuple[str, str], ...] = (
 )
 
 
+WITHOUT_SUPREMUM: Mapping[str, str] = {
+    "Order effect": "Reward of A-K minus that of K-A, seed by seed, in sd of the reward under p'. "
+    "Above 0 aligning first is better, below 0 distilling first. It is not the trap alone: A-K "
+    "also ends with a distillation that sharpens.",
+    "Severity": "What the anchor costs, and nothing else: reward of `K-A@p'` minus that of K-A, "
+    "seed by seed, in sd of the reward under p'. Where `K-A@p'` didn't run, it is estimated as the "
+    "difference of what the best possible alignment could reach from p' and from p'', and says so.",
+    "Trap rate": "Only of a reward with a supremum, half of which a seed attains or doesn't. "
+    "Without one: the share of seeds in which `K-A@p'` is above K-A by more than the margin; A-K "
+    "where `K-A@p'` didn't run.",
+}
+"""What words mean on a page whose rewards have no supremum."""
 ALWAYS = ("The question", "p*, p', p''")
 """What a stranger needs before any other word."""
 UNREAD = ("query", "stem", "key", "data", "extra", "summary", "figure", "svg", "pdf")
@@ -90,7 +116,10 @@ UNREAD = ("query", "stem", "key", "data", "extra", "summary", "figure", "svg", "
 
 
 def glossary(
-    kinds: Sequence[KindAnalysis], chapters: Sequence[Chapter], above: str = ""
+    kinds: Sequence[KindAnalysis],
+    chapters: Sequence[Chapter],
+    above: str = "",
+    units: Collection[str] = (ATTAINMENT,),
 ) -> list[tuple[str, str]]:
     """The words of all kinds and of those in the report, each only where the page uses it.
 
@@ -98,11 +127,13 @@ def glossary(
         kinds: The kinds in the report.
         chapters: What the page says.
         above: What stands above the chapters.
+        units: Of the runs' rewards.
     """
     own = [entry for kind in kinds for entry in kind.glossary]
     text = " ".join([above, *_texts(list(chapters))]).lower()
+    other = {} if ATTAINMENT in units else WITHOUT_SUPREMUM
     return [
-        (word, meaning)
+        (word, other.get(word, meaning))
         for word, meaning in dict.fromkeys([*SHARED, *own])
         if word in ALWAYS or any(_used(name, text) for name in word.split(", "))
     ]

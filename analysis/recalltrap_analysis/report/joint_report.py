@@ -77,7 +77,11 @@ def joint_report(runs: Sequence[ReadRun], refused: Sequence[str]) -> Document:
             f"{sum(s.missing for s in summaries)} not run."
         ),
         chapters=[together, *chapters],
-        glossary=glossary([analysis_of(run.study.kind) for run in runs], [together, *chapters]),
+        glossary=glossary(
+            [analysis_of(run.study.kind) for run in runs],
+            [together, *chapters],
+            units=[summary.unit for summary in summaries],
+        ),
         summary={"studies": [run.study.name for run in runs], "refused": list(refused)},
     )
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, unit_phrase
 from recalltrap_analysis.number_format import count_text
 from recalltrap_analysis.report.document.blocks import Chapter, Document, Prose, Section
 from recalltrap_analysis.report.glossary import glossary
@@ -27,6 +28,7 @@ from recalltrap_analysis.report.sections.models import (
 from recalltrap_analysis.report.sections.order_effect import order_effect_section
 from recalltrap_analysis.report.sections.provenance import provenance_section
 from recalltrap_analysis.report.sections.scaling import scaling_section
+from recalltrap_analysis.report.sections.scorers import scorers_section
 from recalltrap_analysis.report.sections.what_to_do import what_to_do_section
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line
 from recalltrap_analysis.verdicts.summary import Summary, summarize
@@ -37,6 +39,7 @@ SECTIONS: Mapping[str, SectionOf] = {
     "what-to-do": what_to_do_section,
     "comparisons": fair_comparisons_section,
     "order-effect": order_effect_section,
+    "scorers": scorers_section,
     "origin": decomposition_section,
     "models": final_models_section,
     "references": references_section,
@@ -76,7 +79,13 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
     makers = {key: partial(make, run, summary) for key, make in sections_of(kind).items()}
     sections = made([run], makers)
     chapters = [Chapter("run", "", sections)]
-    details: dict[str, Any] = {"studies": [run.study.name], "lacks": []}
+    details: dict[str, Any] = {
+        "studies": [run.study.name],
+        "unit": unit_phrase(summary.unit).removeprefix("in "),
+        "lacks": [],
+    }
+    if summary.warning:
+        details["warning"] = summary.warning
     for section in sections:
         details |= section.summary
     return Document(
@@ -87,7 +96,7 @@ def run_report(run: ReadRun, summary: Summary | None = None) -> Document:
         sentence=summary.sentence,
         counts=counts(run, summary),
         chapters=chapters,
-        glossary=glossary([kind], chapters, summary.sentence),
+        glossary=glossary([kind], chapters, summary.sentence, [summary.unit]),
         summary=details,
         advice=summary.recommendation.sentence,
     )
@@ -133,7 +142,13 @@ def about(run: ReadRun, summary: Summary) -> str:
     return (
         f"Study {study.name} of kind {study.kind} · {orderings} · "
         f"{count_text(len(study.seeds), 'seed')} · {count_text(points, 'grid point')}"
+        f"{_unit_told(summary)}"
     )
+
+
+def _unit_told(summary: Summary) -> str:
+    """The unit of rewards, where it is no attainment."""
+    return "" if summary.unit == ATTAINMENT else f" · rewards {unit_phrase(summary.unit)}"
 
 
 def counts(run: ReadRun, summary: Summary) -> str:

@@ -69,6 +69,10 @@ class KindRecord:
 
     reward_supremum: str | None = None
     """The setting that is the reward's supremum, where no metric `reward_supremum` measures it."""
+    has_supremum: Callable[[Settings], bool] = lambda settings: True
+    """Whether the reward of these settings will have a known supremum, before any cell ran."""
+    given_p_prime: Callable[[Settings], bool] = lambda settings: False
+    """Whether p' is one given model under these settings, so that seeds are no sample of models."""
     kl_weight: str | None = None
     """The setting that weighs the KL penalty."""
     algorithm: str | None = None

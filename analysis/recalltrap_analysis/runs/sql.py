@@ -7,9 +7,51 @@ tests are computed from the same rows in Python.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from recalltrap.orderings import ALIGN
-from recalltrap_analysis.runs.kind_record import KindRecord
+
+
+@dataclass(frozen=True)
+class RewardUnit:
+    """What queries must know of a run's unit of rewards.
+
+    `supremum` names the setting that is the reward's supremum, where no metric measures it;
+    `in_sds`: rewards have none, and are in standard deviations of the reward under p'.
+    """
+
+    supremum: str | None = None
+    in_sds: bool = False
+
+    @property
+    def zero(self) -> str:
+        """The model whose reward is 0."""
+        return "p_prime" if self.in_sds else "p_second"
+
+    @property
+    def size_name(self) -> str:
+        """What `size` is called."""
+        return "sd" if self.in_sds else "r_max"
+
+    @property
+    def size(self) -> str:
+        """A cell's column that the unit is made of: R_max as measured, else as set; or the sd."""
+        if self.in_sds:
+            return "max(value) filter (model = 'p_prime' and metric = 'reward_sd') as sd"
+        measured = "max(value) filter (metric = 'reward_supremum')"
+        if self.supremum is None:
+            return f"{measured} as r_max"
+        return f'coalesce({measured}, any_value("{self.supremum}")) as r_max'
+
+    @property
+    def one(self) -> str:
+        """The unit, in columns of a cell."""
+        return "sd" if self.in_sds else "r_max - r0"
+
+    @property
+    def level(self) -> str:
+        """What a model's level is called."""
+        return "reward_in_sds" if self.in_sds else "attainment"
 
 
 def select_axes(axes: Sequence[str]) -> tuple[str, str]:
@@ -23,63 +65,57 @@ def group_by(group: str) -> str:
     return f"\ngroup by {group}\norder by {group}" if group else ""
 
 
-def _reward_supremum(kind: KindRecord) -> str:
-    """R_max of a cell: as measured, else as set."""
-    measured = "max(value) filter (metric = 'reward_supremum')"
-    if kind.reward_supremum is None:
-        return f"{measured} as r_max"
-    return f'coalesce({measured}, any_value("{kind.reward_supremum}")) as r_max'
-
-
-def _cells(select: str, kind: KindRecord, *more: str) -> str:
-    """A row `cell` per cell: R_max, the final model's reward and that of p'', and what else."""
+def _cells(select: str, unit: RewardUnit, *more: str) -> str:
+    """A row `cell` per cell: what the unit is made of, the final model's reward and that of the
+    unit's zero, and what else."""
     columns = ",\n    ".join(
         [
             "max(value) filter (model = 'final' and metric = 'reward') as r",
-            "max(value) filter (model = 'p_second' and metric = 'reward') as r0",
+            f"max(value) filter (model = '{unit.zero}' and metric = 'reward') as r0",
             *more,
         ]
     )
     return f"""with cell as (
-  select {select}ordering, seed, {_reward_supremum(kind)},
+  select {select}ordering, seed, {unit.size},
     {columns}
   from metrics group by {select}ordering, seed
 )"""
 
 
-def order_effect_query(axes: Sequence[str], kind: KindRecord) -> str:
+def order_effect_query(axes: Sequence[str], unit: RewardUnit) -> str:
     """Mean order effect of every grid point, and mean severity where K-A@p' ran."""
     select, group = select_axes(axes)
+    measured = "reward_sd" if unit.in_sds else "reward_supremum"
     return f"""with cell as (
-  select {select}ordering, seed, {_reward_supremum(kind)},
+  select {select}ordering, seed, {unit.size},
     max(value) filter (model = 'final' and metric = 'reward') as r,
-    max(value) filter (model = 'p_second' and metric = 'reward') as r0
-  from metrics where metric in ('reward', 'reward_supremum') and model in ('final', 'p_second')
+    max(value) filter (model = '{unit.zero}' and metric = 'reward') as r0
+  from metrics where metric in ('reward', '{measured}') and model in ('final', '{unit.zero}')
   group by {select}ordering, seed
 ), pair as (
-  select {select}seed, any_value(r0) as r0, any_value(r_max) as r_max,
+  select {select}seed, any_value(r0) as r0, any_value({unit.size_name}) as {unit.size_name},
     max(r) filter (ordering = 'A-K') - max(r) filter (ordering = 'K-A') as lead,
     max(r) filter (ordering = 'K-A@p''') - max(r) filter (ordering = 'K-A') as anchor
   from cell group by {select}seed
 )
-select {select}count(lead) as pairs, avg(lead / (r_max - r0)) as order_effect,
-  avg(anchor / (r_max - r0)) as severity
+select {select}count(lead) as pairs, avg(lead / ({unit.one})) as order_effect,
+  avg(anchor / ({unit.one})) as severity
 from pair{group_by(group)}"""
 
 
-def decomposition_query(axes: Sequence[str], kind: KindRecord) -> str:
+def decomposition_query(axes: Sequence[str], unit: RewardUnit) -> str:
     """Mean parts of order effect per grid point."""
     select, group = select_axes(axes)
     cells = _cells(
         select,
-        kind,
+        unit,
         "max(value) filter (model = 'p_prime_aligned' and metric = 'reward') as r_aligned",
         "max(value) filter (model = 'p_prime' and metric = 'optimum_reward') as best_prime",
         "max(value) filter (model = 'p_second' and metric = 'optimum_reward') as best_second",
     )
     return f"""{cells}, pair as (
   select {select}seed,
-    max(r_max - r0) filter (ordering = 'K-A') as room,
+    max({unit.one}) filter (ordering = 'K-A') as room,
     max(r) filter (ordering = 'A-K') as ak, max(r) filter (ordering = 'K-A') as ka,
     max(r_aligned) filter (ordering = 'A-K') as aligned,
     max(best_prime) filter (ordering = 'A-K') as best_prime,
@@ -93,19 +129,19 @@ select {select}avg((ak - aligned) / room) as last_distillation,
 from pair{group_by(group)}"""
 
 
-def pair_query(axes: Sequence[str], kind: KindRecord) -> str:
+def pair_query(axes: Sequence[str], unit: RewardUnit) -> str:
     """Order effect of every grid point, seed by seed: what means, tests and effect sizes take."""
     select, group = select_axes(axes)
     order = f"{group}, seed" if group else "seed"
-    return f"""{_cells(select, kind)}
-select {select}seed, max((r - r0) / (r_max - r0)) filter (ordering = 'K-A') as attainment_ka,
-  max((r - r0) / (r_max - r0)) filter (ordering = 'A-K') as attainment_ak,
-  attainment_ak - attainment_ka as order_effect
+    return f"""{_cells(select, unit)}
+select {select}seed, max((r - r0) / ({unit.one})) filter (ordering = 'K-A') as {unit.level}_ka,
+  max((r - r0) / ({unit.one})) filter (ordering = 'A-K') as {unit.level}_ak,
+  {unit.level}_ak - {unit.level}_ka as order_effect
 from cell group by {select}seed
 order by {order}"""
 
 
-def scaling_query(axes: Sequence[str], kind: KindRecord, measured: bool) -> str:
+def scaling_query(axes: Sequence[str], unit: RewardUnit, measured: bool) -> str:
     """Mean recall deficit and mean severity of every grid point.
 
     `measured`: whether K-A@p' ran; else severity is the optima's estimate.
@@ -120,50 +156,50 @@ def scaling_query(axes: Sequence[str], kind: KindRecord, measured: bool) -> str:
     if not measured:
         difference = """max(best_p_prime) filter (ordering = 'A-K')
       - max(best_p_second) filter (ordering = 'K-A')"""
-    return f"""{_cells(select, kind, deficit, *optima)}, pair as (
+    return f"""{_cells(select, unit, deficit, *optima)}, pair as (
   select {select}seed, any_value(deficit) as deficit,
-    ({difference}) / any_value(r_max - r0) as severity
+    ({difference}) / any_value({unit.one}) as severity
   from cell group by {select}seed
 )
 select {select}avg(deficit) as deficit, avg(severity) as severity
 from pair{group_by(group)}"""
 
 
-def contrast_query(axes: Sequence[str], kind: KindRecord) -> str:
+def contrast_query(axes: Sequence[str], unit: RewardUnit) -> str:
     """Mean attainment of every ordering per grid point: contrasts are their differences."""
     select, group = select_axes(axes)
     tail = f"{group}, ordering" if group else "ordering"
-    return f"""{_cells(select, kind)}
-select {select}ordering, count(r) as seeds, avg((r - r0) / (r_max - r0)) as attainment
+    return f"""{_cells(select, unit)}
+select {select}ordering, count(r) as seeds, avg((r - r0) / ({unit.one})) as {unit.level}
 from cell{group_by(tail)}"""
 
 
-def reward_recall_query(axes: Sequence[str], kind: KindRecord) -> str:
+def reward_recall_query(axes: Sequence[str], unit: RewardUnit) -> str:
     """Every final model's reward, attainment and recall, and the recall of p': the curves."""
     select, group = select_axes(axes)
     order = f"ordering, {group}, seed" if group else "ordering, seed"
     cells = _cells(
         select,
-        kind,
+        unit,
         "max(value) filter (model = 'final' and metric = 'overall_recall') as recall",
         "max(value) filter (model = 'p_prime' and metric = 'overall_recall') as recall_p_prime",
     )
     return f"""{cells}
-select ordering, {select}seed, r as reward, (r - r0) / (r_max - r0) as attainment, recall,
+select ordering, {select}seed, r as reward, (r - r0) / ({unit.one}) as {unit.level}, recall,
   recall_p_prime
 from cell order by {order}"""
 
 
-def experiment_query(axes: Sequence[str], kind: KindRecord) -> str:
+def experiment_query(axes: Sequence[str], unit: RewardUnit) -> str:
     """Mean order effect and its parts by experiment, of every grid point."""
     select, group = select_axes(axes)
     cells = _cells(
         select,
-        kind,
+        unit,
         "max(value) filter (model = 'p_prime_aligned' and metric = 'reward') as r_aligned",
     )
     return f"""{cells}, pair as (
-  select {select}seed, any_value(r_max - r0) as room,
+  select {select}seed, any_value({unit.one}) as room,
     max(r) filter (ordering = 'A-K') as ak, max(r) filter (ordering = 'K-A') as ka,
     coalesce(max(r_aligned) filter (ordering = 'A-K'), max(r) filter (ordering = 'A')) as aligned,
     max(r) filter (ordering = 'K-A@p''') as anchored
@@ -241,25 +277,36 @@ select {select}ordering, count(forecast - reached) as seeds, avg(forecast) as fo
 from cell{group_by(tail)}"""
 
 
-def anchor_forecast_query(axes: Sequence[str], kind: KindRecord) -> str:
+def anchor_forecast_query(axes: Sequence[str], unit: RewardUnit) -> str:
     """The anchor part by the optima, and as measured: K-A@p' - K-A; in attainment."""
     select, group = select_axes(axes)
     cells = _cells(
         select,
-        kind,
+        unit,
         "max(value) filter (model = 'p_prime' and metric = 'optimum_reward') as best_prime",
         "max(value) filter (model = 'p_second' and metric = 'optimum_reward') as best_second",
     )
     return f"""{cells}, pair as (
-  select {select}seed, any_value((best_prime - best_second) / (r_max - r0)) as forecast,
-    max(r / (r_max - r0)) filter (ordering = 'K-A@p''')
-      - max(r / (r_max - r0)) filter (ordering = 'K-A') as measured
+  select {select}seed, any_value((best_prime - best_second) / ({unit.one})) as forecast,
+    max(r / ({unit.one})) filter (ordering = 'K-A@p''')
+      - max(r / ({unit.one})) filter (ordering = 'K-A') as measured
   from cell group by {select}seed
 )
 select {select}count(forecast) as seeds, avg(forecast) as forecast,
   count(measured) as seeds_measured, avg(measured) as measured,
   avg(abs(forecast - measured)) as mean_absolute_error, avg(forecast - measured) as bias
 from pair{group_by(group)}"""
+
+
+def scorer_query(axes: Sequence[str]) -> str:
+    """Reward and scores of every final model and of its p', with what they are measured in."""
+    select, group = select_axes(axes)
+    order = f"scorer, {group}, ordering, seed" if group else "scorer, ordering, seed"
+    return f"""select scorer, {select}ordering, seed, model, metric, value
+from metrics
+where (metric in ('reward', 'score') and model in ('final', 'p_prime'))
+  or (metric in ('reward_sd', 'score_sd') and model = 'p_prime')
+order by {order}, model, metric"""
 
 
 def noise_query(axes: Sequence[str]) -> str:

@@ -20,6 +20,8 @@ from recalltrap_analysis.runs.design import GridPoint, hashable
 
 MODELS = ("p_prime", "p_second", "p_prime_aligned", "final")
 IDENTITY = ("cell_id", "ordering", "seed")
+SCORE, SCORE_SD = "score", "score_sd"
+"""Metrics that a model has one of for every scorer: a column each, `final.score/<scorer>`."""
 
 
 def cell_outcomes(
@@ -34,7 +36,8 @@ def cell_outcomes(
 
     Returns:
         Columns `cell_id`, `ordering`, `seed`, every axis (lists as tuples), `<model>.<metric>` for
-        every pair that occurs, and `reward_supremum`: the metric of that name where a study
+        every pair that occurs (`<model>.score/<scorer>` of what has a row per scorer), and
+        `reward_supremum`: the metric of that name where a study
         measures it, else the setting. A value that the table lacks or that is not finite is NaN,
         and a pair without any finite value has no column: nothing after this tells an infinity or
         a NaN from a value that was never measured.
@@ -50,7 +53,7 @@ def cell_outcomes(
         raise InputError(f"the metrics table has no column {', '.join(lacking)}")
     cell_codes, first_rows = _codes(metrics["cell_id"])
     keys = pc.binary_join_element_wise(
-        metrics["model"].cast(pa.string()), metrics["metric"].cast(pa.string()), "."
+        metrics["model"].cast(pa.string()), metric_names(metrics), "."
     )
     key_codes, first_keys = _codes(keys)
     filled = np.zeros((len(first_rows), len(first_keys)), dtype=np.int64)
@@ -70,6 +73,16 @@ def cell_outcomes(
         names.append(supremum)
     found = pd.concat([_settings(metrics, names, first_rows), wide], axis=1)
     return found.assign(reward_supremum=_supremum(found, supremum))
+
+
+def metric_names(metrics: pa.Table) -> pa.ChunkedArray:
+    """What each row measures, for itself alone: ``reward``, or ``score/<scorer>``."""
+    names = metrics["metric"].cast(pa.string())
+    if "scorer" not in metrics.column_names:
+        return names
+    by_scorer = pc.binary_join_element_wise(names, metrics["scorer"].cast(pa.string()), "/")
+    scored = pc.is_in(names, pa.array([SCORE, SCORE_SD]))
+    return pc.if_else(scored, pc.fill_null(by_scorer, names), names)
 
 
 def _supremum(found: pd.DataFrame, setting: str | None) -> pd.Series[Any]:

@@ -32,6 +32,8 @@ from recalltrap_analysis.verdicts.judgement import (
     from_zero_on,
     judgement_of,
 )
+from recalltrap_analysis.verdicts.scorer_effects import REWARD, scorer_judgement
+from recalltrap_analysis.verdicts.scores import score_metric, scored, scorers
 
 
 def effects(
@@ -88,9 +90,31 @@ def effects_table(
     Returns:
         The columns of `fair_comparisons`, and `lower`, `upper` (one-sided bounds), `level` (theirs:
         5 %, or less where the data were looked at more than once), `unit`, and `words`:
-        `margin_words` of a difference of attainment, each row by itself; empty for other metrics
-        and where there are no numbers. `part` is `difference`, or a part of the order effect.
+        `margin_words` of a difference of rewards, each row by itself; empty for other metrics
+        and where there are no numbers. `metric` of rewards is `attainment`, or `reward` where it
+        has no supremum; `score/<scorer>` of scorers, in their own unit, with a margin in standard
+        deviations. `part` is `difference`, or a part of the order effect.
     """
+    table = _judged_by_reward(outcomes, design, kind, judgement)
+    others = [
+        _judged_by_scorer(outcomes, design, kind, judgement, name) for name in scorers(outcomes)
+    ]
+    return pd.concat([table, *others], ignore_index=True) if others else table
+
+
+def _judged_by_scorer(
+    outcomes: pd.DataFrame, design: Design, kind: KindRecord, judgement: Judgement, scorer: str
+) -> pd.DataFrame:
+    """The same by a scorer: `metric` is called after it; what isn't of rewards is left out."""
+    rules = scorer_judgement(judgement, scorer)
+    table = _judged_by_reward(scored(outcomes, scorer), design, kind, rules)
+    of_reward = table[table["metric"] == REWARD]
+    return of_reward.assign(metric=score_metric(scorer)).reset_index(drop=True)
+
+
+def _judged_by_reward(
+    outcomes: pd.DataFrame, design: Design, kind: KindRecord, judgement: Judgement
+) -> pd.DataFrame:
     table = fair_comparisons(
         outcomes, design, kind.kl_weight, judgement.contrasts, judgement.recall_budget
     )
@@ -104,15 +128,17 @@ def effects_table(
     rows = [row for _, row in table.iterrows()]
     bounds = [_bounds(row, level) for row in rows]
     attained = table["metric"] == ATTAINMENT
+    if judgement.unit != ATTAINMENT:
+        table["metric"] = table["metric"].where(~attained, REWARD)
     table["lower"] = [low for low, _ in bounds]
     table["upper"] = [high for _, high in bounds]
     table["level"] = level
     table["unit"] = np.where(attained, judgement.unit, "nats")
     table["words"] = [
         margin_words(low, high, int(row["n"]), judgement.margin)
-        if row["metric"] == ATTAINMENT and row["state"] == COMPLETE
+        if of_reward and row["state"] == COMPLETE
         else ""
-        for row, (low, high) in zip(rows, bounds, strict=True)
+        for row, (low, high), of_reward in zip(rows, bounds, attained, strict=True)
     ]
     return table
 

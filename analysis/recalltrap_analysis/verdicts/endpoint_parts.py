@@ -21,8 +21,10 @@ from recalltrap_analysis.estimates.experiment import (
 from recalltrap_analysis.estimates.order_effect import (
     ALIGN_THEN_KD,
     ANCHORED_TO_P_PRIME,
+    BEYOND_MARGIN,
     COMPLETE,
     KD_THEN_ALIGN,
+    TRAP_RATE,
     by_point,
 )
 from recalltrap_analysis.estimates.reward_recall import Curve, other_axes, reward_recall_curves
@@ -42,7 +44,8 @@ class Behind:
 
     `parts` has the order effect's parts by experiment; without `K-A@p'` it is empty and `estimate`
     is severity from the optima, where they are known. `trap_rate` is that of the stratum's worst
-    grid point, NaN where there is none, `trap_limit` its upper Wilson limit, `trap_gap` how far
+    grid point, NaN where there is none (without a supremum, the share of seeds beyond the margin:
+    `trap_is_beyond_margin`), `trap_limit` its upper Wilson limit, `trap_gap` how far
     apart the two are there in the mean over trapped seeds, and `trap_against` the ordering that
     K-A's seeds are held against.
     """
@@ -53,6 +56,7 @@ class Behind:
     trap_limit: float = np.nan
     trap_gap: float = np.nan
     trap_against: str = ""
+    trap_is_beyond_margin: bool = False
 
 
 def behind_primary(
@@ -87,7 +91,7 @@ def behind_primary(
         mine = {other: curves.get((stratum, other)) for other in (*NEEDED, ALIGN_ALONE)}
         worst = max(
             (limits[point] for point in ka.points if point in limits),
-            key=lambda row: row["trap_rate_high"],
+            key=lambda row: row[f"{_rate_of(row)}_high"],
             default=None,
         )
         found[stratum_text(stratum, other_axes(design, kind.kl_weight))] = Behind(
@@ -100,10 +104,17 @@ def behind_primary(
     return found
 
 
+def _rate_of(row: pd.Series[Any]) -> str:
+    """The trap rate's column, or that of what stands for it."""
+    return BEYOND_MARGIN if BEYOND_MARGIN in row else TRAP_RATE
+
+
 def _trap(row: pd.Series[Any]) -> dict[str, Any]:
+    rate = _rate_of(row)
     return {
-        "trap_rate": float(row["trap_rate"]),
-        "trap_limit": float(row["trap_rate_high"]),
+        "trap_is_beyond_margin": rate == BEYOND_MARGIN,
+        "trap_rate": float(row[rate]),
+        "trap_limit": float(row[f"{rate}_high"]),
         "trap_gap": float(row["trap_gap"]),
         "trap_against": str(row["trap_rate_against"]),
     }

@@ -138,7 +138,8 @@ class _Teller:
                 verb = "grows" if larger else "falls"
                 found = f"The lead of {first} over {second} {verb} by {amount}"
             else:
-                found = f"{first} attains {amount} {'more' if larger else 'less'} than {second}"
+                verb = "attains" if self.judgement.unit == ATTAINMENT else "reaches"
+                found = f"{first} {verb} {amount} {'more' if larger else 'less'} than {second}"
             beyond = "larger than" if larger else "worse by more than"
             return f"{found}{place}{where}: {beyond} the margin of {margin}"
         start = "" if words in (WITHIN, NOT_LARGER) else f"{words.capitalize()}: "
@@ -220,6 +221,8 @@ class _Teller:
         if found is None or not small or not np.isfinite(found.trap_limit):
             return ""
         limit = share_text(found.trap_limit, 0)
+        if found.trap_is_beyond_margin:
+            return self._beyond_margin(found, limit)
         if found.trap_rate > 0:
             rate = share_text(found.trap_rate, 0)
             return (
@@ -230,6 +233,20 @@ class _Teller:
         return (
             f"In single seeds K-A may still be trapped: in up to {limit} of them (Wilson limit of "
             f"the trap rate against {found.trap_against})."
+        )
+
+    def _beyond_margin(self, found: Behind, limit: str) -> str:
+        """The same of a reward that has no supremum, so that no half of it can be attained."""
+        if found.trap_rate > 0:
+            rate = share_text(found.trap_rate, 0)
+            return (
+                f"All the same {found.trap_against} is above K-A by more than the margin in {rate} "
+                f"of seeds at its worst point, {decimal_text(found.trap_gap)} apart in their mean "
+                f"(Wilson limit {limit})."
+            )
+        return (
+            f"In single seeds {found.trap_against} may still be above K-A by more than the margin: "
+            f"in up to {limit} of them (Wilson limit)."
         )
 
     def _open(self, known: pd.DataFrame) -> str:

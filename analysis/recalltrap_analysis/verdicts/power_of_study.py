@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell
-from recalltrap_analysis.estimates.attainment import ATTAINMENT, reward_unit
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, IN_SDS, reward_unit
 from recalltrap_analysis.estimates.contrasts import Contrast, contrast_name
 from recalltrap_analysis.estimates.reward_recall import other_axes
 from recalltrap_analysis.number_format import count_text, decimal_text, setting_text
 from recalltrap_analysis.runs.design import Design
-from recalltrap_analysis.runs.kind_record import record_of
+from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run, StudyLike
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.looks import nominal_level
@@ -30,6 +30,9 @@ from recalltrap_analysis.verdicts.primary import endpoint_samples
 GUESSED_SD, GUESSED_SD_OF_SEVERAL = 0.25, 0.15
 """Of attainment over seeds, at one KL weight and over several: mixtures have 0.23 to 0.28 at a
 strong anchor and sharpness 10, and of the mean over two weights 0.14, over ten 0.01 to 0.12."""
+SDS_PER_ATTAINMENT = 2.0
+"""A spread in standard deviations of the reward under p', over the same one in attainment: 1.6 to
+2.2 in the language studies (nano, both algorithms)."""
 MOST_READ = 3
 """Relatives whose tables are read for their spread."""
 
@@ -128,14 +131,17 @@ def decidable(
     """
     kind = record_of(study.kind)
     design = Design.of(cells, tuple(axes))
-    primary = resolved(study, kind, study.looks, ATTAINMENT).primary
+    expected = _expected_unit(kind, design)
+    primary = resolved(study, kind, study.looks, expected).primary
     if primary is None:
         return None
     weights = {settings.get(kind.kl_weight or "") for settings in design.settings.values()}
     several = len(weights) > 1 and isinstance(primary.at, str)
     guess = GUESSED_SD_OF_SEVERAL if several else GUESSED_SD
-    spread, unit, source = _spread(primary, relatives, sd, guess)
-    judgement = resolved(study, kind, study.looks, unit)
+    if expected != ATTAINMENT:
+        guess *= SDS_PER_ATTAINMENT
+    spread, source = _spread(primary, relatives, sd, guess, expected)
+    judgement = resolved(study, kind, study.looks, expected)
     kept = [i for i, axis in enumerate(design.axes) if axis in other_axes(design, kind.kl_weight)]
     strata = len({tuple(point[i] for i in kept) for point in design.points})
     seeds = len(study.seeds)
@@ -158,7 +164,7 @@ def decidable(
         seeds,
         judgement.looks,
         margin,
-        unit,
+        expected,
         level,
         spread,
         source,
@@ -170,24 +176,37 @@ def decidable(
     )
 
 
+def _expected_unit(kind: KindRecord, design: Design) -> str:
+    """The unit that a study's rewards will have, as far as its settings tell."""
+    known = all(kind.has_supremum(settings) for settings in design.settings.values())
+    return ATTAINMENT if known else IN_SDS
+
+
 def _spread(
-    primary: PrimaryEndpoint, relatives: Sequence[Run], sd: float | None, guess: float
-) -> tuple[tuple[float, float], str, str]:
-    """The smallest and largest sd over seeds to expect, in which unit, and where they come from."""
+    primary: PrimaryEndpoint,
+    relatives: Sequence[Run],
+    sd: float | None,
+    guess: float,
+    expected: str,
+) -> tuple[tuple[float, float], str]:
+    """The smallest and largest sd over seeds to expect, and where they come from.
+
+    A relative whose rewards have another unit says nothing.
+    """
     if sd is not None:
         if not 0 < sd < float("inf"):
             raise InputError(f"sd must be a number above 0, not {sd!r}")
-        return (sd, sd), ATTAINMENT, "as given"
+        return (sd, sd), "as given"
     for relative in relatives[:MOST_READ]:
         try:
             found, unit = spreads(relative, primary)
         except InputError:  # a damaged run says nothing of a study that is planned
             continue
-        if found:
+        if found and unit == expected:
             seeds = count_text(len(relative.study.seeds), "seed")
             source = f"as found in {relative.study.name} with {seeds}"
-            return (min(found), max(found)), unit, source
-    return (guess, guess), ATTAINMENT, "a guess: no relative has finished"
+            return (min(found), max(found)), source
+    return (guess, guess), "a guess: no relative has finished"
 
 
 def spreads(run: Run, primary: PrimaryEndpoint) -> tuple[list[float], str]:

@@ -14,13 +14,16 @@ import pyarrow as pa
 from recalltrap.graph import Cell
 from recalltrap.kind import Metric, metric_of
 from recalltrap.streams import stream
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, unit_in_sql, with_unit
 from recalltrap_analysis.estimates.costs import known_costs
 from recalltrap_analysis.estimates.decomposition import decomposition_table
 from recalltrap_analysis.estimates.experiment import experiment_table
 from recalltrap_analysis.estimates.missing_metrics import lacking_values
 from recalltrap_analysis.estimates.order_effect import (
     ANCHORED_TO_P_PRIME,
+    BEYOND_MARGIN,
     COMPLETE,
+    TRAP_RATE,
     order_effect_table,
     pair_orderings,
     severity_title,
@@ -31,6 +34,7 @@ from recalltrap_analysis.recommendation.what_to_do import recommendations
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
+from recalltrap_analysis.runs.sql import RewardUnit
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.verdicts.effects import effects_table
 from recalltrap_analysis.verdicts.endpoint_parts import behind_primary
@@ -38,6 +42,12 @@ from recalltrap_analysis.verdicts.grid_points import judged_points
 from recalltrap_analysis.verdicts.headline import headline
 from recalltrap_analysis.verdicts.judgement import Judgement, judgement_of
 from recalltrap_analysis.verdicts.primary import kl_weights, primary_table
+from recalltrap_analysis.verdicts.scorer_effects import (
+    hacking_warning,
+    scorer_effects,
+    suspects,
+    with_warnings,
+)
 
 MOST_LACKS = 3
 
@@ -51,7 +61,9 @@ class Summary:
     row per stratum and endpoint as `primary_table` returns it. One row per grid point have
     `order_effect` (as `judged_points` returns it, with severity), `experiment` and
     `decomposition` (the two splits). `effects`: every contrast by every comparison, as
-    `effects_table` returns it. `recommendations` say what to do in every stratum, and
+    `effects_table` returns it. `scores`: the contrasts by scorers that weren't optimised, as
+    `scorer_effects` returns them, and `warning` a sentence where a scorer falls as reward rises.
+    `recommendations` say what to do in every stratum, and
     `recommendation` over all of them. `outcomes`: one row per succeeded cell. `pairs`: one row
     per grid point and seed that has both K-A and A-K. `statuses`: `succeeded` or `failed` by cell
     id; planned cells that it lacks are missing. Counts are of cells. `notes` says what keeps the
@@ -70,6 +82,8 @@ class Summary:
     experiment: pd.DataFrame
     decomposition: pd.DataFrame
     effects: pd.DataFrame
+    scores: pd.DataFrame
+    warning: str
     recommendations: Sequence[Recommendation]
     recommendation: Recommendation
     outcomes: pd.DataFrame
@@ -83,6 +97,16 @@ class Summary:
     missing: int
     notes: tuple[str, ...]
     lacks: tuple[str, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """What differences of rewards are in."""
+        return self.judgement.unit
+
+    @property
+    def reward_unit(self) -> RewardUnit:
+        """The same, as queries have it."""
+        return unit_in_sql(self.kind, self.unit)
 
     def table(self, most: int | None = None) -> pd.DataFrame:
         """The order effect's table as text, for a terminal: every estimate with its interval.
@@ -109,7 +133,9 @@ def summarize(results: Run) -> Summary:
     judgement = judgement_of(results, kind, outcomes)
     pairs = pair_orderings(outcomes, axes, kind.optimum_check)
     parts = decomposition_table(pairs, design, kind)
-    table = order_effect_table(pairs, design, stream(0, "analysis/order-effect"))
+    without_half = None if judgement.unit == ATTAINMENT else judgement.margin
+    generator = stream(0, "analysis/order-effect")
+    table = order_effect_table(pairs, design, generator, without_half)
     table = judged_points(table, pairs, design, judgement, _doubts(parts))
     primary = primary_table(outcomes, design, kind, judgement)
     found = headline(
@@ -122,6 +148,9 @@ def summarize(results: Run) -> Summary:
     names = results.metrics()
     costs = known_costs(results.table("costs").to_pandas())
     by_stratum, overall = recommendations(outcomes, design, cells, costs, kind, judgement, names)
+    scores = scorer_effects(outcomes, design, kind, judgement)
+    doubted = suspects(scores)
+    by_stratum, overall = with_warnings(by_stratum, overall, doubted)
     missing = len(cells) - len(succeeded) - len(failed)
     lacks = lacking_values(metrics, outcomes, cells, succeeded, axes, kind)
     return Summary(
@@ -137,6 +166,8 @@ def summarize(results: Run) -> Summary:
         experiment=experiment_table(outcomes, design, kind.kl_weight),
         decomposition=parts,
         effects=effects_table(outcomes, design, kind, judgement),
+        scores=scores,
+        warning=hacking_warning(doubted, max(1, scores["stratum"].nunique())),
         recommendations=by_stratum,
         recommendation=overall,
         outcomes=outcomes,
@@ -193,7 +224,7 @@ def _notes(table: pd.DataFrame, parts: pd.DataFrame, failed: int, missing: int) 
     if "pairs" in table.columns and (table["pairs"] == 1).any():
         notes.append("one seed: no interval, no verdict, no instability ratio")
     undecomposed = [state for state in parts["state"] if state.startswith("no value")]
-    if undecomposed:
+    if undecomposed and len(undecomposed) < len(parts):
         where = count_text(len(undecomposed), "grid point")
         notes.append(f"no decomposition at {where}: {undecomposed[0]}")
     return tuple(notes)
@@ -240,11 +271,15 @@ def order_effect_text(summary: Summary, most: int | None = None) -> pd.DataFrame
 
         against = table["trap_rate_against"].iloc[0]
         aside = "" if against == ANCHORED_TO_P_PRIME else f" (against {against})"
-        columns["order effect"] = intervals("order_effect")
+        columns[with_unit("order effect", summary.unit)] = intervals("order_effect")
         columns[READING] = _readings(table, "state", "words")
-        columns[severity_title(table["severity_from"].iloc[0])] = intervals("severity")
+        severity = severity_title(table["severity_from"].iloc[0])
+        columns[with_unit(severity, summary.unit)] = intervals("severity")
         columns[SEVERITY_READING] = _readings(table, "severity_state", "severity_words")
-        columns[f"trap rate{aside}"] = intervals("trap_rate")
+        if BEYOND_MARGIN in table:
+            columns[f"seeds beyond the margin{aside}"] = intervals(BEYOND_MARGIN)
+        else:
+            columns[f"trap rate{aside}"] = intervals(TRAP_RATE)
         columns["instability"] = intervals("instability_ratio")
         for name, metric in (
             ("target_precision_difference", "target_precision"),

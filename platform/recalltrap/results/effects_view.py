@@ -16,7 +16,7 @@ _NAMES = (
     ("contrast", "two orderings, first minus second"),
     ("part", "difference, or a part of the order effect"),
     ("comparison", "at equal KL weight, at equal recall, or within the recall budget"),
-    ("metric", "what is compared: attainment, or a metric"),
+    ("metric", "what is compared: attainment (reward, where it has no supremum), or a metric"),
 )
 _NUMBERS = (
     ("value", "mean paired difference over seeds"),
@@ -27,7 +27,8 @@ _NUMBERS = (
 )
 _COUNTS = (("n", "seeds behind the value"), ("seeds", "seeds planned"))
 _WORDS = (
-    ("words", "the verdict on the study's margin, of attainment"),
+    ("unit", "what value, interval and bounds are in"),
+    ("words", "the verdict on the study's margin, of rewards"),
     ("state", "complete, or what is missing"),
 )
 

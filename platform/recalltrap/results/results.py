@@ -233,13 +233,14 @@ class Results:
         Args:
             contrasts: Pairs of orderings, compared as first minus second; the study's own unless
                 given, every ordering that aligns against K-A where it has none.
-            margin: The largest difference of attainment that doesn't matter; the study's own.
+            margin: The largest difference of rewards that doesn't matter, in their unit; the
+                study's own.
             recall_budget: Nats of overall recall below p' that a model may lose; the study's own.
 
         Returns:
             `contrast`, `part`, `comparison`, `metric`, the grid's axes, `value` with its 95 %
-            interval (`low`, `high`), `n` seeds, `words` (the verdict on the margin) and more: see
-            `recalltrap_analysis.verdicts.effects`.
+            interval (`low`, `high`), its `unit`, `n` seeds, `words` (the verdict on the margin) and
+            more: see `recalltrap_analysis.verdicts.effects`.
 
         Raises:
             InputError: the study has no such ordering, or a number is below 0.

@@ -34,6 +34,8 @@ FILL = 0.6
 CORPUS_TOKENS = 32
 WHOLE_LOGITS, LOGITS_PIECE = 4096, 1024
 """Vocabularies up to here get all logits at once, larger ones those of so many tokens."""
+JUDGES = frozenset({"p_target"})
+"""What the models of rewards are to what they judge."""
 DRAWN_BYTES = 1 << 30
 """What a CPU's cache and logits may take: rows are drawn at once by it."""
 
@@ -110,33 +112,29 @@ def threshold(node: Node) -> CostEstimate:
 
 
 def assessment(node: Node) -> CostEstimate:
-    """q draws its own samples and scores those of p* and of p_target; both score q's."""
+    """q draws its own samples and scores those of p* and of p_target; p*, rewards score q's."""
     count, longest = int(node.config["evaluation_samples"]), int(node.config["sample_tokens"])
-    p_star, p_target, oracle = (node.parents[name] for name in ("p_star", "p_target", "oracle"))
-    own, (of_target, longest_of_target) = count * FILL * longest, _threshold_samples(oracle)
-    theirs = own + of_target * FILL * longest_of_target
-    passes = (
-        Pass(shape_of(node), theirs),
-        Pass(shape_of(p_star), own),
-        Pass(shape_of(p_target), own),
-    )
+    own = theirs = count * FILL * longest
+    if oracle := node.parents.get("oracle"):
+        of_target, longest_of_target = _threshold_samples(oracle)
+        theirs += of_target * FILL * longest_of_target
+    judges = [node.parents["p_star"], *_reward_models(node)]
+    passes = [Pass(shape_of(node), theirs), *(Pass(shape_of(judge), own) for judge in judges)]
     return _responses(node, count, longest, passes)
 
 
 def alignment(node: Node) -> CostEstimate:
-    """The policy draws, reference and p_target score, the policy learns."""
+    """The policy draws, the reference and the reward's model score, the policy learns."""
     algorithm = find_algorithm(node.config["algorithm"])
-    settings = algorithm.part.model_validate(node.config)
-    start, reference, p_target = (
-        shape_of(node.parents[name]) for name in ("start", "reference", "p_target")
-    )
+    settings = algorithm.read(node.config)
+    start, reference = shape_of(node.parents["start"]), shape_of(node.parents["reference"])
     passes, longest = algorithm.passes(settings), settings.align_tokens
     mean = FILL * longest
-    work = (
+    work: Work = (
         Draw(start, passes.drawn, longest, settings.rollout_size),
         Pass(start, passes.by_policy * mean),
         Pass(reference, passes.by_reference * mean),
-        Pass(p_target, passes.drawn * mean),
+        *(Pass(shape_of(model), passes.drawn * mean) for model in _reward_models(node)),
         Pass(start, passes.learned * mean, learned=True),
     )
     learning = settings.rollout_size / settings.minibatch_size * UPDATE_SECONDS
@@ -149,6 +147,11 @@ def _responses(node: Node, count: int, longest: int, passes: Work = ()) -> CostE
     drawn = Draw(shape_of(node), count, longest, BATCH)
     overhead = math.ceil(count / BATCH) * longest * STEP_SECONDS
     return _estimate((drawn, *passes), overhead, count * (20 + 5 * longest))
+
+
+def _reward_models(node: Node) -> list[Node]:
+    """The models of what a node's responses are judged by; a function has none."""
+    return [parent for name, parent in node.parents.items() if name in JUDGES]
 
 
 def _threshold_samples(oracle: Node) -> tuple[int, int]:
@@ -192,31 +195,34 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
         rows = int(config["batch_size"])
         return {"model and AdamW": _trained(shape, wanted)} | _learned(shape, rows, longest, wanted)
     if "minibatch_size" in config:
-        start, reference, p_target = (
-            shape_of(parents[name]) for name in ("start", "reference", "p_target")
-        )
+        start, reference = shape_of(parents["start"]), shape_of(parents["reference"])
         longest = int(config["align_tokens"])
         rows = math.ceil(int(config["rollout_size"]) / wanted.workers)
         return {
             "policy and AdamW": _trained(start, wanted),
             "reference": 4.0 * reference.parameters,  # in the policy's precision
-            "reward model": each * p_target.parameters,
+            **_judging(node, each),
             "cache and logits": _drawn(start, rows, longest, wanted),
             **_learned(start, int(config["minibatch_size"]), longest, wanted),
         }
     if not parents or "truth" in config:  # a pointer, or a file's rows
         return {}
     # what judges a model stands beside it; to draw samples or set a threshold takes the model alone
-    judges = [shape_of(parents[n]) for n in ("p_star", "p_target")] if "p_star" in parents else []
     longest = max(
         int(m.config.get("sample_tokens", m.config.get("align_tokens", 0)))
         for m in (node, *parents.values())
     )
-    drawn, needed = shape_of(node), {}
-    if judges:
-        needed["p* and p_target"] = each * sum(shape.parameters for shape in judges)
+    drawn, needed = shape_of(node), _judging(node, each)
+    if p_star := parents.get("p_star"):
+        needed["p*"] = each * shape_of(p_star).parameters
     cache = _drawn(drawn, BATCH, longest, wanted)
     return {"model": each * drawn.parameters, **needed, "cache and logits": cache}
+
+
+def _judging(node: Node, each: float) -> dict[str, float]:
+    """What stands beside a model to judge what it says, at so many bytes a parameter."""
+    models = _reward_models(node)
+    return {"reward model": each * sum(shape_of(m).parameters for m in models)} if models else {}
 
 
 def _trained(shape: Shape, wanted: LlmResources) -> float:

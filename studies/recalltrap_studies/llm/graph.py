@@ -6,6 +6,8 @@ once for all. Everything else belongs to a seed, and both orderings of a seed sh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from recalltrap.graph import Node
@@ -20,10 +22,12 @@ from recalltrap_studies.llm.fingerprints import (
     rows_identity,
 )
 from recalltrap_studies.llm.models.architectures import is_size
+from recalltrap_studies.llm.rewards import values
 from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
 from recalltrap_studies.llm.stage_settings import (
     HELD_OUT,
     PART,
+    SCORER_PLACES,
     Evaluate,
     Pretrain,
     Prompt,
@@ -31,6 +35,7 @@ from recalltrap_studies.llm.stage_settings import (
     Sft,
     Target,
 )
+from recalltrap_studies.llm.stage_settings import ORACLE as PAPERS
 from recalltrap_studies.llm.stages.registry import (
     ALIGN,
     ASSESS,
@@ -52,6 +57,15 @@ def root_stage(settings: LlmSettings) -> Stage:
     return PRETRAIN if settings.p_star is not None and is_size(settings.p_star) else LOAD
 
 
+@dataclass(frozen=True)
+class Judge:
+    """A reward or a scorer: what the configurations of what it judges say of it, and the nodes that
+    they are made from."""
+
+    config: Mapping[str, Any]
+    parents: Mapping[str, Node]
+
+
 class Graph:
     """The nodes of one seed under one group of settings."""
 
@@ -61,15 +75,25 @@ class Graph:
         self.p_star = _p_star(settings)
         self.truth = self._truth()
         self.p_prime = self._p_prime()
+        self.reward = self._oracle() if settings.reward == PAPERS else self._own_reward()
+
+    def _oracle(self) -> Judge:
+        """The paper's reward: p_target, and the threshold that its samples set."""
+        settings = self.settings
         # p_target never learns the very samples that p'' learns, also where tau is the same
-        self.p_target = self._student(
+        p_target = self._student(
             TARGET,
             part_config(settings, Target),
             self.p_prime,
             settings.target_temperature,
             learner="p_target",
         )
-        self.oracle = ORACLE.node(seed, asking(settings, Reward), p_target=self.p_target)
+        oracle = ORACLE.node(self.seed, asking(settings, Reward), p_target=p_target)
+        return Judge({}, {"p_target": p_target, "oracle": oracle})
+
+    def _own_reward(self) -> Judge:
+        """Another reward than the oracle."""
+        return Judge(values.function_config(values.REWARD, self.settings.reward), {})
 
     def _truth(self) -> Node:
         """What overall recall is of: a file's rows, or samples of p*."""
@@ -155,27 +179,33 @@ class Graph:
         config = {**asking(settings, record.part), "align_learning_rate": rate}
         return ALIGN.node(
             self.seed,
-            with_preferences(config),
+            {**with_preferences(config), **self.reward.config},
             record.version,
             start=start,
             reference=reference,
-            p_target=self.p_target,
-            oracle=self.oracle,
+            **self.reward.parents,
         )
 
     def assess(self, model: Node) -> Node:
         """What judges a model, once for all cells."""
-        config = asking(self.settings, Evaluate, judged=True)
+        settings, judges = self.settings, [self.reward, *self._scorers()]
+        config = asking(settings, Evaluate, judged=True)
         config.pop("truth", None)  # the parent's
-        return ASSESS.node(
-            self.seed,
-            config,
-            model=model,
-            truth=self.truth,
-            p_star=self.p_star,
-            p_target=self.p_target,
-            oracle=self.oracle,
-        )
+        parents: dict[str, Node] = {}
+        for judge in judges:
+            config |= judge.config
+            parents |= judge.parents
+        if settings.reward != PAPERS:  # whose node says it
+            config["align_tokens"] = settings.align_tokens
+        parents = {"model": model, "truth": self.truth, "p_star": self.p_star, **parents}
+        return ASSESS.node(self.seed, config, None, **parents)
+
+    def _scorers(self) -> list[Judge]:
+        """What models are judged by besides."""
+        return [
+            Judge(values.function_config(place, spec), {})
+            for place, spec in zip(SCORER_PLACES, self.settings.scorers, strict=False)
+        ]
 
     def models(self, ordering: Ordering) -> dict[str, Node]:
         """p', p'' and the final model, whatever the ordering; p'_AK where there is one."""

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from recalltrap.store.store import ArtifactStore
 
 EVALUATION_VERSION = 1
-BY_CONTENT = frozenset({*MODEL_FIELDS, "corpus", "prompts", "preferences", "truth"})
-"""Settings that may name a folder or file: stages know what is in it, and not where it lies."""
+BY_CONTENT = frozenset(
+    {*MODEL_FIELDS, "corpus", "prompts", "preferences", "truth", "reward", "scorers"}
+)
+"""Settings that may name a folder, a file or a function: stages know what is in it, and not where
+it lies."""
 
 
 class LlmKind(StudyKind):

@@ -21,6 +21,7 @@ from recalltrap_studies.llm.models.layers import check_cut
 from recalltrap_studies.llm.models.pretrained import look
 from recalltrap_studies.llm.models.tokenizers import compare_vocabularies
 from recalltrap_studies.llm.prompt_checks import LongestPrompt, check_prompts
+from recalltrap_studies.llm.rewards.checks import check_judges
 from recalltrap_studies.llm.roles import named_models, taken_as_given
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Sample
@@ -58,6 +59,7 @@ def check_sources(settings: LlmSettings) -> list[str]:
     else:
         _check_grammar_unread(settings)
     _check_topics(settings)
+    check_judges(settings)
     tokenizer = None
     if known:
         first, (tokenizer, _) = next(iter(known.items()))

@@ -15,8 +15,17 @@ from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.distillation.registry import DISTILLATIONS
 from recalltrap_studies.llm.graph import root_stage
 from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
-from recalltrap_studies.llm.stage_settings import Pretrain, Sft
-from recalltrap_studies.llm.stages.registry import DISTILL, LOAD, PRETRAIN, SFT, STAGES, Stage
+from recalltrap_studies.llm.stage_settings import ORACLE, Judging, Pretrain, Reward, Sft, Target
+from recalltrap_studies.llm.stages.registry import (
+    DISTILL,
+    LOAD,
+    PRETRAIN,
+    SFT,
+    STAGES,
+    TARGET,
+    Stage,
+)
+from recalltrap_studies.llm.stages.registry import ORACLE as ORACLE_STAGE
 from recalltrap_studies.rate_factors import FACTORS_UNREAD, PPrimeRate, factors_read
 from recalltrap_studies.records import record_parts
 
@@ -27,7 +36,7 @@ def reads_of(settings: LlmSettings, operations: Operations) -> Reads:
     algorithm, distillation = algorithm_of(settings), distillation_of(settings)
     run = _run_here(settings, operations)
     stages = [stage for stage in STAGES.values() if stage not in _unused(settings, run)]
-    parts = [stage.settings for stage in stages if stage.settings]
+    parts = [stage.settings for stage in stages if stage.settings] + [Judging]
     if DISTILL in stages:
         parts.append(distillation.part)
     if run.aligns:
@@ -36,6 +45,8 @@ def reads_of(settings: LlmSettings, operations: Operations) -> Reads:
     # the optimum that the evaluation estimates for each reference has this weight
     also = {"kl_weight", "p_star", "p_prime", "p_prime_weights"}
     also |= {name for stage in stages for name in stage.also}
+    if settings.reward != ORACLE:
+        also.add("align_tokens")  # an assessment's rewards see no more of a response
     if operations.distils_aligned:
         also.add("last_distill_temperature")
     if operations.distils_p_prime:
@@ -58,7 +69,7 @@ def _run_here(settings: LlmSettings, operations: Operations) -> Operations:
 
 def _unused(settings: LlmSettings, run: Operations) -> list[Stage]:
     """The stages that build nothing; what `load` reads are the models' own settings."""
-    unused = [LOAD]
+    unused = [LOAD] if settings.reward == ORACLE else [LOAD, TARGET, ORACLE_STAGE]
     if root_stage(settings) is not PRETRAIN:
         unused.append(PRETRAIN)
     if settings.p_prime_weights == "given":
@@ -85,7 +96,10 @@ def _not_in_play(settings: LlmSettings, run: Operations) -> dict[type[Part], str
 def _reasons(
     settings: LlmSettings, operations: Operations, run: Operations
 ) -> Iterator[tuple[str, str]]:
-    """Settings that given models leave nothing to decide, with the reason."""
+    """Settings that given models, or a reward, leave nothing to decide, with the reason."""
+    if settings.reward != ORACLE:
+        fields = {*Target.model_fields, *TARGET.also, *Reward.model_fields}
+        yield from _unread(fields, f"reward = {settings.reward!r}, so there is no p_target")
     if not operations.distils_p_prime:
         yield "p_second", "no ordering of the study distils p' first: nothing reads p_second"
     if not operations.aligns_p_prime:

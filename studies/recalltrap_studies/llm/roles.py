@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from recalltrap_studies.llm.models.architectures import SIZES, is_size
+from recalltrap_studies.llm.stage_settings import ORACLE
 
 MODEL_FIELDS = ("p_star", "p_prime", "p_second", "p_prime_aligned", "student", "p_target")
 """Settings that may name a model, in the order in which their vocabularies are compared."""
@@ -16,6 +17,8 @@ MODEL_FIELDS = ("p_star", "p_prime", "p_second", "p_prime_aligned", "student", "
 def named_models(settings: Any) -> dict[str, str]:
     """field → spec of every model that these settings name and that something reads."""
     idle = {"student"} if settings.student_weights == "layers" else set[str]()
+    if settings.reward != ORACLE:
+        idle.add("p_target")
     specs = {field: getattr(settings, field) for field in MODEL_FIELDS if field not in idle}
     return {field: str(spec) for field, spec in specs.items() if spec is not None}
 

@@ -20,6 +20,7 @@ from recalltrap_studies.llm.distillation.registry import (
     Distillation,
     find_distillation,
 )
+from recalltrap_studies.llm.rewards.values import check_rewards
 from recalltrap_studies.llm.roles import check_given
 from recalltrap_studies.llm.stage_settings import (
     Alignment,
@@ -27,6 +28,7 @@ from recalltrap_studies.llm.stage_settings import (
     Engine,
     Evaluate,
     Given,
+    Judging,
     Positive,
     Pretrain,
     Reward,
@@ -40,7 +42,9 @@ from recalltrap_studies.records import record_parts
 if TYPE_CHECKING:
     AlgorithmName = str
 
-    class StageFields(Pretrain, Sample, Sft, Given, Distill, Target, Reward, Alignment, Evaluate):
+    class StageFields(
+        Pretrain, Sample, Sft, Given, Distill, Target, Judging, Reward, Alignment, Evaluate
+    ):
         """As far as it can be known without the registries."""
 
 else:
@@ -51,8 +55,8 @@ else:
     StageFields = create_model(
         "StageFields",
         __base__=(
-            *(Pretrain, Sample, Sft, Given, *record_parts(DISTILLATIONS), Target, Reward),
-            *(*record_parts(ALGORITHMS), Evaluate),
+            *(Pretrain, Sample, Sft, Given, *record_parts(DISTILLATIONS), Target),
+            *(Judging, Reward, *record_parts(ALGORITHMS), Evaluate),
         ),
         **_choice,
     )
@@ -90,6 +94,11 @@ class LlmSettings(RateFactors, StageFields):
     @model_validator(mode="after")
     def _given_models_go_together(self) -> LlmSettings:
         check_given(self)
+        return self
+
+    @model_validator(mode="after")
+    def _scorers_say_more(self) -> LlmSettings:
+        check_rewards(self)
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,10 @@ Weights = Literal["new", "given"]
 StudentWeights = Literal["new", "given", "layers"]
 Texts = Literal["none", "few", "all"]
 FEW_TEXTS = "few"
+ORACLE = "oracle"
+"""The paper's reward."""
+SCORER_PLACES = tuple(f"scorer_{index}" for index in range(1, 9))
+"""What an assessment calls the scorers, in their order."""
 
 Positive = Annotated[float, Field(ge=1e-9, le=1e6, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
@@ -197,6 +201,22 @@ class Target(Optimiser):
         if settings.target_topics:
             return {}
         return {"target_topic_share": "without target_topics nothing reads target_topic_share"}
+
+
+class Judging(Part):
+    """What responses are rewarded for, and what else they are judged by."""
+
+    reward: Spec = added_setting(
+        ORACLE,
+        description="What alignments maximise: `oracle` (the paper's), or the name of an installed "
+        "entry point of the group recalltrap.rewards; `sentiment` and `length` ship (ours).",
+    )
+    scorers: tuple[Spec, ...] = added_setting(
+        (),
+        max_length=len(SCORER_PLACES),
+        description="What every model is judged by besides and nothing is optimised for; values as "
+        "of reward, without the oracle (ours).",
+    )
 
 
 class Reward(Prompt):

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from tests.analysis.conftest import MakeRun
 
 START, REWARD, SD = np.array([1.0, 2.0, 4.0]), np.array([2.0, 4.0, 4.0]), np.array([0.5, 4.0, 2.0])
+PRIME = np.array([1.5, 3.0, 4.0])
 
 
 def outcomes_with(**columns: np.ndarray) -> pd.DataFrame:
     named = {name.replace("__", "."): values for name, values in columns.items()}
-    return pd.DataFrame({"p_second.reward": START, **named})
+    return pd.DataFrame({"p_second.reward": START, "p_prime.reward": PRIME, **named})
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,8 @@ def outcomes_with(**columns: np.ndarray) -> pd.DataFrame:
         ({"reward_supremum": np.full(3, 5.0), "p_prime__reward_sd": SD}, ATTAINMENT,
          [1 / 4, 2 / 3, 0.0]),
         ({"reward_supremum": np.full(3, np.nan), "p_prime__reward_sd": SD}, IN_SDS,
-         [2.0, 0.5, 0.0]),
-        ({"p_prime__reward_sd": np.array([0.5, 0.0, np.nan])}, IN_SDS, [2.0, np.nan, np.nan]),
+         [1.0, 0.25, 0.0]),
+        ({"p_prime__reward_sd": np.array([0.5, 0.0, np.nan])}, IN_SDS, [1.0, np.nan, np.nan]),
         ({"p_prime__reward_sd": np.zeros(3)}, NO_UNIT, [np.nan] * 3),
         ({}, NO_UNIT, [np.nan] * 3),
     ],
@@ -64,7 +65,11 @@ def test_one_run_never_mixes_units() -> None:
 def test_sds_know_neither_the_rewards_scale_nor_its_zero(scale: float, shift: float) -> None:
     plain = outcomes_with(p_prime__reward_sd=SD)
     moved = plain.assign(
-        **{"p_second.reward": scale * START + shift, "p_prime.reward_sd": scale * SD}
+        **{
+            "p_second.reward": scale * START + shift,
+            "p_prime.reward": scale * PRIME + shift,
+            "p_prime.reward_sd": scale * SD,
+        }
     )
     np.testing.assert_allclose(
         in_unit(moved, scale * REWARD + shift), in_unit(plain, REWARD), rtol=1e-9, atol=1e-9
@@ -76,9 +81,11 @@ def test_curves_are_in_the_runs_unit(make_run: MakeRun) -> None:
     outcomes = summary.outcomes.copy()
     outcomes["reward_supremum"] = np.nan
     outcomes["p_prime.reward_sd"] = 0.5 + outcomes["seed"]
+    zero = dict(zip(outcomes["seed"], outcomes["p_prime.reward"], strict=True))
     for curve in reward_recall_curves(outcomes, summary.design, "kl_weight").values():
         sd_N1 = 0.5 + np.array(curve.seeds)[:, None]
-        np.testing.assert_allclose(curve.attainment, (curve.reward - curve.start) / sd_N1)
+        zero_N1 = np.array([zero[seed] for seed in curve.seeds])[:, None]
+        np.testing.assert_allclose(curve.attainment, (curve.reward - zero_N1) / sd_N1)
 
 
 def test_a_kind_without_a_supremum_is_compared_in_its_p_primes_sds(
@@ -88,7 +95,7 @@ def test_a_kind_without_a_supremum_is_compared_in_its_p_primes_sds(
     run = rt.run(study_file(seeds=3), storage=storage, local=True)
     outcomes = cell_outcomes(run.table("metrics"), run.axes)
     assert reward_unit(outcomes) == IN_SDS
-    gain = column(outcomes, "final.reward") - column(outcomes, "p_second.reward")
+    gain = column(outcomes, "final.reward") - column(outcomes, "p_prime.reward")
     expected = gain / column(outcomes, "p_prime.reward_sd")
     found = in_unit(outcomes, column(outcomes, "final.reward").to_numpy())
     np.testing.assert_allclose(found, expected)

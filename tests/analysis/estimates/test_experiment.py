@@ -15,8 +15,7 @@ from recalltrap_analysis.estimates.experiment import (
     experiment_table,
     split_by_experiment,
 )
-from recalltrap_analysis.runs.kind_record import record_of
-from recalltrap_analysis.runs.sql import experiment_query
+from recalltrap_analysis.runs.sql import RewardUnit, experiment_query
 from recalltrap_analysis.verdicts.summary import summarize
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def test_table_over_the_grid(make_run: MakeRun, orderings: tuple[str, ...]) -> N
     shares = table[[f"{part}_share" for part in PARTS]].sum(axis=1).to_numpy()
     np.testing.assert_allclose(shares, 1, atol=1e-9)
     assert (table["anchor_low"] <= table["anchor_high"]).all()
-    found = run.sql(experiment_query(run.axes, record_of("mog"))).to_pylist()
+    found = run.sql(experiment_query(run.axes, RewardUnit("reward_height"))).to_pylist()
     for (_, row), asked in zip(table.iterrows(), found, strict=True):
         for name in (ORDER_EFFECT, *PARTS):
             assert asked[name] == pytest.approx(row[name], abs=1e-12)

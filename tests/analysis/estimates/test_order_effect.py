@@ -13,7 +13,6 @@ from recalltrap_analysis.estimates import order_effect as module
 from recalltrap_analysis.estimates.attainment import attainment
 from recalltrap_analysis.estimates.decomposition import PARTS, decompose, decompose_pairs
 from recalltrap_analysis.estimates.order_effect import pair_orderings
-from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.sql import order_effect_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.statistics.paired import holm, sign_flip_p_values
@@ -212,7 +211,7 @@ def test_query_gives_the_same_effects(make_run: MakeRun) -> None:
     )
     run = with_severity(run, lambda p: 0.05 * p["kl_weight"])
     table = summarize(run).order_effect
-    found = run.sql(order_effect_query(run.axes, record_of("mog"))).to_pylist()
+    found = run.sql(order_effect_query(run.axes, summarize(run).reward_unit)).to_pylist()
     by_point = {(tuple(row["targets"]), row["kl_weight"]): row for row in found}
     for _, row in table.iterrows():
         assert by_point[row["point"]]["order_effect"] == pytest.approx(

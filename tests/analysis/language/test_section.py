@@ -30,7 +30,7 @@ from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.sql import order_effect_query
+from recalltrap_analysis.runs.sql import RewardUnit, order_effect_query
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
 from recalltrap_analysis.verdicts.summary import summarize
 
@@ -74,7 +74,7 @@ def test_the_measured_supremum_is_r_max_and_not_the_reward_s_height(invent: Inve
     ]
     attained = summary.pairs["attainment_ka"] - 0.002 * summary.pairs["seed"]
     assert attained.to_numpy() == pytest.approx(0.25)
-    asked = run.sql(order_effect_query(run.axes, record_of("llm"))).to_pandas()
+    asked = run.sql(order_effect_query(run.axes, RewardUnit())).to_pandas()
     assert asked["order_effect"].to_numpy() == pytest.approx(0.5)
 
 

@@ -92,8 +92,8 @@ def test_rewards_without_a_supremum_are_in_sds(make_run: MakeRun) -> None:
     outcomes["p_prime.reward_sd"] = 2.0
     [found], _ = of(run, Judged(margin=0.1), outcomes)
     assert found.word == ALIGN_FIRST
-    assert "sd of p''s reward more than K-A" in found.sentence
-    assert found.unit == "sd of p''s reward"
+    assert "sd of the reward under p' more than K-A" in found.sentence
+    assert found.unit == "sd of the reward under p'"
 
 
 @pytest.mark.slow

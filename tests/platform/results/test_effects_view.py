@@ -19,7 +19,7 @@ from recalltrap.results.results import Results
 
 StudyFile = Callable[..., str]
 COLUMNS = ["contrast", "part", "comparison", "metric", "kl_weight", "value", "low", "high",
-           "lower", "upper", "n", "seeds", "words", "state"]  # fmt: skip
+           "lower", "upper", "n", "seeds", "unit", "words", "state"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

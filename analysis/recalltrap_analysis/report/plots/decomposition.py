@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.estimates import decomposition, experiment
-from recalltrap_analysis.estimates.attainment import cell_attainments
+from recalltrap_analysis.estimates.attainment import (
+    ATTAINMENT,
+    axis_title,
+    cell_attainments,
+    level_title,
+    unit_phrase,
+)
 from recalltrap_analysis.estimates.controls import ordering_attainments
 from recalltrap_analysis.estimates.order_effect import (
     ALIGN_THEN_KD,
@@ -89,12 +95,13 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
                 f"{PART_TITLES[part]} {signed_text(rows[point][part])}" for part in CLIMBS[name]
             )
             words.append(f"{point_text(point, summary.axes)}, by {name}: {steps}")
-    query = sql.decomposition_query(summary.axes, summary.kind)
+    query = sql.decomposition_query(summary.axes, summary.reward_unit)
     if splits["experiment"]:
-        query = sql.experiment_query(summary.axes, summary.kind)
+        query = sql.experiment_query(summary.axes, summary.reward_unit)
     caption = _caption(summary, splits, len(points), len(known), any(f.controls for f in falls))
     text = "Waterfalls from K-A to A-K: " + "; ".join(words) + "."
-    return Plot(stem, caption, text, waterfalls(falls, PART_TITLES), query)
+    figure = waterfalls(falls, PART_TITLES, axis_title(summary.unit))
+    return Plot(stem, caption, text, figure, query)
 
 
 def _complete(table: pd.DataFrame) -> dict[GridPoint, pd.Series[Any]]:
@@ -109,8 +116,8 @@ def _caption(
     controls: bool,
 ) -> str:
     caption = (
-        "From K-A's attainment to A-K's: the parts of the order effect add up exactly to the "
-        "difference. "
+        f"From K-A's {level_title(summary.unit)} to A-K's{_unit_aside(summary)}: the parts of the "
+        "order effect add up exactly to the difference. "
     )
     if splits["experiment"] and splits["optimum"]:
         caption += "Left: split by experiment. Right: the same, split by the optimum. "
@@ -125,6 +132,13 @@ def _caption(
                 "to that distillation and not to the ordering."
             )
     return caption
+
+
+def _unit_aside(summary: Summary) -> str:
+    """The unit and its zero, where rewards aren't attainments."""
+    if summary.unit == ATTAINMENT:
+        return ""
+    return f" ({unit_phrase(summary.unit)}, 0 is p' before alignment)"
 
 
 def _waterfall(
@@ -160,13 +174,13 @@ def _ends(estimate: Estimate) -> Range:
 
 def experiment_plot(summary: Summary) -> Plot | None:
     """Stacked parts by experiment over the grid; None where waterfalls show all there is."""
-    query = sql.experiment_query(summary.axes, summary.kind)
+    query = sql.experiment_query(summary.axes, summary.reward_unit)
     return _bars(summary, summary.experiment, experiment.PARTS, "experiment", query)
 
 
 def decomposition_plot(summary: Summary) -> Plot | None:
     """Stacked parts by the optimum over the grid; None where waterfalls show all there is."""
-    query = sql.decomposition_query(summary.axes, summary.kind)
+    query = sql.decomposition_query(summary.axes, summary.reward_unit)
     return _bars(summary, summary.decomposition, decomposition.PARTS, "decomposition", query)
 
 
@@ -183,7 +197,11 @@ def _bars(
     labels = [point_text(point, summary.axes) for point in known["point"]]
     parts = {name: known[name].to_numpy(dtype=float) for name in names}
     figure = decomposition_bars(
-        parts, known["order_effect"].to_numpy(dtype=float), labels, PART_TITLES
+        parts,
+        known["order_effect"].to_numpy(dtype=float),
+        labels,
+        PART_TITLES,
+        ATTAINMENT if summary.unit == ATTAINMENT else f"reward in {summary.unit}",
     )
     by = "experiment" if stem == "experiment" else "the optimum"
     caption = f"Mean parts of the order effect by {by}; they add up to it exactly, seed by seed."

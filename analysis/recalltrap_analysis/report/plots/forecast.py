@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from recalltrap_analysis.estimates.attainment import unit_in_sql
 from recalltrap_analysis.estimates.order_effect import by_point, spread
 from recalltrap_analysis.figures.forecast import Panel, Series, over_kl_weight
 from recalltrap_analysis.figures.style import INK, MARKERS, P_PRIME, P_SECOND, colour
@@ -152,7 +153,7 @@ def _anchor_part(found: OverKlWeight) -> Plot:
     )
     words = "The anchor part over the KL weight. " + " ".join(map(_in_words, panels))
     figure = over_kl_weight(panels, str(found.kind.kl_weight), f"anchor part, {found.unit}")
-    query = sql.anchor_forecast_query(found.axes, found.kind)
+    query = sql.anchor_forecast_query(found.axes, unit_in_sql(found.kind, found.unit))
     return Plot("forecast-anchor-part", caption, words, figure, query)
 
 
@@ -181,7 +182,7 @@ def _errors(found: OverKlWeight) -> list[Plot]:
     )
     words = "Mean absolute error over the KL weight. " + " ".join(map(_in_words, panels))
     figure = over_kl_weight(panels, str(found.kind.kl_weight), f"error, {found.unit}")
-    query = sql.anchor_forecast_query(found.axes, found.kind)
+    query = sql.anchor_forecast_query(found.axes, unit_in_sql(found.kind, found.unit))
     return [Plot("forecast-error", caption, words, figure, query)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, unit_phrase, with_unit
 from recalltrap_analysis.estimates.order_effect import COMPLETE, severity_title
 from recalltrap_analysis.figures.order_effect import Effect, effect_lines, effect_maps
 from recalltrap_analysis.number_format import range_text, setting_text
@@ -33,26 +34,35 @@ def order_effect_plot(run: ReadRun, summary: Summary) -> Plot | None:
     titles = {"order_effect": "order effect"}
     if table["severity"].notna().any():
         titles["severity"] = severity_title(table["severity_from"].iloc[0])
-    query = sql.order_effect_query(design.axes, summary.kind)
+    query = sql.order_effect_query(design.axes, summary.reward_unit)
     if len(design.axes) > 1:
         return _maps(summary, titles, query)
     labels = [setting_text(point[0]) for point in design.points]
     effects = []
     for name, title in titles.items():
         value, low, high = _columns(table, name)
-        effects.append(Effect(title, value, low, high, concluded_signs(table, name)))
+        named = with_unit(title, summary.unit)
+        effects.append(Effect(named, value, low, high, concluded_signs(table, name)))
     caption = (
         f"{_both(titles)}: mean over seeds and its 95 % interval; filled where the table's reading "
-        f"is larger than the margin, or smaller than minus the margin. {MEANING}"
+        f"is larger than the margin, or smaller than minus the margin. {meaning(summary.unit)}"
     )
     words = f"{_both(titles)} at every grid point: {_ranges(table, titles)}."
-    return Plot(STEM, caption, words, effect_lines(effects, labels, design.axes[0]), query)
+    figure = effect_lines(effects, labels, design.axes[0])
+    return Plot(STEM, caption, words, figure, query)
 
 
-MEANING = (
-    "Order effect above 0: A-K attains more of the reachable reward than K-A. Severity above 0: "
-    "the same student would attain more if it were held near p'."
-)
+def meaning(unit: str) -> str:
+    """What the signs of the effects say."""
+    if unit == ATTAINMENT:
+        return (
+            "Order effect above 0: A-K attains more of the reachable reward than K-A. Severity "
+            "above 0: the same student would attain more if it were held near p'."
+        )
+    return (
+        f"Differences of reward {unit_phrase(unit)}. Order effect above 0: A-K reaches more reward "
+        "than K-A. Severity above 0: the same student would reach more if it were held near p'."
+    )
 
 
 def _columns(table: pd.DataFrame, name: str) -> list[Array]:
@@ -80,7 +90,7 @@ def _maps(summary: Summary, titles: dict[str, str], query: str) -> Plot:
         f"The map: {_both(titles).lower()} over the grid, mean over seeds; rows are "
         f"{layout.y_name}. Orange: above 0. Purple: below. A line borders where the table's "
         "reading is larger than the margin (Holm over the grid points; dashed: smaller than minus "
-        f"the margin). Hatched: incomplete. {MEANING}"
+        f"the margin). Hatched: incomplete. {meaning(summary.unit)}"
     )
     if layout.shown < layout.total:
         caption += f" {layout.shown} of {layout.total} rows are shown; the table has all."

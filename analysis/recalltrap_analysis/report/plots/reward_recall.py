@@ -81,7 +81,7 @@ def reward_recall_plot(
         caption,
         "Reward against overall recall. " + " ".join(map(_in_words, shown, titles, traced)),
         reward_recall_figure(traced, titles, recall, reward),
-        sql.reward_recall_query(summary.axes, summary.kind),
+        sql.reward_recall_query(summary.axes, summary.reward_unit),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, with_unit
 from recalltrap_analysis.estimates.order_effect import ESTIMATED, severity_title
 from recalltrap_analysis.estimates.scaling import ScalingFit
 from recalltrap_analysis.figures.scaling import scaling_curve
@@ -12,7 +13,7 @@ from recalltrap_analysis.report.document.blocks import Plot, slug
 
 
 def scaling_plot(
-    name: str, fitted: ScalingFit, kl_weight: str | None, source: str, query: str
+    name: str, fitted: ScalingFit, kl_weight: str | None, source: str, unit: str, query: str
 ) -> Plot | None:
     """One point per setting, with the curve fitted to them; None where they share one x.
 
@@ -21,10 +22,13 @@ def scaling_plot(
         fitted: The fit.
         kl_weight: The setting that weighs the KL penalty, if there is one.
         source: Where severity comes from; an estimate is said to be one.
+        unit: Of rewards.
         query: The SQL behind the points, or empty.
     """
     kind = "estimate" if source == ESTIMATED else ""
-    stem = "-".join(part for part in ("scaling", slug(name) if name else "", kind) if part)
+    in_unit = "" if unit == ATTAINMENT else slug(with_unit("", unit))
+    parts = ("scaling", slug(name) if name else "", kind, in_unit)
+    stem = "-".join(part for part in parts if part)
     title = severity_title(source)
     settings = fitted.settings
     if settings.empty:
@@ -48,7 +52,7 @@ def scaling_plot(
         [weights[i] for i in order],
         curve,
         fitted.x_name if drawn else "recall deficit, nats",
-        title,
+        with_unit(title, unit),
     )
     caption = (
         f"{f'{name}: {title}' if name else title.capitalize()} against the recall deficit "

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from recalltrap.streams import stream
+from recalltrap_analysis.estimates.attainment import level_title, with_unit
 from recalltrap_analysis.estimates.costs import cost_table, known_costs, unshared_seconds
 from recalltrap_analysis.estimates.equal_cost import (
     CellCost,
@@ -98,22 +99,26 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     )
     if table.empty:
         return [*blocks, Prose("No order effect at equal cost: no grid point has the costs and "
-                               "attainments of both orderings.", "absent")]  # fmt: skip
+                               "rewards of both orderings.", "absent")]  # fmt: skip
     rows = [row for _, row in table.iterrows()]
     columns = {name: [setting_text(value) for value in table[name]] for name in summary.axes}
-    columns["order effect at equal updates"] = [row_interval(row, "equal_updates") for row in rows]
-    columns["at equal cost"] = [row_interval(row, "equal_cost") for row in rows]
+    columns[with_unit("order effect at equal updates", summary.unit)] = [
+        row_interval(row, "equal_updates") for row in rows
+    ]
+    columns[with_unit("at equal cost", summary.unit)] = [
+        row_interval(row, "equal_cost") for row in rows
+    ]
     columns["cost of A-K / K-A"] = [ratio_text(row["cost_ak"], row["cost_ka"]) for row in rows]
     columns["K-A's budget"] = [_REACH[row["reach"]] for row in rows]
     order = table["equal_cost"].abs().argsort()[::-1].tolist()
-    query = sql.pair_query(summary.axes, summary.kind)
+    query = sql.pair_query(summary.axes, summary.reward_unit)
     matched = grid(
         "equal cost", pd.DataFrame(columns), data=records(table), order=order, query=query
     )
     blocks.append(Prose(
         f"**Order effect at equal cost**: K-A aligned until it costs what A-K costs "
-        f"({UNITS[measure]} after p'), its attainment interpolated between lengths, seed by "
-        "seed."))  # fmt: skip
+        f"({UNITS[measure]} after p'), its {level_title(summary.unit)} interpolated between "
+        "lengths, seed by seed."))  # fmt: skip
     return [*blocks, matched]
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recalltrap_analysis.estimates.attainment import cell_attainments
+from recalltrap_analysis.estimates.attainment import (
+    ATTAINMENT,
+    cell_attainments,
+    of_unit,
+    with_unit,
+)
 from recalltrap_analysis.estimates.controls import contrast_table
 from recalltrap_analysis.estimates.decomposition import PARTS, TITLES
 from recalltrap_analysis.estimates.experiment import ORDER_EFFECT
@@ -12,6 +17,11 @@ from recalltrap_analysis.estimates.experiment import PARTS as EXPERIMENT_PARTS
 from recalltrap_analysis.estimates.order_effect import COMPLETE
 from recalltrap_analysis.number_format import decimal_text, row_interval
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.grid_tables import (
+    axis_columns,
+    deepest_first,
+    largest_first,
+)
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.decomposition import (
     PART_TITLES,
@@ -19,13 +29,9 @@ from recalltrap_analysis.report.plots.decomposition import (
     experiment_plot,
     waterfall_plot,
 )
-from recalltrap_analysis.report.sections.grid_tables import (
-    axis_columns,
-    deepest_first,
-    largest_first,
-)
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import column
 from recalltrap_analysis.statistics.paired import STUDENT
 from recalltrap_analysis.statistics.student import FIELLER
 from recalltrap_analysis.verdicts.summary import Summary
@@ -69,7 +75,9 @@ def _experiment_tables(summary: Summary) -> list[Block]:
     rows = [row for _, row in table.iterrows()]
     shown = (ORDER_EFFECT, *EXPERIMENT_PARTS)
     for name in shown:
-        columns[PART_TITLES[name]] = [row_interval(row, name) for row in rows]
+        columns[with_unit(PART_TITLES[name], summary.unit)] = [
+            row_interval(row, name) for row in rows
+        ]
     shares = axis_columns(table, summary.axes)
     for part in EXPERIMENT_PARTS:
         shares[PART_TITLES[part]] = [row_interval(row, f"{part}_share") for row in rows]
@@ -78,7 +86,7 @@ def _experiment_tables(summary: Summary) -> list[Block]:
     methods = dict.fromkeys(shown, STUDENT)
     methods |= {f"{part}_share": FIELLER for part in EXPERIMENT_PARTS}
     order = largest_first(table[ORDER_EFFECT])
-    query = sql.experiment_query(summary.axes, summary.kind)
+    query = sql.experiment_query(summary.axes, summary.reward_unit)
     split = grid("experiment", pd.DataFrame(columns), data=records(table, methods), order=order,
                  query=query)  # fmt: skip
     bars = experiment_plot(summary)
@@ -98,6 +106,14 @@ def _experiment_tables(summary: Summary) -> list[Block]:
 
 def _optimum(summary: Summary) -> list[Block]:
     """The same order effect split by what the best possible alignment could reach."""
+    if not column(summary.outcomes, "p_prime.optimum_reward").notna().any():
+        return [
+            Prose(
+                "**The split by the optimum** needs the reward that the best possible alignment "
+                "reaches from each reference (`optimum_reward`), which isn't known here.",
+                "absent",
+            )
+        ]
     blocks: list[Block] = [
         Prose(
             "**The same, split by the optimum**, as the explanation. **Reference** is what the "
@@ -123,16 +139,20 @@ def _parts_grid(summary: Summary) -> Grid:
     rows = [row for _, row in table.iterrows()]
     columns = axis_columns(table, axes)
     if "order_effect" in table:
-        columns["order effect"] = [decimal_text(row["order_effect"]) for row in rows]
+        columns[with_unit("order effect", summary.unit)] = [
+            decimal_text(row["order_effect"]) for row in rows
+        ]
         for part in PARTS:
-            columns[TITLES[part]] = [row_interval(row, part) for row in rows]
+            columns[with_unit(TITLES[part], summary.unit)] = [
+                row_interval(row, part) for row in rows
+            ]
     columns["state"] = [str(state) for state in table["state"]]
     return grid(
         "decomposition",
         pd.DataFrame(columns),
         data=records(table, dict.fromkeys(PARTS, STUDENT)),
         order=deepest_first(table),
-        query=sql.decomposition_query(axes, summary.kind),
+        query=sql.decomposition_query(axes, summary.reward_unit),
     )
 
 
@@ -150,7 +170,8 @@ def _controls(summary: Summary) -> list[Block]:
     columns = axis_columns(table, summary.axes)
     rows = [row for _, row in table.iterrows()]
     columns["contrast"] = [str(row["contrast"]) for row in rows]
-    columns["attainment"] = [row_interval(row, "difference") for row in rows]
+    title = ATTAINMENT if summary.unit == ATTAINMENT else with_unit("difference", summary.unit)
+    columns[title] = [row_interval(row, "difference") for row in rows]
     columns["what it measures"] = [str(row["meaning"]) for row in rows]
     if (table["state"] != COMPLETE).any():
         columns["state"] = table["state"].tolist()
@@ -159,11 +180,11 @@ def _controls(summary: Summary) -> list[Block]:
         pd.DataFrame(columns),
         data=records(table),
         order=largest_first(table["difference"]),
-        query=sql.contrast_query(summary.axes, summary.kind),
+        query=sql.contrast_query(summary.axes, summary.reward_unit),
     )
     return [
-        Prose("**Controls**: paired differences of attainment between orderings, with 95 % "
-              "intervals over paired seeds (Student's t). Only A-K minus K-A-K measures the "
+        Prose(f"**Controls**: paired differences {of_unit(summary.unit)} between orderings, with "
+              "95 % intervals over paired seeds (Student's t). Only A-K minus K-A-K measures the "
               "ordering itself: both end with the same distillation."),
         contrasts,
     ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, unit_phrase, with_unit
 from recalltrap_analysis.estimates.contrasts import (
     BEST_GRID_POINT,
     DIFFERENCE,
@@ -23,8 +24,8 @@ from recalltrap_analysis.number_format import (
     setting_text,
 )
 from recalltrap_analysis.report.document.blocks import Block, Grid, Prose, Record, Section
+from recalltrap_analysis.report.document.grid_tables import axis_columns, largest_first
 from recalltrap_analysis.report.document.tables import grid, plain
-from recalltrap_analysis.report.sections.grid_tables import axis_columns, largest_first
 from recalltrap_analysis.report.sections.statistics_tables import rate_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
@@ -38,6 +39,7 @@ from recalltrap_analysis.statistics.margin import (
     WITHIN,
     not_seen,
 )
+from recalltrap_analysis.verdicts.scorer_effects import REWARD
 from recalltrap_analysis.verdicts.summary import Summary
 
 AT_POINTS = (EQUAL_KL_WEIGHT, EQUAL_RECALL, BEST_GRID_POINT)
@@ -61,7 +63,7 @@ def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
         )
         return Section(KEY, TITLE, [Prose(text, "absent")])
     table = summary.effects
-    whole = table[(table["part"] == DIFFERENCE) & (table["metric"] == "attainment")]
+    whole = table[(table["part"] == DIFFERENCE) & table["metric"].isin([ATTAINMENT, REWARD])]
     curved = bool((whole["comparison"] == EQUAL_RECALL).any())
     blocks: list[Block] = [_introduction(summary, curved), _points_grid(summary, whole, table)]
     if curved:
@@ -78,15 +80,15 @@ def _introduction(summary: Summary, curved: bool) -> Prose:
         return Prose(
             "This study has one KL weight, so the orderings can be compared at that weight alone: "
             "whether another weight would give the same reward at more recall isn't known here. "
-            "Differences of attainment, paired by seed."
+            f"Differences {unit_phrase(summary.unit)}, paired by seed."
         )
     return Prose(
-        "The same orderings compared three ways, in attainment and paired by seed. **At equal KL "
-        "weight** explains and doesn't decide: the weight is free to choose and binds differently "
-        "under each anchor. **At equal recall** takes each model against the best reward that the "
-        "other ordering reaches at that recall with any of its own weights: interpolated between "
-        "them where their recalls reach that far, and without interpolation, against its best "
-        "point with no worse recall. **Within a recall budget** "
+        f"The same orderings compared three ways, {unit_phrase(summary.unit)} and paired by seed. "
+        "**At equal KL weight** explains and doesn't decide: the weight is free to choose and "
+        "binds differently under each anchor. **At equal recall** takes each model against the "
+        "best reward that the other ordering reaches at that recall with any of its own weights: "
+        "interpolated between them where their recalls reach that far, and without interpolation, "
+        "against its best point with no worse recall. **Within a recall budget** "
         f"({summary.judgement.recall_budget:g} nats below p', seed by seed) takes the best model "
         "of each ordering, each at its own weight. In brackets behind a difference: the seeds that "
         "have one."
@@ -138,14 +140,21 @@ def _points_grid(summary: Summary, whole: pd.DataFrame, table: pd.DataFrame) -> 
         lines.append(line)
         sizes.append(rows[EQUAL_KL_WEIGHT]["value"])
     shown_table = pd.DataFrame(lines)
-    heads = ["reading" if name.endswith(READING) else name for name in shown_table.columns]
+    heads = [_head(name, summary) for name in shown_table.columns]
     return grid(
         "comparisons",
         shown_table.set_axis(heads, axis="columns"),
         data=comparison_records(table, summary.axes),
         order=largest_first(pd.Series(sizes, dtype=float)),
-        query=sql.reward_recall_query(summary.axes, summary.kind),
+        query=sql.reward_recall_query(summary.axes, summary.reward_unit),
     )
+
+
+def _head(name: str, summary: Summary) -> str:
+    """A column's title: all readings are called one, and differences carry their unit."""
+    if name.endswith(READING):
+        return "reading"
+    return with_unit(name, summary.unit) if name in TITLES_OF.values() else name
 
 
 def comparison_records(table: pd.DataFrame, axes: Sequence[str]) -> list[Record]:
@@ -157,6 +166,7 @@ def comparison_records(table: pd.DataFrame, axes: Sequence[str]) -> list[Record]
             "bounds": {name: plain(row[name]) for name in ("lower", "upper")},
         }
         | {name: plain(row[name]) for name in ("n", "seeds", "dominated", "words", "note", "state")}
+        | {"unit": plain(row["unit"])}
         for row in table.to_dict("records")
     ]
 
@@ -182,7 +192,9 @@ def _budget_grid(summary: Summary, whole: pd.DataFrame) -> Grid:
     rows = whole[whole["comparison"] == WITHIN_BUDGET].reset_index(drop=True)
     axes = other_axes(summary.design, summary.kind.kl_weight)
     columns = {"contrast": rows["contrast"].tolist()} | axis_columns(rows, axes)
-    columns["within the recall budget"] = [_with_seeds(row) for _, row in rows.iterrows()]
+    columns[with_unit("within the recall budget", summary.unit)] = [
+        _with_seeds(row) for _, row in rows.iterrows()
+    ]
     columns["reading"] = [row["words"] or row["state"] for _, row in rows.iterrows()]
     columns["who stays within it"] = rows["note"].tolist()
     return grid(
@@ -190,5 +202,5 @@ def _budget_grid(summary: Summary, whole: pd.DataFrame) -> Grid:
         pd.DataFrame(columns),
         data=comparison_records(rows, axes),
         order=largest_first(rows["value"]),
-        query=sql.reward_recall_query(summary.axes, summary.kind),
+        query=sql.reward_recall_query(summary.axes, summary.reward_unit),
     )

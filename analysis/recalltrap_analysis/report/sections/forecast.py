@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from recalltrap_analysis.estimates.attainment import unit_in_sql
 from recalltrap_analysis.estimates.order_effect import ANCHORED_TO_P_PRIME, by_point
 from recalltrap_analysis.forecast.best_of_n import best_of_n_rows
 from recalltrap_analysis.forecast.errors import (
@@ -21,9 +22,9 @@ from recalltrap_analysis.forecast.table import AnchorForecast, forecast_of
 from recalltrap_analysis.forecast.text import table_text
 from recalltrap_analysis.number_format import row_interval, setting_text, signed_text
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.grid_tables import largest_first
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.forecast import OverKlWeight, forecast_plots
-from recalltrap_analysis.report.sections.grid_tables import largest_first
 from recalltrap_analysis.report.sections.kind_analysis import kind_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
@@ -95,7 +96,7 @@ def _errors(errors: pd.DataFrame, summary: Summary) -> list[Block]:
         for found in known
     ]
     if len(anchor):
-        query = sql.anchor_forecast_query(summary.axes, summary.kind)
+        query = sql.anchor_forecast_query(summary.axes, summary.reward_unit)
         words = (
             "Errors are forecast minus measured, per seed: their mean size, and their mean, the "
             "bias, with 95 % intervals. Over all KL weights together they hide how the error grows "
@@ -175,5 +176,5 @@ def _forecast_grid(found: AnchorForecast, rows: pd.DataFrame) -> Grid:
         text,
         data=records(found.points.assign(measured_anchor_part=values)),
         order=largest_first(found.points["anchor_part"]),
-        query=sql.anchor_forecast_query(found.axes, found.kind),
+        query=sql.anchor_forecast_query(found.axes, unit_in_sql(found.kind, found.unit)),
     )

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recalltrap_analysis.estimates.order_effect import ANCHORED_TO_P_PRIME
+from recalltrap_analysis.estimates.attainment import ATTAINMENT, named_levels, with_unit
+from recalltrap_analysis.estimates.order_effect import (
+    ANCHORED_TO_P_PRIME,
+    BEYOND_MARGIN,
+    TRAP_RATE,
+)
 from recalltrap_analysis.number_format import (
     DASH,
     interval_text,
@@ -13,9 +18,9 @@ from recalltrap_analysis.number_format import (
     significant_text,
 )
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
+from recalltrap_analysis.report.document.grid_tables import axis_columns, deepest_first
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.order_effect import order_effect_plot
-from recalltrap_analysis.report.sections.grid_tables import axis_columns, deepest_first
 from recalltrap_analysis.report.sections.statistics_tables import statistics_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
@@ -28,7 +33,7 @@ from recalltrap_analysis.verdicts.summary import (
     order_effect_text,
 )
 
-METHODS = {"trap_rate": WILSON, "instability_ratio": JACKKNIFE}
+METHODS = {TRAP_RATE: WILSON, BEYOND_MARGIN: WILSON, "instability_ratio": JACKKNIFE}
 KEY, TITLE = "order-effect", "Order effect and severity"
 
 
@@ -55,7 +60,9 @@ def _primary_grid(summary: Summary) -> Grid:
     rows = [row for _, row in table.iterrows()]
     columns = axis_columns(table, axes)
     columns["comparison"] = [f"{row['contrast']} ({row['endpoint']})" for row in rows]
-    columns["difference"] = [interval_text(row["value"], row["low"], row["high"]) for row in rows]
+    columns[with_unit("difference", summary.unit)] = [
+        interval_text(row["value"], row["low"], row["high"]) for row in rows
+    ]
     columns["one-sided bounds"] = [
         f"{significant_text(row['lower'], 2)} to {significant_text(row['upper'], 2)}"
         if row["n"] > 1
@@ -75,7 +82,7 @@ def _primary_grid(summary: Summary) -> Grid:
                                   "high": "difference_high"}),
             {"difference": STUDENT},
         ),
-        query=sql.reward_recall_query(summary.axes, summary.kind),
+        query=sql.reward_recall_query(summary.axes, summary.reward_unit),
     )  # fmt: skip
 
 
@@ -107,13 +114,19 @@ def _note(summary: Summary) -> str:
     against = table["trap_rate_against"].iloc[0] if "trap_rate_against" in table else ""
     trap = "Trap rate: share of seeds in which K-A attains less than half while its paired "
     trap += f"{against} attains at least half (Wilson)"
+    if BEYOND_MARGIN in table:
+        trap = "The reward has no supremum, so nothing attains half of it and there is no trap "
+        trap += "rate; seeds beyond the margin: share of seeds in which the paired "
+        trap += f"{against} is above K-A by more than the margin (Wilson)"
     if against != ANCHORED_TO_P_PRIME:
         trap += "; against K-A@p', which this study doesn't have, it would be the anchor's alone"
+    in_words = "" if summary.unit == ATTAINMENT else f" ({summary.unit})"
     return (
         "Detail: every grid point by itself. Square brackets: 95 % intervals over paired seeds "
         f"(Student's t; instability: jackknife). Readings hold an effect against the margin of "
-        f"{setting_text(summary.judgement.margin)} by one-sided p-values, adjusted by Holm over "
-        f"the grid points; with fewer than {SMALL_FROM} seeds nothing is called small. {trap}. "
+        f"{setting_text(summary.judgement.margin)}{in_words} by one-sided p-values, adjusted by "
+        f"Holm over the grid points; with fewer than {SMALL_FROM} seeds nothing is called small. "
+        f"{trap}. "
         "A grid point with missing pairs gets no numbers."
     )
 
@@ -121,16 +134,16 @@ def _note(summary: Summary) -> str:
 def _order_effect_grid(summary: Summary) -> Grid:
     table = summary.order_effect
     text = order_effect_text(summary)
-    data = table.drop(columns=["p_value"], errors="ignore")
+    data = named_levels(table.drop(columns=["p_value"], errors="ignore"), summary.unit)
     if len(text.columns) > len(summary.axes):
         data = data.assign(
             reading=text[READING].tolist(), severity_reading=text[SEVERITY_READING].tolist()
         )
-    means = [str(name) for name in table if f"{name}_low" in table and name not in METHODS]
+    means = [str(name) for name in data if f"{name}_low" in data and name not in METHODS]
     return grid(
         "order effect",
         text,
         data=records(data, METHODS | dict.fromkeys(means, STUDENT)),
         order=deepest_first(table),
-        query=sql.order_effect_query(summary.axes, summary.kind),
+        query=sql.order_effect_query(summary.axes, summary.reward_unit),
     )

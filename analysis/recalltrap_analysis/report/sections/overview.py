@@ -30,7 +30,8 @@ def overview_section(
             for row in found or [_row(summary, summary.recommendation.word)]
         ]
         data.append(
-            {"study": run.study.name, "verdict": summary.verdict, "sentence": summary.sentence,
+            {"study": run.study.name, "unit": summary.unit, "verdict": summary.verdict,
+             "sentence": summary.sentence,
              "primary": records(summary.primary),
              "recommendation": recommendation_records(
                  summary.recommendations, summary.recommendation

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from recalltrap_analysis.estimates.attainment import with_unit
 from recalltrap_analysis.estimates.order_effect import ESTIMATED, severity_source, severity_title
 from recalltrap_analysis.estimates.scaling import ScalingFit, fit, seed_points
 from recalltrap_analysis.number_format import (
@@ -16,9 +17,9 @@ from recalltrap_analysis.number_format import (
     significant_text,
 )
 from recalltrap_analysis.report.document.blocks import Block, Fold, Prose, Record, Section
+from recalltrap_analysis.report.document.grid_tables import largest_first
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.scaling import scaling_plot
-from recalltrap_analysis.report.sections.grid_tables import largest_first
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
@@ -42,23 +43,23 @@ def joint_scaling_section(summaries: Sequence[Summary]) -> Section:
     query = ""
     if one:
         measured = severity_source(one.design) != ESTIMATED
-        query = sql.scaling_query(one.axes, one.kind, measured)
-    for (name, kl_weight, source), points in groups.items():
+        query = sql.scaling_query(one.axes, one.reward_unit, measured)
+    for (name, kl_weight, source, unit), points in groups.items():
         fitted = fit(points, kl_weight)
         title = name if len({key[:2] for key in groups}) > 1 else ""
-        blocks += _scaling_blocks(title, fitted, kl_weight, source, query)
+        blocks += _scaling_blocks(title, fitted, kl_weight, source, unit, query)
     return Section("scaling", "Severity vs recall deficit", blocks)
 
 
 def _by_algorithm(
     summaries: Sequence[Summary],
-) -> dict[tuple[str, str | None, str], pd.DataFrame]:
-    """Rows of `seed_points` by algorithm, name of the KL weight, and where severity comes from.
+) -> dict[tuple[str, str | None, str, str], pd.DataFrame]:
+    """Rows of `seed_points` by algorithm, KL weight's name, where severity comes from, and unit.
 
-    What was measured and what was estimated have no curve together. Points of several runs are
-    kept apart.
+    What was measured and what was estimated have no curve together, nor have two units. Points of
+    several runs are kept apart.
     """
-    groups: dict[tuple[str, str | None, str], list[pd.DataFrame]] = {}
+    groups: dict[tuple[str, str | None, str, str], list[pd.DataFrame]] = {}
     for summary in summaries:
         design, kind = summary.design, summary.kind
         points = seed_points(summary.outcomes, summary.pairs, design, kind.kl_weight)
@@ -73,15 +74,16 @@ def _by_algorithm(
             labels = [f"{summary.study}: {text}" for text in points["label"]]
             points = points.assign(point=pd.Series(keys, dtype=object), label=labels)
         for name, rows in points.groupby(pd.Series(names), sort=False):
-            groups.setdefault((str(name), kind.kl_weight, severity_source(design)), []).append(rows)
+            key = (str(name), kind.kl_weight, severity_source(design), summary.unit)
+            groups.setdefault(key, []).append(rows)
     return {key: pd.concat(rows, ignore_index=True) for key, rows in groups.items()}
 
 
 def _scaling_blocks(
-    name: str, fitted: ScalingFit, kl_weight: str | None, source: str, query: str
+    name: str, fitted: ScalingFit, kl_weight: str | None, source: str, unit: str, query: str
 ) -> list[Block]:
     settings = fitted.settings
-    figure = scaling_plot(name, fitted, kl_weight, source, query)
+    figure = scaling_plot(name, fitted, kl_weight, source, unit, query)
     blocks: list[Block] = [figure] if figure is not None else []
     if fitted.left_out:
         noun = "grid point has" if fitted.left_out == 1 else "grid points have"
@@ -107,7 +109,9 @@ def _scaling_blocks(
             else {}
         ),
         "recall deficit, nats": [row_interval(r, "deficit") for _, r in settings.iterrows()],
-        severity_title(source): [row_interval(r, "severity") for _, r in settings.iterrows()],
+        with_unit(severity_title(source), unit): [
+            row_interval(r, "severity") for _, r in settings.iterrows()
+        ],
         "fitted": [decimal_text(value) for value in settings["predicted"]],
         "fitted without it": [decimal_text(value) for value in settings["left_out"]],
         "severity's interval": [_SIDES[side] for side in settings["side"]],
@@ -121,7 +125,7 @@ def _scaling_blocks(
         order=largest_first(settings["severity"]),
     )
     curve = {
-        "severity_from": source, "form": fitted.form, "parameters": fitted.parameters,
+        "severity_from": source, "unit": unit, "form": fitted.form, "parameters": fitted.parameters,
         "interval": fitted.interval,
         "x": fitted.x_name, "leave_one_out_error": fitted.error,
         "leave_one_out_error_of_mean": fitted.error_of_mean, "reason": fitted.reason,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recalltrap_analysis.estimates.attainment import level_title
 from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point
 from recalltrap_analysis.number_format import (
     DASH,
@@ -74,7 +75,7 @@ def statistics_blocks(summary: Summary) -> list[Block]:
     ]
     sizes = np.array([-abs(float(row["order_effect"])) for row in rows])
     order = [int(i) for i in np.argsort(sizes, kind="stable")]
-    query = sql.pair_query(summary.axes, summary.kind)
+    query = sql.pair_query(summary.axes, summary.reward_unit)
     return [
         grid("statistics", pd.DataFrame(columns), data=data, order=order, query=query),
         Prose(
@@ -122,15 +123,15 @@ def rate_blocks(summary: Summary) -> list[Block]:
         Prose(
             "**Other learning rates.** A factor of one size's learning rate is moved by itself, "
             "the others as set; a dash where it moves neither ordering. **Each at its own best**: "
-            "every ordering at the factors of the highest attainment, chosen for each seed by the "
-            f"other seeds. {rate_sentence(table)}"
+            f"every ordering at the factors of the highest {level_title(summary.unit)}, chosen for "
+            f"each seed by the other seeds. {rate_sentence(table)}"
         ),
         grid(
             "learning-rates",
             shown,
             data=records(table.rename(columns={"value": "difference", "low": "difference_low",
                                                "high": "difference_high"})),
-            query=sql.contrast_query(summary.axes, summary.kind),
+            query=sql.contrast_query(summary.axes, summary.reward_unit),
         ),
     ]  # fmt: skip
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from recalltrap_analysis.estimates.attainment import with_unit
 from recalltrap_analysis.number_format import DASH, interval_text, setting_text, significant_text
 from recalltrap_analysis.recommendation.recommendation import Recommendation
 from recalltrap_analysis.recommendation.what_to_do import recommendation_records
 from recalltrap_analysis.report.document.blocks import Block, Fold, Items, Prose, Section
+from recalltrap_analysis.report.document.grid_tables import largest_first
 from recalltrap_analysis.report.document.tables import grid
 from recalltrap_analysis.report.plots.reward_recall import comparison_plots
-from recalltrap_analysis.report.sections.grid_tables import largest_first
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary
@@ -39,7 +40,7 @@ def what_to_do_section(run: ReadRun, summary: Summary) -> Section:
             pd.DataFrame(rows),
             data=[one.record() for one in found],
             order=largest_first(pd.Series([one.gain for one in found], dtype=float)),
-            query=sql.reward_recall_query(summary.axes, summary.kind),
+            query=sql.reward_recall_query(summary.axes, summary.reward_unit),
         ),
         Prose(
             "The cheapest ordering that no other is shown, or left open, to beat by more than the "
@@ -59,7 +60,7 @@ def _row(one: Recommendation, summary: Summary) -> dict[str, str]:
     row["what to do"] = one.word
     row["its KL weight"] = DASH if one.kl_weight is None else setting_text(one.kl_weight)
     row["compared with"] = one.against or DASH
-    row["gain"] = interval_text(one.gain, one.gain_low, one.gain_high)
+    row[with_unit("gain", summary.unit)] = interval_text(one.gain, one.gain_low, one.gain_high)
     row["recall"] = interval_text(
         one.recall_difference, one.recall_difference_low, one.recall_difference_high
     )

@@ -1,8 +1,8 @@
-"""DPO: of two responses the one with the lower NLL under p_target wins, and the policy learns it.
+"""DPO: of two responses the one that the reward prefers wins, and the policy learns it.
 
-On-policy each rollout is paired (appendix C.3 of arXiv 2509.23667); offline one set of pairs of the
-reference serves all iterations. Both have the same loss; minibatches, curves and checkpoints are
-the trainers'.
+On-policy each rollout is paired (appendix C.3 of arXiv 2509.23667, where the lower NLL under
+p_target wins); offline one set of pairs of the reference serves all iterations. Both have the same
+loss; minibatches, curves and checkpoints are the trainers'.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from recalltrap_studies.llm.alignment.registry import OfflineDpo, OnlineDpo
 from recalltrap_studies.llm.alignment.rollouts import Rollout
 
 
-def pair_order(nll_N: Tensor, flipped_P: Tensor) -> Tensor:
+def pair_order(preference_N: Tensor, flipped_P: Tensor) -> Tensor:
     """Row indices [P, 2] of winner and loser: rows 2i and 2i + 1 are a pair.
 
-    The lower NLL wins, the first where both are equal; a flipped label turns the pair round.
+    The higher wins, the first where both are equal; a flipped label turns the pair round.
     """
-    nll_P2 = nll_N.view(-1, 2)
-    first_wins_P = (nll_P2[:, 0] <= nll_P2[:, 1]) != flipped_P
-    first_P = 2 * torch.arange(len(nll_P2), device=nll_N.device)
+    preference_P2 = preference_N.view(-1, 2)
+    first_wins_P = (preference_P2[:, 0] >= preference_P2[:, 1]) != flipped_P
+    first_P = 2 * torch.arange(len(preference_P2), device=preference_N.device)
     winner_P = torch.where(first_wins_P, first_P, first_P + 1)
     return torch.stack([winner_P, 2 * first_P + 1 - winner_P], dim=1)
 
@@ -80,9 +80,9 @@ class OnlineDpoTrainer(DpoTrainer, OnPolicyTrainer):
 
     def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
         name = f"align/preferences/{self.iteration_index}"
-        pairs, noise = len(rollout.nll_N) // 2, self.settings.preference_noise
+        pairs, noise = len(rollout.preference_N) // 2, self.settings.preference_noise
         flipped_P = flipped_labels(self.seed, name, pairs, noise).to(self.args.device)
-        pairs_P2 = pair_order(rollout.nll_N, flipped_P)
+        pairs_P2 = pair_order(rollout.preference_N, flipped_P)
         policy_P2 = masked_sum(rollout.log_probs_NT, rollout.mask_NT)[pairs_P2]
         reference_P2 = masked_sum(rollout.reference_NT, rollout.mask_NT)[pairs_P2]
         rewards = self.implicit_rewards(policy_P2, reference_P2)
@@ -108,7 +108,7 @@ class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
         )
         noise = self.settings.preference_noise
         flipped_P = flipped_labels(self.seed, "align/preferences", pairs, noise)
-        pairs_P2 = pair_order(sample.nll_N, flipped_P)
+        pairs_P2 = pair_order(sample.preference_N, flipped_P)
         return {**sample.examples(pairs_P2), "weight": torch.ones(pairs)}
 
     def row_losses(self, model: Any, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,10 +2,10 @@
 
 Kahneman-Tversky Optimization (Ethayarajh et al. 2024, eq. 7) as `trl.KTOTrainer` computes it with
 `loss_type="kto"` (TRL 1.16). The responses are those that offline DPO draws with the same seed and
-settings: of two of the reference's, the one with the lower NLL under p_target is desirable and the
-other isn't, `preference_noise` turns the labels of some round, and each of them is an example of
-its own, shuffled away from the other. Of a file's preferences the chosen answer is desirable and
-the rejected one isn't.
+settings: of two of the reference's, the one that the reward prefers is desirable and the other
+isn't, `preference_noise` turns the labels of some round, and each of them is an example of its own,
+shuffled away from the other. Of a file's preferences the chosen answer is desirable and the
+rejected one isn't.
 
 The KL term: TRL gives each prompt of a batch the response before its own, averages the log-ratios
 of these mismatched pairs, and holds the mean above 0, without a gradient. Where a study has one
@@ -72,7 +72,7 @@ class KtoTrainer(OfflineTrainer):
         )
         flipped_P = flipped_labels(self.seed, "align/preferences", pairs, settings.preference_noise)
         desirable_N = torch.zeros(2 * pairs, dtype=torch.bool)
-        desirable_N[pair_order(sample.nll_N, flipped_P)[:, 0]] = True
+        desirable_N[pair_order(sample.preference_N, flipped_P)[:, 0]] = True
         weight_N = torch.ones(2 * pairs)
         return {**sample.examples(), "desirable": desirable_N, "weight": weight_N}
 

@@ -27,14 +27,13 @@ from recalltrap_studies.llm.models import devices
 class ReferenceSample:
     """N responses of the reference, on the CPU, padded to the longest that is asked for.
 
-    `nll_N` is the mean per token under p_target, `reward_N` R; `prompt_N` says which prompt each is
-    to, where there are several.
+    Of two responses the one with the higher `preference_N` is preferred; `prompt_N` says which
+    prompt each is to, where there are several.
     """
 
     tokens_NT: Tensor
     mask_NT: Tensor
-    nll_N: Tensor
-    reward_N: Tensor
+    preference_N: Tensor
     prompt_N: Tensor | None
 
     def examples(self, rows: Tensor | None = None) -> dict[str, Tensor]:
@@ -56,7 +55,7 @@ def draw_from_reference(
     So many after each other are `together`, to the same prompt.
 
     Raises:
-        StageError: of the class `nan`, where p_target gave no finite likelihood.
+        StageError: the reward gives no finite numbers.
     """
     scored = []
     prompt_N = context.draw_prompts(count, seed, f"{name}/prompts", together)
@@ -69,14 +68,11 @@ def draw_from_reference(
         with torch.autocast(where.type, torch.bfloat16, enabled=devices.mixed_precision(where)):
             drawn = response_batches.draw(cast(Any, context.reference), request, batch, seed, name)
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
-        nll_B = context.reward_model.nll(
-            tokens_BT.to(where), mask_BT.to(where), request.prompts
-        ).cpu()
-        rows = (tokens_BT, mask_BT, nll_B, context.reward_model.reward(nll_B))
-        scored.append((batch.index, rows))
+        judged = context.reward_model.judge(tokens_BT.to(where), mask_BT.to(where), request.prompts)
+        scored.append((batch.index, (tokens_BT, mask_BT, judged.preference_B.cpu())))
     parts = response_batches.collect(scored, group)
-    tokens_NT, mask_NT, nll_N, reward_N = (torch.cat(column) for column in zip(*parts, strict=True))
-    return ReferenceSample(tokens_NT, mask_NT, nll_N, reward_N, prompt_N)
+    tokens_NT, mask_NT, preference_N = (torch.cat(column) for column in zip(*parts, strict=True))
+    return ReferenceSample(tokens_NT, mask_NT, preference_N, prompt_N)
 
 
 class OfflineTrainer(AlignmentTrainer):

@@ -38,7 +38,7 @@ Selector = Literal["reward", "reward_margin"]
 
 @dataclass(frozen=True)
 class Passes:
-    """Responses of a whole alignment, by what is done with them; p_target scores what is drawn."""
+    """Responses of a whole alignment, by what is done with them; a reward judges those drawn."""
 
     drawn: int
     learned: int
@@ -80,6 +80,11 @@ class Algorithm:
         """The settings of a record that has them."""
         assert self.settings is not None
         return self.settings
+
+    def read(self, config: Mapping[str, Any]) -> Alignment:
+        """Its settings in an alignment's configuration, which says what the reward is besides."""
+        fields = self.part.model_fields
+        return self.part.model_validate({n: v for n, v in config.items() if n in fields})
 
     @property
     def responses(self) -> int:
@@ -194,7 +199,7 @@ def _never_clipped(settings: Any, names: Sequence[str]) -> dict[str, str]:
 
 
 class Preference(Alignment):
-    """What both DPOs read; a pair's winner has the lower NLL under p_target."""
+    """What both DPOs read; of a pair the one wins that the reward prefers."""
 
     preference_noise: float = Field(
         0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."

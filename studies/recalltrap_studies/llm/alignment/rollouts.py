@@ -1,4 +1,4 @@
-"""Rollouts: responses drawn from the current policy, scored by the oracle and the reference.
+"""Rollouts: responses drawn from the current policy, judged by the reward and the reference.
 
 A rollout is drawn and scored by all workers together, each its share of the rows, and then held
 whole by every one of them: minibatches, whitening and curves don't depend on their number.
@@ -8,8 +8,7 @@ Legend: N responses of a rollout, T new tokens at most.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,17 +20,10 @@ from recalltrap_studies.llm.alignment.losses import masked_sum
 from recalltrap_studies.llm.alignment.policy import Policy, as_policy, computes_in_float32, score
 from recalltrap_studies.llm.data.preferences import PreferencePairs
 from recalltrap_studies.llm.data.prompts import PromptSet
-from recalltrap_studies.llm.data.responses import PromptRows, Request
+from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.response_batches import uniforms
-
-
-class RewardModel(Protocol):
-    """What an alignment asks of a reward; `rewards.oracle.Oracle` is one."""
-
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor: ...
-
-    def reward(self, nll_B: Tensor) -> Tensor: ...
+from recalltrap_studies.llm.rewards.protocol import Reward
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class RolloutContext:
     """
 
     reference: torch.nn.Module
-    reward_model: RewardModel
+    reward_model: Reward
     request: Request
     prompts: PromptSet | None = None
     """None where there is one alone, which is the request's."""
@@ -62,8 +54,8 @@ class Rollout:
     """Responses with what is known of them before anything is learned from them.
 
     `log_probs_NT` are the policy's that drew them, `reference_NT` the reference's, computed alike,
-    `values_NT` of the value head (0 without one); `nll_N` is the mean per token under p_target,
-    `reward_N` R. `prompt_N` says which prompt each is to, where there are several.
+    `values_NT` of the value head (0 without one). `reward_N`, `preference_N` and `measured` are
+    the reward's, see `Judgement`. `prompt_N` says which prompt each is to, where there are several.
     """
 
     tokens_NT: Tensor
@@ -71,8 +63,9 @@ class Rollout:
     log_probs_NT: Tensor
     reference_NT: Tensor
     values_NT: Tensor
-    nll_N: Tensor
     reward_N: Tensor
+    preference_N: Tensor
+    measured: Mapping[str, Tensor] = field(default_factory=dict)
     prompt_N: Tensor | None = None
 
     def examples(self, **more: Tensor) -> dict[str, Tensor]:
@@ -88,7 +81,7 @@ class Rollout:
             "reward": float(self.reward_N.mean()),
             "reward_sd": float(self.reward_N.std(correction=0)),
             "kl": float(kl_N.mean()),
-            "target_nll": float(self.nll_N.mean()),
+            **{name: float(values_N.mean()) for name, values_N in self.measured.items()},
             "length": float(self.mask_NT.sum(dim=1).float().mean()),
         }
 
@@ -112,7 +105,7 @@ def roll_out(
     value head ask for it, those of a forward pass over the whole response, as in training.
 
     Raises:
-        StageError: of the class `nan`, where policy or oracle give no finite numbers.
+        StageError: policy or reward give no finite numbers.
     """
     # The numbers of all rows are drawn everywhere, so that a row is the same whoever draws it.
     uniforms_NT = uniforms(seed, f"align/rollout/{index}", size, context.request.max_new_tokens)
@@ -128,18 +121,20 @@ def roll_out(
     if scored or policy.value_head is not None or not computes_in_float32(policy.lm):
         log_probs_BT, values_BT = score(policy, rows)
     reference_BT, _ = score(as_policy(context.reference, policy), rows)
-    nll_B = context.reward_model.nll(tokens_BT, mask_BT, request.prompts)
-    scores = (log_probs_BT, reference_BT, values_BT, nll_B, context.reward_model.reward(nll_B))
-    rollout = _joined((tokens_BT, mask_BT, *scores), context.request, group)
+    judged = context.reward_model.judge(tokens_BT, mask_BT, request.prompts)
+    scores = (log_probs_BT, reference_BT, values_BT, judged.reward_B, judged.preference_B)
+    rollout = _joined((tokens_BT, mask_BT, *scores), judged.measured, context.request, group)
     asked = None if prompt_N is None else prompt_N.to(rollout.tokens_NT.device)
     return replace(rollout, prompt_N=asked)
 
 
-def _joined(mine: tuple[Tensor, ...], request: Request, group: WorkerGroup) -> Rollout:
+def _joined(
+    mine: tuple[Tensor, ...], measured: Mapping[str, Tensor], request: Request, group: WorkerGroup
+) -> Rollout:
     """All workers' rows in the order of the ranks, as wide as the request allows."""
     full = [
         pad(part, (0, request.max_new_tokens - part.shape[1])) if part.ndim == 2 else part
-        for part in mine
+        for part in (*mine, *measured.values())
     ]
     where = full[0].device
     # Through the CPU: workers may have devices of their own.
@@ -149,7 +144,10 @@ def _joined(mine: tuple[Tensor, ...], request: Request, group: WorkerGroup) -> R
     # What stands behind a response is the same whatever width a worker computed.
     tokens_NT = torch.where(mask_NT, tokens_NT, request.pad_id)
     numbers = [torch.where(mask_NT, x, 0.0) if x.ndim == 2 else x for x in scores]
-    return Rollout(tokens_NT, mask_NT, *numbers)
+    drawn_NT, reference_NT, values_NT, reward_N, preference_N, *more = numbers
+    also = dict(zip(measured, more, strict=True))
+    scored = (drawn_NT, reference_NT, values_NT)
+    return Rollout(tokens_NT, mask_NT, *scored, reward_N, preference_N, also)
 
 
 def rows_of(examples: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:

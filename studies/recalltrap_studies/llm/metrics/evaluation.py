@@ -25,8 +25,20 @@ from recalltrap_studies.llm.metrics.importance_weights import MeanWithError, Str
 from recalltrap_studies.llm.metrics.responses import response_rows
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.rewards.oracle import ORACLE_FILE
+from recalltrap_studies.llm.rewards.values import (
+    REWARD,
+    is_at,
+    name_at,
+)
 from recalltrap_studies.llm.settings import LlmSettings
-from recalltrap_studies.llm.stages.assess import OWN_FILE, PROMPTS_FILE, TARGET_FILE, TRUTH_FILE
+from recalltrap_studies.llm.stage_settings import ORACLE, SCORER_PLACES
+from recalltrap_studies.llm.stages.assess import (
+    OWN_FILE,
+    PROMPTS_FILE,
+    REWARD_FILE,
+    TARGET_FILE,
+    TRUTH_FILE,
+)
 from recalltrap_studies.llm.stages.registry import STAGES
 
 Array = npt.NDArray[np.float64]
@@ -41,18 +53,45 @@ def _value(metric: str, estimate: MeanWithError, samples: int, scorer: str) -> V
 
 
 @dataclass(frozen=True)
+class Rewarded:
+    """What the responses of an assessment were judged by: the names, and what is said of R."""
+
+    name: str
+    supremum: float | None
+    samples: int
+    """Behind the supremum."""
+    scorers: dict[str, str]
+    """Place → name."""
+
+    @classmethod
+    def read(cls, store: ArtifactStore, node: Node) -> Rewarded:
+        """Of the assessment that a node built."""
+        scorers = {place: name_at(node, place) for place in SCORER_PLACES if is_at(node, place)}
+        if oracle := node.parents.get(ORACLE):
+            bound = float(json.loads(store.read(oracle, ORACLE_FILE))["supremum"])
+            return cls(ORACLE, bound, int(oracle.config["oracle_samples"]), scorers)
+        supremum = json.loads(store.read(node, REWARD_FILE))["supremum"]
+        return cls(name_at(node, REWARD), supremum, 0, scorers)
+
+    def bound(self) -> list[Value]:
+        """The supremum of the reward, where one is known."""
+        if self.supremum is None:
+            return []
+        return [Value("reward_supremum", self.supremum, 0.0, self.samples, self.name)]
+
+
+@dataclass(frozen=True)
 class Assessment:
     """What one model's assessment holds, as arrays over N responses."""
 
     own: dict[str, Array]  # [N]: of the model's own samples
     truth: dict[str, Array]  # [M]: of p*'s samples
-    target: dict[str, Array]  # [K]: of p_target's samples
+    target: dict[str, Array] | None  # [K]: of p_target's samples; None without a p_target
     topic_N: npt.NDArray[np.object_] | None
     """Each own sample's topic, None where it has none; None where the language has no topics."""
     target_topic_K: npt.NDArray[np.object_] | None
     grammatical_N: Array | None
-    supremum: float
-    oracle_samples: int
+    rewarded: Rewarded
     own_prompts: Strata | None = None
     """Which prompt the own samples are to, where there are several; likewise p*'s."""
     truth_prompts: Strata | None = None
@@ -63,24 +102,23 @@ class Assessment:
     def read(cls, store: ArtifactStore, node: Node) -> Assessment:
         """The assessment that a node built."""
         artifact = store.open(node)
-        own, target = artifact.read_table(OWN_FILE), artifact.read_table(TARGET_FILE)
-        truth = artifact.read_table(TRUTH_FILE)
+        own, truth = artifact.read_table(OWN_FILE), artifact.read_table(TRUTH_FILE)
+        target = artifact.read_table(TARGET_FILE) if TARGET_FILE in artifact.names else None
         several = PROMPTS_FILE in artifact.names
         weight_K = artifact.read_table(PROMPTS_FILE)["weight"].to_numpy() if several else None
         read = own["grammatical"].null_count == 0
         of_file = "group" in truth.column_names
         grouped = of_file and truth["group"].null_count == 0
-        oracle = node.parents["oracle"]
-        facts = json.loads(store.read(oracle, ORACLE_FILE))
         return cls(
             own=_numbers(own),
             truth=_numbers(truth),
-            target=_numbers(target),
+            target=None if target is None else _numbers(target),
             topic_N=np.array(own["topic"].to_pylist(), dtype=object) if read else None,
-            target_topic_K=np.array(target["topic"].to_pylist(), dtype=object) if read else None,
+            target_topic_K=np.array(target["topic"].to_pylist(), dtype=object)
+            if read and target is not None
+            else None,
             grammatical_N=np.array(own["grammatical"].to_pylist(), dtype=float) if read else None,
-            supremum=float(facts["supremum"]),
-            oracle_samples=int(oracle.config["oracle_samples"]),
+            rewarded=Rewarded.read(store, node),
             own_prompts=None if weight_K is None else _strata(own, weight_K),
             truth_prompts=None if weight_K is None or of_file else _strata(truth, weight_K),
             group_M=np.array(truth["group"].to_pylist(), dtype=object) if grouped else None,
@@ -91,18 +129,17 @@ class Assessment:
         own, truth = self.own, self.truth
         recall_M = truth["log_q"] / truth["length"]
         recall = importance_weights.mean(recall_M, self.truth_prompts)
-        rows = [
-            ("overall_precision", own["log_p_star"] / own["length"], "p_star"),
-            ("target_precision", own["log_p_target"] / own["length"], "p_target"),
-            ("reward", own["reward"], "oracle"),
+        rows = [("overall_precision", own["log_p_star"] / own["length"], "p_star")]
+        if self.target is not None:
+            rows.append(("target_precision", own["log_p_target"] / own["length"], "p_target"))
+        rows += [
+            ("reward", own["reward"], self.rewarded.name),
             ("length", own["length"], "model"),
             ("eos_rate", own["finished"], "model"),
         ]
         values = [_value(name, self.mean(x), len(x), scorer) for name, x, scorer in rows]
         values.insert(1, _value("overall_recall", recall, len(recall_M), "model"))
-        hits = importance_weights.hit_rate(own["reward"], self.supremum, self.own_prompts)
-        values.append(_value("hit_rate", hits, len(own["reward"]), "oracle"))
-        return [*values, *self.group_recalls(recall_M), *self.reading()]
+        return [*values, *self.judged(), *self.group_recalls(recall_M), *self.reading()]
 
     def group_recalls(self, recall_M: Array) -> list[Value]:
         """Overall recall of each group of a file's rows, in nats per token."""
@@ -114,6 +151,26 @@ class Assessment:
             mean = importance_weights.mean(recall_G)
             found.append(_value(f"group_recall/{group}", mean, len(recall_G), "model"))
         return found
+
+    def judged(self) -> list[Value]:
+        """How often the oracle's target is hit; of another reward its spread, the unit of what has
+        no supremum; and each scorer's mean and spread."""
+        reward_N, count, name = self.own["reward"], len(self.own["reward"]), self.rewarded.name
+        if self.target is not None:
+            assert self.rewarded.supremum is not None, "the oracle's is known"
+            hits = importance_weights.hit_rate(reward_N, self.rewarded.supremum, self.own_prompts)
+            values = [_value("hit_rate", hits, count, name)]
+        else:
+            values = [_value("reward_sd", self.spread(reward_N), count, name)]
+        for place, scorer in self.rewarded.scorers.items():
+            score_N = self.own[place]
+            values.append(_value("score", self.mean(score_N), count, scorer))
+            values.append(_value("score_sd", self.spread(score_N), count, scorer))
+        return values
+
+    def spread(self, values_N: Array) -> MeanWithError:
+        """The standard deviation of something that each own sample has."""
+        return importance_weights.deviation(values_N, self.own_prompts)
 
     def mean(self, values_N: Array) -> MeanWithError:
         """Of something that each own sample has."""
@@ -141,28 +198,28 @@ class Assessment:
 
     def anchor(self, kl_weight: float) -> list[Value]:
         """What the model decides as a reference, before any alignment."""
-        own, target, count = self.own, self.target, len(self.own["reward"])
+        own, count = self.own, len(self.own["reward"])
         best = importance_weights.optimum(own["reward"], kl_weight, self.own_prompts)
-        precision_N = own["log_p_target"] / own["length"]
-        weighed = [
-            ("optimum_reward", own["reward"]),
-            ("optimum_target_precision", precision_N),
-            *((f"optimum_topic_share/{topic}", is_N) for topic, is_N in self.topics()),
-        ]
-        # Forward KL(p_target || reference) of whole responses, by p_target's own samples.
-        penalty_K = kl_weight * (target["log_p_target"] - target["log_q"])
+        weighed = [("optimum_reward", own["reward"])]
+        if self.target is not None:
+            precision_N = own["log_p_target"] / own["length"]
+            weighed.append(("optimum_target_precision", precision_N))
+        weighed += [(f"optimum_topic_share/{topic}", is_N) for topic, is_N in self.topics()]
         return [
             *(_value(name, best.mean(values_N), count, "importance") for name, values_N in weighed),
             Value("optimum_ess", best.effective_samples, 0.0, count, "importance"),
-            _value(
-                "kl_penalty_at_target",
-                importance_weights.mean(penalty_K),
-                len(penalty_K),
-                "p_target",
-            ),
-            Value("reward_supremum", self.supremum, 0.0, self.oracle_samples, "oracle"),
+            *self._penalty(kl_weight),
+            *self.rewarded.bound(),
             *self.wanted(),
         ]
+
+    def _penalty(self, kl_weight: float) -> list[Value]:
+        """Forward KL(p_target || reference) of whole responses, by p_target's own samples."""
+        if self.target is None:
+            return []
+        penalty_K = kl_weight * (self.target["log_p_target"] - self.target["log_q"])
+        penalty = importance_weights.mean(penalty_K)
+        return [_value("kl_penalty_at_target", penalty, len(penalty_K), "p_target")]
 
     def wanted(self) -> list[Value]:
         """Each topic's weight in the language, and its share of what the target says."""

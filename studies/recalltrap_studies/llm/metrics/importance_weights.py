@@ -118,6 +118,22 @@ def hit_rate(reward_N: Array, supremum: float, strata: Strata | None = None) -> 
     return MeanWithError(rate, math.sqrt(likely * (1.0 - likely) * spread))
 
 
+def deviation(values_N: Array, strata: Strata | None = None) -> MeanWithError:
+    """The standard deviation of single responses, prompts by their weights, with its error.
+
+    Over all responses, so that what prompts differ in is part of it. The error is the delta
+    method's, (Var of (x - mean)²)^½ / (2 sd √N), and 0 where nothing varies.
+    """
+    share_N = np.full(len(values_N), 1.0 / len(values_N)) if strata is None else strata.share_N
+    centre = float((share_N * values_N).sum())
+    square_N = (values_N - centre) ** 2
+    variance = mean(square_N, strata)
+    kept = 1.0 - float((share_N**2).sum())  # (N - 1) / N where all count alike
+    found = math.sqrt(variance.value / kept) if kept > 0 else 0.0
+    error = variance.standard_error / (2.0 * found) if found > 0 else 0.0
+    return MeanWithError(found, error)
+
+
 def mean(values_N: Array, strata: Strata | None = None) -> MeanWithError:
     """A sample's mean and its standard error; over the prompts, where it is to several."""
     if strata is not None:

@@ -20,7 +20,8 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.stage_settings import Shaping
+from recalltrap_studies.llm.rewards.protocol import Judgement
+from recalltrap_studies.llm.stage_settings import ORACLE, Shaping
 
 ORACLE_FILE, SAMPLES_FILE = "oracle.json", "samples.parquet"
 
@@ -52,7 +53,9 @@ def threshold_of(base_N: npt.NDArray[np.float64], quantile: float) -> float:
 
 @dataclass(frozen=True)
 class Oracle:
-    """Scores responses: their NLL under p_target, and the reward of it.
+    """Scores responses: their NLL under p_target, and the reward of it; a `protocol.Reward`.
+
+    Of two responses the one with the lower NLL is preferred, for a folded R isn't monotone.
 
     `tokens_BT` are responses without the prompt, padded on the right; `mask_BT` is true up to and
     including the first EOS. Every response has at least one token.
@@ -63,11 +66,17 @@ class Oracle:
     height: float
     sharpness: float
     shaping: Shaping
+    name: str = ORACLE
 
     @property
     def supremum(self) -> float:
         """The least upper bound of `reward`."""
         return supremum(self.threshold, self.height, self.shaping)
+
+    def judge(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Judgement:
+        """See `protocol.Reward`."""
+        nll_B = self.nll(tokens_BT, mask_BT, prompts)
+        return Judgement(self.reward(nll_B), -nll_B, {"target_nll": nll_B})
 
     def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
         """Mean negative log-likelihood per response token under p_target [B], nats, float32."""

@@ -27,11 +27,14 @@ from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data import preferences, prompts, responses
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.models import devices, tokenizers, weights
-from recalltrap_studies.llm.rewards.oracle import read_oracle
+from recalltrap_studies.llm.rewards.judges import read_reward
 from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training import checkpoints, resumable
 
 NOT_CURVES = frozenset({"rollout", "epoch", "step", "tokens", "seconds"})
+SELECTED = ("reward", "kl", "target_nll")
+"""Curves whose values at the chosen checkpoint are facts of the artifact; the last is the oracle's.
+"""
 FIELDS = resumable.SettingNames(learning_rate="align_learning_rate", batch_size="minibatch_size")
 
 
@@ -47,7 +50,7 @@ def run_align(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     """
     began = time.perf_counter()
     algorithm = find_algorithm(node.config["algorithm"])
-    settings = algorithm.part.model_validate(node.config)
+    settings = algorithm.read(node.config)
     scratch = checkpoints.scratch_folder(store, node, group)
     policy, context = _models(node, store, settings, algorithm.value_head)
     trainer_class = algorithm.trainer_class()
@@ -71,9 +74,7 @@ def run_align(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
 def _models(
     node: Node, store: ArtifactStore, settings: Alignment, value_head: bool
 ) -> tuple[Policy, RolloutContext]:
-    parents = node.parents
-    start, reference = parents["start"], parents["reference"]
-    p_target, oracle = parents["p_target"], parents["oracle"]
+    start, reference = node.parents["start"], node.parents["reference"]
     tokenizer = tokenizers.read_tokenizer(store, start)
     asked = prompts.asked(node.config, tokenizer)
     request = responses.request(tokenizer, asked.rows, settings.align_tokens)
@@ -90,8 +91,8 @@ def _models(
         rows = PromptRows.of([*rows.lists(), *pairs.prompts.lists()])
     policy = Policy(lm, rows, value_head)
     torch.nn.Module.to(anchor, devices.device())
-    oracle_model = read_oracle(store, oracle, p_target)
-    return policy, RolloutContext(anchor, oracle_model, request, asked, pairs)
+    reward = read_reward(store, node, tokenizer)
+    return policy, RolloutContext(anchor, reward, request, asked, pairs)
 
 
 def _files(
@@ -120,7 +121,7 @@ def _files(
         "updates": settings.iterations * trainer.updates_per_iteration,
         "selected_step": chosen,
         "candidates": len(kept),
-        **{f"selected_{name}": float(at_chosen[name]) for name in ("reward", "kl", "target_nll")},
+        **{f"selected_{name}": float(at_chosen[name]) for name in SELECTED if name in at_chosen},
         "final_reward": float(history[-1]["reward"]),
     }
     tokenizer = tokenizers.read_tokenizer(store, node.parents["start"])
@@ -149,11 +150,11 @@ def _cost(
     """What all rollouts took, those before an interruption too.
 
     2 FLOPs per parameter and token of a forward pass, 4 of a backward one: each token is drawn,
-    scored by reference and p_target, and learned from.
+    scored by the reference and the reward's model, and learned from.
     """
     settings = trainer.settings
     policy = sum(parameter.numel() for parameter in trainer.policy.parameters())
-    others = [trainer.context.reference, getattr(trainer.context.reward_model, "model", None)]
+    others = [trainer.context.reference, trainer.context.reward_model.model]
     scored = sum(p.numel() for model in others if model is not None for p in model.parameters())
     algorithm = find_algorithm(settings.algorithm)
     examples = settings.rollout_size // algorithm.responses

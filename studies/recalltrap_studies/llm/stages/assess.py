@@ -7,8 +7,9 @@ that several cells name is sampled and scored once.
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,19 +38,18 @@ from recalltrap_studies.llm.inference.cost_meter import CostMeter
 from recalltrap_studies.llm.inference.log_probs import score_responses
 from recalltrap_studies.llm.inference.response_batches import Batch
 from recalltrap_studies.llm.models import tokenizers, weights
-from recalltrap_studies.llm.rewards.oracle import (
-    SAMPLES_FILE,
-    Oracle,
-    mean_per_token,
-    read_oracle,
-)
-from recalltrap_studies.llm.stage_settings import FEW_TEXTS, Texts
+from recalltrap_studies.llm.rewards.judges import read_reward, read_scorers
+from recalltrap_studies.llm.rewards.oracle import SAMPLES_FILE, Oracle, mean_per_token
+from recalltrap_studies.llm.rewards.protocol import Reward
+from recalltrap_studies.llm.stage_settings import FEW_TEXTS, ORACLE, SCORER_PLACES, Texts
 from recalltrap_studies.llm.stages.registry import TRUTH
 from recalltrap_studies.llm.stages.truth import ROWS_FILE
 
 OWN_FILE, TRUTH_FILE, TARGET_FILE = "own.parquet", "truth.parquet", "target.parquet"
 PROMPTS_FILE = "prompts.parquet"
 """The held-out prompts, in the order of the column `prompt`; where they are a file's."""
+REWARD_FILE = "reward.json"
+"""What a reward says of itself; where it isn't the oracle's."""
 TEXTS_FILE = "texts.parquet"
 """What a person can read of the own samples; where any is kept."""
 FEW, LEAST_OF_A_PROMPT = 32, 2
@@ -69,7 +69,8 @@ class EvaluationInputs:
 
     model: torch.nn.Module
     p_star: torch.nn.Module
-    oracle: Oracle
+    reward: Reward
+    scorers: Mapping[str, Reward]
     tokenizer: PreTrainedTokenizerBase
     asked: PromptSet
     request: responses.Request
@@ -80,29 +81,51 @@ class EvaluationInputs:
     meter: CostMeter
 
     def own(self, batch: Batch) -> Rows:
-        """Samples of q. The reward sees as many tokens of each as an alignment would."""
+        """Samples of q. Rewards see as many tokens of each as an alignment would."""
         prompt_B = self.asked.evenly(batch.stop - batch.start, batch.start)
         request = self.request.take(prompt_B)
         drawn = response_batches.draw(self.model, request, batch, self.seed, "assess/own")
         self.meter.forward(self.model, drawn.mask_BT.sum())
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
         star_BT = self._score(self.p_star, tokens_BT, mask_BT, request.prompts)
-        target_BT = self._score(self.oracle.model, tokens_BT, mask_BT, request.prompts)
-        # An alignment never sees more of a response than this.
-        rewarded_BT = mask_BT[:, : self.align_tokens]
-        nll_B = -mean_per_token(target_BT[:, : self.align_tokens], rewarded_BT)
+        judged = {
+            place: self._judged(scorer, tokens_BT, mask_BT, request.prompts)
+            for place, scorer in self.scorers.items()
+        }
         answers = [r[kept] for r, kept in zip(drawn.tokens_BT, drawn.mask_BT, strict=True)]
         return {
             "length": drawn.mask_BT.sum(axis=1),
             "finished": drawn.finished_B,
             "log_q": drawn.log_probs_BT.sum(axis=1),
             "log_p_star": _sum(star_BT),
-            "log_p_target": _sum(target_BT),
-            "reward": self.oracle.reward(nll_B).double().numpy(),
-            "nll": nll_B.double().numpy(),
+            **self.rewarded(tokens_BT, mask_BT, request.prompts),
+            **judged,
             **self.read(answers, request.prompts),
             **self.texts(batch, answers, request.prompts),
         }
+
+    def rewarded(self, tokens_BT: torch.Tensor, mask_BT: torch.Tensor, prompts: PromptRows) -> Rows:
+        """The reward of q's samples; where it is the oracle's, the likelihoods behind it too."""
+        if not isinstance(self.reward, Oracle):
+            return {"reward": self._judged(self.reward, tokens_BT, mask_BT, prompts)}
+        # p_target is asked once, for the whole response and for as much as is rewarded.
+        target_BT = self._score(self.reward.model, tokens_BT, mask_BT, prompts)
+        rewarded_BT = mask_BT[:, : self.align_tokens]
+        nll_B = -mean_per_token(target_BT[:, : self.align_tokens], rewarded_BT)
+        return {
+            "log_p_target": _sum(target_BT),
+            "reward": self.reward.reward(nll_B).double().numpy(),
+            "nll": nll_B.double().numpy(),
+        }
+
+    def _judged(
+        self, judge: Reward, tokens_BT: torch.Tensor, mask_BT: torch.Tensor, prompts: PromptRows
+    ) -> npt.NDArray[np.float64]:
+        """What a reward says of responses, of as many tokens as an alignment ever sees."""
+        seen_BT, kept_BT = tokens_BT[:, : self.align_tokens], mask_BT[:, : self.align_tokens]
+        if judge.model is not None:
+            self.meter.forward(judge.model, int(kept_BT.sum()))
+        return np.asarray(judge.judge(seen_BT, kept_BT, prompts).reward_B.double().numpy())
 
     def texts(
         self, batch: Batch, answers: Sequence[npt.NDArray[np.int64]], prompts: PromptRows
@@ -188,10 +211,12 @@ OWN_SCHEMA = pa.schema(
         ("log_p_target", pa.float64()),
         ("reward", pa.float64()),
         ("nll", pa.float64()),
+        *((place, pa.float64()) for place in SCORER_PLACES),
         ("topic", pa.string()),
         ("grammatical", pa.bool_()),
     ]
 )
+"""Columns that nothing was measured for are left out: p_target's, where it is no oracle's study."""
 TEXTS = pa.schema([("asked", pa.string()), ("text", pa.string())])
 OTHERS_SCHEMA = pa.schema([("length", pa.int64()), ("log_q", pa.float64())])
 
@@ -199,13 +224,13 @@ OTHERS_SCHEMA = pa.schema([("length", pa.int64()), ("log_q", pa.float64())])
 def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Sample and score the model of the node's first parent; `EvaluationInputs` has the columns.
 
-    The parents are (model, sample set of p*, p*, p_target, oracle). Log-likelihoods are sums over
-    a response's tokens, in nats.
+    The parents are (model, sample set of p*, p*), and p_target and oracle where the reward is
+    theirs. Log-likelihoods are sums over a response's tokens, in nats.
 
     Raises:
-        StageError: of the class `nan`, where a likelihood isn't finite.
+        StageError: a likelihood isn't finite, or a reward.
     """
-    truth, oracle_node = node.parents["truth"], node.parents["oracle"]
+    truth = node.parents["truth"]
     inputs = _inputs(node, store, group)
     count = int(node.config["evaluation_samples"])
     own: list[tuple[int, tuple[pa.Table, pa.Table]]] = []
@@ -214,17 +239,14 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         texts = pa.table({name: rows[name] for name in TEXTS.names}, TEXTS)
         own.append((batch.index, (_checked(rows, OWN_SCHEMA), texts)))
         yield Progress(node.stage, batch.stop, 2 * count)
-    # Others' responses under q: p*'s (recall), and p_target's (the penalty of moving to it).
+    # Others' responses under q: p*'s, or a file's (recall).
     truths, truth_prompts, groups = _truths(inputs, store, truth, count)
-    targets = store.read_table(oracle_node, SAMPLES_FILE)
-    answers = _answers(targets, "tokens")
-    target_prompts = _prompts_of_target(inputs, oracle_node, targets)
-    of_target = _others(inputs, answers, target_prompts, group)
+    targets = _targets(node, store, inputs, group)
     measured, readable = zip(*response_batches.collect(own, group), strict=True)
     tables = {
         OWN_FILE: pa.concat_tables(measured),
         TRUTH_FILE: _others(inputs, truths, truth_prompts, group),
-        TARGET_FILE: _with_target(of_target, targets, inputs.read(answers, target_prompts)),
+        **targets,
     }
     if groups is not None:
         tables[TRUTH_FILE] = tables[TRUTH_FILE].append_column(
@@ -235,9 +257,12 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         tables |= _with_prompts(inputs.asked, {name: tables[name] for name in asked_of})
     if kept := kept_texts(pa.concat_tables(readable)):
         tables[TEXTS_FILE] = kept
+    files: dict[str, Any] = dict(tables)
+    if ORACLE not in node.parents:  # whose node says it
+        files[REWARD_FILE] = json.dumps({"supremum": inputs.reward.supremum}).encode()
     cost = inputs.meter.cost()
     if group.leads:
-        store.put(node, tables, cost)
+        store.put(node, files, cost)
     group.broadcast(None)
     reward = float(np.mean(tables[OWN_FILE]["reward"].to_numpy()))
     yield Progress(node.stage, 2 * count, 2 * count, {"reward": reward})
@@ -245,18 +270,19 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
 
 def _inputs(node: Node, store: ArtifactStore, group: WorkerGroup) -> EvaluationInputs:
     config, parents = node.config, node.parents
-    model, p_star, oracle_node = parents["model"], parents["p_star"], parents["oracle"]
+    model, p_star = parents["model"], parents["p_star"]
     tokenizer = tokenizers.read_tokenizer(store, model)
     asked = prompts.asked(config, tokenizer)
     return EvaluationInputs(
         meter=CostMeter(group),
         model=weights.read_model(store, model),
         p_star=weights.read_model(store, p_star),
-        oracle=read_oracle(store, oracle_node, parents["p_target"]),
+        reward=read_reward(store, node, tokenizer),
+        scorers=read_scorers(store, node, tokenizer),
         tokenizer=tokenizer,
         asked=asked,
         request=responses.request(tokenizer, asked.rows, int(config["sample_tokens"])),
-        align_tokens=int(oracle_node.config["align_tokens"]),
+        align_tokens=int(parents.get(ORACLE, node).config["align_tokens"]),
         topics=p_star.config.get("corpus") == GRAMMAR,
         store_texts=config.get("store_texts", FEW_TEXTS),
         seed=node.seed,
@@ -287,6 +313,20 @@ def _truths(
         return rows.answers, rows.prompts, rows.groups
     answers = _answers(read_shards(store, node, "train").slice(0, count), "input_ids")
     return answers, inputs.request.prompts.take(inputs.asked.evenly(count)), None
+
+
+def _targets(
+    node: Node, store: ArtifactStore, inputs: EvaluationInputs, group: WorkerGroup
+) -> dict[str, pa.Table]:
+    """p_target's samples under q: the penalty of moving to it; nothing without an oracle."""
+    if ORACLE not in node.parents:
+        return {}
+    oracle = node.parents[ORACLE]
+    targets = store.read_table(oracle, SAMPLES_FILE)
+    answers = _answers(targets, "tokens")
+    asked = _prompts_of_target(inputs, oracle, targets)
+    scored = _others(inputs, answers, asked, group)
+    return {TARGET_FILE: _with_target(scored, targets, inputs.read(answers, asked))}
 
 
 def _prompts_of_target(inputs: EvaluationInputs, oracle: Node, targets: pa.Table) -> PromptRows:
@@ -330,6 +370,7 @@ def _lists(column: pa.ChunkedArray) -> list[npt.NDArray[Any]]:
 
 
 def _checked(rows: Rows, schema: pa.Schema) -> pa.Table:
+    schema = pa.schema([field for field in schema if field.name in rows])
     table = pa.table({name: pa.array(rows[name]) for name in schema.names}).cast(schema)
     for name in ("log_q", "log_p_star", "log_p_target"):
         if name in schema.names and not np.isfinite(table[name].to_numpy()).all():

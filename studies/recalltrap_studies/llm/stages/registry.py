@@ -150,14 +150,16 @@ ALIGN = Stage(
     "align",
     LateImport(f"{_STAGES}.align:run_align"),
     costs.alignment,
-    ("start", "reference", "p_target", "oracle"),
+    ("start", "reference"),
+    optional=("p_target", "oracle"),
     curves=True,
 )
 ASSESS = Stage(
     "assess",
     LateImport(f"{_STAGES}.assess:run_assess"),
     costs.assessment,
-    ("model", "truth", "p_star", "p_target", "oracle"),
+    ("model", "truth", "p_star"),
+    optional=("p_target", "oracle"),
     settings=Evaluate,
 )
 STAGES: dict[str, Stage] = {

@@ -28,6 +28,7 @@ from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.models import weights as models
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.rewards.oracle import Oracle
+from recalltrap_studies.llm.rewards.protocol import Judgement
 from recalltrap_studies.llm.training import checkpoints, resumable
 
 pytestmark = pytest.mark.slow  # they train
@@ -71,11 +72,13 @@ ALGORITHMS = pytest.mark.parametrize(
 class Table:
     """A judge of a language whose sentences are single words: R by the word."""
 
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
-        return -REWARDS[tokens_BT[:, 0]]
+    name: str = "table"
+    supremum: float | None = None
+    model: torch.nn.Module | None = None
 
-    def reward(self, nll_B: Tensor) -> Tensor:
-        return -nll_B
+    def judge(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Judgement:
+        reward_B = REWARDS[tokens_BT[:, 0]]
+        return Judgement(reward_B, reward_B)
 
 
 def one_word_context() -> RolloutContext:

@@ -21,17 +21,17 @@ from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data.responses import PromptRows, Request
 from recalltrap_studies.llm.rewards.oracle import Oracle
 
-NLL = torch.tensor([1.0, 2.0, 3.0, 0.5, 1.0, 1.0])
+PREFERENCE = -torch.tensor([1.0, 2.0, 3.0, 0.5, 1.0, 1.0])
 NONE = torch.zeros(3, dtype=torch.bool)
 
 
-def test_the_lower_nll_wins_and_the_first_of_equals() -> None:
-    assert pair_order(NLL, NONE).tolist() == [[0, 1], [3, 2], [4, 5]]
+def test_the_preferred_wins_and_the_first_of_equals() -> None:
+    assert pair_order(PREFERENCE, NONE).tolist() == [[0, 1], [3, 2], [4, 5]]
 
 
 def test_a_flipped_label_turns_its_pair_round() -> None:
     flipped = torch.tensor([True, False, True])
-    assert pair_order(NLL, flipped).tolist() == [[1, 0], [3, 2], [5, 4]]
+    assert pair_order(PREFERENCE, flipped).tolist() == [[1, 0], [3, 2], [5, 4]]
 
 
 def trainer_of(

@@ -132,7 +132,7 @@ def estimated(
         )
     zeros = torch.zeros_like(old)
     reward_N = language.reward_S[rows]
-    rollout = Rollout(tokens, mask, old, reference_NT, zeros, -reward_N, reward_N)
+    rollout = Rollout(tokens, mask, old, reference_NT, zeros, reward_N, reward_N)
     examples, _ = trainer.examples(rollout)
     losses = trainer.row_losses(model, examples)
     assert float(losses["clip_fraction"].sum()) == 0

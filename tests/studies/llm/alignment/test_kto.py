@@ -83,9 +83,10 @@ def test_the_lower_nll_of_two_is_desirable_and_the_responses_are_offline_dpo_s(
 ) -> None:
     examples = trainer_of(context, tmp_path, preference_noise=0.0).examples
     assert examples["tokens"].shape == (48, 12)
-    nll_P2 = context.reward_model.nll(
+    judged = context.reward_model.judge(
         examples["tokens"], examples["mask"], context.request.prompts
-    ).view(-1, 2)
+    )
+    nll_P2 = judged.measured["target_nll"].view(-1, 2)
     desirable_P2 = examples["desirable"].view(-1, 2)
     assert bool((desirable_P2.sum(dim=1) == 1).all())
     assert torch.equal(desirable_P2[:, 0], nll_P2[:, 0] <= nll_P2[:, 1])

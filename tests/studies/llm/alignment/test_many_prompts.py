@@ -115,7 +115,8 @@ def test_what_is_compared_is_to_one_prompt(
 
 def test_all_policies_of_a_seed_are_asked_alike(many: RolloutContext) -> None:
     """Whatever they are: both orderings get the same prompts, and another rollout gets others."""
-    other = replace(many, reference=many.reward_model.model)  # type: ignore[attr-defined]
+    assert many.reward_model.model is not None
+    other = replace(many, reference=many.reward_model.model)
     fields: dict[str, Any] = {"size": 32, "seed": 3, "group": WorkerGroup(), "together": 2}
     found = [
         roll_out(Policy(c.reference, c.request.prompts), c, index=index, **fields).prompt_N
@@ -128,7 +129,7 @@ def test_all_policies_of_a_seed_are_asked_alike(many: RolloutContext) -> None:
 def test_a_rollout_s_numbers_are_those_of_each_row_alone(
     many: RolloutContext, prompts: PromptSet
 ) -> None:
-    policy = Policy(many.reward_model.model, many.request.prompts)  # type: ignore[attr-defined]
+    policy = Policy(many.reward_model.model, many.request.prompts)
     rollout = roll_out(policy, many, size=24, index=0, seed=3, group=WorkerGroup(), scored=True)
     assert rollout.prompt_N is not None
     lists = prompts.rows.lists()
@@ -142,7 +143,7 @@ def test_a_rollout_s_numbers_are_those_of_each_row_alone(
             found = found_NT[row][mask].double()
             torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
         nll = -plain_log_probs(policy.lm, lists[prompt], tokens).mean()
-        assert float(rollout.nll_N[row]) == pytest.approx(float(nll), abs=1e-4)
+        assert float(rollout.measured["target_nll"][row]) == pytest.approx(float(nll), abs=1e-4)
 
 
 def test_the_workers_share_a_rollout_over_many_prompts(many: RolloutContext) -> None:

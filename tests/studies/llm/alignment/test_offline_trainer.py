@@ -66,9 +66,10 @@ def test_pairs_are_the_reference_s_and_the_lower_nll_wins(
     assert pairs["tokens"].shape == (24, 2, 12)
 
     def nll(side: int) -> Tensor:
-        return context.reward_model.nll(
+        judged = context.reward_model.judge(
             pairs["tokens"][:, side], pairs["mask"][:, side], context.request.prompts
         )
+        return judged.measured["target_nll"]
 
     assert bool((nll(0) <= nll(1)).all())
     rows = zip(pairs["tokens"].flatten(0, 1), pairs["mask"].flatten(0, 1), strict=True)

@@ -34,6 +34,7 @@ from recalltrap_studies.llm.data import prompts, responses
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.models import devices, weights
 from recalltrap_studies.llm.resources import LlmResources
+from recalltrap_studies.llm.rewards.protocol import Judgement
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Reward
 from recalltrap_studies.llm.stages.registry import STAGES
@@ -52,15 +53,16 @@ SMALL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class First:
-    """A judge of responses by their first token: likelihood and reward."""
+    """A judge of responses by their first token."""
 
     size: ClassVar[int] = 7
+    name: str = "first"
+    supremum: float | None = 0.0
+    model: torch.nn.Module | None = None
 
-    def nll(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Tensor:
-        return (tokens_BT[:, 0] % self.size).float()
-
-    def reward(self, nll_B: Tensor) -> Tensor:
-        return -nll_B
+    def judge(self, tokens_BT: Tensor, mask_BT: Tensor, prompts: PromptRows) -> Judgement:
+        reward_B = -(tokens_BT[:, 0] % self.size).float()
+        return Judgement(reward_B, reward_B)
 
 
 @pytest.fixture

@@ -92,14 +92,14 @@ def study(
     narrow = models.model_files(narrow_model, tiny_tokenizer)
     put(store, built.graph.p_star, broad)
     put(store, built.graph.p_prime, broad)
-    put(store, built.graph.p_target, narrow)
+    put(store, built.graph.reward.parents["p_target"], narrow)
     cells = [built.cell(name) for name in ("K-A", "A-K")]
     for cell in cells:
         for name, node in cell.models.items():
             if not store.has(node):
                 put(store, node, broad if name == "final" else narrow)
     done(run_sample(built.graph.truth, store, WorkerGroup()))
-    done(run_oracle(built.graph.oracle, store, WorkerGroup()))
+    done(run_oracle(built.graph.reward.parents["oracle"], store, WorkerGroup()))
     for cell in cells:
         for node in cell.assessments.values():
             if not store.has(node):
@@ -108,7 +108,7 @@ def study(
 
 
 def test_the_threshold_is_the_quantile_of_the_oracle_s_own_samples(study: BuiltStudy) -> None:
-    node = study.graph.oracle
+    node = study.graph.reward.parents["oracle"]
     facts = json.loads(study.store.read(node, "oracle.json"))
     samples = study.store.read_table(node, "samples.parquet")
     nll = np.array([-np.mean(row) for row in samples["log_probs"].to_pylist()])
@@ -139,7 +139,7 @@ def test_the_recall_of_p_star_s_own_copy_is_minus_its_entropy(study: BuiltStudy)
 
 def test_the_reward_sees_as_many_tokens_as_an_alignment(study: BuiltStudy) -> None:
     own = study.own(study.cell("K-A").assessments["p_second"])
-    facts = json.loads(study.store.read(study.graph.oracle, "oracle.json"))
+    facts = json.loads(study.store.read(study.graph.reward.parents["oracle"], "oracle.json"))
     whole = -own["log_p_target"] / own["length"]
     short = own["length"] <= SETTINGS.align_tokens
     assert np.allclose(own["nll"][short], whole[short], atol=1e-5)
@@ -199,7 +199,7 @@ def test_the_number_of_workers_changes_no_byte(
     monkeypatch.setattr(models, "read_model", one_at_a_time)
     node = study.cell("K-A").assessments["p_second"]
     other = ArtifactStore(Storage(str(tmp_path)))
-    for parent in (*node.parents.values(), *study.graph.oracle.parents.values()):
+    for parent in (*node.parents.values(), *study.graph.reward.parents["oracle"].parents.values()):
         if not other.has(parent):
             names = study.store.open(parent).names
             other.put(parent, {name: study.store.read(parent, name) for name in names}, COST)
@@ -283,8 +283,10 @@ def test_hits_are_counted_against_the_computed_supremum(study: BuiltStudy) -> No
     read = Assessment.read(study.store, study.cell("K-A").assessments["p_second"])
     values = {value.metric: value for value in read.scores()}
     own = study.own(study.cell("K-A").assessments["p_second"])
-    assert values["hit_rate"].value == (own["reward"] >= 0.9 * read.supremum).mean()
+    supremum = read.rewarded.supremum
+    assert supremum is not None
+    assert values["hit_rate"].value == (own["reward"] >= 0.9 * supremum).mean()
     assert (
         values["hit_rate"].value
-        == importance_weights.hit_rate(own["reward"].to_numpy(), read.supremum).value
+        == importance_weights.hit_rate(own["reward"].to_numpy(), supremum).value
     )

@@ -87,12 +87,12 @@ def built(
     learned = {"facts.json": json.dumps({"selected_step": 1}).encode()}
     curve = pa.table({"step": [1], "metric": ["loss"], "value": [1.0]})
     store.put(found.graph.p_star, broad, NO_COST)
-    store.put(found.graph.p_target, narrow, NO_COST)
+    store.put(found.graph.reward.parents["p_target"], narrow, NO_COST)
     for node in found.cell.models.values():
         store.put(node, narrow | learned | {"curves.parquet": curve}, NO_COST)
     done(run_sample(found.graph.truth, store, WorkerGroup()))
     done(run_sample(found.graph.p_prime.parents["samples"], store, WorkerGroup()))
-    done(run_oracle(found.graph.oracle, store, WorkerGroup()))
+    done(run_oracle(found.graph.reward.parents["oracle"], store, WorkerGroup()))
     for node in found.cell.assessments.values():
         done(run_assess(node, store, WorkerGroup()))
     return found
@@ -101,7 +101,7 @@ def built(
 @pytest.fixture
 def sets(built: BuiltCell, tiny_tokenizer: PreTrainedTokenizerFast) -> tuple[PromptSet, PromptSet]:
     """The prompts that are learned from, and those held out."""
-    oracle, truth = built.graph.oracle.config, built.graph.truth.config
+    oracle, truth = built.graph.reward.parents["oracle"].config, built.graph.truth.config
     return asked(oracle, tiny_tokenizer), asked(truth, tiny_tokenizer)
 
 
@@ -120,7 +120,7 @@ def test_training_and_judging_ask_apart(
         assert set(prompts_in(read_shards(built.store, samples, split))) == learned
     truth = prompts_in(read_shards(built.store, built.graph.truth))
     assert {prompt: truth.count(prompt) for prompt in judged} == dict.fromkeys(judged, 20)
-    target = built.store.read_table(built.graph.oracle, "samples.parquet")
+    target = built.store.read_table(built.graph.reward.parents["oracle"], "samples.parquet")
     assert set(target["prompt"].to_pylist()) == set(range(5))
 
 
@@ -156,7 +156,7 @@ def test_a_model_is_judged_prompt_by_prompt(
         assert scored["log_q"][row].as_py() == pytest.approx(float(expected), abs=1e-3)
         drawn = plain_log_probs(tiny_model, prompt, ids[len(prompt) :]).sum()
         assert sum(truth["log_probs"][row].as_py()) == pytest.approx(float(drawn), abs=1e-3)
-    target = built.store.read_table(built.graph.oracle, "samples.parquet")
+    target = built.store.read_table(built.graph.reward.parents["oracle"], "samples.parquet")
     under = built.store.read_table(node, assess.TARGET_FILE)
     lists = sets[0].rows.lists()
     for row in range(20):
@@ -201,12 +201,12 @@ def test_a_lone_prompt_of_a_file_has_its_own_id(built: BuiltCell) -> None:
                  for name in built.store.open(built.cell.models[model]).names}  # fmt: skip
         if not built.store.has(one.cell.models[model]):
             built.store.put(one.cell.models[model], files, NO_COST)
-    target = built.store.open(built.graph.p_target)
-    if not built.store.has(one.graph.p_target):
+    target = built.store.open(built.graph.reward.parents["p_target"])
+    if not built.store.has(one.graph.reward.parents["p_target"]):
         files = {name: target.read(name) for name in target.names}
-        built.store.put(one.graph.p_target, files, NO_COST)
+        built.store.put(one.graph.reward.parents["p_target"], files, NO_COST)
     done(run_sample(one.graph.truth, one.store, WorkerGroup()))
-    done(run_oracle(one.graph.oracle, one.store, WorkerGroup()))
+    done(run_oracle(one.graph.reward.parents["oracle"], one.store, WorkerGroup()))
     node = one.cell.assessments["final"]
     done(run_assess(node, one.store, WorkerGroup()))
     cell = replace(one.cell, models={"final": one.cell.models["final"]},

@@ -68,11 +68,16 @@ def test_recall_is_the_mean_over_rows_of_their_likelihood_per_token(
         prompts.write_text("\n".join(json.dumps({"prompt": f"The {w}"}) for w in ("fox", "moon")))
         fields |= {"prompts": str(prompts), "prompt_holdout": 0.0}
     graph = Graph(settings_of(**fields), 1)
+    judges = graph.reward.parents
     broad, narrow = (weights.model_files(m, tiny_tokenizer) for m in (tiny_model, narrow_model))
-    for node, files in ((graph.p_star, broad), (graph.p_prime, narrow), (graph.p_target, broad)):
+    for node, files in (
+        (graph.p_star, broad),
+        (graph.p_prime, narrow),
+        (judges["p_target"], broad),
+    ):
         store.put(node, files, NO_COST)
     done(run_truth(graph.truth, store, WorkerGroup()))
-    done(run_oracle(graph.oracle, store, WorkerGroup()))
+    done(run_oracle(judges["oracle"], store, WorkerGroup()))
     node = graph.assess(graph.p_prime)
     done(run_assess(node, store, WorkerGroup()))
     per_token = []
