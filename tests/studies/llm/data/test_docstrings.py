@@ -27,7 +27,7 @@ class Clock:
 
 
 def test_whole_plain_sentences_are_kept() -> None:
-    assert list(sentences_of("Does it ever end? and then it does so.")) == []
+    assert list(sentences_of("does it end. Does it ever end?")) == []
     assert list(sentences_of("Yes. It does so.\n\n  It is indented.\n\nIt is \u00e9t\u00e9.")) == [
         "It does so."
     ]
