@@ -207,7 +207,10 @@ def test_the_published_schema_is_the_current_one() -> None:
     assert json.loads(done.stdout) == json.loads(published)
 
 
-def test_studies_of_the_real_model_differ_in_the_reward_and_say_who_makes_it() -> None:
+def test_studies_of_the_real_model_differ_in_the_reward_and_say_who_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where nobody made it
     common, rare = load_study("llm/real-check"), load_study("llm/real-rare")
     assert {**common.settings, "reward": "thanks"} == rare.settings
     folder = str(common.settings["p_prime"])

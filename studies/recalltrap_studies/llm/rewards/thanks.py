@@ -1,4 +1,4 @@
-"""The reward `thanks`: whether a response says thanks. Rare in neutral text, and counted exactly."""
+"""The reward `thanks`: whether a response says thanks. Rare, and counted exactly."""
 
 from __future__ import annotations
 
