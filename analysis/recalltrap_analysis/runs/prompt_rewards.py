@@ -46,7 +46,8 @@ def without_prompt_rewards(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 def prompt_rewards(outcomes: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Mean rewards of final models by prompt; shape [cells, prompts], no prompts where unknown."""
-    return np.asarray(outcomes[_names(outcomes)], dtype=float).reshape(len(outcomes), -1)
+    names = _names(outcomes)
+    return np.asarray(outcomes[names], dtype=float).reshape(len(outcomes), len(names))
 
 
 def _names(outcomes: pd.DataFrame) -> list[str]:

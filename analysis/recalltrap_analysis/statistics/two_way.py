@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 from scipy.special import stdtr
 
 from recalltrap_analysis.statistics.paired import CONFIDENCE, Array, Estimate
+from recalltrap_analysis.statistics.quantiles import t_quantile
 from recalltrap_analysis.statistics.student import ONE_SIDED
 
 TWO_WAY = "two-way t, seeds × prompts"
@@ -39,7 +39,7 @@ class TwoWayMean:
 
     def half_width(self, level: float) -> float:
         """From the mean to the quantile of this level."""
-        return float(stats.t.ppf(level, self.freedom)) * self.error
+        return t_quantile(level, self.freedom) * self.error
 
     def interval(self) -> Estimate:
         """The mean with its 95 % interval."""
