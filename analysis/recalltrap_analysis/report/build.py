@@ -5,12 +5,11 @@ Hands the document to a writer and writes its files; what stands in it is `conte
 
 from __future__ import annotations
 
-import gc
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from recalltrap.errors import InputError
+from recalltrap.garbage import uncollected
 from recalltrap_analysis.report import writers
 from recalltrap_analysis.report.document.blocks import Document, Plot, slug
 from recalltrap_analysis.report.joint_report import joint_report
@@ -18,6 +17,7 @@ from recalltrap_analysis.report.redaction import redacted
 from recalltrap_analysis.report.rendering import rendered
 from recalltrap_analysis.report.run_report import run_report
 from recalltrap_analysis.runs.loaded_run import QueryableRun, ReadRun, first_line
+from recalltrap_analysis.runs.protocol import ReportWriter
 from recalltrap_analysis.verdicts.summary import Summary
 
 FORMATS: Mapping[str, tuple[str, Callable[[Document], str]]] = {
@@ -50,23 +50,8 @@ def write_report(
     """
     if form not in FORMATS:
         raise InputError(f"unknown format {form!r}; allowed: {', '.join(FORMATS)}")
-    with _uncollected():
+    with uncollected():  # nearly all that a report makes is needed to its end
         return _written(runs, form, summary, tell)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without looking for garbage: nearly all that a report makes is needed to its end."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            # straight to the oldest objects: else the next line of Python looks through all of it
-            gc.freeze()
-            gc.enable()
-            gc.unfreeze()
 
 
 def _written(
@@ -82,7 +67,27 @@ def _written(
     else:
         folder = f"reports/{folder_name([run.study.name for run in read])}"
         document = joint_report(read, refused)
-    storage = read[0].storage
+    storage, (name, write) = read[0].storage, FORMATS[form]
+    (text,) = write_document(document, storage, folder, {name: write})
+    if tell is not None:
+        tell(text)
+    return storage.display(f"{folder}/{name}")
+
+
+def write_document(
+    document: Document,
+    storage: ReportWriter,
+    folder: str,
+    pages: Mapping[str, Callable[[Document], str]],
+) -> list[str]:
+    """Write a document's figures and pages; the pages' texts.
+
+    Args:
+        document: What to write; its figures are not drawn yet.
+        storage: Where to.
+        folder: The pages' folder, relative to it.
+        pages: What makes each page's text of it, by the page's name.
+    """
 
     def write_files(plot: Plot) -> Plot:
         for kind, data in (("svg", plot.svg), ("pdf", plot.pdf)):
@@ -92,12 +97,11 @@ def _written(
 
     document = redacted(rendered(document))
     document.with_plots(write_files)
-    name, write = FORMATS[form]
-    text = write(document)
-    storage.write(f"{folder}/{name}", text.encode())
-    if tell is not None:
-        tell(text)
-    return storage.display(f"{folder}/{name}")
+    texts = []
+    for name, write in pages.items():
+        texts.append(write(document))
+        storage.write(f"{folder}/{name}", texts[-1].encode())
+    return texts
 
 
 def _read(runs: Sequence[QueryableRun]) -> tuple[list[ReadRun], list[str]]:
