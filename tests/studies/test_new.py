@@ -39,13 +39,14 @@ def own(study: Path, tmp_path: Path) -> dict[str, Any]:
     tokenizer.save_pretrained(folder)
     rows = [{"prompt": f"The {word}"} for word in ("fox", "river", "train", "moon", "old baker")]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    lengths = {"settings.sample_tokens": 16, "settings.align_tokens": 16}
-    lengths |= {"settings.student_layers": 2}
+    (tmp_path / "truth.jsonl").write_text("\n".join(json.dumps({"text": "The fox"}) for _ in "ab"))
+    small: dict[str, Any] = {"settings.sample_tokens": 16, "settings.align_tokens": 16}
+    small |= {"settings.student_layers": 2, "settings.prompts": "prompts.jsonl"}
     roles = [
         name for name, value in rt.load_study(study).settings.items() if "models/" in str(value)
     ]
     assert roles, "the file names no model of the user's"
-    return lengths | {f"settings.{role}": folder for role in roles}
+    return small | {f"settings.{role}": folder for role in roles}
 
 
 def commented(study: Path) -> list[tuple[str, str]]:
@@ -65,13 +66,6 @@ def test_it_is_planned(study: Path, own: dict[str, Any], storage: str) -> None:
     assert plan.study == "mine"
     assert plan.cells == plan.todo > 0
     assert plan.primary is not None
-
-
-def test_a_file_of_prompts_is_planned(study: Path, own: dict[str, Any], storage: str) -> None:
-    if "prompts: " not in study.read_text():
-        pytest.skip("nothing of this kind begins with a prompt")
-    given = {**own, "settings.prompts": "prompts.jsonl"}
-    assert rt.plan(study, overrides=given, storage=storage).todo > 0
 
 
 def test_every_field_in_a_comment_is_one(study: Path) -> None:
