@@ -104,6 +104,12 @@ SAMPLE = Stage(
     settings=Sample,
     also=("engine",),
 )
+TRUTH = Stage(
+    "truth",
+    LateImport(f"{_STAGES}.truth:run_truth"),
+    costs.loading,
+    ("model",),  # for its tokenizer
+)
 SFT: Training = Training(
     "sft",
     _TRAIN,
@@ -158,7 +164,7 @@ ASSESS = Stage(
 )
 STAGES: dict[str, Stage] = {
     stage.name: stage
-    for stage in (PRETRAIN, LOAD, SAMPLE, SFT, TARGET, ORACLE, DISTILL, ALIGN, ASSESS)
+    for stage in (PRETRAIN, LOAD, SAMPLE, TRUTH, SFT, TARGET, ORACLE, DISTILL, ALIGN, ASSESS)
 }
 
 
