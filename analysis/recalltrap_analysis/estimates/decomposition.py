@@ -135,7 +135,8 @@ def decomposition_table(pairs: pd.DataFrame, design: Design, kind: KindRecord) -
 
 
 def _state(rows: pd.DataFrame) -> str:
-    lacking = ~np.isfinite(rows[list(NEEDED)].to_numpy(dtype=float))
+    values = np.stack([rows[name].to_numpy(dtype=float) for name in NEEDED], axis=1)
+    lacking = ~np.isfinite(values)
     if not lacking.any():
         return COMPLETE
     names = [name for name, bad in zip(NEEDED, lacking.any(axis=0), strict=True) if bad]

@@ -88,13 +88,15 @@ def cell_costs(
     counted = _counted_updates(costs)
     chains = [(cell, policies(cell)) for cell in cells]
     lengths: dict[str, list[Node]] = {}
-    for node in {node.id: node for _, chain in chains for node in chain}.values():
-        if node.length_field and node.id in spent:
-            lengths.setdefault(node.execution, []).append(node)
+    built = {node.id: node for _, chain in chains for node in chain if node.id in spent}
+    timed = [node for node in built.values() if node.length_field]
+    several = len({node.length for node in timed}) > 1  # else no execution has a shorter one
+    for node in timed if several else ():
+        lengths.setdefault(node.execution, []).append(node)
 
     def passed_through(node: Node) -> list[Node]:
         """The node and the shorter ones that its execution had stored before."""
-        if not node.length_field:
+        if not (several and node.length_field):
             return [node]
         return [other for other in lengths[node.execution] if other.length <= node.length]
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
 from recalltrap.streams import stream
 from recalltrap_analysis.estimates.order_effect import (
@@ -224,6 +223,8 @@ def _fit(
     severity: Array,
 ) -> tuple[str, dict[str, float], Curve]:
     """The form, its parameters and the fitted curve; arrays of shape [settings]."""
+    from scipy import optimize  # half a second, which nothing else needs
+
     varies = bool(np.ptp(penalty) > 0)
     names = ("top", "scale", "power") if varies else ("top", "scale")
     start = {"top": max(0.1, float(severity.max())), "scale": max(0.1, float(deficit.mean()))}
@@ -282,6 +283,8 @@ def _saturating(parameters: Mapping[str, float]) -> Curve:
 
 
 def _isotonic(x: Array, severity: Array) -> Curve:
+    from scipy import optimize
+
     order = np.argsort(x, kind="stable")
     steps = optimize.isotonic_regression(severity[order]).x
     knots, first = np.unique(np.maximum(x[order], 0), return_index=True)
@@ -329,8 +332,12 @@ def _by_seed(
     groups: dict[GridPoint, pd.DataFrame], seeds: Sequence[int], names: Sequence[str]
 ) -> Array:
     """Values of shape [names, settings, seeds]."""
-    tables = [rows.set_index("seed").loc[list(seeds), list(names)] for rows in groups.values()]
-    return np.stack([table.to_numpy(dtype=float).T for table in tables], axis=1)
+    tables = []
+    for rows in groups.values():
+        place = {seed: row for row, seed in enumerate(rows["seed"].tolist())}
+        chosen = [place[seed] for seed in seeds]
+        tables.append(np.stack([rows[name].to_numpy(dtype=float)[chosen] for name in names]))
+    return np.stack(tables, axis=1)
 
 
 def _left_out(

@@ -154,7 +154,7 @@ def _record(
     margin: float,
 ) -> dict[str, Any]:
     state = _state(rows)
-    series = dict(zip(MEANS, rows[list(MEANS)].to_numpy(dtype=float).T, strict=True))
+    series = {name: rows[name].to_numpy(dtype=float) for name in MEANS}
     estimates = {
         name: student_interval(values_N)
         for name, values_N in series.items()
@@ -193,7 +193,7 @@ def _reliability(rows: pd.DataFrame, check: OptimumCheck | None) -> dict[str, An
 
 
 def _state(rows: pd.DataFrame) -> str:
-    bad = ~np.isfinite(rows[list(NEEDED)].to_numpy(dtype=float))
+    bad = ~np.isfinite(np.stack([rows[name].to_numpy(dtype=float) for name in NEEDED], axis=1))
     if not bad.any():
         return COMPLETE
     names = ", ".join(name for name, lacks in zip(NEEDED, bad.any(axis=0), strict=True) if lacks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from recalltrap_analysis.number_format import (
     setting_text,
 )
 from recalltrap_analysis.runs.protocol import ArtifactReader
+from recalltrap_analysis.runs.wide_tables import rows_of
 
 WHAT_IT_IS_OF = (
     "Forecast of the anchor part, a*(p') − a*(p''): how much more alignment can attain anchored to "
@@ -103,7 +104,7 @@ def table_text(
         table = table.loc[sizes.index[:most]]
     if table.empty:
         return pd.DataFrame()
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns = {axis: [setting_text(value) for value in table[axis]] for axis in found.axes}
     columns["seeds"] = [str(seeds) for seeds in table["seeds"]]
     columns["anchor part, optimum"] = [row_interval(row, "anchor_part") for row in rows]
@@ -122,6 +123,6 @@ def table_text(
     return pd.DataFrame(columns)
 
 
-def both(row: pd.Series[Any], name: str) -> str:
+def both(row: Mapping[str, Any], name: str) -> str:
     """A quantity of p' and of p''."""
     return f"{quantity_text(row[f'{name}_p_prime'])} / {quantity_text(row[f'{name}_p_second'])}"

@@ -31,7 +31,7 @@ from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.metric_labels import metric_labels
-from recalltrap_analysis.runs.wide_tables import common_values
+from recalltrap_analysis.runs.wide_tables import common_values, rows_of
 from recalltrap_analysis.verdicts.summary import Summary
 
 DECAY_SHARE = 0.2
@@ -62,7 +62,7 @@ def _responses(summary: Summary, table: pd.DataFrame) -> list[Block]:
         f"{titles[model]} ({ordering})" if ordering else titles[model]
         for model, ordering in zip(table["model"], table["ordering"], strict=True)
     ]
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     lengths = {axis: table[axis].tolist() for axis in summary.axes} | {"model": models}
     heads = metric_labels(summary.metrics, ("length", "eos_rate", "grammatical", "topic_coverage"))
     lengths[heads["length"]] = [decimal_text(row["length"], 1) for row in rows]
@@ -94,7 +94,7 @@ def _topic_grids(
     summary: Summary, table: pd.DataFrame, models: list[str], topics: list[str]
 ) -> list[Block]:
     """The topics where the order effect is largest, and those of all grid points to unfold."""
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns = {axis: table[axis].tolist() for axis in summary.axes} | {"model": models}
     columns["coverage"] = [row_interval(row, "topic_coverage") for row in rows]
     for topic in topics:

@@ -6,7 +6,7 @@ token. Part of it is capacity; a loss that still falls is training cut short.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 from recalltrap_analysis.estimates.order_effect import COMPLETE, by_point
 from recalltrap_analysis.number_format import decimal_text, point_text, setting_text, signed_text
 from recalltrap_analysis.runs.design import GridPoint
-from recalltrap_analysis.runs.wide_tables import column, point_keys
+from recalltrap_analysis.runs.wide_tables import column, point_keys, rows_of
 from recalltrap_analysis.statistics.paired import Array
 
 STAGES = {"p_prime": "sft", "p_second": "distill", "final": "distill-2"}
@@ -208,8 +208,8 @@ def lost_in_last_distillation(
         order_effect: The order effect's table.
         axes: The grid's axes.
     """
-    effects: dict[GridPoint, pd.Series[Any]] = {
-        row["point"]: row for _, row in order_effect.iterrows() if row["state"] == COMPLETE
+    effects: dict[GridPoint, Mapping[str, Any]] = {
+        row["point"]: row for row in rows_of(order_effect) if row["state"] == COMPLETE
     }
     lost = []
     for one in found:

@@ -19,7 +19,7 @@ from recalltrap_analysis.report.document.blocks import Block, Fold, Prose
 from recalltrap_analysis.report.document.grid_tables import axis_columns
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.runs.design import GridPoint
-from recalltrap_analysis.runs.wide_tables import column, common_values, point_keys
+from recalltrap_analysis.runs.wide_tables import column, common_values, point_keys, rows_of
 from recalltrap_analysis.verdicts.summary import Summary
 
 SHARE = "topic_share/"
@@ -133,7 +133,7 @@ def topic_forecast(summary: Summary) -> list[Block]:
     table = topic_table(summary.outcomes, summary.axes)
     if table.empty:
         return []
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns = axis_columns(table, summary.axes)
     columns["topic"] = table["topic"].tolist()
     for name, title in (("weight", "in p*'s language"), ("target", "in the target"),

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from recalltrap_analysis.estimates.candidates import Candidate, Pair, StratumEvidence
 from recalltrap_analysis.estimates.contrasts import EQUAL_RECALL, WITHIN_BUDGET
@@ -199,9 +198,14 @@ def keeps_in_more_seeds(one: Candidate, two: Candidate, level: float) -> str:
         share = keeper.keeps_N.mean()
         if share < 0.5 or share - other.keeps_N.mean() <= MORE_SEEDS:
             continue
-        if stats.binomtest(alone, apart, 0.5, alternative="greater").pvalue <= level:
+        if _at_least_heads(alone, apart) <= level:
             return keeper.ordering
     return ""
+
+
+def _at_least_heads(heads: int, flips: int) -> float:
+    """The probability of so many heads or more of a fair coin."""
+    return float(sum(math.comb(flips, k) for k in range(heads, flips + 1)) / 2**flips)
 
 
 def contradiction_of(

@@ -63,7 +63,10 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         if on:
+            # straight to the oldest objects: else the next line of Python looks through all of it
+            gc.freeze()
             gc.enable()
+            gc.unfreeze()
 
 
 def _written(

@@ -37,6 +37,7 @@ from recalltrap_analysis.report.sections.models import (
 from recalltrap_analysis.report.sections.overview import overview_section
 from recalltrap_analysis.report.sections.scaling import joint_scaling_section
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.verdicts.headline import MIXED, NO_VERDICT
 from recalltrap_analysis.verdicts.primary import ANCHOR
 from recalltrap_analysis.verdicts.summary import Summary
@@ -91,7 +92,7 @@ def readings(summaries: Sequence[Summary]) -> dict[str, int]:
     counts = Counter(
         str(row["words"])
         for summary in summaries
-        for _, row in summary.primary.iterrows()
+        for row in rows_of(summary.primary)
         if row["endpoint"] != ANCHOR and row["words"]
     )
     return dict(counts.most_common())

@@ -129,6 +129,11 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     return pd.Series(np.nan, index=frame.index, dtype=float)
 
 
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every row by its columns' names; a pandas row takes twenty times as long to make and read."""
+    return table.to_dict("records")  # type: ignore[return-value]
+
+
 def point_keys(frame: pd.DataFrame, axes: Sequence[str]) -> list[GridPoint]:
     """The grid point of every row."""
     if not axes:

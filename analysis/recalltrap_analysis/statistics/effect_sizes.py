@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy.special import fdtrc, ndtr
 
 from recalltrap_analysis.statistics.paired import (
     CONFIDENCE,
@@ -19,6 +19,7 @@ from recalltrap_analysis.statistics.paired import (
     Estimate,
     finite,
 )
+from recalltrap_analysis.statistics.quantiles import chi2_quantiles, normal_quantile, t_quantile
 
 TRIM = 0.25
 UPPER = 0.5 + CONFIDENCE / 2
@@ -46,7 +47,7 @@ def interquartile_mean(values_N: npt.ArrayLike) -> Estimate:
         return Estimate(value, np.nan, np.nan, "no interval: one seed", n)
     winsorised_N = np.clip(values_N, values_N[cut], values_N[n - cut - 1])
     error = winsorised_N.std(ddof=1) * math.sqrt(n) / (n - 2 * cut)
-    half = float(stats.t.ppf(UPPER, freedom) * error)
+    half = float(t_quantile(UPPER, freedom) * error)
     return Estimate(value, value - half, value + half, WINSORISED, n)
 
 
@@ -73,7 +74,7 @@ def effect_size(first_N: npt.ArrayLike, second_N: npt.ArrayLike) -> Estimate:
     value = float(difference_N.mean()) / sd
     t = value * math.sqrt(n)
     if abs(t) > NONCENTRAL_UP_TO:
-        half = float(stats.norm.ppf(UPPER)) * math.sqrt(1 / n + value**2 / (2 * (n - 1)))
+        half = normal_quantile(UPPER) * math.sqrt(1 / n + value**2 / (2 * (n - 1)))
         return Estimate(value, value - half, value + half, LARGE_EFFECT, n)
     low, high = (_noncentrality(t, n - 1, level) for level in (UPPER, 1 - UPPER))
     return Estimate(value, low / math.sqrt(n), high / math.sqrt(n), NONCENTRAL, n)
@@ -82,6 +83,8 @@ def effect_size(first_N: npt.ArrayLike, second_N: npt.ArrayLike) -> Estimate:
 def _noncentrality(t: float, freedom: int, level: float) -> float:
     """The noncentrality under which a t as small as this has probability `level`."""
     reach = 10.0 + 3 * abs(t)  # with few seeds the interval reaches far beyond t itself
+    from scipy import optimize  # half a second, which nothing else needs
+
     return float(
         optimize.brentq(
             lambda shift: noncentral_t_cdf(t, freedom, shift) - level, t - reach, t + reach
@@ -95,14 +98,14 @@ def noncentral_t_cdf(t: float, freedom: int, shift: float) -> float:
     scipy's `nct.cdf` (1.17) is NaN at some shifts in the tails, which stops a root finder.
     """
     weights, scale = _chi_nodes(freedom)
-    return float(weights @ special.ndtr(t * scale - shift))
+    return float(weights @ ndtr(t * scale - shift))
 
 
 @lru_cache(maxsize=64)
 def _chi_nodes(freedom: int) -> tuple[Array, Array]:
     """Weights and values of sqrt(chi squared / freedom) that average over its distribution."""
     nodes, weights = _legendre_nodes()
-    return weights / 2, np.sqrt(stats.chi2.ppf((nodes + 1) / 2, freedom) / freedom)
+    return weights / 2, np.sqrt(chi2_quantiles((nodes + 1) / 2, freedom) / freedom)
 
 
 @cache
@@ -126,8 +129,14 @@ def brown_forsythe(groups: Sequence[npt.ArrayLike]) -> float:
     deviations = [np.abs(group - np.median(group)) for group in values]
     if all(np.ptp(group) == 0 for group in deviations):
         return math.nan
+    sizes, means = [group.size for group in deviations], [group.mean() for group in deviations]
+    grand = sum(size * mean for size, mean in zip(sizes, means, strict=True)) / sum(sizes)
+    between = sum(size * (mean - grand) ** 2 for size, mean in zip(sizes, means, strict=True))
+    within = sum(((group - mean) ** 2).sum() for group, mean in zip(deviations, means, strict=True))
+    # one-way analysis of variance of the deviations
+    above, below = len(values) - 1.0, sum(sizes) - len(values)
     with np.errstate(divide="ignore"):
-        return float(stats.levene(*values, center="median").pvalue)
+        return float(fdtrc(above, below, below * between / (above * within)))
 
 
 def ratio_of_means(first_N: npt.ArrayLike, second_N: npt.ArrayLike) -> Estimate:
@@ -147,7 +156,7 @@ def ratio_of_means(first_N: npt.ArrayLike, second_N: npt.ArrayLike) -> Estimate:
         raise ValueError("the denominator's mean is not positive: there is no ratio")
     if n < 2:
         return Estimate(x / y, np.nan, np.nan, "no interval: one seed", n)
-    t2 = float(stats.t.ppf(UPPER, n - 1)) ** 2 / n
+    t2 = t_quantile(UPPER, n - 1) ** 2 / n
     (xx, xy), (_, yy) = np.cov(first_N, second_N)
     # the ratios r with (x - r y)^2 <= t^2 var(x - r y)
     a, b, c = y**2 - t2 * yy, x * y - t2 * xy, x**2 - t2 * xx

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
+
+from recalltrap_analysis.statistics.quantiles import normal_quantile, t_quantile
 
 Array = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 BOOTSTRAP_FROM = 8
 RESAMPLES = 4999
+BATCH = 2000
 STUDENT, BOOTSTRAP = "Student's t", "studentised bootstrap"
 JACKKNIFE, WILSON = "jackknife of the log variance ratio", "Wilson"
 # A resample whose sd nearly vanishes (ties, one outlier left out) would give an endless interval;
@@ -90,7 +91,7 @@ def student_limits(values_NS: Array) -> tuple[Array, Array]:
     """Lower and upper limits of the means, shape [S] each, by Student's t."""
     n = values_NS.shape[0]
     mean_S = values_NS.mean(axis=0)
-    half_S = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * values_NS.std(axis=0, ddof=1) / np.sqrt(n)
+    half_S = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * values_NS.std(axis=0, ddof=1) / np.sqrt(n)
     return mean_S - half_S, mean_S + half_S
 
 
@@ -173,7 +174,7 @@ def spread_ratio(above: Sequence[Array], below: Sequence[Array]) -> Estimate:
     if not np.isfinite(left_out_N).all():
         return Estimate(ratio, np.nan, np.nan, "no interval: one seed makes all the spread", n)
     pseudo_N = n * full - (n - 1) * left_out_N
-    half = stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * pseudo_N.std(ddof=1) / np.sqrt(n)
+    half = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * pseudo_N.std(ddof=1) / np.sqrt(n)
     low, high = np.exp(np.clip([pseudo_N.mean() - half, pseudo_N.mean() + half], -600, 600) / 2)
     return Estimate(ratio, float(low), float(high), JACKKNIFE, n)
 
@@ -197,8 +198,10 @@ def share_interval(successes: int, n: int) -> Estimate:
     """A share with its Wilson score interval, for the trap rate."""
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"{successes} of {n} is not a share")
-    low, high = proportion_confint(successes, n, alpha=1 - CONFIDENCE, method="wilson")
-    return Estimate(successes / n, max(0.0, float(low)), min(1.0, float(high)), WILSON, n)
+    share, z = successes / n, -normal_quantile((1 - CONFIDENCE) / 2)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5 / (1 + z**2 / n)
+    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half), WILSON, n)
 
 
 def sign_flip_p_values(
@@ -217,18 +220,34 @@ def sign_flip_p_values(
     differences_NS = finite(differences_NS)
     if differences_NS.shape[0] < 2:
         raise ValueError("a permutation test needs at least two pairs")
-    result = stats.permutation_test(
-        (differences_NS,),
-        lambda x, axis: np.mean(x, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        batch=2000,
-        alternative="two-sided",
-        axis=0,
-        rng=generator,
-    )
-    return np.atleast_1d(np.asarray(result.pvalue, dtype=float))
+    n = len(differences_NS)
+    exact = 2**n <= resamples
+    signs_FN = _all_signs(n) if exact else _drawn_signs(n, resamples, generator)
+    means_FS = signs_FN @ differences_NS / n
+    mean_S = differences_NS.mean(axis=0)
+    # sums that are equal but for rounding count as equal
+    slack_S = 100 * np.finfo(float).eps * np.abs(differences_NS).mean(axis=0)
+    below_S = (means_FS <= mean_S + slack_S).sum(axis=0)
+    above_S = (means_FS >= mean_S - slack_S).sum(axis=0)
+    # what was found is one of the flips: of all of them already, beside drawn ones not yet
+    found = 0 if exact else 1
+    p_S: Array = 2.0 * (np.minimum(below_S, above_S) + found) / (len(signs_FN) + found)
+    return np.minimum(p_S, 1.0)
+
+
+def _all_signs(n: int) -> Array:
+    """Every choice of n signs; shape [2^N flips, N]."""
+    bits_FN = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    signs_FN: Array = 1.0 - 2.0 * bits_FN.astype(float)
+    return signs_FN
+
+
+def _drawn_signs(n: int, flips: int, generator: np.random.Generator) -> Array:
+    """Signs drawn as `scipy.stats.permutation_test` draws them, in batches; shape [F flips, N]."""
+    pairs = np.tile(np.arange(2), (BATCH, n, 1))
+    drawn = [generator.permuted(pairs, axis=-1)[..., 0] for _ in range(0, flips, BATCH)]
+    signs_FN: Array = 1.0 - 2.0 * np.concatenate(drawn)[:flips]
+    return signs_FN
 
 
 def smallest_p(n: int, resamples: int = 9999) -> float:

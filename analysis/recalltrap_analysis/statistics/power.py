@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from scipy import optimize
-
 from recalltrap_analysis.statistics.effect_sizes import noncentral_t_cdf
 from recalltrap_analysis.statistics.looks import critical_t
 from recalltrap_analysis.statistics.seeds_needed import (
@@ -81,6 +79,8 @@ def _distance(sd: float, n: int, level: float, power: float) -> float:
 @cache
 def _shift(n: int, level: float, power: float) -> float:
     """The noncentrality with this power."""
+    from scipy import optimize  # half a second, which nothing else needs
+
     above = critical_t(n, level) + 10.0
     while _power(above, n, level) < power:
         above *= 2

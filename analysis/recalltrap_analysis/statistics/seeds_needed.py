@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy import stats
-from scipy.special import stdtrit
-
 from recalltrap_analysis.statistics.paired import CONFIDENCE, JACKKNIFE, WILSON, Estimate
+from recalltrap_analysis.statistics.quantiles import chi2_quantiles, normal_quantile, t_quantile
 
 UPPER = 0.5 + CONFIDENCE / 2
 SPREAD_CONFIDENCE = 0.8
@@ -70,7 +68,7 @@ def sd_interval(sd: float, n: int, confidence: float = SPREAD_CONFIDENCE) -> tup
         raise ValueError("one seed says nothing of how much seeds differ")
     tail = (1 - confidence) / 2
     low, high = (
-        sd * math.sqrt((n - 1) / float(stats.chi2.ppf(quantile, n - 1)))
+        sd * math.sqrt((n - 1) / float(chi2_quantiles(quantile, n - 1)))
         for quantile in (1 - tail, tail)
     )
     return low, high
@@ -109,14 +107,13 @@ def width_at(estimate: Estimate, n: int, spread: float = 1.0) -> float:
     `spread`: how many times as large as estimated the spread over seeds is; a share has none.
     """
     if estimate.method == WILSON:
-        z, share = float(stats.norm.ppf(UPPER)), estimate.value
+        z, share = normal_quantile(UPPER), estimate.value
         spread = share * (1 - share) / n + z**2 / (4 * n**2)
         return 2 * z / (1 + z**2 / n) * math.sqrt(spread)
     if n < 2 or (estimate.method == JACKKNIFE and n < 3):
         return math.inf
-    # stdtrit is what stats.t.ppf calls, without half a millisecond around it
-    now, then = (float(stdtrit(m - 1, UPPER)) / math.sqrt(m) for m in (estimate.n, n))
+    now, then = (t_quantile(UPPER, m - 1) / math.sqrt(m) for m in (estimate.n, n))
     if estimate.method == JACKKNIFE:
-        half = math.log(estimate.high / estimate.low) / 2 * spread * float(then / now)
+        half = math.log(estimate.high / estimate.low) / 2 * spread * (then / now)
         return 2 * estimate.value * math.sinh(min(half, 600.0))
-    return (estimate.high - estimate.low) * spread * float(then / now)
+    return (estimate.high - estimate.low) * spread * (then / now)

@@ -6,11 +6,8 @@ adjusted for looks at the data, come from the same two numbers. Shapes: N seeds.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 from scipy.special import stdtr
 
 from recalltrap_analysis.statistics.paired import (
@@ -19,6 +16,7 @@ from recalltrap_analysis.statistics.paired import (
     Estimate,
     finite,
 )
+from recalltrap_analysis.statistics.quantiles import t_quantile
 
 ONE_SIDED = 0.05
 FIELLER = "Fieller"
@@ -36,14 +34,8 @@ def student_interval(values_N: npt.ArrayLike) -> Estimate:
     mean = float(values_N.mean())
     if n == 1:
         return Estimate(mean, np.nan, np.nan, ONE_SEED, 1)
-    half = _quantile(0.5 + CONFIDENCE / 2, n - 1) * float(values_N.std(ddof=1)) / n**0.5
+    half = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * float(values_N.std(ddof=1)) / n**0.5
     return Estimate(mean, mean - half, mean + half, STUDENT, n)
-
-
-@cache
-def _quantile(level: float, freedom: int) -> float:
-    """Of Student's t; a report asks for a few of them thousands of times."""
-    return float(stats.t.ppf(level, freedom))
 
 
 def one_sided_bounds(estimate: Estimate, alpha: float = ONE_SIDED) -> tuple[float, float]:
@@ -60,7 +52,7 @@ def one_sided_bounds(estimate: Estimate, alpha: float = ONE_SIDED) -> tuple[floa
         return np.nan, np.nan
     assert estimate.method == STUDENT, "a bound at another level needs Student's t"
     freedom = estimate.n - 1
-    widths = _quantile(1 - alpha, freedom) / _quantile(0.5 + CONFIDENCE / 2, freedom)
+    widths = t_quantile(1 - alpha, freedom) / t_quantile(0.5 + CONFIDENCE / 2, freedom)
     half = widths * (estimate.high - estimate.low) / 2
     return estimate.value - half, estimate.value + half
 
@@ -124,7 +116,7 @@ def share_of_whole(part_N: npt.ArrayLike, whole_N: npt.ArrayLike) -> Estimate:
     if n < 2:
         return Estimate(value, np.nan, np.nan, ONE_SEED, n)
     (var_p, covariance), (_, var_w) = np.cov(part_N, whole_N) / n
-    t2 = _quantile(0.5 + CONFIDENCE / 2, n - 1) ** 2
+    t2 = t_quantile(0.5 + CONFIDENCE / 2, n - 1) ** 2
     # The shares that a t test of part - share * whole doesn't reject: a quadratic in the share.
     a, b, c = whole**2 - t2 * var_w, part * whole - t2 * covariance, part**2 - t2 * var_p
     if a <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, COMPLETE, 
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
-from recalltrap_analysis.runs.wide_tables import cell_outcomes
+from recalltrap_analysis.runs.wide_tables import cell_outcomes, rows_of
 from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.margin import margin_words
 from recalltrap_analysis.statistics.paired import STUDENT, Estimate
@@ -125,7 +125,7 @@ def _judged_by_reward(
     numbers = ["value", "low", "high"]
     table = table.astype(dict.fromkeys(numbers, float) | {"n": int, "seeds": int})
     level = nominal_level(judgement.looks)
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     bounds = [_bounds(row, level) for row in rows]
     attained = table["metric"] == ATTAINMENT
     if judgement.unit != ATTAINMENT:
@@ -171,7 +171,7 @@ def _part_rows(split: pd.DataFrame, design: Design) -> list[dict[str, Any]]:
     return rows
 
 
-def _bounds(row: pd.Series[Any], level: float) -> tuple[float, float]:
+def _bounds(row: Mapping[str, Any], level: float) -> tuple[float, float]:
     if row["state"] != COMPLETE:
         return np.nan, np.nan
     n = int(row["n"])

@@ -30,6 +30,7 @@ from recalltrap_analysis.estimates.order_effect import (
 from recalltrap_analysis.estimates.reward_recall import Curve, other_axes, reward_recall_curves
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.statistics.student import student_interval
 from recalltrap_analysis.verdicts.judgement import At, Judgement
@@ -82,7 +83,7 @@ def behind_primary(
         return {}
     curves = reward_recall_curves(outcomes, design, kind.kl_weight)
     groups = by_point(pairs)
-    limits = {row["point"]: row for _, row in table.iterrows() if row["state"] == COMPLETE}
+    limits = {row["point"]: row for row in rows_of(table) if row["state"] == COMPLETE}
     found = {}
     for (stratum, name), ka in curves.items():
         if name != KD_THEN_ALIGN:
@@ -104,12 +105,12 @@ def behind_primary(
     return found
 
 
-def _rate_of(row: pd.Series[Any]) -> str:
+def _rate_of(row: Mapping[str, Any]) -> str:
     """The trap rate's column, or that of what stands for it."""
     return BEYOND_MARGIN if BEYOND_MARGIN in row else TRAP_RATE
 
 
-def _trap(row: pd.Series[Any]) -> dict[str, Any]:
+def _trap(row: Mapping[str, Any]) -> dict[str, Any]:
     rate = _rate_of(row)
     return {
         "trap_is_beyond_margin": rate == BEYOND_MARGIN,

@@ -35,7 +35,7 @@ from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
 from recalltrap_analysis.runs.sql import RewardUnit
-from recalltrap_analysis.runs.wide_tables import cell_outcomes
+from recalltrap_analysis.runs.wide_tables import cell_outcomes, rows_of
 from recalltrap_analysis.verdicts.effects import effects_table
 from recalltrap_analysis.verdicts.endpoint_parts import behind_primary
 from recalltrap_analysis.verdicts.grid_points import judged_points
@@ -264,7 +264,7 @@ def order_effect_text(summary: Summary, most: int | None = None) -> pd.DataFrame
         for place, axis in enumerate(summary.axes)
     }
     if len(table):
-        rows = [row for _, row in table.iterrows()]
+        rows = rows_of(table)
 
         def intervals(name: str) -> list[str]:
             return [row_interval(row, name) for row in rows]

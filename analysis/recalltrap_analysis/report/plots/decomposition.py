@@ -41,6 +41,7 @@ from recalltrap_analysis.report.plots.grid_points import deepest
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import GridPoint
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.statistics.paired import Estimate
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -83,7 +84,7 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
         points,
         [name for name in summary.design.orderings if name not in SHOWN_AS_STEPS],
     )
-    wholes = {row["point"]: row for _, row in table.iterrows()}
+    wholes = {row["point"]: row for row in rows_of(table)}
     falls, words = [], []
     for point in points:
         for name, rows in splits.items():
@@ -104,8 +105,8 @@ def waterfall_plot(run: ReadRun, summary: Summary) -> Plot:
     return Plot(stem, caption, text, figure, query)
 
 
-def _complete(table: pd.DataFrame) -> dict[GridPoint, pd.Series[Any]]:
-    return {row["point"]: row for _, row in table.iterrows() if row["state"] == COMPLETE}
+def _complete(table: pd.DataFrame) -> dict[GridPoint, Mapping[str, Any]]:
+    return {row["point"]: row for row in rows_of(table) if row["state"] == COMPLETE}
 
 
 def _caption(
@@ -143,8 +144,8 @@ def _unit_aside(summary: Summary) -> str:
 
 def _waterfall(
     split: str,
-    parts: pd.Series[Any],
-    whole: pd.Series[Any],
+    parts: Mapping[str, Any],
+    whole: Mapping[str, Any],
     summary: Summary,
     attainments: Mapping[tuple[GridPoint, str], Estimate],
 ) -> Waterfall:
@@ -164,7 +165,7 @@ def _waterfall(
     )
 
 
-def _columns(row: pd.Series[Any], name: str) -> Range:
+def _columns(row: Mapping[str, Any], name: str) -> Range:
     return float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
 
 

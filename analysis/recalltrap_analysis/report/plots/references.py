@@ -59,7 +59,8 @@ def reference_groups(
     numbers: dict[bytes, Array] = {}
     at_point = by_point(reference_rows(outcomes, design.axes))
     for point in (point for point in design.points if point in at_point):
-        values = at_point[point][names].to_numpy(dtype=float)
+        rows = at_point[point]
+        values = np.stack([rows[name].to_numpy(dtype=float) for name in names], axis=1)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values):
             groups.setdefault(values.tobytes(), []).append(point)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -31,6 +30,7 @@ from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.sections.missing_cells import missing_costs
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.verdicts.summary import Summary
 
 UNITS = {"flops": "FLOPs", "device_seconds": "device seconds"}
@@ -100,7 +100,7 @@ def _equal(costs: pd.DataFrame, summary: Summary) -> list[Block]:
     if table.empty:
         return [*blocks, Prose("No order effect at equal cost: no grid point has the costs and "
                                "rewards of both orderings.", "absent")]  # fmt: skip
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns = {name: [setting_text(value) for value in table[name]] for name in summary.axes}
     columns[with_unit("order effect at equal updates", summary.unit)] = [
         row_interval(row, "equal_updates") for row in rows
@@ -131,13 +131,12 @@ _REACH = {
 
 def _updates(spending: Mapping[str, CellCost], summary: Summary) -> str:
     """Whether the study's own pairs are at equal updates."""
-    pairs: dict[tuple[Any, ...], dict[str, Mapping[str, int | None]]] = {}
+    pairs: dict[tuple[str, int], dict[str, Mapping[str, int | None]]] = {}
     for cell in summary.cells:
         if cell.id in spending and cell.ordering.name in (KD_THEN_ALIGN, ALIGN_THEN_KD):
-            key = (cell.settings, cell.seed)
-            pairs.setdefault((repr(key[0]), key[1]), {})[cell.ordering.name] = spending[
-                cell.id
-            ].updates
+            # spelled once for all cells of a grid point
+            key = (cell.factors.spelled, cell.seed)
+            pairs.setdefault(key, {})[cell.ordering.name] = spending[cell.id].updates
     both = [pair for pair in pairs.values() if len(pair) == 2]
     if not both:
         return "Order effect at equal updates: no pair has a recorded cost of both orderings."

@@ -31,7 +31,7 @@ from recalltrap_analysis.report.plots.decomposition import (
 )
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.runs.wide_tables import column
+from recalltrap_analysis.runs.wide_tables import column, rows_of
 from recalltrap_analysis.statistics.paired import STUDENT
 from recalltrap_analysis.statistics.student import FIELLER
 from recalltrap_analysis.verdicts.summary import Summary
@@ -72,7 +72,7 @@ def _experiment(summary: Summary) -> list[Block]:
 def _experiment_tables(summary: Summary) -> list[Block]:
     table = summary.experiment
     columns = axis_columns(table, summary.axes)
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     shown = (ORDER_EFFECT, *EXPERIMENT_PARTS)
     for name in shown:
         columns[with_unit(PART_TITLES[name], summary.unit)] = [
@@ -136,7 +136,7 @@ def _optimum(summary: Summary) -> list[Block]:
 
 def _parts_grid(summary: Summary) -> Grid:
     table, axes = summary.decomposition, summary.axes
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns = axis_columns(table, axes)
     if "order_effect" in table:
         columns[with_unit("order effect", summary.unit)] = [
@@ -168,7 +168,7 @@ def _controls(summary: Summary) -> list[Block]:
             )
         ]
     columns = axis_columns(table, summary.axes)
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns["contrast"] = [str(row["contrast"]) for row in rows]
     title = ATTAINMENT if summary.unit == ATTAINMENT else with_unit("difference", summary.unit)
     columns[title] = [row_interval(row, "difference") for row in rows]

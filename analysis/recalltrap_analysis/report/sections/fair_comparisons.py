@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,6 +29,7 @@ from recalltrap_analysis.report.document.tables import grid, plain
 from recalltrap_analysis.report.sections.statistics_tables import rate_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.statistics.looks import nominal_level
 from recalltrap_analysis.statistics.margin import (
     LARGER,
@@ -109,21 +110,21 @@ def _reading_note(summary: Summary) -> Prose:
     )
 
 
-def _with_seeds(row: pd.Series[Any]) -> str:
+def _with_seeds(row: Mapping[str, Any]) -> str:
     if row["state"] != COMPLETE:
         return DASH
     return f"{row_interval_of(row)} ({int(row['n'])})"
 
 
-def row_interval_of(row: pd.Series[Any]) -> str:
+def row_interval_of(row: Mapping[str, Any]) -> str:
     """A comparison's difference with its interval."""
     return interval_text(row["value"], row["low"], row["high"])
 
 
 def _points_grid(summary: Summary, whole: pd.DataFrame, table: pd.DataFrame) -> Grid:
     """A row per contrast and grid point, two columns per comparison; for machines all effects."""
-    found: dict[tuple[str, Any], dict[str, pd.Series[Any]]] = {}
-    for _, row in whole[whole["comparison"] != WITHIN_BUDGET].iterrows():
+    found: dict[tuple[str, Any], dict[str, Mapping[str, Any]]] = {}
+    for row in rows_of(whole[whole["comparison"] != WITHIN_BUDGET]):
         found.setdefault((row["contrast"], row["point"]), {})[row["comparison"]] = row
     shown = [name for name in AT_POINTS if any(name in rows for rows in found.values())]
     lines, sizes = [], []
@@ -134,9 +135,9 @@ def _points_grid(summary: Summary, whole: pd.DataFrame, table: pd.DataFrame) -> 
             line[TITLES_OF[name]] = _with_seeds(rows[name])
             line[f"{TITLES_OF[name]}{READING}"] = rows[name]["words"] or str(rows[name]["state"])
         if BEST_GRID_POINT in shown:
-            row = rows[BEST_GRID_POINT]
-            complete = row["dominated"] is not None
-            line["dominated in"] = f"{row['dominated']} of {row['seeds']}" if complete else DASH
+            best = rows[BEST_GRID_POINT]
+            complete = best["dominated"] is not None
+            line["dominated in"] = f"{best['dominated']} of {best['seeds']}" if complete else DASH
         lines.append(line)
         sizes.append(rows[EQUAL_KL_WEIGHT]["value"])
     shown_table = pd.DataFrame(lines)
@@ -193,9 +194,9 @@ def _budget_grid(summary: Summary, whole: pd.DataFrame) -> Grid:
     axes = other_axes(summary.design, summary.kind.kl_weight)
     columns = {"contrast": rows["contrast"].tolist()} | axis_columns(rows, axes)
     columns[with_unit("within the recall budget", summary.unit)] = [
-        _with_seeds(row) for _, row in rows.iterrows()
+        _with_seeds(row) for row in rows_of(rows)
     ]
-    columns["reading"] = [row["words"] or row["state"] for _, row in rows.iterrows()]
+    columns["reading"] = [row["words"] or row["state"] for row in rows_of(rows)]
     columns["who stays within it"] = rows["note"].tolist()
     return grid(
         "recall-budget",

@@ -24,6 +24,7 @@ from recalltrap_analysis.report.plots.order_effect import order_effect_plot
 from recalltrap_analysis.report.sections.statistics_tables import statistics_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.statistics.margin import SMALL_FROM
 from recalltrap_analysis.statistics.paired import JACKKNIFE, STUDENT, WILSON
 from recalltrap_analysis.verdicts.summary import (
@@ -57,7 +58,7 @@ def _primary_grid(summary: Summary) -> Grid:
     """One row per stratum and endpoint, as the headline reads them."""
     table = summary.primary
     axes = [axis for axis in summary.axes if axis in table]
-    rows = [row for _, row in table.iterrows()]
+    rows = rows_of(table)
     columns = axis_columns(table, axes)
     columns["comparison"] = [f"{row['contrast']} ({row['endpoint']})" for row in rows]
     columns[with_unit("difference", summary.unit)] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from recalltrap_analysis.recommendation.what_to_do import recommendation_records
 from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Record, Section
 from recalltrap_analysis.report.document.tables import grid, plain, records
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.verdicts.primary import ANCHOR, stratum_text
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -53,13 +54,13 @@ def overview_section(
 
 def _strata(summary: Summary) -> list[dict[str, str]]:
     table = summary.primary
-    anchors = {row["stratum"]: row for _, row in table.iterrows() if row["endpoint"] == ANCHOR}
+    anchors = {row["stratum"]: row for row in rows_of(table) if row["endpoint"] == ANCHOR}
     axes = other_axes(summary.design, summary.kind.kl_weight)
     advice = {
         stratum_text(tuple(one.stratum.values()), axes): one.word for one in summary.recommendations
     }
     rows = []
-    for _, first in table.iterrows():
+    for first in rows_of(table):
         if first["endpoint"] == ANCHOR:
             continue
         stratum = str(first["stratum"])
@@ -94,5 +95,5 @@ def _row(summary: Summary, advice: str) -> dict[str, str]:
     }
 
 
-def _difference(row: pd.Series[Any]) -> str:
+def _difference(row: Mapping[str, Any]) -> str:
     return interval_text(row["value"], row["low"], row["high"])

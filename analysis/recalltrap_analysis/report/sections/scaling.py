@@ -22,6 +22,7 @@ from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.scaling import scaling_plot
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.verdicts.summary import Summary
 
 
@@ -108,9 +109,9 @@ def _scaling_blocks(
             if kl_weight
             else {}
         ),
-        "recall deficit, nats": [row_interval(r, "deficit") for _, r in settings.iterrows()],
+        "recall deficit, nats": [row_interval(r, "deficit") for r in rows_of(settings)],
         with_unit(severity_title(source), unit): [
-            row_interval(r, "severity") for _, r in settings.iterrows()
+            row_interval(r, "severity") for r in rows_of(settings)
         ],
         "fitted": [decimal_text(value) for value in settings["predicted"]],
         "fitted without it": [decimal_text(value) for value in settings["left_out"]],

@@ -23,6 +23,7 @@ from recalltrap_analysis.number_format import (
 from recalltrap_analysis.report.document.blocks import Block, Items, Prose, Record
 from recalltrap_analysis.report.document.tables import grid, plain, records
 from recalltrap_analysis.runs import sql
+from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.statistics.coverage import covers
 from recalltrap_analysis.statistics.effect_sizes import (
     brown_forsythe,
@@ -61,7 +62,7 @@ def estimate_record(estimate: Estimate | None) -> Record | None:
 def statistics_blocks(summary: Summary) -> list[Block]:
     """Mean and interquartile mean, effect size, tests of mean and spread, and seeds needed."""
     table = summary.order_effect[summary.order_effect["state"] == COMPLETE]
-    rows: list[dict[str, Any]] = [dict(row) for _, row in table.iterrows()]
+    rows: list[dict[str, Any]] = rows_of(table)
     if not rows:
         return [Prose("No grid point is complete, so there are no statistics to show.", "absent")]
     groups = by_point(summary.pairs)
