@@ -74,6 +74,12 @@ class FakeStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
+    def exists(self, relative: str, /) -> bool:
+        return (self.root / relative).exists()
+
+    def read(self, relative: str, /) -> bytes:
+        return (self.root / relative).read_bytes()
+
     def display(self, relative: str, /) -> str:
         return str(self.root / relative)
 

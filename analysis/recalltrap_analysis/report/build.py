@@ -18,6 +18,7 @@ from recalltrap_analysis.report.redaction import redacted
 from recalltrap_analysis.report.rendering import rendered
 from recalltrap_analysis.report.run_report import run_report
 from recalltrap_analysis.runs.loaded_run import QueryableRun, ReadRun, first_line
+from recalltrap_analysis.runs.protocol import ReportWriter
 from recalltrap_analysis.verdicts.summary import Summary
 
 FORMATS: Mapping[str, tuple[str, Callable[[Document], str]]] = {
@@ -82,7 +83,27 @@ def _written(
     else:
         folder = f"reports/{folder_name([run.study.name for run in read])}"
         document = joint_report(read, refused)
-    storage = read[0].storage
+    storage, (name, write) = read[0].storage, FORMATS[form]
+    (text,) = write_document(document, storage, folder, {name: write})
+    if tell is not None:
+        tell(text)
+    return storage.display(f"{folder}/{name}")
+
+
+def write_document(
+    document: Document,
+    storage: ReportWriter,
+    folder: str,
+    pages: Mapping[str, Callable[[Document], str]],
+) -> list[str]:
+    """Write a document's figures and pages; the pages' texts.
+
+    Args:
+        document: What to write; its figures are not drawn yet.
+        storage: Where to.
+        folder: The pages' folder, relative to it.
+        pages: What makes each page's text of it, by the page's name.
+    """
 
     def write_files(plot: Plot) -> Plot:
         for kind, data in (("svg", plot.svg), ("pdf", plot.pdf)):
@@ -92,12 +113,11 @@ def _written(
 
     document = redacted(rendered(document))
     document.with_plots(write_files)
-    name, write = FORMATS[form]
-    text = write(document)
-    storage.write(f"{folder}/{name}", text.encode())
-    if tell is not None:
-        tell(text)
-    return storage.display(f"{folder}/{name}")
+    texts = []
+    for name, write in pages.items():
+        texts.append(write(document))
+        storage.write(f"{folder}/{name}", texts[-1].encode())
+    return texts
 
 
 def _read(runs: Sequence[QueryableRun]) -> tuple[list[ReadRun], list[str]]:

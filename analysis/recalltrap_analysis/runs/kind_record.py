@@ -20,6 +20,7 @@ from recalltrap.errors import InputError
 from recalltrap.graph import Cell, Node
 from recalltrap.registry import registered
 from recalltrap_analysis.runs.protocol import ArtifactReader
+from recalltrap_analysis.runs.responses import Responses
 
 GROUP = "recalltrap.analysis"
 
@@ -50,7 +51,7 @@ class OptimumCheck:
 class RewardSamples:
     """Rewards of samples of the references, p' and p'': all that best of n needs.
 
-    Both take a cell and the name of one of its models, `p_prime` or `p_second`.
+    All take a cell and the name of one of its models, `p_prime` or `p_second`.
     """
 
     key: Callable[[Cell, str], Hashable]
@@ -58,6 +59,13 @@ class RewardSamples:
     there are none."""
     read: Callable[[Cell, str, ArtifactReader], npt.NDArray[np.float64]]
     """Rewards of shape [prompts, samples]. Raises an `InputError` where they can't be read."""
+    responses: Callable[[Cell, str, ArtifactReader], Responses] | None = None
+    """The same samples with all that a check before the study asks of them; None: it can't be
+    checked. Raises an `InputError` where they can't be read."""
+    setting: str = ""
+    """The setting that says how many there are in all; empty where that is no setting."""
+    note: str = ""
+    """What to know of these samples; mostly nothing."""
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,12 @@ class BestOfNCurve:
     kl_M: Array
 
     @classmethod
-    def of(cls, reward_PN: Array) -> BestOfNCurve:
+    def of(cls, reward_PN: Array, weight_P: Array | None = None) -> BestOfNCurve:
         """The curve of one reference, from rewards of N of its samples for each of P prompts.
+
+        Args:
+            reward_PN: The rewards.
+            weight_P: What a prompt counts, 1 in all; None: all alike.
 
         Raises:
             ValueError: no samples, or a reward that is not finite.
@@ -55,7 +59,7 @@ class BestOfNCurve:
         numbers = tried(reward_PN.shape[-1])
         return cls(
             np.array(numbers, dtype=float),
-            expected_maximum(reward_PN, numbers),
+            expected_maximum(reward_PN, numbers, weight_P),
             np.array([kl_bound(n) for n in numbers]),
         )
 
@@ -66,7 +70,9 @@ class BestOfNCurve:
         return BestOfN(int(self.n_M[place]), float(self.reward_M[place]), float(objective_M[place]))
 
 
-def expected_maximum(reward_PN: Array, numbers: Sequence[int]) -> Array:
+def expected_maximum(
+    reward_PN: Array, numbers: Sequence[int], weight_P: Array | None = None
+) -> Array:
     """The unbiased expected maximum of n samples, mean over prompts; shape [M].
 
     E_n = Σ_i R_(i)·C(i-1, n-1) / C(N, n), R_(i) the i-th smallest: the mean over all subsets of n
@@ -75,6 +81,7 @@ def expected_maximum(reward_PN: Array, numbers: Sequence[int]) -> Array:
     Args:
         reward_PN: Rewards of N samples for each of P prompts.
         numbers: Numbers n, from 1 to N.
+        weight_P: What a prompt counts, 1 in all; None: all alike.
 
     Raises:
         ValueError: no samples, an n outside, or a reward that is not finite.
@@ -84,7 +91,8 @@ def expected_maximum(reward_PN: Array, numbers: Sequence[int]) -> Array:
     if not np.isfinite(reward_PN).all():
         raise ValueError("a reward is not finite")
     weights_MN = maximum_weights(reward_PN.shape[1], tuple(numbers))
-    return np.asarray((np.sort(reward_PN, axis=1) @ weights_MN.T).mean(axis=0))
+    expected_PM = np.sort(reward_PN, axis=1) @ weights_MN.T
+    return np.asarray(np.average(expected_PM, axis=0, weights=weight_P))
 
 
 @lru_cache(maxsize=4)

@@ -278,6 +278,32 @@ def forecast(study: str, overrides: tuple[str, ...], storage: str | None, form: 
 
 
 @main.command()
+@STUDY
+@OVERRIDES
+@STORAGE
+@ADDRESS
+@click.option("--local", is_flag=True, help="Build everything in this process, without Ray.")
+@FORMAT
+@_guarded
+def check(
+    study: str,
+    overrides: tuple[str, ...],
+    storage: str | None,
+    address: str,
+    local: bool,
+    form: str,
+) -> None:
+    """Check STUDY before you spend on it: from p', p'' and the reward, no alignment.
+
+    Says in one sentence whether to keep p' as the reference, and where p'' practically never gives
+    a good response. Writes a page with the figures; JSON has all of it, CSV every grid point.
+    """
+    from recalltrap.cli.commands import check_text
+
+    check_text(study, overrides, storage, address, local, form)
+
+
+@main.command()
 @RUN
 @click.argument("ordering", shell_complete=complete.complete_ordering)
 @click.argument("seed", type=int, shell_complete=complete.complete_seed)

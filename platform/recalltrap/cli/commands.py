@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
-from recalltrap.cli.output import print_table, say
+from recalltrap.cli.output import print_exactly, print_table, say
 from recalltrap.errors import InputError, shown
 from recalltrap.registry import room
 from recalltrap.results.notes import look_notes, unmeasured_notes, view_notes
 from recalltrap.results.results import Results, open_run
+from recalltrap.run.check import check
 from recalltrap.run.display import ProgressTable
 from recalltrap.run.run import run
 from recalltrap.study.checks import parse_study
@@ -92,6 +94,35 @@ def run_studies(
             results = run(study, storage=location, address=address, local=local, display=shown)
             status = max(status, conclude(results))
     return status
+
+
+def check_text(
+    name: str,
+    overrides: Sequence[str],
+    location: str | None,
+    address: str,
+    local: bool,
+    form: str,
+) -> None:
+    """Check a study and say what was found, the sentence first."""
+    found = check(
+        name, overrides=overrides, storage=location, address=address, local=local,
+        tell=partial(say, error=True),
+    )  # fmt: skip
+    if form == "json":
+        print_exactly(found.json)
+        return
+    if form != "table":
+        print_table(found.table(), form)
+        return
+    say(f"{found.sentence}\n")
+    print_table(found.shown)
+    say("")
+    if found.shown.num_rows < found.points.num_rows:
+        say(f"{found.shown.num_rows} of {found.points.num_rows} grid points; the page has all")
+    for line in (*found.lines, found.cost_line):
+        say(line)
+    say(f"page: {found.page}")
 
 
 def conclude(results: Results) -> int:

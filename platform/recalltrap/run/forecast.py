@@ -11,15 +11,11 @@ import pyarrow as pa
 
 from recalltrap.defaults import storage_location
 from recalltrap.paths import Pathish
-from recalltrap.registry import find_kind, room
+from recalltrap.registry import room
 from recalltrap.results import notebook_html
 from recalltrap.results.readable_tables import readable
-from recalltrap.run.display import Silent
-from recalltrap.run.execution import reference_metrics
-from recalltrap.run.plan import plan_references
-from recalltrap.run.run import check_place, execute_here, make_context
+from recalltrap.run.references import built_references
 from recalltrap.store.storage import Storage
-from recalltrap.store.store import ArtifactStore
 from recalltrap.study.asked_study import AnyStudy, StudyFields, asked_study
 from recalltrap.study.study_file import Overrides
 
@@ -89,26 +85,14 @@ def forecast(
 
     Raises:
         InputError: anything wrong with the study, the storage or the devices; nothing was built.
+        StageError: no reference could be built.
     """
     tell = tell or (lambda line: None)
     asked = asked_study(forecast, study, seeds, overrides, fields)
-    kind = find_kind(asked.kind)
     root = Storage(storage_location(storage))
-    notes = tuple(kind.check(asked.cells()))
-    for note in notes:
-        tell(f"note: {note}")
-    root.check_usable()
-    store = ArtifactStore(root)
-    plan = plan_references(asked, store)
-    check_place(plan, here=True)
-    for node in plan.cached:
-        store.open(node).verify()
-    root.prepare()
-    if plan.packs:
-        tell(f"building {len(plan.builds())} references ...")
-        execute_here(plan, make_context(plan, root), Silent())
-    standing = [cell for cell in plan.cells if all(store.has(node) for node in cell.references)]
-    metrics = reference_metrics(standing, kind, store)
-    found = room("forecast")(metrics, standing, store, asked.axes, asked.kind, asked.margin)
+    built = built_references(asked, root, tell)
+    found = room("forecast")(
+        built.metrics, built.cells, built.store, asked.axes, asked.kind, asked.margin
+    )
     shown = pa.Table.from_pandas(found.table(MOST_SHOWN), preserve_index=False)
-    return Forecast(asked.name, found.points, found.lines, shown, notes)
+    return Forecast(asked.name, found.points, found.lines, shown, built.notes)

@@ -309,7 +309,7 @@ def test_forecast_builds_references_alone(study_file: StudyFile, storage: str) -
     assert "6 stages from the store" in run.stderr
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "forecast"])
+@pytest.mark.parametrize("command", ["plan", "run", "forecast", "check"])
 @pytest.mark.parametrize(
     ("study", "expected"),
     [("toy/tinny", "did you mean 'toy/tiny'?"), ("nowhere.yaml", "neither"), ("", "neither"),

@@ -42,7 +42,7 @@ def stored(study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_commands_and_studies() -> None:
     assert set(offered("")) == set(main.commands)
-    for command in ("run", "plan", "forecast", "show"):
+    for command in ("run", "plan", "forecast", "check", "show"):
         assert offered(command, "") == list(named_studies())
         assert offered(command, "mog/qu") == ["mog/quick"]
         assert offered(command, "my") == ["<file>"]

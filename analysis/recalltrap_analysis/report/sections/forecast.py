@@ -21,6 +21,7 @@ from recalltrap_analysis.forecast.errors import (
 from recalltrap_analysis.forecast.table import AnchorForecast, forecast_of
 from recalltrap_analysis.forecast.text import table_text
 from recalltrap_analysis.number_format import row_interval, setting_text, signed_text
+from recalltrap_analysis.report.check.scored import check_blocks
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
 from recalltrap_analysis.report.document.grid_tables import largest_first
 from recalltrap_analysis.report.document.tables import grid, records
@@ -55,6 +56,7 @@ def forecast_section(run: ReadRun, summary: Summary) -> Section:
             "the largest E_n − β·KL_n. That bounds the optimum's objective from below; its reward "
             "is an estimate, and the difference of two lower bounds bounds nothing."
         ),
+        *check_blocks(run, rows, found.unit),
         *_reliability(found),
         *_unmeasured(summary, rows),
         *_kind_notes(summary),
