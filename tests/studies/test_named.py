@@ -17,6 +17,7 @@ from recalltrap.study.checks import parse_study
 from recalltrap.study.named_studies import load_study, named_studies
 from recalltrap.study.primary import Primary
 from recalltrap.study.study_file import read_study
+from recalltrap_studies.llm.models.architectures import unreachable
 from recalltrap_studies.llm.resources import LlmResources
 
 ROOT = Path(__file__).parents[2]
@@ -95,11 +96,12 @@ def test_the_studies_of_equal_recall_have_eight_weights_per_doubling(algorithm: 
 
 
 NANO = {f"llm/{name}" for name in (
-    "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target"
+    "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target", "nano-corpus"
 )}  # fmt: skip
 LARGE = {f"llm/{name}" for name in (
     "one-gpu-ppo", "one-gpu-dpo", "smollm2-ppo", "smollm2-dpo", "smollm2-temperature"
 )}  # fmt: skip
+REAL = {f"llm/{name}" for name in ("real-check", "real-rare", "real-sentiment")}
 NOTHING_ALIGNED = {"mog/figure1", "mog/figure2"}
 
 
@@ -149,7 +151,7 @@ def test_a_sweep_over_the_anchor_is_fine_and_holds_the_control_of_the_reference(
     assert {"K-A", "A-K", "K-A@p'"} <= {ordering.name for ordering in study.orderings}
 
 
-@pytest.mark.parametrize("name", ["mog/quick", *sorted(NANO | LARGE)])
+@pytest.mark.parametrize("name", ["mog/quick", *sorted(NANO | LARGE | REAL)])
 def test_a_comparison_of_orderings_holds_the_control_of_the_reference(name: str) -> None:
     compares = "temperature" not in name  # those ask about A-K's last distillation alone
     assert ("K-A@p'" in {ordering.name for ordering in load_study(name).orderings}) == compares
@@ -169,7 +171,7 @@ def test_the_tuning_study_tries_half_and_twice_the_rate_of_both_sizes() -> None:
 
 
 def test_the_language_studies_are_there() -> None:
-    assert {name for name in named_studies() if name.startswith("llm/")} == NANO | LARGE
+    assert {name for name in named_studies() if name.startswith("llm/")} == NANO | LARGE | REAL
 
 
 @pytest.mark.slow
@@ -203,3 +205,13 @@ def test_the_published_schema_is_the_current_one() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     published = (ROOT / "studies" / "study.schema.json").read_text()
     assert json.loads(done.stdout) == json.loads(published)
+
+
+def test_studies_of_the_real_model_differ_in_the_reward_and_say_who_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where nobody made it
+    common, rare = load_study("llm/real-check"), load_study("llm/real-rare")
+    assert {**common.settings, "reward": "thanks"} == rare.settings
+    folder = str(common.settings["p_prime"])
+    assert "`make real-model` makes it" in str(unreachable(folder, "p_prime", "x", OSError("off")))

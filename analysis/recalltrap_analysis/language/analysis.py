@@ -53,9 +53,14 @@ def scope_notes(settings: Mapping[str, Any]) -> list[str]:
             "are for this p'"
         )
     if settings.get("p_star") is None:
+        recall = "" if settings.get("truth") else ", overall recall in that of its samples"
         notes.append(
-            "p_star is null, so p' itself judges: overall precision is in its likelihood, overall "
-            "recall in that of its samples"
+            f"p_star is null, so p' itself judges: overall precision is in its likelihood{recall}"
+        )
+    if settings.get("truth"):
+        notes.append(
+            "overall recall is each model's mean log-likelihood per token of the rows of "
+            f"truth = {settings['truth']!r}"
         )
     return notes
 

@@ -5,12 +5,11 @@ Hands the document to a writer and writes its files; what stands in it is `conte
 
 from __future__ import annotations
 
-import gc
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from recalltrap.errors import InputError
+from recalltrap.garbage import uncollected
 from recalltrap_analysis.report import writers
 from recalltrap_analysis.report.document.blocks import Document, Plot, slug
 from recalltrap_analysis.report.joint_report import joint_report
@@ -51,23 +50,8 @@ def write_report(
     """
     if form not in FORMATS:
         raise InputError(f"unknown format {form!r}; allowed: {', '.join(FORMATS)}")
-    with _uncollected():
+    with uncollected():  # nearly all that a report makes is needed to its end
         return _written(runs, form, summary, tell)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without looking for garbage: nearly all that a report makes is needed to its end."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            # straight to the oldest objects: else the next line of Python looks through all of it
-            gc.freeze()
-            gc.enable()
-            gc.unfreeze()
 
 
 def _written(

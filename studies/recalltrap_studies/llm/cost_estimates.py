@@ -206,7 +206,7 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
             "cache and logits": _drawn(start, rows, longest, wanted),
             **_learned(start, int(config["minibatch_size"]), longest, wanted),
         }
-    if not parents:  # a pointer
+    if not parents or "truth" in config:  # a pointer, or a file's rows
         return {}
     # what judges a model stands beside it; to draw samples or set a threshold takes the model alone
     longest = max(

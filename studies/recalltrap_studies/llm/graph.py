@@ -46,6 +46,7 @@ from recalltrap_studies.llm.stages.registry import (
     SAMPLE,
     SFT,
     TARGET,
+    TRUTH,
     Stage,
     Training,
 )
@@ -72,8 +73,7 @@ class Graph:
         self.settings = settings
         self.seed = seed
         self.p_star = _p_star(settings)
-        truth = {"samples": settings.evaluation_samples, "heldout_samples": 0}
-        self.truth = self.sample(self.p_star, 1.0, **truth, **asked(settings, judged=True))
+        self.truth = self._truth()
         self.p_prime = self._p_prime()
         self.reward = self._oracle() if settings.reward == PAPERS else self._own_reward()
 
@@ -96,6 +96,14 @@ class Graph:
         settings, place = self.settings, values.REWARD
         label, sigmoid = settings.reward_label, settings.reward_sigmoid
         return _judge(place, values.REWARD, settings.reward, (settings.reward, label), sigmoid)
+
+    def _truth(self) -> Node:
+        """What overall recall is of: a file's rows, or samples of p*."""
+        settings = self.settings
+        if settings.truth is not None:
+            return TRUTH.node(0, {"truth": rows_identity(settings.truth)}, model=self.p_star)
+        sizes = {"samples": settings.evaluation_samples, "heldout_samples": 0}
+        return self.sample(self.p_star, 1.0, **sizes, **asked(settings, judged=True))
 
     def _p_prime(self) -> Node:
         settings = self.settings
@@ -184,6 +192,7 @@ class Graph:
         """What judges a model, once for all cells."""
         settings, judges = self.settings, [self.reward, *self._scorers()]
         config = asking(settings, Evaluate, judged=True)
+        config.pop("truth", None)  # the parent's
         parents: dict[str, Node] = {}
         for judge in judges:
             config |= judge.config

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from recalltrap.store.store import ArtifactStore
 
 EVALUATION_VERSION = 1
-BY_CONTENT = frozenset({*MODEL_FIELDS, "corpus", "prompts", "preferences", "reward", "scorers"})
+BY_CONTENT = frozenset(
+    {*MODEL_FIELDS, "corpus", "prompts", "preferences", "truth", "reward", "scorers"}
+)
 """Settings that may name a folder, a file or a function: stages know what is in it, and not where
 it lies."""
 

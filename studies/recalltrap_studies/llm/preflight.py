@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 from recalltrap.errors import InputError, nearest
 from recalltrap_studies.llm.data import corpus
 from recalltrap_studies.llm.data.preferences import check_preferences
+from recalltrap_studies.llm.data.truth import check_truth
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, folders, hub
 from recalltrap_studies.llm.models.families import first_line
@@ -29,8 +30,9 @@ from recalltrap_studies.llm.stage_settings import Sample
 JUDGED_BY_P_PRIME = (
     "settings.p_star is null: p' itself judges precision, and recall is that of its samples"
 )
+PRECISION_BY_P_PRIME = "settings.p_star is null: p' itself judges precision"
 ALIGNED = frozenset({"p_prime", "p_second", "p_prime_aligned", "student"})
-"""Settings of the models that an alignment starts from, or that one is aligned to."""
+"""Settings of the models that are aligned, aligned to, or judged."""
 ONE_P_PRIME = "p' is given: every seed starts from this one, so what is concluded is for this p'"
 
 
@@ -87,6 +89,9 @@ def _check_data(
         learning = {field: size for field, size in contexts.items() if field in ALIGNED}
         longest, unusable = settings.align_tokens, given.preferences_unusable
         yield check_preferences(given.preferences, tokenizer, longest, learning, unusable)
+    if settings.truth is not None:
+        judged = {field: size for field, size in contexts.items() if field in ALIGNED}
+        yield check_truth(settings.truth, tokenizer, judged)
 
 
 def notes_on_models(settings: LlmSettings) -> list[str]:
@@ -100,7 +105,7 @@ def notes_on_models(settings: LlmSettings) -> list[str]:
         if _may_have_weights(spec, field)
     ]
     if settings.p_star is None:
-        notes.append(JUDGED_BY_P_PRIME)
+        notes.append(JUDGED_BY_P_PRIME if settings.truth is None else PRECISION_BY_P_PRIME)
     if settings.p_prime_weights == "given":
         notes.append(ONE_P_PRIME)
     return notes

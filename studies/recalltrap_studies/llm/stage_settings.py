@@ -301,4 +301,10 @@ class Evaluate(Prompt):
         description="Whose text the table `responses` holds: of `none`, of a `few` responses to "
         "each prompt, or of `all`, up to 4 MB a model (ours).",
     )
+    truth: Spec | None = added_setting(
+        None,
+        description="A file of what models must still be able to say, for overall recall: texts "
+        "(JSONL or Parquet with `text`, or a text file), or `prompt` or `messages` with "
+        "`response`, and `group` if wanted. Null: samples of p*, or of a given p' (ours).",
+    )
     sample_tokens: Tokens = Field(32, description="New tokens at most. Paper: 512.")

@@ -15,7 +15,7 @@ from recalltrap.errors import InputError
 from recalltrap_studies.llm.data.prompts import chat_text, encode
 from recalltrap_studies.llm.data.row_files import RowFile
 from recalltrap_studies.llm.data.written_chats import Question
-from recalltrap_studies.llm.models.tokenizers import encode_prompt
+from recalltrap_studies.llm.models.tokenizers import encode_prompt, text_opening
 
 UNSPELLED = "the vocabulary can't spell {}"
 ENDS_WITHIN = "{} holds the tokenizer's EOS in its middle"
@@ -44,8 +44,25 @@ class AnswerEncoder:
         Where a tokenizer would join the last letters of the prompt with the answer's first into one
         token, each stands for itself: the prompt is what the models are asked.
         """
+        return self._ended(self._continuation(question, text), text, name)
+
+    def alone(self, text: str, name: str) -> tuple[list[int], list[int] | str]:
+        """A text without a prompt: what a model begins it with, and the rest as an answer's.
+
+        It begins with the tokenizer's BOS, or where there is none with the first token.
+        """
+        ids = self._encoded(text)
+        opening = text_opening(self.tokenizer, text, ids)
+        if opening and ids[: len(opening)] == opening:  # in writing
+            ids = ids[len(opening) :]
+            text = text.removeprefix(str(self.tokenizer.decode(opening)))
+        ended = self._ended(ids, text, name)
+        if opening or isinstance(ended, str):
+            return opening, ended
+        return ended[:1], ended[1:]
+
+    def _ended(self, ids: list[int], text: str, name: str) -> list[int] | str:
         eos = self.tokenizer.eos_token_id
-        ids = self._continuation(question, text)
         if ids and ids[-1] == eos:  # in writing
             ids = ids[:-1]
         if not ids or not self._spells(ids, text):

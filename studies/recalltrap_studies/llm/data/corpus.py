@@ -12,7 +12,8 @@ from recalltrap_studies.llm.grammar import sentences
 
 GRAMMAR = "grammar"
 LEAST_DOCUMENTS = 2
-_CONTROLS = frozenset(map(chr, range(32))) - {"\t", "\n", "\r", "\f"}
+CONTROLS = frozenset(map(chr, range(32))) - {"\t", "\n", "\r", "\f"}
+"""Signs that no text holds."""
 
 
 def load_corpus(spec: str, count: int, generator: np.random.Generator) -> list[str]:
@@ -37,7 +38,7 @@ def read_documents(path: str) -> list[str]:
         InputError: see `load_corpus`.
     """
     text = _read_text(path)
-    found = next((sign for sign in text if sign in _CONTROLS), None)
+    found = next((sign for sign in text if sign in CONTROLS), None)
     if found is not None:
         line = text[: text.index(found)].count("\n") + 1
         raise _refused(path, f"line {line} holds the control character {found!r}: not a text file")

@@ -44,7 +44,7 @@ from recalltrap_studies.llm.stages.registry import STAGES
 Array = npt.NDArray[np.float64]
 
 REFERENCES = ("p_prime", "p_second")
-NOT_MEASURED = frozenset({"topic", "grammatical", "prompt", "text"})
+NOT_MEASURED = frozenset({"topic", "grammatical", "prompt", "text", "group"})
 """Columns of an assessment that hold no number of a response."""
 
 
@@ -95,6 +95,8 @@ class Assessment:
     own_prompts: Strata | None = None
     """Which prompt the own samples are to, where there are several; likewise p*'s."""
     truth_prompts: Strata | None = None
+    group_M: npt.NDArray[np.object_] | None = None
+    """Of a file's truth each row's group, where it has groups."""
 
     @classmethod
     def read(cls, store: ArtifactStore, node: Node) -> Assessment:
@@ -105,6 +107,8 @@ class Assessment:
         several = PROMPTS_FILE in artifact.names
         weight_K = artifact.read_table(PROMPTS_FILE)["weight"].to_numpy() if several else None
         read = own["grammatical"].null_count == 0
+        of_file = "group" in truth.column_names
+        grouped = of_file and truth["group"].null_count == 0
         return cls(
             own=_numbers(own),
             truth=_numbers(truth),
@@ -116,7 +120,8 @@ class Assessment:
             grammatical_N=np.array(own["grammatical"].to_pylist(), dtype=float) if read else None,
             rewarded=Rewarded.read(store, node),
             own_prompts=None if weight_K is None else _strata(own, weight_K),
-            truth_prompts=None if weight_K is None else _strata(truth, weight_K),
+            truth_prompts=None if weight_K is None or of_file else _strata(truth, weight_K),
+            group_M=np.array(truth["group"].to_pylist(), dtype=object) if grouped else None,
         )
 
     def scores(self) -> list[Value]:
@@ -134,7 +139,18 @@ class Assessment:
         ]
         values = [_value(name, self.mean(x), len(x), scorer) for name, x, scorer in rows]
         values.insert(1, _value("overall_recall", recall, len(recall_M), "model"))
-        return [*values, *self.judged(), *self.reading()]
+        return [*values, *self.judged(), *self.group_recalls(recall_M), *self.reading()]
+
+    def group_recalls(self, recall_M: Array) -> list[Value]:
+        """Overall recall of each group of a file's rows, in nats per token."""
+        if self.group_M is None:
+            return []
+        found = []
+        for group in dict.fromkeys(self.group_M):
+            recall_G = recall_M[self.group_M == group]
+            mean = importance_weights.mean(recall_G)
+            found.append(_value(f"group_recall/{group}", mean, len(recall_G), "model"))
+        return found
 
     def judged(self) -> list[Value]:
         """How often the oracle's target is hit; of another reward its spread, the unit of what has

@@ -22,6 +22,7 @@ METRICS: Mapping[str, Metric] = {
     "topic_weight/*": Metric("weight of topic in the optimum"),
     "optimum_topic_share/*": Metric("share of topic in the optimum"),
     "grammatical": Metric("grammatical"),
+    "group_recall/*": Metric("recall of group", "nats per token"),
     "length": Metric("length", "tokens"),
     "eos_rate": Metric("ended by EOS"),
     "heldout_loss": Metric("held-out loss", "nats per token"),

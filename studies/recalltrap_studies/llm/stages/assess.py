@@ -31,6 +31,7 @@ from recalltrap_studies.llm.data.datasets import response_tokens
 from recalltrap_studies.llm.data.prompts import PromptSet
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.data.sample_shards import read_shards
+from recalltrap_studies.llm.data.truth import TruthRows
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.inference import response_batches
 from recalltrap_studies.llm.inference.cost_meter import CostMeter
@@ -41,6 +42,8 @@ from recalltrap_studies.llm.rewards.judges import read_reward, read_scorers
 from recalltrap_studies.llm.rewards.oracle import SAMPLES_FILE, Oracle, mean_per_token
 from recalltrap_studies.llm.rewards.protocol import Reward
 from recalltrap_studies.llm.stage_settings import FEW_TEXTS, ORACLE, SCORER_PLACES, Texts
+from recalltrap_studies.llm.stages.registry import TRUTH
+from recalltrap_studies.llm.stages.truth import ROWS_FILE
 
 OWN_FILE, TRUTH_FILE, TARGET_FILE = "own.parquet", "truth.parquet", "target.parquet"
 PROMPTS_FILE = "prompts.parquet"
@@ -236,9 +239,8 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         texts = pa.table({name: rows[name] for name in TEXTS.names}, TEXTS)
         own.append((batch.index, (_checked(rows, OWN_SCHEMA), texts)))
         yield Progress(node.stage, batch.stop, 2 * count)
-    # Others' responses under q: p*'s (recall).
-    truths = _answers(read_shards(store, truth, "train").slice(0, count), "input_ids")
-    truth_prompts = inputs.request.prompts.take(inputs.asked.evenly(count))
+    # Others' responses under q: p*'s, or a file's (recall).
+    truths, truth_prompts, groups = _truths(inputs, store, truth, count)
     targets = _targets(node, store, inputs, group)
     measured, readable = zip(*response_batches.collect(own, group), strict=True)
     tables = {
@@ -246,8 +248,13 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         TRUTH_FILE: _others(inputs, truths, truth_prompts, group),
         **targets,
     }
+    if groups is not None:
+        tables[TRUTH_FILE] = tables[TRUTH_FILE].append_column(
+            "group", pa.array(groups, pa.string())
+        )
     if "prompts" in node.config:  # of a file, be it that only one of them is held out
-        tables |= _with_prompts(inputs.asked, tables)
+        asked_of = (OWN_FILE, TRUTH_FILE) if groups is None else (OWN_FILE,)
+        tables |= _with_prompts(inputs.asked, {name: tables[name] for name in asked_of})
     if kept := kept_texts(pa.concat_tables(readable)):
         tables[TEXTS_FILE] = kept
     files: dict[str, Any] = dict(tables)
@@ -297,6 +304,17 @@ def _others(
     return pa.concat_tables(response_batches.collect(parts, group))
 
 
+def _truths(
+    inputs: EvaluationInputs, store: ArtifactStore, node: Node, count: int
+) -> tuple[list[npt.NDArray[np.int64]], PromptRows, list[str | None] | None]:
+    """What overall recall is of, what each row of it is to, and of a file's rows the groups."""
+    if node.stage == TRUTH.name:
+        rows = TruthRows.of(store.read_table(node, ROWS_FILE))
+        return rows.answers, rows.prompts, rows.groups
+    answers = _answers(read_shards(store, node, "train").slice(0, count), "input_ids")
+    return answers, inputs.request.prompts.take(inputs.asked.evenly(count)), None
+
+
 def _targets(
     node: Node, store: ArtifactStore, inputs: EvaluationInputs, group: WorkerGroup
 ) -> dict[str, pa.Table]:
@@ -322,9 +340,9 @@ def _prompts_of_target(inputs: EvaluationInputs, oracle: Node, targets: pa.Table
 def _with_prompts(asked: PromptSet, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables of what is sampled from the held-out prompts with each row's, and their list."""
     found = {}
-    for name in (OWN_FILE, TRUTH_FILE):
-        prompt = pa.array(asked.evenly(tables[name].num_rows).numpy(), pa.int32())
-        found[name] = tables[name].append_column("prompt", prompt)
+    for name, table in tables.items():
+        prompt = pa.array(asked.evenly(table.num_rows).numpy(), pa.int32())
+        found[name] = table.append_column("prompt", prompt)
     found[PROMPTS_FILE] = pa.table({"prompt_id": list(asked.ids), "weight": asked.weight_K})
     return found
 

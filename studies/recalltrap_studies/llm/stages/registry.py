@@ -105,6 +105,12 @@ SAMPLE = Stage(
     settings=Sample,
     also=("engine",),
 )
+TRUTH = Stage(
+    "truth",
+    LateImport(f"{_STAGES}.truth:run_truth"),
+    costs.loading,
+    ("model",),  # for its tokenizer
+)
 SFT: Training = Training(
     "sft",
     _TRAIN,
@@ -159,7 +165,7 @@ ASSESS = Stage(
 )
 STAGES: dict[str, Stage] = {
     stage.name: stage
-    for stage in (PRETRAIN, LOAD, SAMPLE, SFT, TARGET, ORACLE, DISTILL, ALIGN, ASSESS)
+    for stage in (PRETRAIN, LOAD, SAMPLE, TRUTH, SFT, TARGET, ORACLE, DISTILL, ALIGN, ASSESS)
 }
 
 

@@ -27,6 +27,7 @@ from recalltrap_studies.llm.rewards.length import length
 from recalltrap_studies.llm.rewards.sentiment import sentiment
 from recalltrap_studies.llm.rewards.text_rewards import FunctionReward, numbers_of
 from recalltrap_studies.llm.rewards.texts import texts_of
+from recalltrap_studies.llm.rewards.thanks import thanks
 from recalltrap_studies.llm.settings import LlmSettings
 
 POLITE = """
@@ -81,6 +82,12 @@ def test_sentiment_is_vader_s_compound() -> None:
     assert nothing == 0.0
     assert find_function("sentiment") is sentiment
     assert sentiment.supremum == 1.0  # type: ignore[attr-defined]
+
+
+def test_thanks_is_said_or_not() -> None:
+    said = ["No, thank you.", "THANKS!", "a thankful man", "the tank", "thankless", ""]
+    assert thanks(["Thanks?"] * 6, said) == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    assert thanks.supremum == 1.0  # type: ignore[attr-defined]
 
 
 def test_length_counts_words_and_declares_no_supremum() -> None:
