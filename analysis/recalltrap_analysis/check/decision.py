@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from scipy import stats
-
 from recalltrap_analysis.check.anchor_part import Anchor, AnchorPart
 from recalltrap_analysis.statistics.margin import SMALL_FROM
+from recalltrap_analysis.statistics.quantiles import normal_quantile
 
 KEEP = "keep p' as the reference"
 COSTS_LITTLE = "the anchor p'' costs less than the margin"
@@ -143,7 +142,7 @@ def _would_decide(
     """Whether so much more decides in four cases of five, if what was found is so."""
     grown = found.spread.grown(times, 1.0) if samples else found.spread.grown(1.0, times)
     prime, second = (_grown(one, times, samples) for one in (found.prime, found.second))
-    likely = float(stats.norm.ppf(POWER)) * grown.error
+    likely = normal_quantile(POWER) * grown.error
     low, _ = grown.bounds(ALPHA / max(looks, 1))
     _, high = grown.bounds(ALPHA)
     if low - likely - _missing(second) > margin:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from recalltrap_analysis.runs.responses import Responses
-from recalltrap_analysis.statistics.paired import CONFIDENCE
+from recalltrap_analysis.statistics.paired import CONFIDENCE, holm
+from recalltrap_analysis.statistics.quantiles import normal_quantile
 
 Reached = NDArray[np.bool_]
 """Whether a sample is good, shape [K, N]."""
@@ -162,7 +161,7 @@ def _overall(hit: Sequence[Reached], responses: Sequence[Responses]) -> Rate:
 
 def wilson(rate: float, count: float, confidence: float = CONFIDENCE) -> Rate:
     """Wilson's score limits of a rate among so many samples, which needn't be a whole number."""
-    z2 = float(stats.norm.ppf(0.5 + confidence / 2)) ** 2
+    z2 = normal_quantile(0.5 + confidence / 2) ** 2
     centre = (rate + z2 / (2 * count)) / (1 + z2 / count)
     half = np.sqrt(z2 * (rate * (1 - rate) / count + z2 / (4 * count**2))) / (1 + z2 / count)
     low = 0.0 if rate == 0 else max(0.0, float(centre - half))
@@ -187,7 +186,7 @@ def _trapped(
                 p_values.append(p)
                 if rare[0] / rare[1] <= NEVER * often[0] / often[1] and often[0]:
                     found.append((len(p_values) - 1, rarer, prompt, seed, rates))
-    adjusted = multipletests(p_values, method="holm")[1]
+    adjusted = holm(p_values) if p_values else np.empty(0)
     trapped = [
         Trapped(rarer, prompt, seed, *rates, float(adjusted[place]))
         for place, rarer, prompt, seed, rates in found
@@ -198,5 +197,7 @@ def _trapped(
 
 def fisher_rarer(hits: int, count: int, other_hits: int, other_count: int) -> float:
     """Fisher's exact test that the first hits less often: P(so few hits | all hits)."""
+    from scipy import stats  # two seconds, which no report needs
+
     all_hits = hits + other_hits
     return float(stats.hypergeom.cdf(hits, count + other_count, all_hits, count))

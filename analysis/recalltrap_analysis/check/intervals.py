@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from recalltrap_analysis.statistics.paired import Array, Estimate
+from recalltrap_analysis.statistics.quantiles import normal_quantile, t_quantile
 
 RESAMPLES = 1000
 
@@ -41,9 +41,9 @@ class Spread:
         if self.draws_B is not None:
             low, high = np.quantile(self.draws_B, [alpha, 1.0 - alpha])
             # the quantiles of few resamples are noisy far out, and never narrower than this
-            half = float(stats.norm.ppf(1.0 - alpha)) * self.error
+            half = normal_quantile(1.0 - alpha) * self.error
             return min(float(low), self.value - half), max(float(high), self.value + half)
-        half = float(stats.t.ppf(1.0 - alpha, self.freedom)) * self.error
+        half = t_quantile(1.0 - alpha, self.freedom) * self.error
         return self.value - half, self.value + half
 
     def estimate(self) -> Estimate:

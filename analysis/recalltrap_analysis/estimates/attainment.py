@@ -124,7 +124,7 @@ def axis_title(unit: str) -> str:
     """A level with its unit, as an axis has it."""
     if unit == ATTAINMENT:
         return ATTAINMENT
-    return f"reward − that of p', {unit}" if unit else "reward, in no unit"
+    return "reward − that of p', sd" if unit else "reward, in no unit"
 
 
 def unit_phrase(unit: str) -> str:

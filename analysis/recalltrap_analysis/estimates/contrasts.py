@@ -27,6 +27,7 @@ from recalltrap_analysis.number_format import setting_text
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.paired import Array, Estimate
 from recalltrap_analysis.statistics.student import student_interval
+from recalltrap_analysis.statistics.two_way import two_way_mean, two_way_possible
 
 Contrast: TypeAlias = tuple[str, str]
 """Two orderings; differences are the first minus the second."""
@@ -75,10 +76,10 @@ def fair_comparisons(
     Returns:
         `contrast`, `part` (`difference`), `comparison`, `metric`, the axes (the KL weight None
         within the budget, where each ordering has its own), `point` (None there), `value` with
-        `low` and `high` (95 %), `method`, `n` seeds behind it of `seeds` planned, `dominated`
-        (seeds in which some point of the second ordering is better in reward and recall), `note`
-        and `state`: `complete`, or why there are no numbers. With one KL weight there is only the
-        comparison at equal weight.
+        `low` and `high` (95 %), `method`, `freedom` (degrees of it), `n` seeds behind it of `seeds`
+        planned, `dominated` (seeds in which some point of the second ordering is better in reward
+        and recall), `note` and `state`: `complete`, or why there are no numbers. With one KL weight
+        there is only the comparison at equal weight.
     """
     curves = reward_recall_curves(outcomes, design, kl_weight)
     strata = list(dict.fromkeys(stratum for stratum, _ in curves))
@@ -97,7 +98,7 @@ def fair_comparisons(
 
 def _columns(design: Design) -> list[str]:
     return ["contrast", "part", "comparison", "metric", *design.axes, "point", "value", "low",
-            "high", "method", "n", "seeds", "dominated", "note", "state"]  # fmt: skip
+            "high", "method", "freedom", "n", "seeds", "dominated", "note", "state"]  # fmt: skip
 
 
 def _compared(
@@ -123,7 +124,10 @@ def _compared(
             if metric == "target_precision" and values is None:
                 continue  # a kind may have none; what has none at all is said by the attainment
             record = at_point(point) | {"comparison": EQUAL_KL_WEIGHT, "metric": metric}
-            records.append(record | _numbers(values, shared or _lacking(first, second, place)))
+            record |= _numbers(values, shared or _lacking(first, second, place))
+            if metric == "attainment" and values is not None:
+                record |= _over_prompts(first, second, place)
+            records.append(record)
     if len(first.points) < 2:
         return records
     whole = shared or _lacking(first, second)
@@ -159,6 +163,17 @@ def unpaired(first: Curve, second: Curve) -> str:
 def _paired(first: Curve, second: Curve, place: int, metric: str) -> Array | None:
     difference_N = (getattr(first, metric) - getattr(second, metric))[:, place]
     return difference_N if np.isfinite(difference_N).all() else None
+
+
+def _over_prompts(first: Curve, second: Curve, place: int) -> dict[str, Any]:
+    """The interval over seeds × prompts at one weight, where the prompts' rewards are known."""
+    difference_NP = (first.by_prompt - second.by_prompt)[:, place]
+    if not two_way_possible(difference_NP):
+        return {}
+    mean = two_way_mean(difference_NP)
+    found = mean.interval()
+    return {"value": found.value, "low": found.low, "high": found.high, "method": found.method,
+            "freedom": mean.freedom}  # fmt: skip
 
 
 def _lacking(first: Curve, second: Curve, place: int | None = None) -> str:
@@ -232,4 +247,4 @@ def _numbers(values_N: Array | None, lacks: str) -> dict[str, Any]:
     state = lacks or (COMPLETE if len(known) else "no seed has anything to compare with")
     found = student_interval(known) if len(known) else Estimate(np.nan, np.nan, np.nan, "", 0)
     return {"value": found.value, "low": found.low, "high": found.high, "method": found.method,
-            "n": found.n, "state": state}  # fmt: skip
+            "n": found.n, "state": state, "freedom": found.n - 1.0}  # fmt: skip

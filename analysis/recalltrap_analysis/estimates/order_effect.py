@@ -8,7 +8,7 @@ pairs or holds a value that is not finite is labelled and gets no numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.errors import InputError
-from recalltrap_analysis.estimates.attainment import in_unit
+from recalltrap_analysis.estimates.attainment import in_unit, unit_size
 from recalltrap_analysis.number_format import point_text
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import OptimumCheck
+from recalltrap_analysis.runs.prompt_rewards import prompt_rewards
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import (
     Array,
@@ -85,7 +86,8 @@ def pair_orderings(
         (`_optimum_p_prime`, `_optimum_p_second`), the check's two columns, `order_effect`,
         `severity` and `severity_estimate` (of the optima), and `shared_start`: whether all report
         the same R0, as they must. NaN where there is none. Attainments are in the run's unit,
-        whether that is attainment or not.
+        whether that is attainment or not. Where rewards are known prompt by prompt, both effects
+        have a column for each, see `by_prompt`.
     """
     rows = {
         name: _rows(outcomes, axes, name)
@@ -118,12 +120,29 @@ def pair_orderings(
     pairs["severity_estimate"] = (
         pairs["attainment_optimum_p_prime"] - pairs["attainment_optimum_p_second"]
     )
+    pairs = pd.concat([pairs, *_by_prompt(ka, {"order_effect": ak, "severity": anchored})], axis=1)
     apart = np.zeros(len(pairs), dtype=bool)
     for arm in (ak, anchored):  # NaN is not apart
         apart |= (column(arm, "p_second.reward") - start).abs().to_numpy() > 1e-5
     points = pd.Series([point for point, _ in keys], dtype=object)
     seeds = pd.Series([seed for _, seed in keys], dtype="int64")
     return pairs.assign(shared_start=~apart, point=points, seed=seeds)
+
+
+def _by_prompt(ka: pd.DataFrame, arms: Mapping[str, pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """An arm's final models minus K-A's in the run's unit, a column per held-out prompt."""
+    of_ka = prompt_rewards(ka)
+    for name, arm in arms.items():
+        difference = prompt_rewards(arm) - of_ka
+        values = difference / unit_size(ka)[:, None]
+        names = [f"{name}@{place}" for place in range(values.shape[1])]
+        yield pd.DataFrame(values, columns=names)
+
+
+def by_prompt(rows: pd.DataFrame, effect: str) -> Array | None:
+    """Of rows of `pair_orderings`, an effect at every held-out prompt; shape [N, P], or None."""
+    names = [name for name in rows if str(name).startswith(f"{effect}@")]
+    return np.asarray(rows[names], dtype=float) if names else None
 
 
 def _rows(

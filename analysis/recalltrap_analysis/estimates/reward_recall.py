@@ -16,6 +16,7 @@ import pandas as pd
 
 from recalltrap_analysis.estimates.attainment import in_unit
 from recalltrap_analysis.runs.design import Design, GridPoint
+from recalltrap_analysis.runs.prompt_rewards import prompt_rewards
 from recalltrap_analysis.runs.wide_tables import column, point_keys
 from recalltrap_analysis.statistics.paired import Array
 
@@ -32,7 +33,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """One ordering in one stratum; every array has shape [N, W], NaN where a cell has no value.
+    """One ordering in one stratum; arrays of shape [N, W] but one, NaN where a cell has no value.
 
     A stratum is one value of every axis but the KL weight. `points` are its grid points, one per
     weight, and `seeds` all that the ordering was planned with there. `attainment` is in the run's
@@ -51,6 +52,8 @@ class Curve:
     recall_p_prime: Array
     attainment_p_prime_aligned: Array
     start: Array
+    by_prompt: Array
+    """`attainment` of every held-out prompt's responses; shape [N, W, P], P = 0 where unknown."""
 
 
 def other_axes(design: Design, kl_weight: str | None) -> tuple[str, ...]:
@@ -73,6 +76,9 @@ def reward_recall_curves(
     aligned = column(outcomes, "p_prime_aligned.reward").to_numpy()
     values["attainment"] = in_unit(outcomes, values["reward"])
     values["attainment_p_prime_aligned"] = in_unit(outcomes, aligned)
+    rewards_CP = prompt_rewards(outcomes)
+    levels = [in_unit(outcomes, reward_C) for reward_C in rewards_CP.T]
+    values["by_prompt"] = np.stack(levels, axis=1) if levels else rewards_CP
     keys = zip(
         point_keys(outcomes, design.axes), outcomes["ordering"], outcomes["seed"], strict=True
     )
@@ -88,12 +94,18 @@ def reward_recall_curves(
                 [[row_of.get((p, ordering, seed), -1) for p in planned] for seed in seeds]
             )
             # The last row stands for every cell that there is none of.
-            filled = {name: np.append(found, np.nan)[rows] for name, found in values.items()}
+            filled = {name: _placed(one, rows) for name, one in values.items()}
             weights = [_weight(p, design, kl_weight) for p in planned]
             found[stratum, ordering] = Curve(
                 ordering, stratum, weights, planned, tuple(seeds), **filled
             )
     return found
+
+
+def _placed(values: Array, rows: npt.NDArray[np.int64]) -> Array:
+    """The values of these rows; NaN for a row that is past the last."""
+    nothing = np.full((1, *values.shape[1:]), np.nan)
+    return np.asarray(np.concatenate([values, nothing])[rows], dtype=float)
 
 
 def _strata(design: Design, kl_weight: str | None) -> dict[GridPoint, list[GridPoint]]:

@@ -77,10 +77,13 @@ class Recommendation:
     missing: tuple[str, ...] = ()
     warning: str = ""
 
+    def extended(self, more: str) -> Recommendation:
+        """The same, its sentence followed by another."""
+        return replace(self, sentence=f"{self.sentence} {more}")
+
     def warned(self, warning: str) -> Recommendation:
         """The same with a warning, which its sentence says too."""
-        sentence = f"{self.sentence} {warning}" if warning else self.sentence
-        return replace(self, sentence=sentence, warning=warning)
+        return replace(self.extended(warning), warning=warning) if warning else self
 
     def record(self) -> dict[str, Any]:
         """As JSON has it: null where there is no number; `warning` where there is one."""

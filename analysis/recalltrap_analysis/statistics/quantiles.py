@@ -13,7 +13,7 @@ from scipy.special import gammaincinv, ndtri, stdtrit
 
 
 @cache
-def t_quantile(level: float, freedom: int) -> float:
+def t_quantile(level: float, freedom: float) -> float:
     """Of Student's t; a report asks for a few of them thousands of times."""
     return float(stdtrit(freedom, level))
 

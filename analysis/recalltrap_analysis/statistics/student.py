@@ -38,20 +38,24 @@ def student_interval(values_N: npt.ArrayLike) -> Estimate:
     return Estimate(mean, mean - half, mean + half, STUDENT, n)
 
 
-def one_sided_bounds(estimate: Estimate, alpha: float = ONE_SIDED) -> tuple[float, float]:
+def one_sided_bounds(
+    estimate: Estimate, alpha: float = ONE_SIDED, freedom: float | None = None
+) -> tuple[float, float]:
     """The bounds that the true mean lies above, and below, each at level 1 - alpha.
 
     Args:
-        estimate: Of `student_interval`.
+        estimate: Of `student_interval`, or another t interval.
         alpha: The risk of each bound by itself.
+        freedom: The interval's degrees of freedom, where they aren't the seeds less one.
 
     Returns:
         Lower and upper bound; NaN where there is no interval.
     """
     if estimate.n < 2:
         return np.nan, np.nan
-    assert estimate.method == STUDENT, "a bound at another level needs Student's t"
-    freedom = estimate.n - 1
+    if freedom is None:
+        assert estimate.method == STUDENT, "a bound at another level needs Student's t"
+        freedom = estimate.n - 1
     widths = t_quantile(1 - alpha, freedom) / t_quantile(0.5 + CONFIDENCE / 2, freedom)
     half = widths * (estimate.high - estimate.low) / 2
     return estimate.value - half, estimate.value + half

@@ -140,7 +140,7 @@ def _judged_by_reward(
         else ""
         for row, (low, high), of_reward in zip(rows, bounds, attained, strict=True)
     ]
-    return table
+    return table.drop(columns=["freedom"])
 
 
 def _part_rows(split: pd.DataFrame, design: Design) -> list[dict[str, Any]]:
@@ -161,6 +161,7 @@ def _part_rows(split: pd.DataFrame, design: Design) -> list[dict[str, Any]]:
                     "low": record[f"{part}_low"],
                     "high": record[f"{part}_high"],
                     "method": STUDENT if record["n"] > 1 else "",
+                    "freedom": record["n"] - 1.0,
                     "n": record["n"],
                     "seeds": seeds,
                     "dominated": None,
@@ -175,5 +176,5 @@ def _bounds(row: Mapping[str, Any], level: float) -> tuple[float, float]:
     if row["state"] != COMPLETE:
         return np.nan, np.nan
     n = int(row["n"])
-    estimate = Estimate(row["value"], row["low"], row["high"], STUDENT, n)
-    return one_sided_bounds(estimate, level)
+    estimate = Estimate(row["value"], row["low"], row["high"], str(row["method"]), n)
+    return one_sided_bounds(estimate, level, float(row["freedom"]))

@@ -7,6 +7,7 @@ table's reading, the figures' fillings and the map's borders.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from recalltrap_analysis.estimates.order_effect import (
     COMPLETE,
     ESTIMATED,
     KD_THEN_ALIGN,
+    by_prompt,
     planned_points,
     point_severity,
     severity_source,
@@ -22,6 +24,7 @@ from recalltrap_analysis.estimates.order_effect import (
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.statistics.margin import LARGER, SMALLER
 from recalltrap_analysis.statistics.paired import Array
+from recalltrap_analysis.statistics.two_way import TWO_WAY
 from recalltrap_analysis.verdicts.judgement import Judgement
 from recalltrap_analysis.verdicts.primary import Sample, judged
 
@@ -56,20 +59,36 @@ def judged_points(
         effects[point] = severities[point] = Sample(None, state, n)
         if state != COMPLETE:
             continue
-        effects[point] = Sample(rows["order_effect"].to_numpy(dtype=float), state, n)
+        order_effect_N = rows["order_effect"].to_numpy(dtype=float)
+        effects[point] = Sample(order_effect_N, state, n, by_prompt(rows, "order_effect"))
         state, values_N = point_severity(design, point, rows)
         doubt = "" if measured else doubts.get(point, "")
         known = state == COMPLETE and not doubt
-        severities[point] = Sample(values_N if known else None, doubt or state, n)
-    words = {point: row["words"] for point, row in judged(effects, judgement).items()}
+        of_prompts = by_prompt(rows, "severity") if measured and known else None
+        severities[point] = Sample(values_N if known else None, doubt or state, n, of_prompts)
+    found = {"order_effect": judged(effects, judgement), "severity": judged(severities, judgement)}
+    words = {point: row["words"] for point, row in found["order_effect"].items()}
     severity_words = {
         point: row["words"] or ("" if measured else doubts.get(point, ""))
-        for point, row in judged(severities, judgement).items()
+        for point, row in found["severity"].items()
     }
-    return table.assign(
+    return _over_prompts(table, found).assign(
         words=[words[point] for point in table["point"]],
         severity_words=[severity_words[point] for point in table["point"]],
     )
+
+
+def _over_prompts(
+    table: pd.DataFrame, found: Mapping[str, Mapping[GridPoint, Mapping[str, Any]]]
+) -> pd.DataFrame:
+    """The table with the effects' intervals over seeds × prompts, where those are known."""
+    table = table.copy()
+    for name, rows in found.items():
+        for place, point in zip(table.index, table["point"], strict=True):
+            if rows[point]["method"] == TWO_WAY:
+                ends = [name, f"{name}_low", f"{name}_high"]
+                table.loc[place, ends] = [rows[point][end] for end in ("value", "low", "high")]
+    return table
 
 
 def concluded_signs(table: pd.DataFrame, name: str = "order_effect") -> Array:

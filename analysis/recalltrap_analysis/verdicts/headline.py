@@ -202,7 +202,10 @@ class _Teller:
         anchor = self.anchors.get(str(row["stratum"]))
         words = str(anchor["words"]) if anchor is not None else ""
         said = f", {self._reading(words)}" if words and not words.startswith("not tested") else ""
-        texts = [f"the anchor (severity) is {estimate_text(found.parts['anchor'])}{said}"]
+        amount = estimate_text(found.parts["anchor"])
+        if anchor is not None and np.isfinite(anchor["value"]):  # as it was judged
+            amount = interval_text(anchor["value"], anchor["low"], anchor["high"])
+        texts = [f"the anchor (severity) is {amount}{said}"]
         texts += [
             f"{'the ' if part == 'last_distillation' else ''}{TITLES[part]} "
             f"{estimate_text(found.parts[part])}"

@@ -23,7 +23,7 @@ from recalltrap_analysis.estimates.order_effect import (
     KD_THEN_ALIGN,
 )
 from recalltrap_analysis.estimates.reward_recall import Curve, other_axes, reward_recall_curves
-from recalltrap_analysis.number_format import point_text
+from recalltrap_analysis.number_format import point_text, share_text
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
 from recalltrap_analysis.runs.protocol import Run
@@ -48,6 +48,7 @@ from recalltrap_analysis.statistics.student import (
     p_smaller,
     student_interval,
 )
+from recalltrap_analysis.statistics.two_way import TwoWayMean, two_way_mean, two_way_possible
 from recalltrap_analysis.verdicts.judgement import (
     MEAN,
     SLOPE,
@@ -77,6 +78,22 @@ class Sample:
     values_N: Array | None
     state: str
     seeds: int
+    values_NP: Array | None = None
+    """The same for every held-out prompt, where those are a sample beside the seeds."""
+
+    @property
+    def two_way(self) -> TwoWayMean | None:
+        """The mean over seeds × prompts, where that can be told."""
+        if self.values_NP is None or not two_way_possible(self.values_NP):
+            return None
+        return two_way_mean(self.values_NP)
+
+    def p_value(self, name: str, margin: float) -> float:
+        """Of the one-sided test of this name, see `TESTS`; NaN without numbers."""
+        mean = self.two_way
+        if mean is not None:
+            return mean.p_values(margin)[name]
+        return np.nan if self.values_N is None else TESTS[name](self.values_N, margin)
 
 
 def primary_table(
@@ -97,18 +114,20 @@ def primary_table(
         `p_larger`, `p_smaller`, `p_not_larger`, `p_not_smaller` (one-sided, on the margin, by Holm
         over all strata planned), `level` (what they are compared with at each look), `sd`, `n`
         seeds behind it of `seeds` planned, `words`, `state` (`complete`, or why there are no
-        numbers) and `more_seeds` (what would settle it, where it is open). Empty without a
-        primary.
+        numbers) and `more_seeds` (what would settle it, where it is open); `method` where any
+        interval is over seeds × prompts. Empty without a primary.
     """
     axes = other_axes(design, kind.kl_weight)
     columns = [*axes, "stratum", "endpoint", "contrast", "at", *NUMBERS, "n", "seeds", "words",
                "state", "more_seeds"]  # fmt: skip
+    two_way = False
     rows: list[dict[str, Any]] = []
     first_words: dict[GridPoint, str] = {}
     strata: list[GridPoint] = []
     for name, endpoint in endpoints(judgement, design):
         samples = endpoint_samples(outcomes, design, kind.kl_weight, endpoint)
         for stratum, row in judged(samples, judgement).items():
+            two_way |= samples[stratum].two_way is not None
             row["more_seeds"] = more_seeds(row, judgement, len(samples))
             if name == ANCHOR:
                 row |= _after(first_words[stratum], row)
@@ -125,6 +144,7 @@ def primary_table(
                 }
                 | row
             )
+    columns += ["method"] if two_way else []
     table = pd.DataFrame.from_records(rows, columns=columns)
     table = table.astype(dict.fromkeys(NUMBERS, float) | {"n": int, "seeds": int})
     for axis in axes:  # a null among numbers would become NaN, which is no stratum's
@@ -210,7 +230,18 @@ def _sample(first: Curve, second: Curve, at: At, weights: Sequence[float | None]
     values_N = at_endpoint(first.attainment - second.attainment, weights, at)
     if lacking := int((~np.isfinite(values_N)).sum()):
         return Sample(None, f"incomplete: {lacking} of {n} seeds lack a value of both", n)
-    return Sample(values_N, COMPLETE, n)
+    return Sample(
+        values_N, COMPLETE, n, _by_prompt(first.by_prompt - second.by_prompt, weights, at)
+    )
+
+
+def _by_prompt(values_NWP: Array, weights: Sequence[float | None], at: At) -> Array | None:
+    """Each seed's value at every prompt where the endpoint lies; [N, P], None without any."""
+    seeds, kl_values, prompts = values_NWP.shape
+    if not prompts:
+        return None
+    flat = np.moveaxis(values_NWP, 1, 2).reshape(seeds * prompts, kl_values)
+    return at_endpoint(flat, weights, at).reshape(seeds, prompts)
 
 
 def slope_per_doubling(values_NW: Array, weights: Sequence[float | None]) -> Array:
@@ -231,18 +262,21 @@ def judged(
 ) -> dict[GridPoint, dict[str, Any]]:
     """Numbers and words of every sample, by Holm over them: strata, or grid points."""
     level = nominal_level(judgement.looks, tests=max(1, len(samples)))
-    adjusted = {name: _adjusted(test, samples, judgement.margin) for name, test in TESTS.items()}
+    adjusted = {name: _adjusted(name, samples, judgement.margin) for name in TESTS}
     found = {}
     for stratum, sample in samples.items():
         row: dict[str, Any] = dict.fromkeys(NUMBERS, np.nan)
         row |= {"level": level, "n": 0, "seeds": sample.seeds, "state": sample.state}
+        row |= {"method": "", "prompt_share": 0.0}
         row["words"] = ""
         if sample.values_N is not None:
-            estimate = student_interval(sample.values_N)
-            lower, upper = one_sided_bounds(estimate)
+            mean = sample.two_way
+            estimate = student_interval(sample.values_N) if mean is None else mean.interval()
+            lower, upper = one_sided_bounds(estimate) if mean is None else mean.bounds()
             p = {name: values[stratum] for name, values in adjusted.items()}
             row |= {"value": estimate.value, "low": estimate.low, "high": estimate.high,
-                    "lower": lower, "upper": upper, "n": estimate.n}  # fmt: skip
+                    "lower": lower, "upper": upper, "n": estimate.n, "method": estimate.method,
+                    "prompt_share": 0.0 if mean is None else mean.prompt_share}  # fmt: skip
             row |= {f"p_{name}": value for name, value in p.items()}
             if estimate.n > 1:
                 row["sd"] = float(sample.values_N.std(ddof=1))
@@ -254,7 +288,7 @@ def judged(
 
 
 def _adjusted(
-    test: Callable[[npt.ArrayLike, float], float],
+    test: str,
     samples: Mapping[GridPoint, Sample],
     margin: float,
 ) -> dict[GridPoint, float]:
@@ -263,10 +297,7 @@ def _adjusted(
     A stratum without numbers, or with one seed, still counts: what it turns out to be mustn't
     change what was said of the others.
     """
-    p = {
-        stratum: np.nan if sample.values_N is None else test(sample.values_N, margin)
-        for stratum, sample in samples.items()
-    }
+    p = {stratum: sample.p_value(test, margin) for stratum, sample in samples.items()}
     if not p:
         return {}
     raw = np.array(list(p.values()))
@@ -287,6 +318,9 @@ def more_seeds(row: Mapping[str, Any], judgement: Judgement, strata: int) -> str
         return ""
     if n < 2:
         return "not known: one seed has no spread"
+    if row["prompt_share"] > 0.5:
+        share = share_text(row["prompt_share"], 0)
+        return f"takes more held-out prompts, which carry {share} of the uncertainty"
     # One more look, where there are twice the seeds, and the strictest of Holm's steps.
     looks = (*judgement.looks, n, 2 * n)
     needed = seeds_needed(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap_analysis.estimates.attainment import ATTAINMENT, SD, reward_unit
+from recalltrap_analysis.runs.prompt_rewards import without_prompt_rewards
 from recalltrap_analysis.runs.wide_tables import MODELS, SCORE, SCORE_SD, column
 
 
@@ -39,7 +40,7 @@ def scored(outcomes: pd.DataFrame, scorer: str) -> pd.DataFrame:
         f"{model}.reward": column(outcomes, f"{model}.{score_metric(scorer)}") for model in MODELS
     }
     sd = column(outcomes, f"p_prime.{SCORE_SD}/{scorer}")
-    return outcomes.assign(**scores, **{SD: sd}, reward_supremum=np.nan)
+    return without_prompt_rewards(outcomes).assign(**scores, **{SD: sd}, reward_supremum=np.nan)
 
 
 def above_p_prime(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -47,4 +48,5 @@ def above_p_prime(outcomes: pd.DataFrame) -> pd.DataFrame:
     if reward_unit(outcomes) != ATTAINMENT:
         return outcomes
     second, prime = (column(outcomes, f"{name}.reward") for name in ("p_second", "p_prime"))
-    return outcomes.assign(**{"final.reward": column(outcomes, "final.reward") - prime + second})
+    moved = column(outcomes, "final.reward") - prime + second
+    return without_prompt_rewards(outcomes).assign(**{"final.reward": moved})

@@ -33,6 +33,7 @@ from recalltrap_analysis.recommendation.recommendation import Recommendation
 from recalltrap_analysis.recommendation.what_to_do import recommendations
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord, record_of
+from recalltrap_analysis.runs.prompt_rewards import with_prompt_rewards
 from recalltrap_analysis.runs.protocol import Run
 from recalltrap_analysis.runs.sql import RewardUnit
 from recalltrap_analysis.runs.wide_tables import cell_outcomes, rows_of
@@ -131,6 +132,9 @@ def summarize(results: Run) -> Summary:
     outcomes = cell_outcomes(metrics, axes, kind.reward_supremum)
     outcomes = outcomes[outcomes["cell_id"].isin(succeeded)].reset_index(drop=True)
     judgement = judgement_of(results, kind, outcomes)
+    given = bool(cells) and all(kind.given_p_prime(one) for one in design.settings.values())
+    if given:
+        outcomes = with_prompt_rewards(outcomes, results.table("responses"))
     pairs = pair_orderings(outcomes, axes, kind.optimum_check)
     parts = decomposition_table(pairs, design, kind)
     without_half = None if judgement.unit == ATTAINMENT else judgement.margin
@@ -148,6 +152,9 @@ def summarize(results: Run) -> Summary:
     names = results.metrics()
     costs = known_costs(results.table("costs").to_pandas())
     by_stratum, overall = recommendations(outcomes, design, cells, costs, kind, judgement, names)
+    if given:
+        by_stratum = [one.extended(FOR_THIS) for one in by_stratum]
+        overall = by_stratum[0] if len(by_stratum) == 1 else overall.extended(FOR_THIS)
     scores = scorer_effects(outcomes, design, kind, judgement)
     doubted = suspects(scores)
     by_stratum, overall = with_warnings(by_stratum, overall, doubted)
@@ -160,7 +167,7 @@ def summarize(results: Run) -> Summary:
         axes=axes,
         judgement=judgement,
         verdict=found.word,
-        sentence=found.sentence,
+        sentence=found.sentence + (_for_this_p_prime(primary) if given else ""),
         primary=primary,
         order_effect=table,
         experiment=experiment_table(outcomes, design, kind.kl_weight),
@@ -186,6 +193,16 @@ def summarize(results: Run) -> Summary:
         ),
         lacks=lacks,
     )
+
+
+FOR_THIS = "This holds for this p'."
+"""Of a p' that was given: seeds are no sample of models."""
+
+
+def _for_this_p_prime(primary: pd.DataFrame) -> str:
+    """The same of a verdict, with what its intervals are over."""
+    over = "seeds × prompts" if "method" in primary else "seeds alone"
+    return f" This is for this p', with intervals over {over}."
 
 
 def _cells_by_status(table: pa.Table, cells: Sequence[Cell]) -> tuple[set[str], set[str]]:

@@ -43,6 +43,7 @@ def curve(
     return Curve(
         ordering, (), tuple(weights), tuple((weight,) for weight in weights),
         tuple(range(seeds)), attained_NW, attained_NW, none, recall_NW, zero, none, zero,
+        np.zeros((*zero.shape, 0)),
     )  # fmt: skip
 
 

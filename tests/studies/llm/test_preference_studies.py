@@ -123,7 +123,7 @@ def test_what_a_plan_says_and_refuses(
         check_sources(LlmSettings(**fields))
     (note,) = [n for n in check_sources(LlmSettings(**{**fields, "preferences_unusable": "drop"}))
                if "preferences" in n]  # fmt: skip
-    assert note.endswith("2 pairs to 2 prompts; 1 rows are dropped: chosen equals rejected (row 3)")
+    assert note.endswith("2 pairs to 2 prompts; 1 row dropped: chosen equals rejected (row 3)")
     chat = {"prompt": [{"role": "user", "content": "The fox"}], "chosen": "x", "rejected": "y"}
     Path(spec).write_text(json.dumps(chat))
     with pytest.raises(InputError, match="row 1: it has messages, and the models' tokenizer has"):

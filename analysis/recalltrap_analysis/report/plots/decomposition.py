@@ -202,7 +202,7 @@ def _bars(
         known["order_effect"].to_numpy(dtype=float),
         labels,
         PART_TITLES,
-        ATTAINMENT if summary.unit == ATTAINMENT else f"reward in {summary.unit}",
+        ATTAINMENT if summary.unit == ATTAINMENT else "reward in sd under p'",
     )
     by = "experiment" if stem == "experiment" else "the optimum"
     caption = f"Mean parts of the order effect by {by}; they add up to it exactly, seed by seed."

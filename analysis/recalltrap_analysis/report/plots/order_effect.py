@@ -85,7 +85,8 @@ def _maps(summary: Summary, titles: dict[str, str], query: str) -> Plot:
         sign = np.nan_to_num(layout.matrix(table, concluded_signs(table, name)))
         effects.append(Effect(title, value, low, high, sign))
     names = (layout.x_labels, layout.y_labels, layout.x_name, layout.y_name)
-    figure = effect_maps(effects, *names, summary.judgement.unit)
+    unit = ATTAINMENT if summary.unit == ATTAINMENT else "sd under p'"
+    figure = effect_maps(effects, *names, unit)
     caption = (
         f"The map: {_both(titles).lower()} over the grid, mean over seeds; rows are "
         f"{layout.y_name}. Orange: above 0. Purple: below. A line borders where the table's "

@@ -40,6 +40,7 @@ from recalltrap_analysis.statistics.margin import (
     WITHIN,
     not_seen,
 )
+from recalltrap_analysis.statistics.two_way import TWO_WAY
 from recalltrap_analysis.verdicts.scorer_effects import REWARD
 from recalltrap_analysis.verdicts.summary import Summary
 
@@ -99,8 +100,11 @@ def _introduction(summary: Summary, curved: bool) -> Prose:
 def _reading_note(summary: Summary) -> Prose:
     judgement = summary.judgement
     level = nominal_level(judgement.looks)
+    two_way = (summary.effects["method"] == TWO_WAY).any()
+    prompts = "; at equal KL weight, a two-way t over seeds × held-out prompts" if two_way else ""
     return Prose(
-        "Square brackets: 95 % intervals over paired seeds (Student's t). The readings hold a "
+        f"Square brackets: 95 % intervals over paired seeds (Student's t{prompts}). The readings "
+        "hold a "
         f"difference against a margin of {judgement.margin:g} ({judgement.unit}) by one-sided "
         f"{100 * level:.2g} % bounds, each row by itself: {LARGER}; {WITHIN}; {SMALLER} (the first "
         f"ordering is worse by more than the margin); {NOT_LARGER} (only the upper bound lies "

@@ -27,6 +27,7 @@ from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.statistics.margin import SMALL_FROM
 from recalltrap_analysis.statistics.paired import JACKKNIFE, STUDENT, WILSON
+from recalltrap_analysis.statistics.two_way import TWO_WAY
 from recalltrap_analysis.verdicts.summary import (
     READING,
     SEVERITY_READING,
@@ -81,7 +82,7 @@ def _primary_grid(summary: Summary) -> Grid:
         data=records(
             table.rename(columns={"value": "difference", "low": "difference_low",
                                   "high": "difference_high"}),
-            {"difference": STUDENT},
+            {"difference": TWO_WAY if "method" in summary.primary else STUDENT},
         ),
         query=sql.reward_recall_query(summary.axes, summary.reward_unit),
     )  # fmt: skip
@@ -102,12 +103,19 @@ def _primary_note(summary: Summary) -> Prose:
     return Prose(
         "**The primary comparison**: what this study is run to decide, and all that the headline "
         "rests on. "
-        f"Square brackets: 95 % intervals (Student's t). p: one-sided, on the margin of "
-        f"{setting_text(judgement.margin)} ({judgement.unit}){shared}; a reading needs p below "
+        f"Square brackets: 95 % intervals ({interval_words(summary)}). p: one-sided, on the margin "
+        f"of {setting_text(judgement.margin)} ({judgement.unit}){shared}; a reading needs p below "
         "0.05. The anchor part is judged only where the first comparison is larger or smaller, so "
         f"both together keep that risk.{looked}",
         "small",
     )
+
+
+def interval_words(summary: Summary) -> str:
+    """What the intervals of effects are."""
+    if "method" not in summary.primary:
+        return "Student's t"
+    return "of rewards: two-way t over seeds × held-out prompts, else Student's t"
 
 
 def _note(summary: Summary) -> str:
@@ -124,10 +132,10 @@ def _note(summary: Summary) -> str:
     in_words = "" if summary.unit == ATTAINMENT else f" ({summary.unit})"
     return (
         "Detail: every grid point by itself. Square brackets: 95 % intervals over paired seeds "
-        f"(Student's t; instability: jackknife). Readings hold an effect against the margin of "
-        f"{setting_text(summary.judgement.margin)}{in_words} by one-sided p-values, adjusted by "
-        f"Holm over the grid points; with fewer than {SMALL_FROM} seeds nothing is called small. "
-        f"{trap}. "
+        f"({interval_words(summary)}; instability: jackknife). Readings hold an effect against the "
+        f"margin of {setting_text(summary.judgement.margin)}{in_words} by one-sided p-values, "
+        f"adjusted by Holm over the grid points; with fewer than {SMALL_FROM} seeds nothing is "
+        f"called small. {trap}. "
         "A grid point with missing pairs gets no numbers."
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.estimates.reward_recall import other_axes
 from recalltrap_analysis.number_format import DASH, interval_text, setting_text
 from recalltrap_analysis.report.document.blocks import Block, Prose, Section
@@ -46,7 +47,7 @@ def _grid(summary: Summary) -> Any:
             key, {"contrast": row["contrast"]} | {axis: setting_text(row[axis]) for axis in axes}
         )
         judge = row["judge"]
-        title = f"{judge}, {row['unit'] if judge == REWARD else SHORT_UNIT}"
+        title = f"{judge}, {ATTAINMENT if row['unit'] == ATTAINMENT else SHORT_UNIT}"
         readings[f"{judge}'s reading"] = "reading"
         line[title] = interval_text(row["value"], row["low"], row["high"])
         line[f"{judge}'s reading"] = row["words"] or row["state"] or DASH
@@ -71,8 +72,8 @@ def _note(summary: Summary) -> str:
     )
     return (
         f"Paired differences over seeds with 95 % intervals (Student's t), {' and '.join(places)}; "
-        "A − p' is what an ordering's final model gained over p' of its seed. The readings hold a "
-        f"difference against a margin of {', '.join(margins)}, by Holm over the strata. "
+        "an ordering − p' is what its final model gained over the p' of its seed. The readings "
+        f"hold a difference against a margin of {', '.join(margins)}, by Holm over the strata. "
         "Nothing was optimised for a scorer, and what is recommended rests on the reward alone. "
         "The warning is for reward and scorer that move apart, each clear of 0 by its one-sided "
         "5 % bound."

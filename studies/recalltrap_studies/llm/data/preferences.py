@@ -172,14 +172,14 @@ def summary(file: PreferenceFile, judged: Sequence[JudgedPair]) -> str:
     faulty = [pair for pair in judged if pair.fault is not None]
     counts = Counter(pair.content for pair in kept)
     prompts = len({pair.question.content for pair in kept})
-    parts = [f"{len(kept)} pairs to {prompts} prompt{'s' * (prompts != 1)}"]
+    parts = [f"{_count(len(kept), 'pair')} to {_count(prompts, 'prompt')}"]
     if twice := sum(counts.values()) - len(counts):
-        parts.append(f"{twice} of them repeat an earlier row and count again")
+        parts.append(f"{_count(twice, 'repetition')} of an earlier row, counted again")
     turned = [(prompt, worse, better) for prompt, better, worse in counts]
     if contradicted := sum(other in counts for other in turned) // 2:
-        parts.append(f"{contradicted} stand there the other way round too")
+        parts.append(f"{_count(contradicted, 'pair')} also the other way round")
     if faulty:
-        parts.append(f"{len(faulty)} rows are dropped: {_by_fault(faulty)}")
+        parts.append(f"{_count(len(faulty), 'row')} dropped: {_by_fault(faulty)}")
     return f"{file.place(None)}: {'; '.join(parts)}"
 
 
@@ -195,6 +195,10 @@ def as_tensors(judged: Sequence[JudgedPair]) -> PreferencePairs:
         tokens_NT.view(len(judged), 2, -1),
         mask_NT.view(len(judged), 2, -1),
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _together(judged: JudgedPair) -> int:

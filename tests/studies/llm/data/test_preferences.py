@@ -228,8 +228,8 @@ def test_the_summary_counts_what_repeats_and_what_contradicts(
     ties = [{**PAIR, "rejected": PAIR["chosen"]}] * 12
     spec = written(tmp_path, PAIR, PAIR, moon, turned, *ties)
     assert check_preferences(spec, tiny_tokenizer, 32, {"p_prime": 64}, "drop") == (
-        f"settings.preferences = {spec!r}: 4 pairs to 2 prompts; 1 of them repeat an earlier row "
-        "and count again; 1 stand there the other way round too; 12 rows are dropped: chosen "
+        f"settings.preferences = {spec!r}: 4 pairs to 2 prompts; 1 repetition of an earlier "
+        "row, counted again; 1 pair also the other way round; 12 rows dropped: chosen "
         "equals rejected (rows 5, 6, 7, 8, 9, 10, 11, 12, 13, 14 and 2 more)"
     )
 
@@ -243,7 +243,7 @@ def test_both_orderings_learn_from_the_same_rows(
     with pytest.raises(InputError, match=r"row 2: .* context of settings\.student, which is 20, "):
         check_preferences(spec, tiny_tokenizer, 16, contexts, "drop")
     short = dict.fromkeys(contexts, 20)
-    assert "1 rows are dropped" in check_preferences(spec, tiny_tokenizer, 16, short, "drop")
+    assert "1 row dropped" in check_preferences(spec, tiny_tokenizer, 16, short, "drop")
 
 
 def test_without_a_tokenizer_words_are_counted(tmp_path: Path) -> None:
