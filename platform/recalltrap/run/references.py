@@ -15,6 +15,7 @@ from recalltrap.run.display import Silent
 from recalltrap.run.execution import reference_metrics
 from recalltrap.run.plan import Pack, plan_references
 from recalltrap.run.run import check_place, execute_here, make_context
+from recalltrap.store.provenance import pass_on_argv
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.study import Study
@@ -51,6 +52,7 @@ def built_references(
         InputError: anything wrong with the settings, the storage or the devices; nothing was built.
         StageError: no cell's references could be built.
     """
+    pass_on_argv()
     kind = find_kind(study.kind)
     notes = tuple(kind.check(study.cells()))
     for note in notes:

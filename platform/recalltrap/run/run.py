@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,7 +16,6 @@ from recalltrap.errors import InputError
 from recalltrap.graph import Cell
 from recalltrap.identity import fingerprint
 from recalltrap.paths import Pathish
-from recalltrap.redaction import redact_argv
 from recalltrap.registry import find_kind, room
 from recalltrap.results.launch_looks import launch_looks
 from recalltrap.results.results import CONTENTS, Results, run_folder
@@ -34,7 +31,7 @@ from recalltrap.run.plan import Plan, make_plan
 from recalltrap.run.plan_costs import memory_shortfall
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.contents import to_remember
-from recalltrap.store.provenance import ARGV_VARIABLE, current_provenance
+from recalltrap.store.provenance import current_provenance, pass_on_argv
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.asked_study import AnyStudy, StudyFields, asked_study
@@ -79,8 +76,7 @@ def run(
     Raises:
         InputError: anything wrong with the study, the storage or the resources; nothing ran.
     """
-    argv = redact_argv([os.path.basename(sys.argv[0]), *sys.argv[1:]])
-    os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))  # before Ray's workers start
+    pass_on_argv()
     asked = asked_study(run, study, seeds, overrides, fields)
     root = Storage(storage_location(storage))
     root.check_usable()

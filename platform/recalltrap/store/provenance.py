@@ -34,6 +34,12 @@ PACKAGES = (
 ARGV_VARIABLE = "RECALLTRAP_ARGV"  # a Ray worker's own command line says nothing: the driver's does
 
 
+def pass_on_argv() -> None:
+    """Let Ray's workers know this process's command line; before they start."""
+    argv = redact_argv([Path(sys.argv[0]).name, *sys.argv[1:]])
+    os.environ.setdefault(ARGV_VARIABLE, json.dumps(argv))
+
+
 @lru_cache(maxsize=4)
 def _write(location: str) -> str:
     content = collect()

@@ -16,6 +16,7 @@ from recalltrap.kind import CostEstimate
 from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.model_sizes import Shape, shape_of
 from recalltrap_studies.llm.resources import LlmResources
+from recalltrap_studies.llm.stage_settings import SCORER_PLACES
 
 RATE, LARGE_RATE, LARGE = 2e10, 6e10, 1e7
 """Floating point operations per second of one core, of models from `LARGE` parameters on the second
@@ -34,7 +35,7 @@ FILL = 0.6
 CORPUS_TOKENS = 32
 WHOLE_LOGITS, LOGITS_PIECE = 4096, 1024
 """Vocabularies up to here get all logits at once, larger ones those of so many tokens."""
-JUDGES = frozenset({"p_target"})
+JUDGES = frozenset({"p_target", "reward", *SCORER_PLACES})
 """What the models of rewards are to what they judge."""
 DRAWN_BYTES = 1 << 30
 """What a CPU's cache and logits may take: rows are drawn at once by it."""

@@ -93,7 +93,9 @@ class Graph:
 
     def _own_reward(self) -> Judge:
         """Another reward than the oracle."""
-        return Judge(values.function_config(values.REWARD, self.settings.reward), {})
+        settings, place = self.settings, values.REWARD
+        label, sigmoid = settings.reward_label, settings.reward_sigmoid
+        return _judge(place, values.REWARD, settings.reward, (settings.reward, label), sigmoid)
 
     def _truth(self) -> Node:
         """What overall recall is of: a file's rows, or samples of p*."""
@@ -203,7 +205,7 @@ class Graph:
     def _scorers(self) -> list[Judge]:
         """What models are judged by besides."""
         return [
-            Judge(values.function_config(place, spec), {})
+            _judge(place, values.SCORERS, spec, values.labelled(spec))
             for place, spec in zip(SCORER_PLACES, self.settings.scorers, strict=False)
         ]
 
@@ -237,6 +239,17 @@ def with_preferences(config: dict[str, Any]) -> dict[str, Any]:
     file = rows_identity(config["preferences"])
     kept = {name: value for name, value in config.items() if name not in DRAWN_PAIRS}
     return {**kept, "preferences": file}
+
+
+def _judge(
+    place: str, field: str, spec: str, source: tuple[str, str | None], sigmoid: bool = False
+) -> Judge:
+    """A function by its name, or a classifier, whose `source` is (folder or hub id, label)."""
+    if values.sort_of(spec) == "function":
+        return Judge(values.function_config(place, spec), {})
+    model, label = source
+    parents = {place: _loaded(field, model)}
+    return Judge(values.classifier_config(place, label, sigmoid), parents)
 
 
 def _p_star(settings: LlmSettings) -> Node:

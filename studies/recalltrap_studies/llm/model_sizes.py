@@ -21,6 +21,7 @@ from recalltrap_studies.llm.models.architectures import (
 )
 from recalltrap_studies.llm.models.families import number
 from recalltrap_studies.llm.models.layers import cut_config
+from recalltrap_studies.llm.rewards.values import REWARD, SCORERS
 
 FALLBACK = "smollm2-360m"
 """Stands for a hub id that isn't here and whose name tells nothing."""
@@ -52,6 +53,8 @@ def _shape(node: Node, layers: int | None) -> Shape:
         before = node.parents.get("start") or node.source
         assert before is not None, "a model without parents says what it is"
         return _shape(before, layers or node.config.get("student_layers"))
+    if not node.parents and node.config.keys() & {REWARD, SCORERS}:
+        return _classifier(spec)
     if is_size(spec):
         return _size(spec, _vocabulary(node), layers)
     found = _outside(spec, layers)
@@ -99,6 +102,19 @@ def _outside(spec: str, layers: int | None = None) -> tuple[Shape, int] | None:
     layers, tokens = int(config.num_hidden_layers), int(config.vocab_size)
     shape = Shape(count, 2 * layers * heads * width, tokens, layers * int(config.hidden_size))
     return shape, tokens
+
+
+@lru_cache(maxsize=64)
+def _classifier(spec: str) -> Shape:
+    """Of a sequence classifier, which decodes nothing and so has no cache."""
+    # Imported with torch, which no plan without a classifier waits for.
+    from recalltrap_studies.llm.rewards.classifier import blank_classifier
+
+    try:
+        model, config = blank_classifier(spec, REWARD)
+    except InputError:  # `preflight` says what is wrong
+        return _guessed(spec)
+    return Shape(sum(p.numel() for p in model.parameters()), 0, int(config.vocab_size), 0)
 
 
 def _guessed(spec: str) -> Shape:

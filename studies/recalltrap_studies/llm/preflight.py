@@ -21,6 +21,7 @@ from recalltrap_studies.llm.models.layers import check_cut
 from recalltrap_studies.llm.models.pretrained import look
 from recalltrap_studies.llm.models.tokenizers import compare_vocabularies
 from recalltrap_studies.llm.prompt_checks import LongestPrompt, check_prompts
+from recalltrap_studies.llm.rewards import checks
 from recalltrap_studies.llm.rewards.checks import check_judges
 from recalltrap_studies.llm.roles import named_models, taken_as_given
 from recalltrap_studies.llm.settings import LlmSettings
@@ -59,7 +60,6 @@ def check_sources(settings: LlmSettings) -> list[str]:
     else:
         _check_grammar_unread(settings)
     _check_topics(settings)
-    check_judges(settings)
     tokenizer = None
     if known:
         first, (tokenizer, _) = next(iter(known.items()))
@@ -69,6 +69,7 @@ def check_sources(settings: LlmSettings) -> list[str]:
     grammar = trained_here and settings.corpus == corpus.GRAMMAR
     longest = check_prompts(settings, tokenizer, trained_here=trained_here, grammar=grammar)
     contexts = {}
+    check_judges(settings, longest.tokens)
     for field, spec in specs.items():
         if field in known or architectures.is_size(spec):
             config = known[field][1] if field in known else architectures.config_of(spec)
@@ -123,6 +124,7 @@ def check_access(settings: LlmSettings) -> None:
     Raises:
         InputError: it doesn't answer, or has no such model, and it isn't cached on this machine.
     """
+    checks.check_access(settings)
     given = taken_as_given(settings)
     for field, spec in named_models(settings).items():
         if architectures.is_size(spec) or architectures.is_local(spec):

@@ -14,8 +14,17 @@ from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.distillation.registry import DISTILLATIONS
 from recalltrap_studies.llm.graph import root_stage
+from recalltrap_studies.llm.rewards.values import sort_of
 from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
-from recalltrap_studies.llm.stage_settings import ORACLE, Judging, Pretrain, Reward, Sft, Target
+from recalltrap_studies.llm.stage_settings import (
+    ORACLE,
+    Classifying,
+    Judging,
+    Pretrain,
+    Reward,
+    Sft,
+    Target,
+)
 from recalltrap_studies.llm.stages.registry import (
     DISTILL,
     LOAD,
@@ -37,6 +46,8 @@ def reads_of(settings: LlmSettings, operations: Operations) -> Reads:
     run = _run_here(settings, operations)
     stages = [stage for stage in STAGES.values() if stage not in _unused(settings, run)]
     parts = [stage.settings for stage in stages if stage.settings] + [Judging]
+    if sort_of(settings.reward) == "classifier":
+        parts.append(Classifying)
     if DISTILL in stages:
         parts.append(distillation.part)
     if run.aligns:
@@ -87,6 +98,7 @@ def _not_in_play(settings: LlmSettings, run: Operations) -> dict[type[Part], str
     unread |= dict.fromkeys(
         record_parts(DISTILLATIONS), f"distillation = {distillation.name} doesn't read"
     )
+    unread[Classifying] = f"reward = {settings.reward!r} is no classifier: nothing reads"
     unread[Pretrain] = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
     if settings.p_star is None:
         unread[Pretrain] = "p' is given and judges precision, and no p* is trained: nothing reads"

@@ -24,6 +24,7 @@ from recalltrap_studies.llm.rewards.values import check_rewards
 from recalltrap_studies.llm.roles import check_given
 from recalltrap_studies.llm.stage_settings import (
     Alignment,
+    Classifying,
     Distill,
     Engine,
     Evaluate,
@@ -43,7 +44,17 @@ if TYPE_CHECKING:
     AlgorithmName = str
 
     class StageFields(
-        Pretrain, Sample, Sft, Given, Distill, Target, Judging, Reward, Alignment, Evaluate
+        Pretrain,
+        Sample,
+        Sft,
+        Given,
+        Distill,
+        Target,
+        Judging,
+        Classifying,
+        Reward,
+        Alignment,
+        Evaluate,
     ):
         """As far as it can be known without the registries."""
 
@@ -56,7 +67,7 @@ else:
         "StageFields",
         __base__=(
             *(Pretrain, Sample, Sft, Given, *record_parts(DISTILLATIONS), Target),
-            *(Judging, Reward, *record_parts(ALGORITHMS), Evaluate),
+            *(Judging, Classifying, Reward, *record_parts(ALGORITHMS), Evaluate),
         ),
         **_choice,
     )

@@ -208,14 +208,26 @@ class Judging(Part):
 
     reward: Spec = added_setting(
         ORACLE,
-        description="What alignments maximise: `oracle` (the paper's), or the name of an installed "
-        "entry point of the group recalltrap.rewards; `sentiment` and `length` ship (ours).",
+        description="What alignments maximise: `oracle` (the paper's); the name of an installed "
+        "entry point of the group recalltrap.rewards, of which `sentiment` and `length` ship; or a "
+        "sequence classifier, by folder or hub id with @revision (ours).",
     )
     scorers: tuple[Spec, ...] = added_setting(
         (),
         max_length=len(SCORER_PLACES),
         description="What every model is judged by besides and nothing is optimised for; values as "
-        "of reward, without the oracle (ours).",
+        "of reward, without the oracle; a classifier's label follows a # (ours).",
+    )
+
+
+class Classifying(Part):
+    """What of a classifier is the reward."""
+
+    reward_label: Annotated[str, Field(min_length=1, max_length=500)] | None = added_setting(
+        None, description="The label whose logit is the reward, where it has several (ours)."
+    )
+    reward_sigmoid: bool = added_setting(
+        False, description="The reward is the logit's sigmoid, which has the supremum 1 (ours)."
     )
 
 

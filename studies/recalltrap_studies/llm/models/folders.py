@@ -14,7 +14,7 @@ WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".ms
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 CONVERT = (
-    "import sys; from transformers import AutoModelForCausalLM as Model; "
+    "import sys; from transformers import {model} as Model; "
     "Model.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])"
 )
 MERGE = (
@@ -62,8 +62,10 @@ def check_no_adapter(spec: str, field: str, folder: Path) -> None:
         )
 
 
-def check_weights(spec: str, field: str, folder: Path) -> None:
+def check_weights(spec: str, field: str, folder: Path, model: str = "AutoModelForCausalLM") -> None:
     """Refuse a folder whose weights can't be read: none, a pickle's, an adapter's, or in part.
+
+    `model` is the class of transformers that loads it.
 
     Raises:
         InputError: names the setting and the way out.
@@ -76,7 +78,7 @@ def check_weights(spec: str, field: str, folder: Path) -> None:
             raise InputError(
                 f"settings.{field} = {spec!r}: its weights are a *.bin alone, a pickle, which is "
                 "never read here. Convert them once, if you trust who made them: "
-                f"{command(CONVERT, str(folder))}"
+                f"{command(CONVERT.format(model=model), str(folder))}"
             )
         raise InputError(
             f"settings.{field} = {spec!r}: this folder has no usable weights (no *.safetensors in "

@@ -2,23 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from recalltrap.errors import InputError
+from recalltrap_studies.llm.models import architectures, folders
 from recalltrap_studies.llm.rewards.functions import find_function
-from recalltrap_studies.llm.rewards.values import REWARD, SCORERS, sort_of
+from recalltrap_studies.llm.rewards.values import REWARD, SCORERS, labelled, sort_of
 
 
-def check_judges(settings: Any) -> None:
-    """Refuse a reward or a scorer that can't be had here.
+def check_judges(settings: Any, prompt_tokens: int) -> None:
+    """Refuse a reward or a scorer that can't be had here, or that can't read what models say to
+    the longest prompt. A hub id is judged by what is cached of it.
 
     Raises:
         InputError: naming the setting, its value and the way out.
     """
-    named = [(REWARD, settings.reward), *((SCORERS, spec) for spec in settings.scorers)]
-    for field, spec in named:
+    for field, spec, _ in _named(settings):
         if sort_of(spec) == "function":
             try:
                 find_function(spec)
             except InputError as error:
                 raise InputError(f"settings.{field}: {error}") from None
+    for field, spec, label in _classifiers(settings):
+        try:
+            _check_classifier(settings, field, spec, label, prompt_tokens)
+        except architectures.Unreachable:
+            if architectures.is_folder(spec):
+                raise  # a hub id that isn't cached is `check_access`' business
+
+
+def check_access(settings: Any) -> None:
+    """Refuse classifiers of the hub that can't be had now.
+
+    Raises:
+        InputError: it doesn't answer, or has no such model, and it isn't cached on this machine.
+    """
+    from recalltrap_studies.llm.rewards.classifier import label_index, look_at
+
+    for field, spec, label in _classifiers(settings):
+        if not architectures.is_folder(spec):
+            label_index(look_at(spec, field)[0], label, spec, field)
+
+
+def _check_classifier(
+    settings: Any, field: str, spec: str, label: str | None, prompt_tokens: int
+) -> None:
+    # Imported with torch, which no study without a classifier waits for.
+    from recalltrap_studies.llm.rewards.classifier import context_of, label_index, look_at
+
+    config, tokenizer = look_at(spec, field, local_only=True)
+    label_index(config, label, spec, field)
+    if architectures.is_folder(spec):
+        folder = Path(architectures.location(spec, field)[0])
+        folders.check_weights(spec, field, folder, "AutoModelForSequenceClassification")
+    limit, needed = context_of(config, tokenizer), prompt_tokens + settings.align_tokens
+    if limit is not None and needed > limit:
+        raise InputError(
+            f"settings.{field} = {spec!r} reads {limit} tokens, and a prompt of {prompt_tokens} "
+            f"with a response of settings.align_tokens = {settings.align_tokens} is longer. "
+            "Shorten them, or give a classifier with a longer context"
+        )
+
+
+def _named(settings: Any) -> Iterator[tuple[str, str, str | None]]:
+    """(field, value, label) of the reward and of the scorers."""
+    yield REWARD, settings.reward, settings.reward_label
+    for spec in settings.scorers:
+        yield SCORERS, spec, None
+
+
+def _classifiers(settings: Any) -> Iterator[tuple[str, str, str | None]]:
+    """(field, folder or hub id, label) of those that are classifiers."""
+    for field, spec, label in _named(settings):
+        if sort_of(spec) == "classifier":
+            yield (field, spec, label) if field == REWARD else (field, *labelled(spec))

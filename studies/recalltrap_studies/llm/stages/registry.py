@@ -17,6 +17,7 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm import cost_estimates as costs
 from recalltrap_studies.llm.distillation.registry import SETTING
 from recalltrap_studies.llm.stage_settings import (
+    SCORER_PLACES,
     Evaluate,
     Pretrain,
     Reward,
@@ -151,7 +152,7 @@ ALIGN = Stage(
     LateImport(f"{_STAGES}.align:run_align"),
     costs.alignment,
     ("start", "reference"),
-    optional=("p_target", "oracle"),
+    optional=("p_target", "oracle", "reward"),
     curves=True,
 )
 ASSESS = Stage(
@@ -159,7 +160,7 @@ ASSESS = Stage(
     LateImport(f"{_STAGES}.assess:run_assess"),
     costs.assessment,
     ("model", "truth", "p_star"),
-    optional=("p_target", "oracle"),
+    optional=("p_target", "oracle", "reward", *SCORER_PLACES),
     settings=Evaluate,
 )
 STAGES: dict[str, Stage] = {
