@@ -16,14 +16,13 @@ import pyarrow as pa
 
 import recalltrap as rt
 from recalltrap.streams import stream
-from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.sql import order_effect_query
 from recalltrap_analysis.statistics.paired import mean_interval
 
 
 def how_deep_is_the_trap(results: rt.Results) -> pa.Table:
     """SQL: the mean order effect at every grid point, by the query that the report prints."""
-    return results.sql(order_effect_query(results.axes, record_of(results.study.kind)))
+    return results.sql(order_effect_query(results.axes, results.summary.reward_unit))
 
 
 def what_does_the_lead_cost(results: rt.Results) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from recalltrap.results.tables import factor_fields, table_schema
 from recalltrap.store.storage import Storage
 from recalltrap.study.study import Study
 from recalltrap_analysis.runs.kind_record import record_of
-from recalltrap_analysis.runs.sql import order_effect_query
+from recalltrap_analysis.runs.sql import RewardUnit, order_effect_query
 
 MODELS = ("p_prime", "p_second", "final")
 METRICS = ("overall_precision", "overall_recall", "target_precision", "reward")
@@ -140,7 +140,7 @@ def cell_rows(identity: pa.Table, study: Study) -> pa.Table:
 
 def measure(storage: str, study: Study, repeats: int) -> None:
     """Print the time of the order effect query, the first and the later ones, and peak memory."""
-    query = order_effect_query(study.axes, record_of(study.kind))
+    query = order_effect_query(study.axes, RewardUnit(record_of(study.kind).reward_supremum))
     before = psutil.Process().memory_info().rss
     results = rt.open_run(study.name, storage)
     for attempt in range(repeats):

