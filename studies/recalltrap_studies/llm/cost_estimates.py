@@ -206,13 +206,13 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
             "cache and logits": _drawn(start, rows, longest, wanted),
             **_learned(start, int(config["minibatch_size"]), longest, wanted),
         }
-    if not parents or "truth" in config:  # a pointer, or a file's rows
-        return {}
-    # what judges a model stands beside it; to draw samples or set a threshold takes the model alone
     longest = max(
         int(m.config.get("sample_tokens", m.config.get("align_tokens", 0)))
         for m in (node, *parents.values())
     )
+    if not longest:  # a pointer, or a file's rows: no model runs
+        return {}
+    # what judges a model stands beside it; to draw samples or set a threshold takes the model alone
     drawn, needed = shape_of(node), _judging(node, each)
     if p_star := parents.get("p_star"):
         needed["p*"] = each * shape_of(p_star).parameters
