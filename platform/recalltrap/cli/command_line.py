@@ -132,7 +132,10 @@ def new(name: str, kind: str) -> None:
     from recalltrap.study.own_study import write_own_study
 
     path = write_own_study(name, kind)
-    say(f"wrote {path}: edit it, then `recalltrap plan {path}` and `recalltrap run {path}`")
+    say(
+        f"wrote {path}: edit it, then `recalltrap check {path}` (before you spend) and "
+        f"`recalltrap run {path}`"
+    )
 
 
 @main.command()
