@@ -78,9 +78,10 @@ def _lacking(found: AnchorPart) -> str:
     """Why *costs less* can't be said, whatever the bounds; empty where it can."""
     if found.pair.constant:
         return "no sample had another reward than the others"
-    for title, anchor in (("p'", found.prime), ("p''", found.second)):
+    anchors = [("p'", found.prime), ("p''", found.second)]
+    for title, anchor in sorted(anchors, key=lambda one: one[1].effective):  # the scarcest first
         if anchor.effective < ENOUGH:
-            return f"{title} leaves {anchor.effective:.0f} effective samples of {ENOUGH} needed"
+            return f"{title} leaves {anchor.effective:.3g} effective samples of {ENOUGH} needed"
         if anchor.each < ENOUGH_EACH:
             return (
                 f"{title} leaves {anchor.each:.1f} effective samples of a prompt, of "

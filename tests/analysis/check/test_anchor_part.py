@@ -120,6 +120,12 @@ def test_few_effective_samples_never_say_that_little_is_lost() -> None:
     assert "effective samples" in decision.why
 
 
+def test_the_scarcer_reference_is_the_one_that_is_named() -> None:
+    fewer, more = np.linspace(0, 10, 250)[None], np.linspace(0, 10, 500)[None]
+    assert decided(pair([more], [fewer]), 0.05).why.startswith("p'' leaves")
+    assert decided(pair([fewer], [more]), 0.05).why.startswith("p' leaves")
+
+
 def test_few_redrawn_seeds_never_say_that_little_is_lost() -> None:
     few = pair([hits(0.2)] * 3, [hits(0.2)] * 3, redrawn=True)
     decision = decided(few, 3.0)
