@@ -57,14 +57,27 @@ def load_weights(
     spec: str, field: str, revision: str | None = None, device: torch.device | None = None
 ) -> PreTrainedModel:
     """A trained model without its tokenizer; see `load_pretrained`."""
-    name, asked = architectures.location(spec, field)
     architectures.load_config(spec, field)  # transformers would make a model of a classifier's too
     where = device or devices.device()
     if gguf.is_gguf(spec):
-        return placed(gguf.read_model(name, f"settings.{field}"), where)
-    load: Any = AutoModelForCausalLM.from_pretrained  # its type forgets what it says of loading
+        return placed(
+            gguf.read_model(architectures.location(spec, field)[0], f"settings.{field}"), where
+        )
+    model = load_whole(AutoModelForCausalLM, spec, field, revision, where)
+    return placed(model, where)
+
+
+def load_whole(
+    auto: Any, spec: str, field: str, revision: str | None, where: torch.device
+) -> PreTrainedModel:
+    """A model by one of transformers' auto classes, refused where some of its weights are missing.
+
+    Raises:
+        InputError: it can't be had, or lacks weights.
+    """
+    name, asked = architectures.location(spec, field)
     try:
-        model, found = load(
+        model, found = auto.from_pretrained(
             name,
             revision=revision or asked,
             dtype=devices.dtype(where),
@@ -77,7 +90,8 @@ def load_weights(
     if lacking := sorted(found["missing_keys"]):
         reason = ValueError(f"no {lacking[0]} among its weights, {len(lacking)} missing")
         raise architectures.unreachable(spec, field, "model", reason)
-    return placed(model, where)
+    whole: PreTrainedModel = model
+    return whole
 
 
 def placed(model: PreTrainedModel, where: torch.device) -> PreTrainedModel:

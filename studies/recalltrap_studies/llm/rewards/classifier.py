@@ -31,7 +31,7 @@ from recalltrap_studies.llm.contents import loaded, opened
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.models import architectures, devices, folders, upstream
 from recalltrap_studies.llm.models.families import first_line
-from recalltrap_studies.llm.models.pretrained import SOURCE_FILE, placed
+from recalltrap_studies.llm.models.pretrained import SOURCE_FILE, load_whole, placed
 from recalltrap_studies.llm.models.tokenizers import set_pad
 from recalltrap_studies.llm.rewards.protocol import Judgement
 from recalltrap_studies.llm.rewards.text_rewards import check_finite
@@ -190,22 +190,8 @@ def load_classifier(
         InputError: it can't be had, is no classifier, or lacks weights.
     """
     _, tokenizer = look_at(spec, field)
-    name, asked = architectures.location(spec, field)
     where = device or devices.device()
-    load: Any = AutoModelForSequenceClassification.from_pretrained
-    try:
-        model, found = load(
-            name,
-            revision=revision or asked,
-            dtype=devices.dtype(where),
-            local_files_only=architectures.must_be_here(spec),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise architectures.unreachable(spec, field, "model", error) from None
-    if lacking := sorted(found["missing_keys"]):
-        reason = ValueError(f"no {lacking[0]} among its weights, {len(lacking)} missing")
-        raise architectures.unreachable(spec, field, "model", reason)
+    model = load_whole(AutoModelForSequenceClassification, spec, field, revision, where)
     model.config.pad_token_id = tokenizer.pad_token_id  # by which some find where a text ends
     return placed(model, where), tokenizer
 
