@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -56,9 +56,15 @@ def _options(device: torch.device, threads: int, largest_expression: int) -> dic
         options |= {
             "cpp.max_horizontal_fusion_size": 1024,
             "cpp.threads": threads,
-            "realize_cpu_opcount_threshold": largest_expression,
+            "realize_cpu_opcount_threshold": largest_expression,  # since torch 2.12
         }
-    return options
+    return {name: value for name, value in options.items() if name in _known_options()}
+
+
+@lru_cache(maxsize=1)
+def _known_options() -> frozenset[str]:
+    """What this release's compiler can be told: it refuses a name that it doesn't know."""
+    return frozenset(torch._inductor.list_options())
 
 
 @lru_cache(maxsize=256)
@@ -116,15 +122,17 @@ def noise_function(
 
 def step_function(iteration: Iteration, device: torch.device, *, compiled: bool) -> Step:
     """A function (state, hyperparameters, batch) -> state after one iteration."""
-    first = iteration.first
-    if compiled:
-        first = _compiled(first, device, torch.get_num_threads())
     if not iteration.repeats:
+        first = _advancing(iteration.first, device, compiled=compiled)
         return lambda state, hp, batch: State(*first(state, hp, batch))
+    sampled = _sampled(iteration.first)
+    if compiled:
+        sampled = _compiled(sampled, device, torch.get_num_threads())
     again = repeated_function(iteration, device, compiled=compiled)
 
     def step(state: State, hp: Hyperparameters, batch: Batch) -> State:
-        state, samples = first(state, hp, batch)
+        numbers, samples = sampled(state, hp, batch)
+        state = State(*numbers)
         for _ in range(iteration.repeats):
             state = again(state, hp, samples)
         return state
@@ -135,5 +143,32 @@ def step_function(iteration: Iteration, device: torch.device, *, compiled: bool)
 def repeated_function(iteration: Iteration, device: torch.device, *, compiled: bool) -> Update:
     """A further update on the same samples."""
     assert iteration.again is not None
-    again = iteration.again
-    return _compiled(again, device, torch.get_num_threads()) if compiled else again
+    again = _advancing(iteration.again, device, compiled=compiled)
+    return lambda state, hp, samples: State(*again(state, hp, samples))
+
+
+def _advancing(
+    function: Callable[..., State], device: torch.device, *, compiled: bool
+) -> Callable[..., Sequence[Tensor]]:
+    """An update that returns the new state's numbers, compiled or not."""
+    return _compiled(_numbers(function), device, torch.get_num_threads()) if compiled else function
+
+
+# A compiled function returns tuples alone: torch 2.11 gives back a named one, which `_replace`
+# made, without its fields. The same wrapper for the same function, or it is compiled again.
+
+
+@lru_cache(maxsize=256)
+def _numbers(function: Callable[..., State]) -> Callable[..., tuple[Tensor, ...]]:
+    return lambda state, hp, batch: tuple(function(state, hp, batch))
+
+
+@lru_cache(maxsize=256)
+def _sampled(
+    function: Callable[..., tuple[State, Any]],
+) -> Callable[..., tuple[tuple[Tensor, ...], Any]]:
+    def first(state: State, hp: Hyperparameters, batch: Batch) -> tuple[tuple[Tensor, ...], Any]:
+        new, samples = function(state, hp, batch)
+        return tuple(new), samples
+
+    return first
