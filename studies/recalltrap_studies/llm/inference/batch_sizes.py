@@ -42,13 +42,26 @@ class LogitsBudget:
         return max(self.fast // each, self.least_rows)
 
 
-SCORING: Mapping[str, LogitsBudget] = {
-    "cpu": LogitsBudget(1 << 20, least_rows=16, most=1 << 25),
-    "cuda": LogitsBudget(1 << 28),
-}
+SCORING_CPU = LogitsBudget(1 << 20, least_rows=16, most=1 << 25)
 """Of responses without gradients: 4 MiB of logits stay in a CPU's caches, a sixth faster than 32;
 of 49,152 tokens they hold no row, and the layers before the logits take more than twice as long
 row by row."""
+SCORING_SHARE = 0.1
+"""Of a GPU's memory, for the same: a forward pass takes as long to launch as 30,000 tokens of
+SmolLM2-135M to compute."""
+AT_ONCE = 1 << 27
+"""Logits that are made float32 at once: half a gigabyte."""
+
+
+def scoring_budget(where: torch.device) -> LogitsBudget:
+    """How many logits of responses are made at once, without gradients, on this device."""
+    if where.type != "cuda":
+        return SCORING_CPU
+    memory = torch.cuda.get_device_properties(where).total_memory
+    held = int(SCORING_SHARE * memory) // 2  # in bfloat16
+    return LogitsBudget(held, most=held)
+
+
 HELD_OUT: Mapping[str, LogitsBudget] = {
     "cpu": LogitsBudget(1 << 22, least_rows=16, most=1 << 26),
     "cuda": LogitsBudget(1 << 28, least_rows=16, most=1 << 26),

@@ -35,12 +35,13 @@ def placement(model: Any, mask_BL: Tensor | None, tokens: int) -> dict[str, Tens
     if mask_BL is None:
         return {}
     given = {"attention_mask": mask_BL.long()}
-    if _takes_positions(type(model).forward):
+    if takes_positions(type(model).forward):
         positions_BL = (given["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         given["position_ids"] = positions_BL[:, -tokens:]
     return given
 
 
 @lru_cache(maxsize=64)
-def _takes_positions(forward: Any) -> bool:
+def takes_positions(forward: Any) -> bool:
+    """Whether a family's forward pass is told its tokens' positions."""
     return "position_ids" in inspect.signature(forward).parameters

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from recalltrap_studies.llm.data.responses import PromptRows
-from recalltrap_studies.llm.inference.batch_sizes import SCORING
+from recalltrap_studies.llm.inference.batch_sizes import AT_ONCE, scoring_budget
 from recalltrap_studies.llm.inference.left_padding import lengthened, placement, row_mask
 
 
@@ -41,7 +41,7 @@ def score_responses(model: Any, tokens_BT: Tensor, mask_BT: Tensor, prompts: Pro
 
     Computed in eval mode on the model's device, and returned on the tokens' one.
     """
-    budget = SCORING.get(model.device.type, SCORING["cpu"])
+    budget = scoring_budget(model.device)
     vocabulary, longest = int(model.config.vocab_size), tokens_BT.shape[1]
     rows = budget.rows_in_pieces((prompts.width + longest) * vocabulary)
 
@@ -104,6 +104,14 @@ def _forward(
 
 def _chosen(logits_BPV: Tensor, tokens_BP: Tensor) -> Tensor:
     """log softmax of the logits at the tokens, without a copy of all of them."""
+    if logits_BPV.requires_grad or logits_BPV.numel() <= AT_ONCE:
+        return _log_softmax_at(logits_BPV, tokens_BP)
+    rows = max(AT_ONCE // (logits_BPV.shape[1] * logits_BPV.shape[2]), 1)
+    parts = zip(torch.split(logits_BPV, rows), torch.split(tokens_BP, rows), strict=True)
+    return torch.cat([_log_softmax_at(*part) for part in parts])
+
+
+def _log_softmax_at(logits_BPV: Tensor, tokens_BP: Tensor) -> Tensor:
     logits_BPV = logits_BPV.float()
     chosen_BP = logits_BPV.gather(2, tokens_BP[:, :, None])[:, :, 0]
     return chosen_BP - logits_BPV.logsumexp(dim=2)

@@ -1,4 +1,4 @@
-"""What draws responses from a model: transformers with a dynamic or a static cache, or vLLM.
+"""What draws responses from a model: transformers with a growing or a fixed cache, or vLLM.
 
 All engines meet one contract: the whole distribution at temperature tau, with no cut of the tail;
 log-probabilities under the distribution that was drawn from; and a draw of a row that depends on
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,13 +17,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache
 
 from recalltrap.errors import InputError, StageError, is_out_of_memory
 from recalltrap_studies.llm.data.responses import Request, Responses, check_context
+from recalltrap_studies.llm.inference import captured_steps
 from recalltrap_studies.llm.inference.left_padding import lengthened, placement, row_mask
 
-Cache = Literal["dynamic", "static"]
+Cache = Literal["dynamic", "fixed"]
 DROP = 0.9
 """Finished rows leave the batch once fewer than this share of it goes on: 1.5 times as fast where
 responses have half the longest one's length."""
@@ -76,8 +76,8 @@ def generate(
     """Draw one response per row of `uniforms_BT` (float64, [B, max_new_tokens], in [0, 1)).
 
     `request.prompts` has B rows, or one for all.
-    The cache is static on CUDA, where the step is compiled (unless RECALLTRAP_COMPILE=0), and
-    dynamic elsewhere and under autocast. The model's mode is restored; no gradient is kept.
+    The cache has a fixed shape on CUDA, where a step is one graph, and grows elsewhere; so it does
+    for a model that `captured_steps` can't hold. The model's mode is restored; no gradient is kept.
 
     Raises:
         InputError: prompt and response don't fit the model's context.
@@ -86,16 +86,13 @@ def generate(
     check_context(model.config, request)
     if tuple(uniforms_BT.shape[1:]) != (request.max_new_tokens,):
         raise ValueError(f"uniforms {list(uniforms_BT.shape)}, not [B, {request.max_new_tokens}]")
-    where = model.device
-    static = cache == "static" or (cache is None and where.type == "cuda")
-    # A static cache has one precision, and autocast gives keys (float32) and values two.
-    static = static and not torch.is_autocast_enabled(where.type)
-    drawn = _InverseCdfSampler(request, uniforms_BT.to(where))
+    fixed = cache == "fixed" or (cache is None and model.device.type == "cuda")
+    drawn = _InverseCdfSampler(request, uniforms_BT.to(model.device))
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            (_decode_static if static else _decode_dynamic)(model, request, drawn)
+            _decode(model, request, drawn, fixed=fixed)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -105,43 +102,49 @@ def generate(
     return _responses(drawn.tokens_BT, drawn.log_probs_BT, request)
 
 
-class _InverseCdfSampler(LogitsProcessor):
-    """Draws each step's tokens and keeps them; as a processor it leaves `generate` no choice."""
+class _InverseCdfSampler:
+    """Draws each step's tokens and keeps them."""
 
     def __init__(self, request: Request, uniforms_BT: Tensor) -> None:
-        self.temperature, self.uniforms_BT, self.step = request.temperature, uniforms_BT, 0
+        self.temperature, self.uniforms_BT = request.temperature, uniforms_BT
         shape, where = uniforms_BT.shape, uniforms_BT.device
+        self.step = torch.zeros(1, dtype=torch.int64, device=where)  # counted on the device
         self.tokens_BT = torch.full(shape, request.pad_id, dtype=torch.int64, device=where)
         self.log_probs_BT = torch.zeros(shape, dtype=torch.float32, device=where)
 
-    def draw(self, logits_RV: Tensor, rows_R: Tensor | slice) -> Tensor:
+    def draw(self, logits_RV: Tensor, rows_R: Tensor) -> Tensor:
         """The next token of some rows, from their logits."""
-        uniforms_R = self.uniforms_BT[rows_R, self.step]
-        tokens_R, log_probs_R = inverse_cdf(logits_RV.float() / self.temperature, uniforms_R)
-        self.tokens_BT[rows_R, self.step] = tokens_R
-        self.log_probs_BT[rows_R, self.step] = log_probs_R
+        place = (rows_R, self.step)
+        tokens_R, log_probs_R = inverse_cdf(
+            logits_RV.float() / self.temperature, self.uniforms_BT[place]
+        )
+        self.tokens_BT[place] = tokens_R
+        self.log_probs_BT[place] = log_probs_R
         self.step += 1
         return tokens_R
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        tokens_B = self.draw(scores, slice(None))
-        return scores.scatter_(1, tokens_B[:, None], torch.inf)
 
-
-def _decode_dynamic(model: Any, request: Request, drawn: _InverseCdfSampler) -> None:
-    """A loop over the model that finished rows leave."""
+def _decode(model: Any, request: Request, drawn: _InverseCdfSampler, *, fixed: bool) -> None:
+    """Read the prompt, then draw token after token; finished rows leave the batch."""
     where = drawn.tokens_BT.device
-    # The first pass reads the prompt, each later one the token drawn before.
     rows_R = torch.arange(len(drawn.tokens_BT), device=where)
     inputs_RL = request.prompts.ids_BP.to(where).expand(len(rows_R), -1)
     mask_RL = row_mask(request.prompts, len(rows_R), where)
     live_R = torch.ones(len(rows_R), dtype=torch.bool, device=where)
     cache = DynamicCache(config=model.config)
-    for _ in range(request.max_new_tokens):
+    for step in range(request.max_new_tokens):
         options = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
         options |= placement(model, mask_RL, inputs_RL.shape[1])
         output = model(input_ids=inputs_RL, **options)
         tokens_R = drawn.draw(output.logits[:, -1], rows_R)
+        if step == 0 and fixed and captured_steps.capturable(model, cache):
+            mask_RP = torch.ones_like(inputs_RL) if mask_RL is None else mask_RL
+            decoder = captured_steps.StepDecoder(
+                model, cache, mask_RP, tokens_R, request.eos_id, drawn.draw,
+                request.max_new_tokens - 1,
+            )  # fmt: skip
+            decoder.run(DROP)
+            return
         live_R = live_R & (tokens_R != request.eos_id)
         live = int(live_R.sum())
         if live == 0:
@@ -153,33 +156,6 @@ def _decode_dynamic(model: Any, request: Request, drawn: _InverseCdfSampler) -> 
             rows_R, tokens_R, live_R = rows_R[keep], tokens_R[keep], live_R[keep]
             mask_RL = None if mask_RL is None else mask_RL[keep]
         inputs_RL, mask_RL = tokens_R[:, None], lengthened(mask_RL, 1)
-
-
-def _decode_static(model: Any, request: Request, drawn: _InverseCdfSampler) -> None:
-    """`generate` with a cache of fixed shape: what a GPU's compiled step needs."""
-    rows, where = len(drawn.tokens_BT), drawn.tokens_BT.device
-    prompt_BP = request.prompts.ids_BP.to(where).expand(rows, -1)
-    mask_BP = row_mask(request.prompts, rows, where)
-    own = model.generation_config
-    # A folder's own settings (a repetition penalty, say) would change the distribution.
-    model.generation_config = GenerationConfig.from_dict(
-        {
-            "max_new_tokens": request.max_new_tokens,
-            "do_sample": False,
-            "eos_token_id": request.eos_id,
-            "pad_token_id": request.pad_id,
-            "cache_implementation": "static",
-            "disable_compile": os.environ.get("RECALLTRAP_COMPILE") == "0",
-        }
-    )
-    try:
-        model.generate(
-            prompt_BP,
-            attention_mask=torch.ones_like(prompt_BP) if mask_BP is None else mask_BP.long(),
-            logits_processor=LogitsProcessorList([drawn]),
-        )
-    finally:
-        model.generation_config = own
 
 
 def _responses(tokens_BT: Tensor, log_probs_BT: Tensor, request: Request) -> Responses:

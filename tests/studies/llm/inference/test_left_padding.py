@@ -14,7 +14,7 @@ from recalltrap_studies.llm.inference import log_probs
 from recalltrap_studies.llm.inference.batch_sizes import LogitsBudget
 from recalltrap_studies.llm.inference.log_probs import response_log_probs, score_responses
 from recalltrap_studies.llm.inference.response_batches import uniforms
-from recalltrap_studies.llm.inference.sampling_engines import Cache, generate
+from recalltrap_studies.llm.inference.sampling_engines import generate
 from recalltrap_studies.llm.models import weights
 from tests.studies.llm.models.test_families import GAINS, small
 from tests.studies.llm.scoring import plain_log_probs
@@ -45,8 +45,8 @@ def asked() -> Request:
     return Request(table, TOKENS, 1.0, 0, 1).take(torch.arange(ROWS) % len(PROMPTS))
 
 
-def drawn(model: PreTrainedModel, request: Request, cache: Cache = "dynamic") -> Any:
-    return generate(model, request, uniforms(0, "test/padding", ROWS, TOKENS), cache=cache)
+def drawn(model: PreTrainedModel, request: Request) -> Any:
+    return generate(model, request, uniforms(0, "test/padding", ROWS, TOKENS))
 
 
 def alone(model: PreTrainedModel, request: Request, responses: Any) -> torch.Tensor:
@@ -70,15 +70,8 @@ def test_a_row_s_log_probabilities_are_the_row_s_alone(
     whole = (model, responses.tokens_BT, responses.mask_BT, request.prompts)
     torch.testing.assert_close(score_responses(*whole), expected, **CLOSE)
     budget = LogitsBudget(1, least_rows=16, most=16 * 96 * 5)
-    monkeypatch.setattr(log_probs, "SCORING", {"cpu": budget})
+    monkeypatch.setattr(log_probs, "scoring_budget", lambda _: budget)
     torch.testing.assert_close(score_responses(*whole), expected, **CLOSE)
-
-
-def test_a_static_cache_draws_the_same(model: PreTrainedModel) -> None:
-    request = asked()
-    dynamic, static = (drawn(model, request, cache) for cache in ("dynamic", "static"))
-    assert torch.equal(dynamic.tokens_BT, static.tokens_BT)
-    torch.testing.assert_close(dynamic.log_probs_BT, static.log_probs_BT, **CLOSE)
 
 
 def test_a_sample_s_likelihood_is_the_scorer_s_per_prompt(model: PreTrainedModel) -> None:

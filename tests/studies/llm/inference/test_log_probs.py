@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from recalltrap.streams import stream
 from recalltrap_studies.llm.data.responses import PromptRows, padded
 from recalltrap_studies.llm.inference import log_probs
-from recalltrap_studies.llm.inference.batch_sizes import HELD_OUT, POLICY, SCORING, LogitsBudget
+from recalltrap_studies.llm.inference.batch_sizes import HELD_OUT, POLICY, SCORING_CPU, LogitsBudget
 from recalltrap_studies.llm.inference.log_probs import response_log_probs, score_responses
 from tests.studies.llm.scoring import plain_log_probs, tokens_of
 
@@ -29,7 +29,7 @@ def rows(tiny_tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
 
 
 def budget(monkeypatch: pytest.MonkeyPatch, **fields: int) -> None:
-    monkeypatch.setattr(log_probs, "SCORING", {"cpu": LogitsBudget(**fields)})
+    monkeypatch.setattr(log_probs, "scoring_budget", lambda _: LogitsBudget(**fields))
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_a_large_vocabulary_is_scored_in_batches_whose_logits_memory_holds(
 
 def test_the_nano_studies_batches_are_what_they_were() -> None:
     """Their rows fit the caches; other batches would move stored numbers in the last bits."""
-    cpu = SCORING["cpu"]
+    cpu = SCORING_CPU
     assert [cpu.rows_in_pieces(length * 512) for length in (33, 65, 128)] == [62, 31, 16]
     assert [cpu.rows_in_pieces(length * 49_152) for length in (33, 513)] == [16, 16]
     assert POLICY.rows(32 * 512) >= 64, "a rollout's responses at once"

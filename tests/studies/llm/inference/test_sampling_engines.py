@@ -153,29 +153,16 @@ def test_no_uniform_draws_an_impossible_token(
     torch.testing.assert_close(log_probs.double(), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_static_and_dynamic_caches_agree(own_model: PreTrainedModel, request_: Request) -> None:
-    assert own_model.generation_config is not None
-    own_model.generation_config.repetition_penalty = 3.0  # a folder's own: not ours to follow
-    own_model.generation_config.min_new_tokens = 7
-    numbers = uniforms(4, "test/caches", 128, TOKENS)
-    static = generate(own_model, request_, numbers, cache="static")
-    dynamic = generate(own_model, request_, numbers, cache="dynamic")
-    assert torch.equal(static.tokens_BT, dynamic.tokens_BT)
-    assert torch.equal(static.mask_BT, dynamic.mask_BT)
-    torch.testing.assert_close(static.log_probs_BT, dynamic.log_probs_BT, atol=1e-5, rtol=0)
-    assert own_model.generation_config.repetition_penalty == 3.0
-
-
-def test_a_static_cache_is_not_taken_under_autocast(
+def test_a_folders_own_generation_settings_change_no_draw(
     own_model: PreTrainedModel, request_: Request
 ) -> None:
-    """A rollout on a GPU: float32 weights, computed in bfloat16, where the static cache breaks."""
-    numbers = uniforms(4, "test/autocast", 64, TOKENS)
-    with torch.autocast("cpu", torch.bfloat16):
-        static = generate(own_model, request_, numbers, cache="static")
-        dynamic = generate(own_model, request_, numbers, cache="dynamic")
-    assert torch.equal(static.tokens_BT, dynamic.tokens_BT)
-    assert static.log_probs_BT.dtype == torch.float32
+    numbers = uniforms(4, "test/caches", 128, TOKENS)
+    before = generate(own_model, request_, numbers)
+    assert own_model.generation_config is not None
+    own_model.generation_config.repetition_penalty = 3.0
+    own_model.generation_config.min_new_tokens = 7
+    assert torch.equal(generate(own_model, request_, numbers).tokens_BT, before.tokens_BT)
+    assert own_model.generation_config.repetition_penalty == 3.0
 
 
 def test_a_longer_prompt_is_masked_and_never_scored(
@@ -223,7 +210,7 @@ def test_a_prompt_longer_than_the_context_is_refused(
 def test_broken_weights_are_a_nan_failure(own_model: PreTrainedModel, request_: Request) -> None:
     with torch.no_grad():
         next(own_model.parameters()).fill_(float("nan"))
-    for cache in ("dynamic", "static"):
+    for cache in ("dynamic", "fixed"):
         with pytest.raises(StageError, match="not finite") as caught:
             generate(own_model, request_, uniforms(0, "test", 3, TOKENS), cache=cache)
         assert caught.value.failure == "nan"

@@ -118,7 +118,7 @@ def test_what_is_drawn_is_scored_alike_whole_or_in_pieces(
     whole = score_responses(*asked)
     torch.testing.assert_close(whole, drawn.log_probs_BT, atol=1e-4, rtol=0)
     small_budget = LogitsBudget(1, least_rows=16, most=16 * 96 * 5)
-    monkeypatch.setattr(log_probs, "SCORING", {"cpu": small_budget})
+    monkeypatch.setattr(log_probs, "scoring_budget", lambda _: small_budget)
     pieces = score_responses(*asked)
     torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=0)
 

@@ -250,7 +250,8 @@ def modules() -> Iterator[ModuleType]:
 
 
 def private(name: str) -> bool:
-    return name.startswith("_") and not (name.startswith("__") and name.endswith("__"))
+    made = name == "_abc_impl"  # by Python, in every class of an abstract one
+    return name.startswith("_") and not made and not (name[:2] == "__" == name[-2:])
 
 
 def overridden(module: ModuleType) -> Iterator[str]:
