@@ -25,6 +25,11 @@ class LlmResources(Resources):
     gradient_checkpointing: bool = Field(
         default=False, description="compute activations twice, to hold fewer of them"
     )
+    compile_layers: bool = Field(
+        default=False,
+        description="fuse the kernels of each layer by torch.compile when a model learns from "
+        "samples: faster updates, after half a minute of compiling for each model",
+    )
 
 
 def resources_of(group: WorkerGroup) -> LlmResources:

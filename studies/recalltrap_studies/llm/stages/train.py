@@ -38,6 +38,7 @@ from recalltrap_studies.llm.data.token_sequences import (
 from recalltrap_studies.llm.models import devices, layers, weights
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.models.pretrained import set_generation
+from recalltrap_studies.llm.resources import resources_of
 from recalltrap_studies.llm.stage_settings import Optimiser
 from recalltrap_studies.llm.stages.registry import training_of
 from recalltrap_studies.llm.training import arguments, checkpoints, resumable, upstream
@@ -195,7 +196,19 @@ def make_trainer(
     trainer.sampler = InOrder(schedule.order)
     trainer.chunked = model.config.vocab_size > FULL_LOGITS
     trainer.add_callback(HeldoutPoints(trainer, data.heldout, pad, group, schedule.updates))
+    if resources_of(group).compile_layers:
+        compile_layers(model)
     return trainer
+
+
+def compile_layers(model: nn.Module) -> None:
+    """Compile the model's layers in place: they share one program."""
+    for child in model.children():
+        if isinstance(child, nn.ModuleList):
+            for layer in child:
+                layer.compile()
+        else:
+            compile_layers(child)
 
 
 class StudentTrainer(upstream.OrderedSftTrainer):

@@ -265,6 +265,20 @@ def test_gradients_are_clipped_as_the_settings_say(
     assert trainer.args.max_grad_norm == norm
 
 
+@pytest.mark.slow
+def test_compiled_layers_learn_the_same(taught: ArtifactStore, student: Node) -> None:
+    """By the first forward passes in each mode and at another length, all compiled for a CPU."""
+    found = []
+    for compiled in (False, True):
+        node = replace(student, version=100 + compiled)
+        group = WorkerGroup(resources=LlmResources(compile_layers=compiled))
+        list(train.run_train(node, taught, group))
+        found.append(weights.read_model(taught, node).state_dict())
+    assert found[0].keys() == found[1].keys()
+    for name, plain in found[0].items():
+        torch.testing.assert_close(plain, found[1][name], atol=2e-3, rtol=0)
+
+
 def test_eos_is_learned(taught: ArtifactStore) -> None:
     node = student_node(TEACHER, p_prime_epochs=6.0)
     run(node, taught)
