@@ -1,7 +1,7 @@
 """Tokens a second sampled, trained and scored, against plain transformers on the same model.
 
     python tests/benchmarks/llm.py [--sizes SIZE ...] [--turns 3] [--no-plain] [--no-stages]
-        [--json FILE] [-o SETTING=VALUE]
+        [--compile-layers] [--json FILE] [-o SETTING=VALUE]
 
 Prints two Markdown tables. The first: each size, ours and the plain loop in turns in one run, the
 best turn of each; the roofline, measured here: for sampling the bytes that must be read (weights
@@ -55,6 +55,7 @@ from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Sft
 from recalltrap_studies.llm.stages import train as students
+from recalltrap_studies.llm.training.held_out_loss import HeldoutPoints
 
 EOS, PAD, FIRST = 0, 1, 2
 
@@ -138,11 +139,12 @@ class Clock(TrainerCallback):
             self.ended = time.perf_counter()
 
 
-def train_ours(case: Case, data: TrainingData) -> tuple[float, Any]:
-    """Tokens a second of a stage's trainer, and the trained model."""
+def train_ours(case: Case, data: TrainingData, *, compiled: bool) -> tuple[float, Any]:
+    """Tokens a second of a stage's trainer, without its held-out points, and the trained model."""
     config = part_config(LlmSettings(batch_size=case.batch, p_prime_epochs=1.0), Sft)
     node = Node("sft", 0, {**config, "learning_rate": 3e-3 if case.batch == 64 else 5e-4})
-    group = WorkerGroup(resources=LlmResources(checkpoint_updates=0))
+    resources = LlmResources(checkpoint_updates=0, compile_layers=compiled)
+    group = WorkerGroup(resources=resources)
     model, schedule = (
         models.fresh_model(config_of(case.size), 0),
         students.make_schedule(node, data),
@@ -152,10 +154,12 @@ def train_ours(case: Case, data: TrainingData) -> tuple[float, Any]:
         trainer = students.make_trainer(node, model, data, schedule, group, scratch)
         trainer.add_callback(clock)
         trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(HeldoutPoints)
         trainer.train()
     tokens = schedule.tokens * (schedule.updates - clock.first) / schedule.updates
     where = devices.device()
-    trained: Any = model
+    trained: Any = models.fresh_model(config_of(case.size), 0)  # whose layers aren't compiled
+    trained.load_state_dict(model.state_dict())
     return tokens / (clock.ended - clock.began), trained.to(where, devices.dtype(where)).eval()
 
 
@@ -257,12 +261,14 @@ class Rate:
 RIVALS = ("ours", "plain", "vllm")
 
 
-def measure(case: Case, turns: int, machine: Machine, *, plain: bool) -> Iterator[Rate]:
+def measure(
+    case: Case, turns: int, machine: Machine, *, plain: bool, compiled: bool
+) -> Iterator[Rate]:
     """Rows of the first table for one size; without `plain` ours alone."""
     data = case.data(config_of(case.size).vocab_size)
     train = {"ours": 0.0}
     for _ in range(turns):
-        rate, model = train_ours(case, data)
+        rate, model = train_ours(case, data, compiled=compiled)
         train["ours"] = max(train["ours"], rate)
         if plain:
             train["plain"] = max(train.get("plain", 0.0), train_plain(case, data))
@@ -342,6 +348,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--no-plain", action="store_true", help="ours alone, which is faster")
     parser.add_argument("--no-stages", action="store_true")
+    parser.add_argument("--compile-layers", action="store_true", help="train with compiled layers")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("-o", dest="changes", action="append", default=[], metavar="SETTING=VALUE")
     args = parser.parse_args()
@@ -354,7 +361,9 @@ def main() -> None:
     rates = show(
         rate
         for case in cases
-        for rate in measure(case, args.turns, machine, plain=not args.no_plain)
+        for rate in measure(
+            case, args.turns, machine, plain=not args.no_plain, compiled=args.compile_layers
+        )
     )
     if args.json:
         found = {"device": name, "machine": asdict(machine), "rates": [asdict(r) for r in rates]}

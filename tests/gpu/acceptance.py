@@ -1,4 +1,4 @@
-"""Everything that a GPU has to show, in one command and under nine minutes.
+"""Everything that a GPU has to show, in one command and under ten minutes.
 
     python tests/gpu/acceptance.py [--out DIR] [--p-star FOLDER] [--parts NAME ...]
     python tests/gpu/acceptance.py --device cpu --tiny          the dry run
@@ -30,7 +30,7 @@ from typing import Literal
 ROOT = Path(__file__).parents[2]
 ROOMS = ("platform", "studies", "cluster", "analysis")
 Status = Literal["ok", "missed", "failed", "skipped"]
-TOTAL = 530.0
+TOTAL = 595.0
 """Seconds that all parts have together."""
 DRY = 6.0
 """A dry run may take as many times longer: it is for machines without a GPU, and shared ones."""
@@ -45,12 +45,12 @@ class Part:
 
 
 PARTS = (
-    Part("tests", 50),
-    Part("equality", 75),
-    Part("throughput", 45),
-    Part("language", 130),
-    Part("one-gpu", 110),
-    Part("phase", 120),
+    Part("tests", 75),
+    Part("equality", 60),
+    Part("throughput", 130),
+    Part("language", 110),
+    Part("one-gpu", 140),
+    Part("phase", 80),
 )
 assert sum(part.seconds for part in PARTS) <= TOTAL
 

@@ -68,12 +68,17 @@ class Report:
 
 
 def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run to the end with its output in the part's log, and keep what it wrote on stdout."""
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | variables
+    """Run to the end, and keep what it wrote on stdout, which also stands in the part's log: line
+    by line, so that the log of one that runs out of time says how far it came."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | variables
     )
-    print(done.stdout, flush=True)
-    return done
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    return subprocess.CompletedProcess(command, process.wait(), "".join(lines))
 
 
 def tests(report: Report) -> None:
@@ -126,21 +131,19 @@ def equality(report: Report) -> None:
 
 
 def throughput(report: Report) -> None:
-    """The mixture program's inner loop in one wide block, against a plain loop over cells."""
-    rows = [20] if report.tiny else [20, WIDE]
-    size = ["--rows", *map(str, rows), "--cores", "1", "--turns", "1" if report.tiny else "2"]
-    variants = ["--variants", "eager"] if report.tiny else []
-    script = str(BENCHMARKS / "mog_throughput.py")
-    options = ["--device", report.device, "--one-block", "--json", *size, *variants]
-    done = run(sys.executable, script, *options)
-    if done.returncode:
-        raise SystemExit(f"mog_throughput.py ended with {done.returncode}")
-    rates = {(r["variant"], r["rows"], r["what"]): float(r["updates_per_second"])
-             for r in json.loads(done.stdout)}  # fmt: skip
-    ours = "eager" if report.tiny else "compiled"
-    for count in rows:
+    """The mixture program's inner loop in one wide block, against a plain loop over cells; then in
+    a block as studies run it."""
+    script, ours = str(BENCHMARKS / "mog_throughput.py"), "eager" if report.tiny else "compiled"
+    options = ["--device", report.device, "--one-block", "--json", "--cores", "1"]
+    options += ["--turns", "1" if report.tiny else "2", "--variants", ours]
+    for count in [20] if report.tiny else [WIDE, 20]:
+        done = run(sys.executable, script, *options, "--rows", str(count))
+        if done.returncode:
+            raise SystemExit(f"mog_throughput.py ended with {done.returncode}")
+        rates = {(r["variant"], r["what"]): float(r["updates_per_second"])
+                 for r in json.loads(done.stdout)}  # fmt: skip
         for what in ("update", "iteration"):
-            rate, plain = rates[ours, count, what], rates["plain loop", count, what]
+            rate, plain = rates[ours, what], rates["plain loop", what]
             name = f"{what}, {count} rows ({rate:,.0f}/s)"
             if count == WIDE:
                 report.goal(name, FASTER, rate / plain, " x the plain loop")
@@ -153,7 +156,7 @@ def language(report: Report) -> None:
     failed = []
     for size in ("nano-small",) if report.tiny else SIZES:
         found = report.scratch / f"{size}.json"
-        options = ["--sizes", size, "--turns", "1", "--no-plain", "--no-stages"]
+        options = ["--sizes", size, "--turns", "1", "--no-plain", "--no-stages", "--compile-layers"]
         command = [sys.executable, str(BENCHMARKS / "llm.py"), *options, "--json", str(found)]
         if run(*command).returncode:
             failed.append(size)

@@ -109,7 +109,7 @@ def one_gpu(corpus: Path, p_star: str | None, *, tiny: bool) -> Study:
             "model_selection": "paper",
             "selection_interval": 2,
         },
-        "resources": {"gpus_per_trial": 0 if tiny else 1},
+        "resources": {"gpus_per_trial": 0 if tiny else 1},  # compiling layers would take its time
     }
 
 

@@ -20,7 +20,7 @@ from recalltrap.streams import key
 from recalltrap_studies.llm.alignment.policy import Policy
 from recalltrap_studies.llm.alignment.rollouts import RolloutContext, roll_out
 from recalltrap_studies.llm.data.responses import PromptRows, Request
-from recalltrap_studies.llm.inference import response_batches, sampling_engines
+from recalltrap_studies.llm.inference import captured_steps, response_batches, sampling_engines
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.rewards.protocol import Judgement
@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
 ]
 DEVICE, CPU = torch.device("cuda"), torch.device("cpu")
-TOKENS, ROWS = 12, 64
+TOKENS, ROWS = 20, 64
 REQUEST = Request(PromptRows.same([2, 3]), TOKENS, 1.0, 0, 1)
 
 
@@ -120,14 +120,19 @@ def test_scores_in_float32_are_the_cpus(model: PreTrainedModel) -> None:
     torch.testing.assert_close(here / count, there / count, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("cache", ["dynamic", "static"])
+@pytest.mark.parametrize("cache", ["dynamic", "fixed"])
 def test_what_is_drawn_has_the_scorers_log_probabilities(
-    model: PreTrainedModel, cache: sampling_engines.Cache
+    model: PreTrainedModel,
+    cache: sampling_engines.Cache,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """In bfloat16, as studies draw; the static cache's step is compiled."""
+    """In bfloat16, as studies draw; the fixed cache's steps are captured in three windows."""
+    monkeypatch.setattr(captured_steps, "WINDOW", 8)
     moved = on(DEVICE, model, torch.bfloat16)
     uniforms = response_batches.uniforms(1, "gpu/draw", ROWS, TOKENS)
     drawn = sampling_engines.generate(moved, REQUEST, uniforms, cache=cache)
+    assert "captured" not in caplog.text  # each window's capture succeeds
     scored, count = response_sums(moved, drawn, REQUEST.prompts.lists()[0])
     own = drawn.log_probs_BT.double().sum(1).cpu()
     assert float((own / count - scored / count).abs().mean()) < 0.03

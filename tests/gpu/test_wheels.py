@@ -14,7 +14,7 @@ from tests.gpu import wheels
 from tests.gpu.wheels import PackError
 
 GRAPH = {
-    "trl": ["datasets>=4", "torch>=2", "transformers", "vllm; extra == 'vllm'"],
+    "trl": ["datasets>=4", "torch>=2", "accelerate", "vllm; extra == 'vllm'"],
     "datasets": ["Dill", "numpy", "winreg; sys_platform == 'win32'"],
     "dill": ["old; python_version < '3.12'", "new; python_version >= '3.12'"],
     "new": ["trl"],  # in a circle

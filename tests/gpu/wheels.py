@@ -23,16 +23,16 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 ROOT = Path(__file__).parents[2]
 PRESENT = frozenset(
-    ("torch", "transformers", "accelerate", "pyarrow", "pandas", "matplotlib", "scipy",
-     "statsmodels", "jinja2", "rich", "pytest")
+    ("torch", "accelerate", "pyarrow", "pandas", "matplotlib", "scipy",
+     "statsmodels", "jinja2", "rich")
 )  # fmt: skip
-"""What the offline machine has."""
+"""What the offline machine has; its transformers is older than the lock's: that goes along."""
 FITTED = frozenset(("numpy", "tokenizers", "safetensors", "huggingface-hub", "setuptools"))
 """What came with those, at versions that they were built for: another one would break them."""
 UNUSED = frozenset(("ray",))
 """Too big, and `--local` goes without."""
-TESTING = ("hypothesis", "psutil", "pytest-timeout")
-"""What the tests and benchmarks need beside pytest."""
+TESTING = ("hypothesis", "psutil", "pytest", "pytest-timeout")
+"""What the tests and benchmarks need; an older pytest than the lock's refuses `pyproject.toml`."""
 PYTHON = (3, 12)
 NEWEST_GLIBC = 39
 """Of the platforms `manylinux_2_N_x86_64` that are accepted: Ubuntu 24.04's."""
