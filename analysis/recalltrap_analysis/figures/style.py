@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from recalltrap_analysis.figures.axes.light_axes import LightAxes
 from recalltrap_analysis.figures.tooltips import TooltipFigure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -67,7 +68,8 @@ def new_figure(
     """An empty figure of `rows` × `columns` axes; inches, as wide as the column at least."""
     figure = TooltipFigure(figsize=(max(COLUMN, width), height), layout="constrained", dpi=72)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    panel = {"axes_class": LightAxes}
+    axes = figure.subplots(rows, columns, squeeze=False, subplot_kw=panel, **options)
     return figure, [list(row) for row in axes]
 
 

@@ -11,7 +11,7 @@ import recalltrap_analysis.figures
 
 FOLDER = Path(recalltrap_analysis.figures.__file__).parent
 ALLOWED = ("matplotlib", "numpy", "recalltrap_analysis.figures.")
-STANDARD = ("__future__", "collections", "dataclasses", "itertools", "typing")
+STANDARD = ("__future__", "collections", "dataclasses", "itertools", "typing", "weakref")
 
 
 def imported(source: str) -> set[str]:
@@ -24,7 +24,7 @@ def imported(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.stem)
 def test_a_figure_s_module_imports_no_numbers(path: Path) -> None:
     for name in imported(path.read_text()):
         assert name.startswith(ALLOWED) or name.split(".")[0] in STANDARD, name
