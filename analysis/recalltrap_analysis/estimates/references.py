@@ -29,7 +29,8 @@ def reference_rows(
     Returns:
         Columns `point`, `seed`, `unit_size` (what the run's unit is in reward); of p' and p''
         (`_p_prime`, `_p_second`) `optimum_reward` (of the optimum anchored there), `reward`,
-        `hit_rate`, `recall` and the check's number; `anchor_part`: a*(p') - a*(p''), in the run's unit.
+        `hit_rate`, `recall` and the check's number; `anchor_part`: a*(p') - a*(p''), in the run's
+        unit.
     """
     rows = pd.DataFrame(
         {

@@ -30,7 +30,7 @@ def references_plot(run: ReadRun, summary: Summary) -> Plot:
     """
     stem = "references"
     found = reference_rows(summary.outcomes, summary.design.axes)
-    has_target = any(name.endswith(OF_A_TARGET) for name in summary.outcomes)
+    has_target = any(str(column).endswith(OF_A_TARGET) for column in summary.outcomes)
     beside = HIT_RATE if has_target else REWARD
     name = beside.replace("_", " ")
     labels, recall, second, note = reference_groups(found, summary.design, beside)
