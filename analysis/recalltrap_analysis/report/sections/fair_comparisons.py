@@ -102,7 +102,12 @@ def _reading_note(summary: Summary) -> Prose:
     judgement = summary.judgement
     level = nominal_level(judgement.looks)
     two_way = (summary.effects["method"] == TWO_WAY).any()
-    prompts = "; at equal KL weight, a two-way t over seeds × held-out prompts" if two_way else ""
+    prompts = ""
+    if two_way:
+        prompts = (
+            "; of rewards, a two-way t over seeds × held-out prompts, which takes recalls as they "
+            "were measured: no table has them by prompt"
+        )
     return Prose(
         f"Square brackets: 95 % intervals over paired seeds (Student's t{prompts}). The readings "
         "hold a "
