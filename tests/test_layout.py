@@ -62,7 +62,12 @@ def test_imports_go_one_way() -> None:
         ("recalltrap_cluster", "a.py", "import recalltrap_studies.mog", True),
         ("recalltrap_studies", "mog/a.py", "import recalltrap_cluster.training", True),
         ("recalltrap_studies", "llm/a.py", "import recalltrap_cluster.training", False),
-        ("recalltrap_studies", "llm/a.py", "from recalltrap_cluster.session import x", True),
+        (
+            "recalltrap_studies",
+            "llm/a.py",
+            "from recalltrap_cluster.joining.session import x",
+            True,
+        ),
     ],
 )
 def test_the_reader_of_imports_sees_a_wrong_one(

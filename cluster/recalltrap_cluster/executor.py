@@ -43,7 +43,7 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         yield lambda plan, context, display: None
         return
     _check_gpus_asked(plan)
-    from recalltrap_cluster.session import ray_session
+    from recalltrap_cluster.joining.session import ray_session
 
     with ray_session(address):
         from recalltrap_cluster.ray_internals import is_client, live_nodes
@@ -144,7 +144,7 @@ def _early_starts(placement: Placement) -> Iterator[tuple[int, Path | None]]:
     Only where Ray is this machine and has room now: a pack that waits must never keep the place
     that its parent needs. Then all workers start at once, not each when there is work for it.
     """
-    from recalltrap_cluster.session import starting_slots
+    from recalltrap_cluster.joining.session import starting_slots
 
     slots = 0 if placement.workers else starting_slots(placement.per_trial)
     early = min(slots, placement.concurrent) - 1

@@ -2,7 +2,7 @@
 
 Seen with Ray 2.60. Nothing else in this project touches one, and `test_ray_internals.py` has a test
 for each that says what an upgrade broke. Importing this imports Ray, so it's imported after
-`recalltrap_cluster.address` has said which cluster to join: Ray reads its token then.
+`recalltrap_cluster.joining.address` has said which cluster to join: Ray reads its token then.
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from json.encoder import encode_basestring
 from typing import Any
 
 from pydantic import BaseModel
 
-from recalltrap.identity import Config, canonical_json, digest, fingerprint
+from recalltrap.identity import Config, digest, fingerprint
 from recalltrap.orderings import Ordering
 from recalltrap.settings_parts import all_settings, deciding_settings
 
@@ -43,6 +44,12 @@ class Node:
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def with_parents(self, parents: Mapping[str, Node]) -> Node:
+        """The same node with equal parents that are other objects; `replace` without its checks."""
+        made = object.__new__(Node)
+        made.__dict__.update(self.__dict__, parents=parents)
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         """Without what is long and made again at once."""
         return {name: value for name, value in self.__dict__.items() if name != "hashed"}
@@ -61,7 +68,7 @@ class Node:
     @cached_property
     def hashed(self) -> bytes:
         """What is hashed; kept as text in the artifact's record."""
-        return canonical_json(self.identity)
+        return self._spelled(self._own_config)
 
     @cached_property
     def id(self) -> str:
@@ -71,12 +78,24 @@ class Node:
     def family(self) -> str:
         """The same for all seeds and lengths of one setting: what is built together."""
         parents = [parent.family for parent in self.parents.values()]
-        return fingerprint([self.stage, self._unending, parents, self.version])
+        key = (self.stage, self.length_field, self.version, *parents)
+        families = self._own_config.families
+        if key not in families:
+            families[key] = fingerprint([self.stage, self._unending, parents, self.version])
+        return families[key]
 
     @cached_property
     def execution(self) -> str:
         """The same for all lengths that one execution passes through."""
-        return fingerprint({**self.identity, "config": self._unending})
+        return digest(self._spelled(self._unending))
+
+    def _spelled(self, config: Config) -> bytes:
+        """`canonical_json` of the identity with this configuration, for hundreds of thousands."""
+        parents = ",".join([f'"{parent.id}"' for parent in self.parents.values()])
+        return (
+            f'{{"config":{config.spelled},"parents":[{parents}],"seed":{self.seed!r},'
+            f'"stage":{encode_basestring(self.stage)},"version":{self.version!r}}}'
+        ).encode()
 
     @property
     def source(self) -> Node | None:
@@ -84,9 +103,13 @@ class Node:
         return next(iter(self.parents.values()), None)
 
     @property
-    def _unending(self) -> Config:
+    def _own_config(self) -> Config:
         assert isinstance(self.config, Config)
-        return self.config.without(self.length_field)
+        return self.config
+
+    @property
+    def _unending(self) -> Config:
+        return self._own_config.without(self.length_field)
 
     @property
     def length(self) -> int:

@@ -7,10 +7,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_CONSTANTS = {True: "true", False: "false", None: "null"}
 ID_LENGTH = 20  # hex digits: 80 bits
 
 
@@ -29,6 +31,11 @@ class Config(dict[str, Any]):
         if name not in self._shorter:
             self._shorter[name] = Config({k: v for k, v in self.items() if k != name})
         return self._shorter[name]
+
+    @cached_property
+    def families(self) -> dict[tuple[Any, ...], str]:
+        """Families of the nodes that have this configuration, by what else decides them."""
+        return {}
 
     @cached_property
     def _shorter(self) -> dict[str | None, Config]:
@@ -57,21 +64,45 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _spell(value: Any, where: str) -> str:
+    try:
+        return _spell_plain(value)
+    except TypeError:  # another type, which may have a stable form or not
+        return _spell_any(value, where)
+
+
+def _spell_plain(value: Any) -> str:
+    """Of JSON's own types alone, which nearly all values are; anything else is a TypeError."""
     kind = type(value)
     if kind is str:
-        return _ENCODER.encode(value)
+        return encode_basestring(value)
+    if kind is Config:
+        spelled: str = value.spelled
+        return spelled
     if kind is int:
         return repr(value)
+    if kind is dict:
+        items = [f"{encode_basestring(k)}:{_spell_plain(value[k])}" for k in sorted(value)]
+        return "{" + ",".join(items) + "}"
+    if kind is list:
+        return "[" + ",".join([_spell_plain(item) for item in value]) + "]"
+    if kind is float and math.isfinite(value):
+        return repr(value)
+    if kind is bool or value is None:
+        return _CONSTANTS[value]
+    raise TypeError
+
+
+def _spell_any(value: Any, where: str) -> str:
     if isinstance(value, Config):
         return value.spelled
-    if kind is dict and any(isinstance(item, Config) for item in value.values()):
+    if isinstance(value, dict) and any(isinstance(item, Config) for item in value.values()):
         _refuse_keys(value, where)
         items = (
-            f"{_ENCODER.encode(key)}:{_spell(value[key], f'{where}.{key}')}"
+            f"{encode_basestring(key)}:{_spell(value[key], f'{where}.{key}')}"
             for key in sorted(value)
         )
         return "{" + ",".join(items) + "}"
-    if kind is list and any(isinstance(item, Config) for item in value):
+    if isinstance(value, list) and any(isinstance(item, Config) for item in value):
         return "[" + ",".join(_spell(item, f"{where}[{i}]") for i, item in enumerate(value)) + "]"
     _refuse_unstable(value, where)
     return _ENCODER.encode(value)

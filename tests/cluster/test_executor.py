@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy_check import checkable_record
 from toy_display import RecordingDisplay
 from toy_trouble import plant
 
 import recalltrap as rt
 from recalltrap.errors import InputError
 from recalltrap.results.results import Results
+from recalltrap.run import references as run_references
+from recalltrap_analysis.check import references as check_references
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -217,3 +220,24 @@ def test_nothing_to_do_needs_no_trials(study_file: StudyFile, storage: str) -> N
     rt.run(study_file(seeds=1), storage=storage, local=True)
     results = rt.run(study_file(seeds=1), storage=storage)
     assert not Path(results.folder, "tune").exists()
+
+
+def test_a_check_builds_its_references_as_trials_and_says_the_same(
+    study_file: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence and all its numbers are those of one process, and nothing is aligned."""
+    monkeypatch.setattr(check_references, "record_of", lambda name: checkable_record())
+    study, storages = study_file(seeds=2), [str(tmp_path / name) for name in ("here", "tuned")]
+    here = rt.check(study, storage=storages[0], local=True)
+
+    def refused(*arguments: object) -> None:
+        raise AssertionError("built in this process")
+
+    monkeypatch.setattr(run_references, "execute_here", refused)
+    tuned = rt.check(study, storage=storages[1])
+    assert here.sentence.startswith("Keep p' as the reference")
+    assert tuned.sentence == here.sentence
+    assert tuned.json == here.json
+    for storage in storages:
+        built = {path.name for path in Path(storage, "artifacts").iterdir()}
+        assert built == {"sft", "distill"}

@@ -29,8 +29,8 @@ from ray.tune.experimental.output import get_air_verbosity
 
 from recalltrap_cluster import ray_internals
 from recalltrap_cluster.failure_reasons import failure_reason
+from recalltrap_cluster.joining.session import WIDGETS_LOGGER
 from recalltrap_cluster.ray_internals import TrialRecord
-from recalltrap_cluster.session import WIDGETS_LOGGER
 
 VARIABLES = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "ray.train.v2._internal.constants",

@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 ROOT = Path(__file__).parents[2]
 PRESENT = frozenset(
     ("torch", "accelerate", "pyarrow", "pandas", "matplotlib", "scipy",
-     "statsmodels", "jinja2", "rich")
+     "jinja2", "rich")
 )  # fmt: skip
 """What the offline machine has; its transformers is older than the lock's: that goes along."""
 FITTED = frozenset(("numpy", "tokenizers", "safetensors", "huggingface-hub", "setuptools"))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
+from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from toy_kind import KIND, ToySettings
 
 from recalltrap.graph import Node, ancestry
+from recalltrap.identity import canonical_json
 from recalltrap.orderings import STANDARD, Ordering
 
 NODE = Node("align", 1, {"kl_weight": 1.0, "iterations": 10}, length_field="iterations")
@@ -26,6 +31,27 @@ def test_what_decides_a_node_is_its_identity() -> None:
     assert len({node.id for node in [NODE, *changed]}) == len(changed) + 1
     assert replace(NODE, config={"iterations": 10, "kl_weight": 1.0}).id == NODE.id
     assert replace(NODE, length_field=None).id == NODE.id
+
+
+@given(
+    st.text(max_size=5),
+    st.integers(-(2**40), 2**40),
+    st.dictionaries(st.text(max_size=4), st.none() | st.booleans() | st.integers() | st.text()
+                    | st.floats(allow_nan=False, allow_infinity=False) | st.lists(st.integers())),
+    st.integers(1, 99),
+    st.booleans(),
+)  # fmt: skip
+def test_a_node_is_hashed_as_its_identity_is_spelled(
+    stage: str, seed: int, config: dict[str, Any], version: int, has_parent: bool
+) -> None:
+    parents = {"start": NODE} if has_parent else {}
+    node = Node(stage, seed, config, parents, version)
+    assert node.hashed == canonical_json(node.identity)
+    assert node.hashed == canonical_json({**node.identity, "config": dict(config)})
+    assert json.loads(node.hashed) == node.identity
+    moved = node.with_parents(dict(parents))
+    assert moved == node
+    assert moved.id == node.id
 
 
 def test_the_order_of_parents_counts() -> None:

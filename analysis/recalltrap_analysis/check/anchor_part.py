@@ -136,17 +136,21 @@ def _anchor(
 
 
 def chosen_mean(responses: Responses, value_KN: Array, n: int) -> float:
-    """Of something that every sample has: its mean in the best of n; over prompts by weight.
+    """Of something that every sample has: its mean in the best of n; over prompts by weight."""
+    return float(responses.weight_K @ chosen_means(responses.reward_KN, value_KN, n))
 
-    Samples of the same reward are chosen alike, whatever their order.
+
+def chosen_means(reward_KN: Array, value_KN: Array, n: int) -> Array:
+    """Of something that every sample has: its mean in the best of n of every prompt; shape [K].
+
+    Samples of the same reward are chosen alike, whatever their order. NaN where a value is not
+    finite.
     """
     if not np.isfinite(value_KN).all():
-        return np.nan
+        return np.full(len(value_KN), np.nan)
     count = value_KN.shape[1]
-    found = 0.0
-    for reward_N, value_N, weight in zip(
-        responses.reward_KN, value_KN, responses.weight_K, strict=True
-    ):
+    found = []
+    for reward_N, value_N in zip(reward_KN, value_KN, strict=True):
         _, group_N = np.unique(reward_N, return_inverse=True)
         size_G = np.bincount(group_N)
         mean_G = np.bincount(group_N, value_N) / size_G
@@ -154,8 +158,8 @@ def chosen_mean(responses: Responses, value_KN: Array, n: int) -> float:
         reached_G = size_G.cumsum()
         no_better_G = _subsets_within(reached_G, count, n)
         chosen_G = np.diff(no_better_G, prepend=0.0)
-        found += weight * float(chosen_G @ mean_G)
-    return found
+        found.append(float(chosen_G @ mean_G))
+    return np.array(found)
 
 
 def _subsets_within(reached_G: Array, count: int, n: int) -> Array:

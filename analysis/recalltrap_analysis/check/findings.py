@@ -16,12 +16,14 @@ from recalltrap_analysis.check.anchor_part import AnchorPart, Curves, anchor_par
 from recalltrap_analysis.check.decision import Decision, decide
 from recalltrap_analysis.check.hits import Hits, hit_table
 from recalltrap_analysis.check.references import Pair, checkable, read_pairs
+from recalltrap_analysis.check.scorers import ScorerGain, scorer_gains
 from recalltrap_analysis.estimates.attainment import reward_unit, usual_margin
 from recalltrap_analysis.estimates.references import reference_rows
 from recalltrap_analysis.runs.design import Design, GridPoint
 from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.runs.protocol import ArtifactReader
 from recalltrap_analysis.runs.wide_tables import cell_outcomes
+from recalltrap_analysis.verdicts.scores import scorers
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Findings:
     planned: int
     design: Design
     lacking: str = ""
+    scorers: tuple[ScorerGain, ...] = ()
+    """By every scorer what the reward picks from each reference; of every pair."""
 
     @property
     def samples(self) -> int:
@@ -125,9 +129,11 @@ def check_findings(
     hits = [hit_table(one.prime, one.second, one.seeds, one.suprema) for one in pairs]
     design = Design.of(cells, axes)
     parts: dict[GridPoint, AnchorPart] = {}
+    names, gains = scorers(outcomes, "p_prime"), list[ScorerGain]()
     looks = 0
     for pair in pairs:
         curves = Curves(pair)
+        gains += scorer_gains(pair, names, curves)
         of_weight = {
             beta: anchor_part(pair, beta, curves)
             for beta in dict.fromkeys(beta for _, beta in pair.points)
@@ -150,4 +156,5 @@ def check_findings(
         planned=len(design.points),
         design=design,
         lacking=lacking,
+        scorers=tuple(gains),
     )

@@ -21,6 +21,7 @@ from recalltrap_analysis.check.decision import (
 )
 from recalltrap_analysis.check.findings import Findings, PointFinding
 from recalltrap_analysis.check.hits import Hits
+from recalltrap_analysis.check.scorers import scorer_line
 from recalltrap_analysis.number_format import (
     count_text,
     decimal_text,
@@ -217,8 +218,8 @@ def gibberish_line(found: Findings) -> str:
 
 
 def lines(found: Findings) -> list[str]:
-    """What stands below the sentence: traps, likelihoods, what isn't forecast, what is lacking."""
-    said = [gibberish_line(found), *trap_lines(found), NOT_FORECAST]
+    """What stands below the sentence: likelihoods, scorers, traps, what isn't forecast or read."""
+    said = [gibberish_line(found), scorer_line(found.scorers), *trap_lines(found), NOT_FORECAST]
     if found.pairs and not found.pairs[0].redrawn:
         models = "p' and p''" if len(found.pairs[0].seeds) == 1 else "p'"
         said.append(f"It holds for {'these' if 'and' in models else 'this'} {models}.")

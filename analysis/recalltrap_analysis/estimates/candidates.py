@@ -17,14 +17,23 @@ import pandas as pd
 from recalltrap.graph import Cell
 from recalltrap.orderings import DISTILL, Ordering, aligns
 from recalltrap_analysis.estimates.attainment import NO_UNIT, reward_unit
-from recalltrap_analysis.estimates.contrasts import readings_against, unpaired
+from recalltrap_analysis.estimates.contrasts import (
+    BEST_GRID_POINT,
+    EQUAL_RECALL,
+    READINGS,
+    reading_by_prompt,
+    readings_against,
+    unpaired,
+)
 from recalltrap_analysis.estimates.costs import known_costs
 from recalltrap_analysis.estimates.equal_cost import cell_costs
 from recalltrap_analysis.estimates.order_effect import COMPLETE, KD_THEN_ALIGN
 from recalltrap_analysis.estimates.reward_recall import (
+    AtEqualRecall,
     Curve,
     best_within,
     other_axes,
+    prompts_at,
     reward_recall_curves,
 )
 from recalltrap_analysis.runs.design import Design, GridPoint, hashable
@@ -90,6 +99,9 @@ class Pair:
     best_grid_N: Array
     equal_weight_N: Array
     dominated_W: Array
+    by_prompt: Mapping[str, Array] = field(default_factory=dict)
+    """The same differences at every held-out prompt by their names, shape [N, P]; NaN where the
+    seed has none. Empty where the prompts' rewards aren't known."""
 
 
 @dataclass(frozen=True)
@@ -260,11 +272,31 @@ def _pair(first: Curve, second: Curve, one: Candidate, two: Candidate) -> Pair:
         best_grid_N=_known_mean(against.grid) if curved else none,
         equal_weight_N=(first.attainment - second.attainment).mean(axis=1),
         dominated_W=against.dominated.mean(axis=0),
+        by_prompt=_by_prompt(first, second, one, two, against),
     )
 
 
+def _by_prompt(
+    first: Curve, second: Curve, one: Candidate, two: Candidate, against: AtEqualRecall
+) -> dict[str, Array]:
+    """A pair's differences at every prompt, where their rewards are known."""
+    if not first.by_prompt.shape[2]:
+        return {}
+    interpolated_NWP, grid_NWP = (
+        reading_by_prompt(first, second, *READINGS[name](against))
+        for name in (EQUAL_RECALL, BEST_GRID_POINT)
+    )
+    within_NP = prompts_at(first.by_prompt, one.place_N) - prompts_at(second.by_prompt, two.place_N)
+    return {
+        "within_N": within_NP,
+        "equal_recall_N": _known_mean(interpolated_NWP),
+        "best_grid_N": _known_mean(grid_NWP),
+        "equal_weight_N": (first.by_prompt - second.by_prompt).mean(axis=1),
+    }
+
+
 def _known_mean(values_NW: Array) -> Array:
-    """Per seed the mean of what is there; NaN where nothing is; shape [N]."""
+    """Per seed the mean of what is there; NaN where nothing is; shape [N], or [N, P] of prompts."""
     known_NW = np.isfinite(values_NW)
     count_N = known_NW.sum(axis=1)
     total_N = np.where(known_NW, values_NW, 0.0).sum(axis=1)

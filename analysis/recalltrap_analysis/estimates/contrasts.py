@@ -2,7 +2,8 @@
 
 At equal KL weight a comparison explains and doesn't decide: the weight is the user's free knob and
 binds differently under each anchor. Differences are paired by seed, in attainment (target
-precision in nats), with Student's t intervals. Shapes: N seeds, W KL weights.
+precision in nats), with Student's t intervals, two-way where the prompts' rewards are known.
+Shapes: N seeds, W KL weights (V of the other ordering), P prompts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from recalltrap.orderings import Ordering, aligns
@@ -21,6 +23,7 @@ from recalltrap_analysis.estimates.reward_recall import (
     at_equal_recall,
     best_within,
     other_axes,
+    prompts_at,
     reward_recall_curves,
 )
 from recalltrap_analysis.number_format import setting_text
@@ -126,7 +129,7 @@ def _compared(
             record = at_point(point) | {"comparison": EQUAL_KL_WEIGHT, "metric": metric}
             record |= _numbers(values, shared or _lacking(first, second, place))
             if metric == "attainment" and values is not None:
-                record |= _over_prompts(first, second, place)
+                record |= _over_prompts((first.by_prompt - second.by_prompt)[:, place])
             records.append(record)
     if len(first.points) < 2:
         return records
@@ -134,10 +137,17 @@ def _compared(
     against = None if whole else readings_against(first, second)
     for place, point in enumerate(first.points):
         for name, reading in READINGS.items():
-            values = None if against is None else reading(against)[:, place]
-            record = at_point(point) | {"comparison": name} | _numbers(values, whole)
-            if against is not None:
-                record["dominated"] = int(against.dominated[:, place].sum())
+            record = at_point(point) | {"comparison": name}
+            if against is None:
+                records.append(record | _numbers(None, whole))
+                continue
+            values_NW, share_NWV = reading(against)
+            record |= _numbers(values_NW[:, place], whole)
+            record |= _over_prompts(
+                reading_by_prompt(first, second, values_NW, share_NWV)[:, place],
+                values_NW[:, place],
+            )
+            record["dominated"] = int(against.dominated[:, place].sum())
             records.append(record)
     stratum = dict(zip(other_axes(design, kl_weight), first.stratum, strict=True))
     budget = base | stratum | {"point": None, "comparison": WITHIN_BUDGET}
@@ -146,10 +156,11 @@ def _compared(
     return [*records, budget | _within_budget(first, second, recall_budget, whole)]
 
 
-READINGS: Mapping[str, Callable[[AtEqualRecall], Array]] = {
-    EQUAL_RECALL: lambda found: found.interpolated,
-    BEST_GRID_POINT: lambda found: found.grid,
+READINGS: Mapping[str, Callable[[AtEqualRecall], tuple[Array, Array]]] = {
+    EQUAL_RECALL: lambda found: (found.interpolated, found.interpolated_share),
+    BEST_GRID_POINT: lambda found: (found.grid, found.grid_share),
 }
+"""The differences, and the shares of the other's points that stand against each point."""
 
 
 def unpaired(first: Curve, second: Curve) -> str:
@@ -165,9 +176,25 @@ def _paired(first: Curve, second: Curve, place: int, metric: str) -> Array | Non
     return difference_N if np.isfinite(difference_N).all() else None
 
 
-def _over_prompts(first: Curve, second: Curve, place: int) -> dict[str, Any]:
-    """The interval over seeds × prompts at one weight, where the prompts' rewards are known."""
-    difference_NP = (first.by_prompt - second.by_prompt)[:, place]
+def reading_by_prompt(first: Curve, second: Curve, values_NW: Array, share_NWV: Array) -> Array:
+    """A reading's differences at every prompt; shape [N, W, P], NaN where it has no value.
+
+    A reading takes shares of the second's points, by their mean rewards and recalls, so it is
+    linear in the prompts' rewards. Recalls are taken as they were measured: no table has them by
+    prompt.
+    """
+    against_NWP = np.einsum("nwv,nvp->nwp", share_NWV, second.by_prompt)
+    known_NW1 = np.isfinite(values_NW)[:, :, None]
+    return np.where(known_NW1, first.by_prompt - against_NWP, np.nan)
+
+
+def _over_prompts(difference_NP: Array, values_N: Array | None = None) -> dict[str, Any]:
+    """The interval over seeds × prompts, where the prompts' rewards are known.
+
+    With `values_N` of the seeds alone that have a value.
+    """
+    if values_N is not None:
+        difference_NP = difference_NP[np.isfinite(values_N)]
     if not two_way_possible(difference_NP):
         return {}
     mean = two_way_mean(difference_NP)
@@ -201,6 +228,8 @@ def readings_against(first: Curve, second: Curve) -> AtEqualRecall:
         np.stack([one.interpolated for one in found]),
         np.stack([one.grid for one in found]),
         np.stack([one.dominated for one in found]),
+        np.stack([one.interpolated_share for one in found]),
+        np.stack([one.grid_share for one in found]),
     )
 
 
@@ -224,14 +253,16 @@ def _within_budget(first: Curve, second: Curve, budget: float, lacks: str) -> di
         best_within(curve.attainment, curve.recall, least_N) for curve in (first, second)
     )
     numbers = _numbers(one_N - two_N, "")
+    one_NP, two_NP = prompts_at(first.by_prompt, place_one), prompts_at(second.by_prompt, place_two)
+    numbers |= _over_prompts(one_NP - two_NP, one_N - two_N)
     if numbers["state"] != COMPLETE:
         numbers["state"] = "no seed has both orderings within it"
-    arms = ((first, one_N, place_one), (second, two_N, place_two))
-    numbers["note"] = "; ".join(_own_weight(*arm) for arm in arms)
+    kept = (_own_weight(first, one_N, place_one), _own_weight(second, two_N, place_two))
+    numbers["note"] = "; ".join(kept)
     return numbers
 
 
-def _own_weight(curve: Curve, best_N: Array, place_N: Array) -> str:
+def _own_weight(curve: Curve, best_N: Array, place_N: npt.NDArray[np.int64]) -> str:
     """In how many seeds an ordering has a model within the budget, and at which weight."""
     has = np.isfinite(best_N)
     text = f"{curve.ordering} within it in {int(has.sum())} of {len(has)} seeds"

@@ -36,8 +36,15 @@ READ: Mapping[str, Sequence[str]] = {
     "optimum_reward": REFERENCES,
 }
 """Metrics of every kind and the models that a report reads them of."""
-OF_A_TARGET = ("target_precision", "hit_rate", "optimum_reward", "reward_supremum")
-"""Of a reward with a known target or supremum: not expected where none of them is measured."""
+OF_A_TARGET = ("target_precision", "hit_rate")
+OF_A_SUPREMUM = (*OF_A_TARGET, "reward_supremum")
+NEEDS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(OF_A_TARGET, OF_A_TARGET),
+    "reward_supremum": OF_A_SUPREMUM,
+    "optimum_reward": (*OF_A_SUPREMUM, "optimum_reward"),
+}
+"""Metrics of rewards with a target, as the oracle's, or a supremum: each is expected only where one
+of those that it is listed with is measured."""
 MOST_WHERE = 3
 
 
@@ -118,8 +125,8 @@ def _expected(
     # What a kind's own sections read, where a run reports any of it: older runs may have none.
     own = any(metric in kind.metrics_read for _, metric in reported)
     read = {**READ, **(kind.metrics_read if own else {})}
-    if not any(metric in OF_A_TARGET for _, metric in reported):
-        read = {metric: models for metric, models in read.items() if metric not in OF_A_TARGET}
+    measured = {metric for _, metric in reported}
+    read = {m: models for m, models in read.items() if m not in NEEDS or measured & {*NEEDS[m]}}
     expected: dict[str, dict[str, Mask]] = {model: {} for model in MODELS}
     for metric, models in read.items():
         for model in models:

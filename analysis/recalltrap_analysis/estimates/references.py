@@ -28,8 +28,9 @@ def reference_rows(
 
     Returns:
         Columns `point`, `seed`, `unit_size` (what the run's unit is in reward); of p' and p''
-        (`_p_prime`, `_p_second`) `optimum_reward` (of the optimum anchored there), `hit_rate`,
-        `recall` and the check's number; `anchor_part`: a*(p') - a*(p''), in the run's unit.
+        (`_p_prime`, `_p_second`) `optimum_reward` (of the optimum anchored there), `reward`,
+        `hit_rate`, `recall` and the check's number; `anchor_part`: a*(p') - a*(p''), in the run's
+        unit.
     """
     rows = pd.DataFrame(
         {
@@ -38,6 +39,8 @@ def reference_rows(
             "unit_size": unit_size(outcomes),
             "optimum_reward_p_prime": column(outcomes, "p_prime.optimum_reward"),
             "optimum_reward_p_second": column(outcomes, "p_second.optimum_reward"),
+            "reward_p_prime": column(outcomes, "p_prime.reward"),
+            "reward_p_second": column(outcomes, "p_second.reward"),
             "hit_rate_p_prime": column(outcomes, "p_prime.hit_rate"),
             "hit_rate_p_second": column(outcomes, "p_second.hit_rate"),
             "recall_p_prime": column(outcomes, "p_prime.overall_recall"),

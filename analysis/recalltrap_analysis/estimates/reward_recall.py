@@ -127,12 +127,15 @@ class AtEqualRecall:
     """Points of one ordering against another's curve, one seed; shape [W] each.
 
     `interpolated` and `grid` are differences of reward, NaN where the other has nothing to compare
-    with; `dominated`: some point of the other is better in reward and in recall.
+    with; `dominated`: some point of the other is better in reward and in recall. What stands
+    against each point are these shares of the other's V points, of shape [W, V].
     """
 
     interpolated: Array
     grid: Array
     dominated: npt.NDArray[np.bool_]
+    interpolated_share: Array
+    grid_share: Array
 
 
 def at_equal_recall(
@@ -152,17 +155,38 @@ def at_equal_recall(
         other_recall_V: Its recalls.
     """
     no_worse_WV = other_recall_V[None, :] >= recall_W[:, None]
-    best_W = np.where(no_worse_WV, other_reward_V, -np.inf).max(axis=1, initial=-np.inf)
-    grid_W = np.where(no_worse_WV.any(axis=1), reward_W - best_W, np.nan)
+    best_W = _best(other_reward_V, no_worse_WV)
+    grid_W = np.where(no_worse_WV.any(axis=1), reward_W - other_reward_V[best_W], np.nan)
     knots = np.unique(other_recall_V)  # from the least recall to the most
-    best_at_knot = np.array([other_reward_V[other_recall_V >= knot].max() for knot in knots])
+    at_knot_M = _best(other_reward_V, other_recall_V >= knots[:, None])
     inside_W = (recall_W >= knots[0]) & (recall_W <= knots[-1])
-    interpolated_W = np.where(inside_W, reward_W - np.interp(recall_W, knots, best_at_knot), np.nan)
+    curve_W = np.interp(recall_W, knots, other_reward_V[at_knot_M])
     better_WV = (other_reward_V > reward_W[:, None]) & (other_recall_V > recall_W[:, None])
-    return AtEqualRecall(interpolated_W, grid_W, np.asarray(better_WV.any(axis=1)))
+    points_VV = np.eye(len(other_reward_V))
+    shares = [np.interp(recall_W, knots, of_point_M) for of_point_M in points_VV[at_knot_M].T]
+    return AtEqualRecall(
+        interpolated=np.where(inside_W, reward_W - curve_W, np.nan),
+        grid=grid_W,
+        dominated=np.asarray(better_WV.any(axis=1)),
+        interpolated_share=np.stack(shares, axis=1),
+        grid_share=points_VV[best_W],
+    )
 
 
-def best_within(reward_NW: Array, recall_NW: Array, least_recall_N: Array) -> tuple[Array, Array]:
+def _best(reward_V: Array, allowed_MV: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Places of the largest reward among those allowed; shape [M], 0 where none is."""
+    return np.asarray(np.where(allowed_MV, reward_V, -np.inf).argmax(axis=1))
+
+
+def prompts_at(by_prompt_NWP: Array, place_N: npt.NDArray[np.int64]) -> Array:
+    """Each seed's prompts at its own place among the weights; shape [N, P], NaN at place -1."""
+    chosen_NP = by_prompt_NWP[np.arange(len(place_N)), place_N]
+    return np.asarray(np.where(place_N[:, None] >= 0, chosen_NP, np.nan))
+
+
+def best_within(
+    reward_NW: Array, recall_NW: Array, least_recall_N: Array
+) -> tuple[Array, npt.NDArray[np.int64]]:
     """Per seed the best reward among the points of enough recall, and its place among the weights.
 
     Returns:

@@ -24,23 +24,23 @@ from recalltrap_analysis.figures.style import (
 def reference_check(
     labels: Sequence[str],
     recall: Sequence[tuple[Array, Array]],
-    hit_rate: Sequence[tuple[Array, Array]],
+    beside: Sequence[tuple[Array, Array]],
     titles: tuple[str, str],
 ) -> Figure:
-    """p' against p'' before any alignment: overall recall and hit rate, seed by seed.
+    """p' against p'' before any alignment: overall recall and how good they are, seed by seed.
 
     Args:
         labels: One per group of settings that share their references.
         recall: Per group, overall recall (nats) of p' and of p'', each of shape [N seeds].
-        hit_rate: Per group, P(R >= 0.9 R_max) of p' and of p'', each of shape [N seeds].
-        titles: What recall and hit rate are called.
+        beside: Per group, P(R >= 0.9 R_max) or the mean reward of p' and of p'', likewise.
+        titles: What the two are called.
     """
     long = max(len(text) for text in labels) > 24
     with styled():
         widest = max(len(line) for text in labels for line in text.split("\n"))
         room = 1.3 + 2 * len(labels) * max(0.95, 0.072 * widest)
         figure, axes = new_figure(min(MOST_WIDTH, room), 3.4 if long else 3.1, 1, 2)
-        for panel, title, groups in zip(axes[0], titles, (recall, hit_rate), strict=True):
+        for panel, title, groups in zip(axes[0], titles, (recall, beside), strict=True):
             for group, (first_N, second_N) in enumerate(groups):
                 name = labels[group].replace("\n", ", ")
                 left, right = group - 0.2, group + 0.2

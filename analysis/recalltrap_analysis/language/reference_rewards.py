@@ -18,6 +18,9 @@ from recalltrap_analysis.statistics.paired import Array
 OWN_SAMPLES, PROMPTS = "own.parquet", "prompts.parquet"
 """Of an assessment: the model's own samples under every scorer, `reward` among the columns; and the
 prompts that they answer, where they are a file's."""
+SCORERS = tuple(f"scorer_{number}" for number in range(1, 9))
+"""The columns of scorers that weren't optimised, in the order of the `metrics` table."""
+RESPONSES = ("reward", "log_p_star", "length", "finished", *SCORERS)
 
 
 def reward_key(cell: Cell, name: str) -> Hashable:
@@ -46,8 +49,7 @@ def reference_responses(cell: Cell, name: str, store: ArtifactReader) -> Respons
     Raises:
         InputError: the assessment is not stored, or its samples can't be read.
     """
-    wanted = ["reward", "log_p_star", "length", "finished"]
-    found, names, weight_K = _columns(cell, name, store, wanted)
+    found, names, weight_K = _columns(cell, name, store, RESPONSES)
     length_KN = found["length"]
     return Responses(
         reward_KN=found["reward"],
@@ -56,21 +58,27 @@ def reference_responses(cell: Cell, name: str, store: ArtifactReader) -> Respons
         finished_KN=found["finished"],
         weight_K=weight_K,
         prompts=names,
+        scores=tuple(found[one] for one in SCORERS if one in found),
     )
 
 
 def _columns(
     cell: Cell, name: str, store: ArtifactReader, wanted: Sequence[str]
 ) -> tuple[dict[str, Array], tuple[str, ...], Array]:
-    """Columns of the own samples as [prompts, samples], the prompts' names and their weights."""
+    """Columns of the own samples as [prompts, samples], the prompts' names and their weights.
+
+    Of the wanted columns, scorers' are left out where there are none.
+    """
     node = _assessment(cell, name)
     if not store.has(node):
         raise InputError(f"the samples of {name} of seed {cell.seed} are not in the store")
     several = "prompts" in node.config
     try:
         columns = [*wanted, "prompt"] if several else list(wanted)
-        table = pq.read_table(pa.BufferReader(store.read(node, OWN_SAMPLES)), columns=columns)
-        values = {one: table[one].to_numpy().astype(float) for one in wanted}
+        file = pq.ParquetFile(pa.BufferReader(store.read(node, OWN_SAMPLES)))
+        table = file.read(columns=columns)
+        kept = [one for one in wanted if one not in SCORERS or one in table.column_names]
+        values = {one: table[one].to_numpy().astype(float) for one in kept}
         if not several:
             return {one: x_N[None] for one, x_N in values.items()}, ("the prompt",), np.ones(1)
         asked = pq.read_table(pa.BufferReader(store.read(node, PROMPTS)))

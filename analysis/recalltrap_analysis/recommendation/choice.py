@@ -22,6 +22,7 @@ from recalltrap_analysis.recommendation.pair_verdicts import (
     Difference,
     PairVerdict,
     difference_of,
+    flipped,
 )
 from recalltrap_analysis.statistics.margin import LARGER, WITHIN
 
@@ -242,7 +243,7 @@ def _signed(
     """A pair's differences, whichever way round they stand."""
     for pair in evidence.pairs:
         if (pair.first, pair.second) == (first, second):
-            return difference_of(getattr(pair, name), margin, level)
+            return difference_of(pair, name, margin, level)
         if (pair.first, pair.second) == (second, first):
-            return difference_of(-getattr(pair, name), margin, level)
+            return flipped(difference_of(pair, name, margin, level))
     return Difference()

@@ -26,6 +26,7 @@ from recalltrap_analysis.statistics.margin import (
 )
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
+from recalltrap_analysis.statistics.two_way import two_way_mean, two_way_possible
 
 ONE_KEEPS_BUDGET = "only one keeps the recall budget"
 MORE_SEEDS = 0.1
@@ -35,7 +36,8 @@ NO_BETTER = (WITHIN, NOT_LARGER, SMALLER)
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean over seeds, its 95 % interval, one-sided bounds at the verdict's level, and words."""
+    """A mean over seeds, or seeds × prompts, its 95 % interval, one-sided bounds at the verdict's
+    level, and words."""
 
     value: float = np.nan
     low: float = np.nan
@@ -59,13 +61,27 @@ class Difference:
         return self.reversed_words in NO_BETTER
 
 
-def difference_of(values_N: Array, margin: float, level: float) -> Difference:
-    """What the seeds that have a value say; nothing where none has."""
-    known = values_N[np.isfinite(values_N)]
+def difference_of(pair: Pair, name: str, margin: float, level: float) -> Difference:
+    """What the seeds that have a value say; nothing where none has.
+
+    Over seeds × held-out prompts where the prompts' rewards are known.
+
+    Args:
+        pair: The two orderings.
+        name: Of the differences, a field of the pair.
+        margin: What they are held against.
+        level: Of each one-sided bound.
+    """
+    values_N: Array = getattr(pair, name)
+    known_N = np.isfinite(values_N)
+    known = values_N[known_N]
     if not len(known):
         return Difference()
     found = student_interval(known)
     lower, upper = one_sided_bounds(found, level)
+    if name in pair.by_prompt and two_way_possible(pair.by_prompt[name][known_N]):
+        mean = two_way_mean(pair.by_prompt[name][known_N])
+        found, (lower, upper) = mean.interval(), mean.bounds(level)
     sd = float(known.std(ddof=1)) if found.n > 1 else np.nan
     words, reversed_words = (
         margin_words(low, high, found.n, margin) for low, high in ((lower, upper), (-upper, -lower))
@@ -162,8 +178,8 @@ def pair_verdict(
     if keeps and min(one.keeps_N.mean(), two.keeps_N.mean()) < 0.5:
         return PairVerdict(pair.first, pair.second, ONE_KEEPS_BUDGET, keeps=keeps)
     within, equal_recall, grid = (
-        difference_of(values, margin, level)
-        for values in (pair.within_N, pair.equal_recall_N, pair.best_grid_N)
+        difference_of(pair, name, margin, level)
+        for name in ("within_N", "equal_recall_N", "best_grid_N")
     )
     n = len(one.seeds)
     enough = min(SMALL_FROM, math.ceil(n / 2))

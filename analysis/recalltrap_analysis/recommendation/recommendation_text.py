@@ -316,7 +316,7 @@ def _outside(
         if choice.ordering and choice.ordering not in (pair.first, pair.second):
             continue
         out = pair.second if verdict.keeps == pair.first else pair.first
-        found = difference_of(pair.equal_recall_N, margin, 0.05)
+        found = difference_of(pair, "equal_recall_N", margin, 0.05)
         if found.n > 1 and found.words == LARGER and out == pair.first:
             yield (
                 f"at equal recall, outside the budget, {contrast_name((pair.first, pair.second))} "

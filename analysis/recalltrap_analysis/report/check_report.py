@@ -71,7 +71,8 @@ def check_study(
         study: The study.
         costs: What the whole study would take, as `what` and `value`.
         runs: All runs of the storage: what the forecast's error is measured on.
-        notes: What the kind has to say of the study.
+        notes: What the kind has to say of the study; the record's `scope_notes` say the same of
+            one that ran.
 
     Raises:
         InputError: the kind can't be checked, or nothing says what a large reward is.
@@ -79,11 +80,7 @@ def check_study(
     found = check_findings(metrics, cells, store, study.axes, study.kind, study.margin)
     said = sentence(found)
     past = past_error_line(found, study, runs)
-    scope = {note: None for settings in found.design.settings.values()
-             for note in found.kind.scope_notes(settings)}  # fmt: skip
-    document = check_document(
-        study.name, study.question, found, said, costs, past, [*scope, *notes]
-    )
+    document = check_document(study.name, study.question, found, said, costs, past, notes)
     folder = f"{run_folder(study.name)}/{FOLDER}"
     pages = {JSON_FILE: writers.to_json, "index.html": writers.html}
     text, _ = write_document(document, storage, folder, pages)

@@ -25,6 +25,8 @@ class Responses:
     finished_KN: Array
     weight_K: Array
     prompts: tuple[str, ...] = ("the prompt",)
+    scores: tuple[Array, ...] = ()
+    """Of every scorer that wasn't optimised, in the order of the tables; shape [K, N] each."""
 
     @property
     def samples(self) -> int:

@@ -246,13 +246,13 @@ where metric in ('overall_recall', 'target_precision', 'reward') and ordering in
 {group_by(tail).strip()}"""
 
 
-def reference_query(axes: Sequence[str]) -> str:
-    """Recall and hit rate of the references, per seed."""
+def reference_query(axes: Sequence[str], beside: str = "hit_rate") -> str:
+    """Recall and another metric of the references, per seed."""
     select, group = select_axes(axes)
     tail = f"{group}, seed, model, metric" if group else "seed, model, metric"
     return f"""select {select}seed, model, metric, any_value(value) as value
 from metrics
-where model in ('p_prime', 'p_second') and metric in ('overall_recall', 'hit_rate')
+where model in ('p_prime', 'p_second') and metric in ('overall_recall', '{beside}')
 {group_by(tail).strip()}"""
 
 

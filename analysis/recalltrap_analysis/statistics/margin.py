@@ -29,6 +29,19 @@ def not_seen(n: int) -> str:
     return f"not seen in {n} seeds"
 
 
+def contradict(one: str, other: str) -> bool:
+    """Whether no effect can be what both verdicts say; to leave it open contradicts nothing."""
+    effects = {
+        LARGER: {LARGER},
+        SMALLER: {SMALLER},
+        WITHIN: {WITHIN},
+        NOT_LARGER: {WITHIN, SMALLER},
+    }
+    if one not in effects or other not in effects:
+        return False
+    return not effects[one] & effects[other]
+
+
 @dataclass(frozen=True)
 class Decisions:
     """What four one-sided tests say of an effect and its margin."""

@@ -14,13 +14,14 @@ from recalltrap_analysis.runs.prompt_rewards import without_prompt_rewards
 from recalltrap_analysis.runs.wide_tables import MODELS, SCORE, SCORE_SD, column
 
 
-def scorers(outcomes: pd.DataFrame) -> list[str]:
-    """The scorers that any final model was judged by, in the order of the tables.
+def scorers(outcomes: pd.DataFrame, model: str = "final") -> list[str]:
+    """The scorers that any model of that name was judged by, in the order of the tables.
 
     Args:
         outcomes: One row per cell, as `cell_outcomes` returns it.
+        model: One of `MODELS`.
     """
-    start = f"final.{SCORE}/"
+    start = f"{model}.{SCORE}/"
     return [str(name).removeprefix(start) for name in outcomes if str(name).startswith(start)]
 
 

@@ -16,6 +16,7 @@ import click
 from recalltrap.cli import completion as complete
 from recalltrap.cli.output import listening, print_exactly, print_table, say
 from recalltrap.cli.render import FORMATS
+from recalltrap.cli.watched import go_on_watched
 from recalltrap.errors import InputError, RecalltrapError
 
 Command = Callable[..., int | None]
@@ -221,15 +222,48 @@ def status(run: str, storage: str | None, form: str) -> None:
 @click.argument("sql")
 @STORAGE
 @FORMAT
+@click.option(
+    "--time-limit",
+    "seconds",
+    type=click.FloatRange(min=0.1, max=86_400),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the query may run.",
+)
+@click.option(
+    "--memory-limit",
+    "megabytes",
+    type=click.IntRange(min=10, max=10_000_000),
+    default=400,
+    show_default=True,
+    metavar="MB",
+    help="How much memory it and its answer may take.",
+)
 @_guarded
-def query(run: str, sql: str, storage: str | None, form: str) -> None:
+def query(
+    run: str, sql: str, storage: str | None, form: str, seconds: float, megabytes: int
+) -> None:
     """Query RUN's tables in SQL: cells, metrics, curves, costs, failures, planned, effects.
 
     NaN and infinity are null in JSON, which has neither, and nan and inf in CSV.
     """
+    begin = go_on_watched(seconds, megabytes, partial(_over_its_limit, seconds, megabytes))
     from recalltrap.results.results import open_run
 
-    print_table(open_run(run, storage).sql(sql), form)
+    results = open_run(run, storage)
+    results.sql("select 1")  # reads the tables, which isn't the query's time
+    if "effects" in sql.lower():
+        results.table("effects")
+    begin()
+    print_table(results.sql(sql, seconds=seconds, megabytes=megabytes), form)
+
+
+def _over_its_limit(seconds: float, megabytes: int, limit: str) -> str:
+    from recalltrap.results.sql import Limits
+
+    limits = Limits(seconds, megabytes)
+    return str(limits.too_long() if limit == "time" else limits.too_much())
 
 
 @main.command()

@@ -49,6 +49,11 @@ class Listener:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+    @property
+    def of_process(self) -> bool:
+        """Whether it is the stream that the process began with, and nobody's who called us."""
+        return self._stream in (sys.__stdout__, sys.__stderr__)
+
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"text is written here, not {type(text).__name__}")

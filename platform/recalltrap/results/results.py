@@ -25,7 +25,7 @@ from recalltrap.registry import find_kind, kind_names, room
 from recalltrap.results import notebook_html
 from recalltrap.results.effects_view import EFFECTS, effects_table, names_effects
 from recalltrap.results.launch_looks import judged_at
-from recalltrap.results.sql import answer
+from recalltrap.results.sql import Limits, answer
 from recalltrap.results.tables import COLUMNS, factor_fields
 from recalltrap.results.verdict import Verdict
 from recalltrap.results.views import open_views
@@ -118,7 +118,9 @@ class Results:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         return open_views(self.storage, self.run, find_kind(self.study.kind).settings)
 
-    def sql(self, query: str) -> pa.Table:
+    def sql(
+        self, query: str, *, seconds: float | None = None, megabytes: int | None = None
+    ) -> pa.Table:
         """Ask the tables in DuckDB's SQL; the views are called as the tables are.
 
         `effects` is a view, too: `Results.effects()` by the study's own margin and contrasts.
@@ -127,26 +129,31 @@ class Results:
         Arrow has no values for (times with an offset, bit strings, unsigned 128-bit integers) is
         text.
 
+        Args:
+            query: One statement that reads.
+            seconds: After which it is given up; None waits for it.
+            megabytes: What it and its answer may take; None is no limit.
+
         Raises:
-            InputError: the query doesn't parse or doesn't fit the tables.
+            InputError: the query doesn't parse or doesn't fit the tables, or exceeds a limit.
         """
         try:
-            return self._answer(query)
+            return self._answer(query, Limits(seconds, megabytes))
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise InputError(
                 f"the query was refused: {error}\n(tables: {', '.join(TABLES)}; "
                 "`describe metrics` lists a table's columns)"
             ) from None
 
-    def _answer(self, query: str) -> pa.Table:
+    def _answer(self, query: str, limits: Limits) -> pa.Table:
         """The answer to a query; the view of effects is made when one first names it."""
         try:
-            return answer(self._connection, query)
+            return answer(self._connection, query, limits)
         except duckdb.CatalogException as error:
             if not names_effects(str(error)):
                 raise
         self._connection.register(EFFECTS, self._effects)
-        return answer(self._connection, query)
+        return answer(self._connection, query, limits)
 
     @cached_property
     def _effects(self) -> pa.Table:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -28,22 +31,102 @@ integers, numbers of any length) would come out as bytes or as other values."""
 _NESTED = frozenset({"list", "array", "struct", "map", "union"})
 
 
-def answer(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+ROWS_AT_ONCE = 100_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an answer may take: seconds, and megabytes of memory; None is no limit."""
+
+    seconds: float | None = None
+    megabytes: int | None = None
+
+    def too_long(self) -> InputError:
+        """For a query that isn't done in time."""
+        return InputError(
+            f"the query ran for {self.seconds:g} seconds and wasn't done: ask for less (a `where`, "
+            "an aggregate), or give it longer (`--time-limit`, or `seconds=` in Python)"
+        )
+
+    def too_much(self) -> InputError:
+        """For a query that needs, or answers with, too much memory."""
+        return InputError(
+            f"the query takes more than {self.megabytes:,} MB: ask for less (a `limit`, an "
+            "aggregate), or give it more (`--memory-limit`, or `megabytes=` in Python)"
+        )
+
+
+NO_LIMITS = Limits()
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection, query: str, limits: Limits = NO_LIMITS
+) -> pa.Table:
     """What one reading statement returns; no two columns share a name.
 
+    The limits are kept by DuckDB, which looks at them between its pieces of work: one function
+    call that takes long is done first.
+
     Raises:
-        InputError: it isn't one statement that reads.
+        InputError: it isn't one statement that reads, or it exceeds a limit.
         duckdb.Error: it doesn't parse or doesn't fit the tables.
     """
-    kinds = [statement.type.name for statement in connection.extract_statements(query)]
-    if len(kinds) != 1 or not _reads(connection, query):
-        found = "none" if not kinds else ", ".join(kinds) if set(kinds) - READING else "more"
-        raise InputError(
-            "a query is one statement that reads, or `explain` of one, e.g. select * from cells; "
-            f"this has {found}"
-        )
-    table: pa.Table = _held(connection.sql(query)).to_arrow_table()
+    with _limited(connection, limits):
+        kinds = [statement.type.name for statement in connection.extract_statements(query)]
+        if len(kinds) != 1 or not _reads(connection, query):
+            found = "none" if not kinds else ", ".join(kinds) if set(kinds) - READING else "more"
+            raise InputError(
+                "a query is one statement that reads, or `explain` of one, e.g. select * from "
+                f"cells; this has {found}"
+            )
+        table = _fetched(_held(connection.sql(query)), limits)
     return table.rename_columns(distinct_names(table.column_names))
+
+
+def _fetched(relation: duckdb.DuckDBPyRelation, limits: Limits) -> pa.Table:
+    """All rows, read batch by batch where there is a limit to what they may take."""
+    if limits.megabytes is None:
+        table: pa.Table = relation.to_arrow_table()
+        return table
+    batches, size = [], 0
+    with relation.to_arrow_reader(ROWS_AT_ONCE) as reader:
+        for batch in reader:
+            size += batch.nbytes
+            if size > limits.megabytes * 1_000_000:
+                raise limits.too_much()
+            batches.append(batch)
+    return pa.Table.from_batches(batches, reader.schema)
+
+
+@contextmanager
+def _limited(connection: duckdb.DuckDBPyConnection, limits: Limits) -> Iterator[None]:
+    """Turn what exceeds a limit into its message."""
+    if limits.megabytes is not None:
+        connection.execute(f"set memory_limit = '{limits.megabytes}MB'")
+    late = threading.Event()
+
+    def interrupt() -> None:
+        late.set()
+        connection.interrupt()
+
+    timer = threading.Timer(limits.seconds or 0.0, interrupt)
+    timer.daemon = True
+    if limits.seconds is not None:
+        timer.start()
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, MemoryError):
+        if limits.megabytes is None:
+            raise
+        raise limits.too_much() from None
+    except (duckdb.Error, OSError):
+        if not late.is_set():
+            raise
+        raise limits.too_long() from None
+    finally:
+        timer.cancel()
+        if limits.megabytes is not None:
+            connection.execute("reset memory_limit")
 
 
 def _reads(connection: duckdb.DuckDBPyConnection, query: str) -> bool:

@@ -49,7 +49,7 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         FACTORS,
         ("model", pa.string(), "p_prime, p_second, p_prime_aligned or final"),
         ("metric", pa.string(), "name of the metric"),
-        ("value", pa.float64(), "log-likelihoods in nats; rewards in the oracle's units"),
+        ("value", pa.float64(), "log-likelihoods in nats; rewards and scores in their own units"),
         (
             "standard_error",
             pa.float64(),
@@ -75,7 +75,7 @@ COLUMNS: dict[str, tuple[Column | str, ...]] = {
         ("prompt_id", pa.string(), "the prompt's id; 1 where the study has one alone"),
         ("sample", pa.int64(), "which of the model's responses, from 0"),
         ("length", pa.int64(), "tokens"),
-        ("reward", pa.float32(), "in the oracle's units"),
+        ("reward", pa.float32(), "in the reward's own unit"),
         ("log_q", pa.float32(), "nats, the whole response under the model itself"),
         ("log_p_star", pa.float32(), "nats, the whole response under p*; null where there is none"),
         ("prompt", pa.string(), "the prompt's text, where the response's is kept"),

@@ -49,6 +49,7 @@ def open_views(storage: Storage, run: str, settings: type[BaseModel]) -> duckdb.
         InputError: a part is damaged, was changed, or isn't one of ours.
     """
     connection = duckdb.connect(":memory:")
+    connection.execute("set temp_directory = ''")  # else what is too large fills the disk
     folder = _Folder(storage, run, settings)
     complete = set(part_names(storage, run, "cells"))
     for table in COLUMNS:

@@ -10,12 +10,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from recalltrap.graph import Cell, Node, ancestry
 from recalltrap.identity import fingerprint
-from recalltrap.kind import StudyKind
+from recalltrap.kind import CostEstimate, StudyKind
 from recalltrap.registry import find_kind
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.study import Study
@@ -142,10 +142,12 @@ def _group_cells(cells: Sequence[Cell], kind: StudyKind, missing: set[str]) -> l
         for node in ancestry([node for cell in group for node in cell.outputs]):
             users[node.id].add(index)
 
+    estimate = estimator(kind)
+
     def seconds(group: Sequence[Cell]) -> float:
         nodes = ancestry([node for cell in group for node in cell.outputs])
         own = [node for node in nodes if node.id in missing and len(users[node.id]) == 1]
-        return _seconds(own, kind) + EVALUATION_SECONDS * len(group)
+        return _seconds(own, estimate) + EVALUATION_SECONDS * len(group)
 
     alike: dict[tuple[str, str], list[list[Cell]]] = defaultdict(list)
     for group in groups.values():
@@ -175,9 +177,22 @@ def _join_small(
     return joined
 
 
-def _seconds(nodes: Iterable[Node], kind: StudyKind) -> float:
+def _seconds(nodes: Iterable[Node], estimate: Callable[[Node], CostEstimate]) -> float:
     """What building the nodes should take; an execution takes as long as its longest."""
-    return sum(kind.estimate(node).seconds for node in longest(nodes))
+    return sum(estimate(node).seconds for node in longest(nodes))
+
+
+def estimator(kind: StudyKind) -> Callable[[Node], CostEstimate]:
+    """The kind's estimate of a node; asked for once for all seeds, which cost the same."""
+    known: dict[tuple[str, int], CostEstimate] = {}
+
+    def estimate(node: Node) -> CostEstimate:
+        key = (node.family, node.length)
+        if key not in known:
+            known[key] = kind.estimate(node)
+        return known[key]
+
+    return estimate
 
 
 def longest(nodes: Iterable[Node]) -> list[Node]:
@@ -249,7 +264,8 @@ def _reference_packs(shared: Sequence[Node], kind: StudyKind) -> list[Pack]:
     for (_, stage), families in sorted(settings.items(), key=lambda item: item[0][0]):
         whole = list(families.values())
         few = len(whole) <= FEW_PACKS
-        for nodes in whole if few else _join_small(whole, lambda nodes: _seconds(nodes, kind)):
+        estimate = estimator(kind)
+        for nodes in whole if few else _join_small(whole, partial(_seconds, estimate=estimate)):
             parents = [parent.id for node in nodes for parent in node.parents.values()]
             needs = frozenset(builder[parent] for parent in parents if parent in builder)
             config = {"stage": stage, "factors": _merged([node.config for node in nodes])}

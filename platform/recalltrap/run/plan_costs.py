@@ -11,7 +11,7 @@ import pyarrow as pa
 from recalltrap.graph import Node, ancestry
 from recalltrap.kind import StudyKind
 from recalltrap.resources import Resources
-from recalltrap.run.plan import Plan, longest
+from recalltrap.run.plan import Plan, estimator, longest
 from recalltrap.units import duration, size
 
 
@@ -88,7 +88,8 @@ def _stage_cost(
     stage: str, builds: Sequence[Node], kind: StudyKind, resources: Resources
 ) -> StageCost:
     # One execution passes through all its lengths, and each of them is kept.
-    executed = [kind.estimate(node) for node in longest(builds)]
+    estimate = estimator(kind)
+    executed = [estimate(node) for node in longest(builds)]
     memory = most_memory(builds, kind, resources)
     return StageCost(
         stage=stage,
@@ -97,7 +98,7 @@ def _stage_cost(
         gpu_seconds=sum(cost.gpu_seconds for cost in executed),
         gpu_decoding_seconds=sum(cost.gpu_decoding for cost in executed),
         flops=sum(cost.flops for cost in executed),
-        bytes=sum(kind.estimate(node).bytes for node in builds),
+        bytes=sum(estimate(node).bytes for node in builds),
         memory_bytes=int(sum(memory.values())),
         memory=memory,
     )
@@ -126,7 +127,7 @@ def memory_shortfall(builds: Sequence[Node], kind: StudyKind, resources: Resourc
 
 def work_of(builds: Sequence[Node], kind: StudyKind) -> Work:
     """What the builds should take in all."""
-    costs = [kind.estimate(node) for node in longest(builds)]
+    costs = [*map(estimator(kind), longest(builds))]
     return Work(
         core_seconds=sum(cost.seconds for cost in costs),
         gpu_seconds=sum(cost.gpu_seconds for cost in costs),

@@ -30,6 +30,6 @@ class Sharing:
             facts = (node.stage, node.seed, node.version, node.length_field)
             key = (*facts, id(node.config), *parents, *map(id, parents.values()))
             if key not in self._nodes:
-                self._nodes[key] = replace(node, parents=parents)
+                self._nodes[key] = node.with_parents(parents)
             met[id(node)] = self._nodes[key]
         return met[id(node)]

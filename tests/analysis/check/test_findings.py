@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from toy_rewards import with_scores
 
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell
@@ -14,6 +15,8 @@ from recalltrap_analysis.check import references
 from recalltrap_analysis.check.decision import COSTS_LITTLE, KEEP, UNDECIDED
 from recalltrap_analysis.check.findings import Findings, check_findings
 from recalltrap_analysis.check.sentence import lines, sentence
+from recalltrap_analysis.report.check.page import check_document
+from recalltrap_analysis.report.document.blocks import Grid
 from recalltrap_analysis.runs.kind_record import KindRecord, RewardSamples
 from recalltrap_analysis.runs.protocol import ArtifactReader
 from recalltrap_analysis.runs.responses import Responses
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
 SAMPLES = 3000
 
 
-def kind_of(shares: Mapping[str, float], judge: Mapping[str, float]) -> KindRecord:
-    """Samples that hit with these shares, and are as likely under the judge."""
+def kind_of(
+    shares: Mapping[str, float], judge: Mapping[str, float], scorer: str = ""
+) -> KindRecord:
+    """Samples that hit with these shares, and are as likely under the judge; a scorer minds."""
 
     def key(cell: Cell, name: str) -> str:
         return cell.models[name].id
@@ -34,7 +39,8 @@ def kind_of(shares: Mapping[str, float], judge: Mapping[str, float]) -> KindReco
         hits = np.arange(SAMPLES) < round(shares[name] * SAMPLES)
         reward = np.where(hits, 10.0, 0.0)[None]
         like = np.full_like(reward, judge[name])
-        return Responses(reward, like, like * 0 + 20, like * 0 + 1, np.ones(1))
+        scores = (-reward,) if scorer else ()
+        return Responses(reward, like, like * 0 + 20, like * 0 + 1, np.ones(1), scores=scores)
 
     samples = RewardSamples(
         key, lambda c, n, s: read(c, n, s).reward_KN, read, setting="evaluation_samples"
@@ -51,12 +57,13 @@ def kind_of(shares: Mapping[str, float], judge: Mapping[str, float]) -> KindReco
 def checked(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> Any:
     def check(
         prime: float, second: float, weights: Sequence[float] = (4.0,), seeds: int = 1,
-        judge: tuple[float, float] = (-1.0, -1.0),
+        judge: tuple[float, float] = (-1.0, -1.0), scorer: str = "",
     ) -> Findings:  # fmt: skip
         shares = {"p_prime": prime, "p_second": second}
-        kind = kind_of(shares, dict(zip(shares, judge, strict=True)))
+        kind = kind_of(shares, dict(zip(shares, judge, strict=True)), scorer)
         monkeypatch.setattr(references, "record_of", lambda name: kind)
         run = make_run(seeds=seeds, grid={"kl_weight": weights})
+        run = with_scores(run, scorer, lambda row: 1.0, 1.0) if scorer else run
         return check_findings(run.table("metrics"), run.cells, run.store, run.axes, "mog")
 
     return check
@@ -106,6 +113,21 @@ def test_lines_tell_the_trap_and_what_isn_t_forecast(checked: Any) -> None:
 def test_a_likely_reward_of_gibberish_is_pointed_at(checked: Any) -> None:
     said = lines(checked(0.2, 0.2, judge=(-1.0, -2.5)))
     assert said[0].startswith("Look at what p'' says: its best responses are up to 1.50 nats")
+
+
+def test_a_scorer_that_falls_in_what_the_reward_picks_is_warned_of(checked: Any) -> None:
+    found = checked(0.2, 0.2, (3.0, 5.0), scorer="manners")
+    assert [(one.scorer, one.reference) for one in found.scorers] == [
+        ("manners", "p'"), ("manners", "p''"),
+    ]  # fmt: skip
+    (line,) = [line for line in lines(found) if "reward hacking" in line]
+    assert "score lower than all samples by manners" in line
+    document = check_document("toy", "?", found, sentence(found), [], "", [])
+    (section,) = [one for one in document.chapters[0].sections if one.key == "scorers"]
+    (table,) = [block for block in section.blocks if isinstance(block, Grid)]
+    assert [row[-1] for row in table.rows] == ["scores lower"] * 2
+    assert document.summary["check"]["scorers"] == table.data
+    assert not checked(0.2, 0.2).scorers
 
 
 def test_a_kind_without_samples_is_refused() -> None:

@@ -17,6 +17,7 @@ from recalltrap_analysis.statistics.margin import (
     UNDECIDED,
     WITHIN,
     Decisions,
+    contradict,
     decision_words,
     margin_words,
     not_seen,
@@ -139,3 +140,14 @@ def test_a_margin_is_a_number_from_0_on(margin: float) -> None:
 def test_bounds_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match="above the upper"):
         margin_words(1, 0, 10)
+
+
+def test_two_verdicts_contradict_where_no_effect_has_both() -> None:
+    """Against the verdicts of intervals so narrow that they are one effect each."""
+    effects = {LARGER: [0.1], SMALLER: [-0.1], WITHIN: [0.0], NOT_LARGER: [0.0, -0.1]}
+    narrow = {word: {margin_words(e, e, 20, 0.05) for e in of} for word, of in effects.items()}
+    for one, can in narrow.items():
+        for other, also in narrow.items():
+            assert contradict(one, other) == (not can & also), (one, other)
+        assert not contradict(one, UNDECIDED)
+        assert not contradict(not_seen(7), one)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from toy_language import language_run
 
+from recalltrap_analysis.estimates.contrasts import COMPARISONS, EQUAL_KL_WEIGHT
 from recalltrap_analysis.language.analysis import ANALYSIS
 from recalltrap_analysis.runs.prompt_rewards import prompt_rewards
 from recalltrap_analysis.statistics.paired import STUDENT
@@ -75,8 +76,15 @@ def test_prompts_widen_every_interval_and_move_no_value(
     equal = over_both.effects[over_both.effects["comparison"] == "equal KL weight"]
     whole = equal[equal["metric"].eq("attainment") & equal["part"].eq("difference")]
     assert set(whole["method"]) == {TWO_WAY}
-    others = over_both.effects[over_both.effects["comparison"] == "equal recall"]
-    assert set(others["method"]) == {STUDENT}
+    one, two = over_seeds.effects, over_both.effects
+    others = one["comparison"].ne(EQUAL_KL_WEIGHT) & one["n"].gt(1)
+    assert set(two[others]["comparison"]) == {*COMPARISONS} - {EQUAL_KL_WEIGHT}
+    assert set(one[others]["method"]) == {STUDENT}
+    assert set(two[others]["method"]) == {TWO_WAY}
+    for end in ("low", "lower"):
+        assert (two[others][end] < one[others][end]).all()
+    [advice], [wider] = (found.recommendations for found in (over_seeds, over_both))
+    assert wider.gain_low < advice.gain_low, "what is recommended rests on intervals over both"
     assert over_both.recommendation.word == over_seeds.recommendation.word
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from recalltrap.cli.render import FORMATS, print_table
 from recalltrap.errors import InputError
-from recalltrap.results.sql import answer, distinct_names
+from recalltrap.results.sql import Limits, answer, distinct_names
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +205,46 @@ def test_a_number_in_a_csv_is_the_number(
     fields = printed(answer(connection, query), capsys)["csv"]
     assert (float(fields["a"]), float(fields["b"])) == (0.1 + 0.2, 5e-324)
     assert math.isnan(float(fields["c"]))
+
+
+ENDLESS = "with recursive r(i) as (select 1 union all select i + 1 from r) select {} from r"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        ENDLESS.format("*"),
+        ENDLESS.format("count(*)"),
+        "select count(*) from range(10000000) a, range(10000000) b",
+        "explain analyze select count(*) from range(10000000) a, range(10000000) b",
+    ],
+)
+def test_a_query_without_an_end_is_given_up(
+    connection: duckdb.DuckDBPyConnection, query: str
+) -> None:
+    with pytest.raises(InputError, match=r"ran for 0\.2 seconds .*`--time-limit`"):
+        answer(connection, query, Limits(seconds=0.2))
+    assert answer(connection, "select 1 as one").to_pylist() == [{"one": 1}]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from range(1000000000000)",  # the answer
+        "select list(range) from range(100000000)",  # what it is made of
+        "pivot (select range % 1000000 as r, 1 as v from range(100000000)) on r using sum(v)",
+    ],
+)
+def test_a_query_that_is_too_large_is_given_up(
+    connection: duckdb.DuckDBPyConnection, query: str
+) -> None:
+    with pytest.raises(InputError, match=r"more than 50 MB.*`--memory-limit`"):
+        answer(connection, query, Limits(megabytes=50))
+    assert answer(connection, "select 1 as one").to_pylist() == [{"one": 1}]
+
+
+def test_limits_change_no_answer(connection: duckdb.DuckDBPyConnection) -> None:
+    query = "select range as r, range / 3 as third, [range] as list from range(250000)"
+    limited = answer(connection, query, Limits(60.0, 200))
+    assert limited.equals(answer(connection, query))
+    assert limited.schema == answer(connection, query).schema

@@ -7,41 +7,20 @@ import json
 import os
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
+from toy_check import checkable_record
 
 import recalltrap as rt
 from recalltrap.cli.command_line import main
-from recalltrap.graph import Cell
 from recalltrap_analysis.check import references
-from recalltrap_analysis.runs.kind_record import KindRecord, RewardSamples
-from recalltrap_analysis.runs.protocol import ArtifactReader
-from recalltrap_analysis.runs.responses import Responses
 
 StudyFile = Callable[..., str]
 
 
-def samples(cell: Cell, name: str, store: ArtifactReader) -> Responses:
-    assert store.has(cell.models[name])
-    best = 10.0 if name == "p_prime" else 1.0
-    reward = np.where(np.arange(2000) < 200, best, 0.0)[None]
-    nothing = np.full_like(reward, np.nan)
-    return Responses(reward, nothing, nothing, nothing, np.ones(1))
-
-
 @pytest.fixture
 def checkable(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = RewardSamples(
-        lambda cell, name: cell.models[name].id, lambda c, n, s: samples(c, n, s).reward_KN, samples
-    )
-    record = KindRecord(
-        reward_supremum="reward_height",
-        kl_weight="kl_weight",
-        algorithm="algorithm",
-        reward_samples=kept,
-    )
-    monkeypatch.setattr(references, "record_of", lambda name: record)
+    monkeypatch.setattr(references, "record_of", lambda name: checkable_record())
 
 
 @pytest.mark.usefixtures("checkable")

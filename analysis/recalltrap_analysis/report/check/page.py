@@ -9,6 +9,7 @@ import pandas as pd
 
 from recalltrap_analysis.check.findings import Findings, PointFinding
 from recalltrap_analysis.check.hits import Hits
+from recalltrap_analysis.check.scorers import SHARE
 from recalltrap_analysis.check.sentence import Sentence, lines, places
 from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.number_format import (
@@ -27,11 +28,13 @@ from recalltrap_analysis.report.document.blocks import (
     Fold,
     Grid,
     Prose,
+    Record,
     Section,
     Terms,
 )
 from recalltrap_analysis.report.document.tables import grid, records
 
+TITLE = "What the reward picks, by scorers that aren't optimised"
 GLOSSARY = (
     ("p', p''", "The large model that is distilled, and the compact one that it was distilled to."),
     (
@@ -80,6 +83,7 @@ def check_document(
         Section("anchor-part", "The anchor part to expect", _anchor_blocks(found)),
         Section("frontier", "Reward and KL from each anchor", _frontier_blocks(found)),
         Section("sampling-trap", "The sampling trap", _trap_blocks(found)),
+        *([Section("scorers", TITLE, _scorer_blocks(found))] if found.scorers else []),
         Section("cost", "What the rest of the study would cost", [Terms([*costs])]),
     ]
     return Document(
@@ -104,6 +108,7 @@ def summary(found: Findings, said: Sentence) -> dict[str, Any]:
         "unit": found.unit,
         "axes": list(found.axes),
         "points": records(found.frame),
+        **({"scorers": scorer_records(found)} if found.scorers else {}),
     }
 
 
@@ -242,6 +247,46 @@ def _trap_blocks(found: Findings) -> list[Block]:
             )
         )
     return blocks
+
+
+def _scorer_blocks(found: Findings) -> list[Block]:
+    several = len(found.pairs) > 1
+    rows = [
+        {
+            **({"references": one.where} if several else {}),
+            "scorer": one.scorer,
+            "of": one.reference,
+            "all samples": decimal_text(one.everything),
+            "n": str(one.n),
+            "best of n by the reward": decimal_text(one.picked),
+            "gain, sd under p'": one.text(),
+            "reading": one.reading,
+        }
+        for one in found.scorers
+    ]
+    words = (
+        "The responses that the reward picks, judged by what nothing optimises: the best of n by "
+        "the reward against all samples of the same reference, with 95 % intervals "
+        f"{found.scorers[0].gain.factors}. The n is the best one at the smallest KL weight, but at "
+        f"most a prompt's samples divided by {SHARE}. A reading is of one scorer by itself, by "
+        "one-sided 5 % bounds."
+    )
+    table = grid("scorers", pd.DataFrame(rows), data=scorer_records(found), order=range(len(rows)))
+    return [table, Prose(words, "small", ours=False)]
+
+
+def scorer_records(found: Findings) -> list[Record]:
+    """By every scorer what the reward picks, for machines."""
+    rows = []
+    for one in found.scorers:
+        low, high = one.gain.estimate().low, one.gain.estimate().high
+        rows.append(
+            {"references": one.where, "scorer": one.scorer, "of": one.reference, "n": one.n,
+             "all_samples": one.everything, "picked": one.picked, "gain": one.gain.value,
+             "gain_low": low, "gain_high": high, "method": one.gain.factors,
+             "reading": one.reading}
+        )  # fmt: skip
+    return records(pd.DataFrame(rows))
 
 
 def _hit_row(hits: Hits) -> Mapping[str, str]:

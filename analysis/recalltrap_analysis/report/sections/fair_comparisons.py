@@ -38,6 +38,7 @@ from recalltrap_analysis.statistics.margin import (
     SMALLER,
     UNDECIDED,
     WITHIN,
+    contradict,
     not_seen,
 )
 from recalltrap_analysis.statistics.two_way import TWO_WAY
@@ -69,8 +70,8 @@ def fair_comparisons_section(run: ReadRun, summary: Summary) -> Section:
     curved = bool((whole["comparison"] == EQUAL_RECALL).any())
     blocks: list[Block] = [_introduction(summary, curved), _points_grid(summary, whole, table)]
     if curved:
-        if disagreement := _disagreement(whole):
-            blocks.append(Prose(disagreement, "caveat"))
+        if said := disagreement(whole):
+            blocks.append(Prose(said, "caveat"))
         blocks.append(_budget_grid(summary, whole))
     blocks.append(_reading_note(summary))
     blocks += rate_blocks(summary)
@@ -101,7 +102,12 @@ def _reading_note(summary: Summary) -> Prose:
     judgement = summary.judgement
     level = nominal_level(judgement.looks)
     two_way = (summary.effects["method"] == TWO_WAY).any()
-    prompts = "; at equal KL weight, a two-way t over seeds × held-out prompts" if two_way else ""
+    prompts = ""
+    if two_way:
+        prompts = (
+            "; of rewards, a two-way t over seeds × held-out prompts, which takes recalls as they "
+            "were measured: no table has them by prompt"
+        )
     return Prose(
         f"Square brackets: 95 % intervals over paired seeds (Student's t{prompts}). The readings "
         "hold a "
@@ -176,20 +182,30 @@ def comparison_records(table: pd.DataFrame, axes: Sequence[str]) -> list[Record]
     ]
 
 
-def _disagreement(whole: pd.DataFrame) -> str:
-    """Where the two readings of a curve between its points lead to different words."""
+def disagreement(whole: pd.DataFrame) -> str:
+    """Where the two readings of a curve between its points differ, and whether they contradict."""
     readings = {
         name: whole[whole["comparison"] == name].set_index(["contrast", "point"])["words"]
         for name in (EQUAL_RECALL, BEST_GRID_POINT)
     }
-    one, two = readings[EQUAL_RECALL], readings[BEST_GRID_POINT]
-    apart = int((one.to_numpy() != two.to_numpy()).sum())
+    pairs = list(zip(readings[EQUAL_RECALL], readings[BEST_GRID_POINT], strict=True))
+    apart = sum(one != two for one, two in pairs)
     if not apart:
         return ""
+    said = (
+        f"In {apart} of {count_text(len(pairs), 'row')} the two readings of the curve between its "
+        "grid points lead to different words"
+    )
+    against = sum(contradict(one, two) for one, two in pairs)
+    if against:
+        return (
+            f"{said}, and in {against} they contradict each other: with the KL weights of this "
+            "study the answer at equal recall depends on how the curve is read there. More KL "
+            "weights would settle it."
+        )
     return (
-        f"In {apart} of {count_text(len(one), 'row')} the two readings of the curve between its "
-        "grid points lead to different words: with the KL weights of this study the answer at "
-        "equal recall depends on how the curve is read there. More KL weights would settle it."
+        f"{said}, but in none do they contradict each other: one says more than the other, or "
+        "leaves open what the other decides, with fewer seeds or a difference near the margin."
     )
 
 

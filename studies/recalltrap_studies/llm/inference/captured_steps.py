@@ -20,6 +20,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from recalltrap_studies.llm.inference.left_padding import takes_positions
+from recalltrap_studies.llm.models.upstream import attention_of
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,9 @@ def capturable(model: Any, prefilled: DynamicCache) -> bool:
 
     Sliding windows, recurrent states and attention that takes no mask keep their own cache.
     """
-    attention = getattr(model.config, "_attn_implementation", None)
     full = all(type(layer) is DynamicLayer for layer in prefilled.layers)
-    return full and attention in ("sdpa", "eager") and takes_positions(type(model).forward)
+    masked = attention_of(model.config) in ("sdpa", "eager")
+    return full and masked and takes_positions(type(model).forward)
 
 
 class _FixedLayer(DynamicLayer):  # type: ignore[no-untyped-call]

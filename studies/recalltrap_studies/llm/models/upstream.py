@@ -26,6 +26,14 @@ def keeps_a_state(cls: type[Any]) -> bool:
     return bool(getattr(cls, "_is_stateful", False))
 
 
+def attention_of(config: Any) -> str | None:
+    """Which implementation of attention a model computes with: `sdpa`, `eager`, ...
+
+    What asks for one is public; which one it came to isn't.
+    """
+    return getattr(config, "_attn_implementation", None)
+
+
 def commit_of(name: str, revision: str | None) -> str | None:
     """The hub's commit that `revision` of a model stood for when its configuration was fetched.
 

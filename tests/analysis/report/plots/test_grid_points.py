@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recalltrap_analysis.estimates.references import reference_rows
 from recalltrap_analysis.report.plots.boxplots import box_panels
 from recalltrap_analysis.report.plots.grid_points import sweep_axis, thin
 from recalltrap_analysis.report.plots.references import reference_groups
@@ -29,7 +30,8 @@ def test_large_grids_are_thinned(make_run: MakeRun) -> None:
     assert len(panels.columns) == 4
     assert len(panels.positions) == 12
     assert "4 of 12 combinations of the other axes are shown" in note
-    labels, recall, _, _ = reference_groups(summary.outcomes, summary.design)
+    found = reference_rows(summary.outcomes, summary.design.axes)
+    labels, recall, _, _ = reference_groups(found, summary.design)
     assert len(labels) == 1  # the invented references don't depend on the setting
     assert recall[0][0].shape == (2,)
     assert thin(range(10), 3) == [0, 4, 9]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
+from recalltrap_analysis.estimates.contrasts import BEST_GRID_POINT, EQUAL_RECALL
 from recalltrap_analysis.report.document.blocks import Fold, Grid, Prose, Section
 from recalltrap_analysis.report.plots.reward_recall import comparison_plots
-from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
+from recalltrap_analysis.report.sections.fair_comparisons import (
+    disagreement,
+    fair_comparisons_section,
+)
 from recalltrap_analysis.runs.loaded_run import ReadRun
-from recalltrap_analysis.statistics.margin import WITHIN
+from recalltrap_analysis.statistics.margin import LARGER, UNDECIDED, WITHIN
 from recalltrap_analysis.verdicts.effects import effects
 from recalltrap_analysis.verdicts.summary import summarize
 from tests.analysis.judging import judged_by
@@ -90,6 +95,21 @@ def test_readings_that_disagree_are_said(make_run: MakeRun) -> None:
     # Recall doesn't move in this run, so nothing can be interpolated and the grid still compares.
     section = section_of(make_run(order_effect=lambda p: 0.3))
     assert "the two readings of the curve" in words(section)
+    assert "in none do they contradict" in words(section)
+
+
+def test_readings_that_contradict_ask_for_more_weights() -> None:
+    whole = pd.DataFrame(
+        [
+            {"contrast": "A-K − K-A", "point": point, "comparison": name, "words": said}
+            for point, pair in enumerate([(WITHIN, LARGER), (WITHIN, UNDECIDED), (WITHIN, WITHIN)])
+            for name, said in zip((EQUAL_RECALL, BEST_GRID_POINT), pair, strict=True)
+        ]
+    )
+    said = disagreement(whole)
+    assert said.startswith("In 2 of 3 rows")
+    assert "in 1 they contradict" in said
+    assert "More KL weights would settle it" in said
 
 
 def test_a_study_s_own_contrasts_margin_and_budget_are_used(make_run: MakeRun) -> None:

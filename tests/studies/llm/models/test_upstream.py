@@ -16,6 +16,15 @@ def test_models_with_a_state_of_their_own_say_so() -> None:
     assert not upstream.keeps_a_state(LlamaForCausalLM)
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_model_tells_its_attention(attention: str) -> None:
+    config = LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, vocab_size=16,
+                         num_attention_heads=1)  # fmt: skip
+    model = LlamaForCausalLM(config)
+    model.set_attn_implementation(attention)
+    assert upstream.attention_of(model.config) == attention
+
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import part_config
 from recalltrap.store.contents import Content
+from recalltrap_analysis.language.reference_rewards import reference_responses
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.graph import Graph
@@ -115,6 +117,10 @@ def test_an_assessment_measures_the_reward_its_spread_and_each_scorer(
     for place, name in (("scorer_1", "sentiment"), ("scorer_2", "judge#good")):
         assert values["score", name].value == pytest.approx(own[place].mean())
         assert values["score_sd", name].value == pytest.approx(own[place].std(ddof=1))
+    cell = SimpleNamespace(assessments={"p_prime": node}, seed=3)
+    read_back = reference_responses(cell, "p_prime", store)  # type: ignore[arg-type]
+    for score_KN, place in zip(read_back.scores, ("scorer_1", "scorer_2"), strict=True):
+        assert score_KN[0].tolist() == own[place].tolist()
     metrics = {metric for metric, _ in values}
     assert not [m for m in metrics if "target" in m or m in ("hit_rate", "reward_supremum")]
     assert {"optimum_reward", "optimum_ess", "overall_recall", "overall_precision"} <= metrics

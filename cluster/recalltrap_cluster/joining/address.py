@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from recalltrap.errors import InputError
+from recalltrap_cluster.joining.trial_join import HINT
 
 MODE_VARIABLE = "RAY_AUTH_MODE"
 ANSWER_SECONDS = 5.0
@@ -72,7 +73,7 @@ def _check_answer(address: str) -> None:
     except OSError as error:
         raise InputError(
             f"no Ray cluster could be joined at --address {address}: nothing answers there "
-            f"({error}). Start one with `ray start --head`, or use --address local"
+            f"({error}). {HINT}"
         ) from None
 
 

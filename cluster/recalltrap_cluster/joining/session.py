@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 from recalltrap.errors import InputError
-from recalltrap_cluster.address import resolve_address
+from recalltrap_cluster.joining.address import resolve_address
+from recalltrap_cluster.joining.trial_join import HINT, try_to_join
 from recalltrap_cluster.resources import count_fitting
 
 
@@ -29,6 +30,7 @@ def ray_session(address: str) -> Iterator[None]:
     joined = loaded is not None and loaded.is_initialized()
     if not joined:  # before the import: Ray reads then whether it shall send a token
         address = resolve_address(address)
+        try_to_join(address)
     with _without_advice():
         import ray
         import ray.exceptions
@@ -56,8 +58,7 @@ def ray_session(address: str) -> Iterator[None]:
         said = str(error).strip().splitlines() or [type(error).__name__]
         reason = said[0] if len(said) == 1 else f"{said[0]} {said[-1]}"  # a quoted traceback's end
         raise InputError(
-            f"no Ray cluster could be joined at --address {address}: {reason}. "
-            "Start one with `ray start --head`, or use --address local"
+            f"no Ray cluster could be joined at --address {address}: {reason}. {HINT}"
         ) from None
     try:
         yield

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import ray
 
-from recalltrap_cluster.session import starting_slots
+from recalltrap_cluster.joining.session import starting_slots
 
 HERE = {"NodeManagerHostname": socket.gethostname(), "Alive": True, "Resources": {}}
 ELSEWHERE = {**HERE, "NodeManagerHostname": "another.example"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recalltrap.errors import InputError
-from recalltrap_cluster.address import check_address, has_token, resolve_address
+from recalltrap_cluster.joining.address import check_address, has_token, resolve_address
 
 
 @pytest.fixture(autouse=True)
