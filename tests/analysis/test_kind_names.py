@@ -17,9 +17,9 @@ ANALYSIS = Path(__file__).parents[2] / "analysis/recalltrap_analysis"
 OURS = ("mog", "llm")
 OWN_FOLDERS = ("mixture", "language")
 STAGES = {"sft", "distill", "align", "sample", "target", "oracle", "assess", "pretrain", "load"}
-SHARED = {"reward", "reward_supremum", "scorers", *MODELS}
+SHARED = {"reward", "reward_supremum", "scorers", "length", *MODELS}
 """Metrics of every kind and of any that measures R_max, what `score` is by, and the models of every
-cell: after some of them the language study calls a setting."""
+cell: after some of them the language study calls a setting. `length` is Matplotlib's word, too."""
 SOURCES = sorted(
     path
     for path in ANALYSIS.rglob("*.py")

@@ -249,14 +249,9 @@ def query(
     NaN and infinity are null in JSON, which has neither, and nan and inf in CSV.
     """
     begin = go_on_watched(seconds, megabytes, partial(_over_its_limit, seconds, megabytes))
-    from recalltrap.results.results import open_run
+    from recalltrap.cli.commands import answer_of
 
-    results = open_run(run, storage)
-    results.sql("select 1")  # reads the tables, which isn't the query's time
-    if "effects" in sql.lower():
-        results.table("effects")
-    begin()
-    print_table(results.sql(sql, seconds=seconds, megabytes=megabytes), form)
+    print_table(answer_of(run, sql, storage, begin, (seconds, megabytes)), form)
 
 
 def _over_its_limit(seconds: float, megabytes: int, limit: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
+
+import pyarrow as pa
 
 from recalltrap.cli.output import print_exactly, print_table, say
 from recalltrap.errors import InputError, shown
@@ -43,6 +45,22 @@ def study_schema_text() -> str:
 def status_notes(results: Results) -> list[str]:
     """What the counts don't tell: the look, finished cells that aren't shown, lacking values."""
     return [*look_notes(results), *view_notes(results), *unmeasured_notes(results)]
+
+
+def answer_of(
+    run: str, sql: str, storage: str | None, begin: Callable[[], None], limits: tuple[float, int]
+) -> pa.Table:
+    """The answer to a query within its seconds and megabytes; `begin` is called when they start.
+
+    Nothing of the run outlives the call: DuckDB complains of connections that do.
+    """
+    results = open_run(run, storage)
+    results.sql("select 1")  # reads the tables, which isn't the query's time
+    if "effects" in sql.lower():
+        results.table("effects")
+    begin()
+    seconds, megabytes = limits
+    return results.sql(sql, seconds=seconds, megabytes=megabytes)
 
 
 def report_text(runs: Sequence[str], location: str | None, form: str) -> str:

@@ -85,7 +85,7 @@ class Listener:
         except BrokenPipeError:
             self._leave()
         except OSError as error:
-            self.lost = error
+            self.lost = error.with_traceback(None)  # whose frames hold what was to be said
             self._leave()
 
     def _leave(self) -> None:

@@ -33,12 +33,12 @@ _MEASURED: WeakKeyDictionary[RendererBase, dict[tuple[Any, ...], Array]] = WeakK
 
 @dataclass(frozen=True)
 class _Look:
-    """How the major or the minor ticks look; lengths in points."""
+    """How the major or the minor ticks look; in points, `reach` is how long a mark is."""
 
     marked: bool
     labelled: bool
     gridded: bool
-    length: float
+    reach: float
     width: float
     pad: float
     colour: Any
@@ -146,7 +146,7 @@ class _LightAxis(Axis):
             marked=bool(given.get(self.side)),
             labelled=bool(given.get(f"label{self.side}")),
             gridded=bool(given.get("gridOn")),
-            length=value("length", f"{which}.size"),
+            reach=value("length", f"{which}.size"),
             width=value("width", f"{which}.width"),
             pad=value("pad", f"{which}.pad"),
             colour=colour,
@@ -181,7 +181,7 @@ class _LightAxis(Axis):
         seen_T = (scaled_T >= low - room) & (scaled_T <= high + room)
         foot_T2, head_T2 = self._ends(at_T[seen_T])
         dots = self.axes.figure.dpi / 72
-        away_2 = (look.length + look.pad) * dots * self.outward_2
+        away_2 = (look.reach + look.pad) * dots * self.outward_2
         shown = [label for label, seen in zip(labels, seen_T, strict=True) if seen]
         return _Ticks(foot_T2, head_T2, foot_T2 + away_2, shown, look)
 
@@ -196,7 +196,7 @@ class _LightAxis(Axis):
         """What encloses the ticks, and what encloses their labels."""
         for ticks in both:
             if ticks.look.marked and len(ticks.foot_T2):
-                end_T2 = ticks.foot_T2 + ticks.look.length * self.outward_2
+                end_T2 = ticks.foot_T2 + ticks.look.reach * self.outward_2
                 yield Bbox([end_T2.min(axis=0), end_T2.max(axis=0)])
             shown = [
                 corners + anchor_2
@@ -242,13 +242,13 @@ class _LightAxis(Axis):
 
     def _draw_marks(self, renderer: RendererBase, ticks: _Ticks) -> None:
         look = ticks.look
-        if not look.marked or not look.length or not len(ticks.foot_T2):
+        if not look.marked or not look.reach or not len(ticks.foot_T2):
             return
         marker = MarkerStyle(self.mark)
         gc = renderer.new_gc()
         gc.set_linewidth(look.width)
         gc.set_foreground(to_rgba(look.colour), isRGBA=True)
-        size = Affine2D().scale(look.length * self.axes.figure.dpi / 72)
+        size = Affine2D().scale(look.reach * self.axes.figure.dpi / 72)
         places = Path(ticks.foot_T2)
         renderer.draw_markers(
             gc, marker.get_path(), marker.get_transform() + size, places, IdentityTransform()
