@@ -125,6 +125,8 @@ def _limited(connection: duckdb.DuckDBPyConnection, limits: Limits) -> Iterator[
         raise limits.too_long() from None
     finally:
         timer.cancel()
+        if timer.is_alive():
+            timer.join()  # a thread that is left at the interpreter's end breaks it
         if limits.megabytes is not None:
             connection.execute("reset memory_limit")
 
