@@ -183,7 +183,7 @@ def one_gpu(report: Report) -> None:
     corpus = report.scratch / "corpus.txt"
     studies.write_corpus(corpus, *((300, 60) if report.tiny else CORPUS))
     study = studies.one_gpu(corpus, report.p_star, tiny=report.tiny)
-    run_study(report, study, "gpu/one-gpu", cells=2, RECALLTRAP_COMPILE="0")
+    run_study(report, study, "gpu/one-gpu", cells=2)
     _stages(report, "gpu/one-gpu")
 
 
