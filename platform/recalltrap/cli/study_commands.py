@@ -10,6 +10,7 @@ from recalltrap.cli import completion as complete
 from recalltrap.cli.guarded import guarded
 from recalltrap.cli.options import ADDRESS, FORMAT, OVERRIDES, STORAGE, STUDY
 from recalltrap.cli.output import print_exactly, print_table, say, speaks_for_process
+from recalltrap.logs.lines import FORMS, LOG_VARIABLE
 
 
 @click.command()
@@ -91,6 +92,14 @@ def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str)
 @STORAGE
 @ADDRESS
 @click.option("--local", is_flag=True, help="Run everything in this process, without Ray.")
+@click.option(
+    "--log",
+    type=click.Choice(FORMS),
+    envvar=LOG_VARIABLE,
+    default=FORMS[0],
+    show_default=True,
+    help="Progress as a table, or as a line of JSON per event; also of what workers log.",
+)
 @guarded
 def run(
     studies: tuple[str, ...],
@@ -98,6 +107,7 @@ def run(
     storage: str | None,
     address: str,
     local: bool,
+    log: str,
 ) -> int:
     """Run each STUDY's missing cells, write the report, print the verdict and the order effects.
 
@@ -107,7 +117,7 @@ def run(
     _supervised(local)
     from recalltrap.cli.commands import run_studies
 
-    return run_studies(studies, overrides, storage, address, local)
+    return run_studies(studies, overrides, storage, address, local, log)
 
 
 @click.command()
