@@ -9,7 +9,8 @@ import click
 from recalltrap.cli import completion as complete
 from recalltrap.cli.guarded import guarded
 from recalltrap.cli.options import ADDRESS, FORMAT, OVERRIDES, STORAGE, STUDY
-from recalltrap.cli.output import print_exactly, print_table, say
+from recalltrap.cli.output import print_exactly, print_table, say, speaks_for_process
+from recalltrap.logs.lines import FORMS, LOG_VARIABLE
 
 
 @click.command()
@@ -91,6 +92,14 @@ def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str)
 @STORAGE
 @ADDRESS
 @click.option("--local", is_flag=True, help="Run everything in this process, without Ray.")
+@click.option(
+    "--log",
+    type=click.Choice(FORMS),
+    envvar=LOG_VARIABLE,
+    default=FORMS[0],
+    show_default=True,
+    help="Progress as a table, or as a line of JSON per event; also of what workers log.",
+)
 @guarded
 def run(
     studies: tuple[str, ...],
@@ -98,15 +107,17 @@ def run(
     storage: str | None,
     address: str,
     local: bool,
+    log: str,
 ) -> int:
     """Run each STUDY's missing cells, write the report, print the verdict and the order effects.
 
     STUDY is a named study or a YAML file. Several run one after another in one Ray session;
     all are checked before any starts.
     """
+    _supervised(local)
     from recalltrap.cli.commands import run_studies
 
-    return run_studies(studies, overrides, storage, address, local)
+    return run_studies(studies, overrides, storage, address, local, log)
 
 
 @click.command()
@@ -157,9 +168,18 @@ def check(
     Says in one sentence whether to keep p' as the reference, and where p'' practically never gives
     a good response. Writes a page with the figures; JSON has all of it, CSV every grid point.
     """
+    _supervised(local)
     from recalltrap.cli.commands import check_text
 
     check_text(study, overrides, storage, address, local, form)
+
+
+def _supervised(local: bool) -> None:
+    """Go on in a process that is watched, where Ray has a part in it."""
+    from recalltrap.supervision.supervisor import go_on_supervised
+
+    if not local and speaks_for_process():
+        go_on_supervised()
 
 
 COMMANDS = (studies, new, show, plan, run, forecast, check)
