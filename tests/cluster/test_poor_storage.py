@@ -80,7 +80,10 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(
 
 
 def test_tunes_own_want_of_room_is_known() -> None:
-    with pytest.raises(StorageFullError, match="/x/result.json.*Make room there"), noticing_full():
+    with (
+        pytest.raises(StorageFullError, match=r"/x/result\.json.*Make room there"),
+        noticing_full(),
+    ):
         raise RuntimeError(
             "Traceback (most recent call last):\n  ...\n"
             "OSError: [Errno 28] No space left on device: '/x/result.json'\nand so on"
