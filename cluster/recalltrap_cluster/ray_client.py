@@ -21,8 +21,8 @@ from recalltrap_cluster.ray_internals import HEAD_RESOURCES, SESSION_ENVIRONMENT
 Event = tuple[str, str, Any]
 """Which method of the display, the pack's id, the rest."""
 POLL_SECONDS = 0.5
-STOP_SECONDS = 20.0
-"""How long a cancelled Tune may take to stop its trials."""
+STOP_SECONDS = 6.0
+"""How long a cancelled Tune may take to stop its trials; the supervisor waits for ten."""
 PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", *SESSION_ENVIRONMENT)
 
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 from recalltrap.errors import InputError
+from recalltrap.supervision.lifeline import LIFELINE, keep_terminating_handled
 from recalltrap_cluster.joining.address import resolve_address
 from recalltrap_cluster.joining.trial_join import HINT, try_to_join
 from recalltrap_cluster.resources import count_fitting
@@ -37,7 +38,9 @@ def ray_session(address: str) -> Iterator[None]:
 
         from recalltrap_cluster.ray_internals import (
             SESSION_ENVIRONMENT,
+            cluster_doors,
             loopback_only,
+            no_dumps,
             set_environment,
         )
 
@@ -60,9 +63,13 @@ def ray_session(address: str) -> Iterator[None]:
         raise InputError(
             f"no Ray cluster could be joined at --address {address}: {reason}. {HINT}"
         ) from None
+    keep_terminating_handled()
+    LIFELINE.depend_on(cluster_doors(address))
     try:
-        yield
+        with no_dumps():
+            yield
     finally:
+        LIFELINE.depend_on(())
         ray.shutdown()
 
 
