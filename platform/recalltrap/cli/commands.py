@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from recalltrap.cli.log_display import LogDisplay
 from recalltrap.cli.output import print_exactly, print_table, say
+from recalltrap.cli.watched import Watch
 from recalltrap.errors import InputError, shown
 from recalltrap.logs.lines import LOG_VARIABLE
 from recalltrap.registry import room
@@ -51,9 +52,9 @@ def status_notes(results: Results) -> list[str]:
 
 
 def answer_of(
-    run: str, sql: str, storage: str | None, begin: Callable[[], None], limits: tuple[float, int]
+    run: str, sql: str, storage: str | None, watch: Watch, limits: tuple[float, int]
 ) -> pa.Table:
-    """The answer to a query within its seconds and megabytes; `begin` is called when they start.
+    """The answer to a query within its seconds and megabytes, while `watch` looks.
 
     Nothing of the run outlives the call: DuckDB complains of connections that do.
     """
@@ -61,9 +62,11 @@ def answer_of(
     results.sql("select 1")  # reads the tables, which isn't the query's time
     if "effects" in sql.lower():
         results.table("effects")
-    begin()
-    seconds, megabytes = limits
-    return results.sql(sql, seconds=seconds, megabytes=megabytes)
+    watch.begin()
+    try:
+        return results.sql(sql, seconds=limits[0], megabytes=limits[1])
+    finally:
+        watch.end()
 
 
 def report_text(runs: Sequence[str], location: str | None, form: str) -> str:

@@ -74,10 +74,10 @@ def query(
 
     NaN and infinity are null in JSON, which has neither, and nan and inf in CSV.
     """
-    begin = go_on_watched(seconds, megabytes, partial(_over_its_limit, seconds, megabytes))
+    watch = go_on_watched(seconds, megabytes, partial(_over_its_limit, seconds, megabytes))
     from recalltrap.cli.commands import answer_of
 
-    print_table(answer_of(run, sql, storage, begin, (seconds, megabytes)), form)
+    print_table(answer_of(run, sql, storage, watch, (seconds, megabytes)), form)
 
 
 def _over_its_limit(seconds: float, megabytes: int, limit: str) -> str:

@@ -7,11 +7,13 @@ memory: `select repeat('x', 2000000000)`. Only another process can end that.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,15 +27,27 @@ ROOM = 256
 """Megabytes beside the limit, for what isn't the query's: the answer as text, threads' stacks."""
 
 
-def go_on_watched(seconds: float, megabytes: int, complaint: Complaint) -> Callable[[], None]:
-    """Return in a child process, with a function that starts its clock and limits its memory.
+@dataclass(frozen=True)
+class Watch:
+    """What is watched: all between the two calls."""
+
+    begin: Callable[[], None]
+    end: Callable[[], None]
+
+
+UNWATCHED = Watch(lambda: None, lambda: None)
+
+
+def go_on_watched(seconds: float, megabytes: int, complaint: Complaint) -> Watch:
+    """Return in a child process, with what starts its clock and limits its memory, and what stops
+    the clock: printing the answer isn't the query's time.
 
     The parent waits for the child and exits as it did, or with a message and status 2 where it had
     to end it. Without `fork`, in a process that has threads and in one that isn't the command
     line's own, everything stays as it is.
     """
     if not speaks_for_process() or not hasattr(os, "fork") or threading.active_count() > 1:
-        return lambda: None
+        return UNWATCHED
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -43,9 +57,9 @@ def go_on_watched(seconds: float, megabytes: int, complaint: Complaint) -> Calla
 
     def begin() -> None:
         _limit_memory(megabytes + ROOM)
-        os.close(writing)
+        os.write(writing, b"b")
 
-    return begin
+    return Watch(begin, lambda: os.close(writing))
 
 
 def _limit_memory(megabytes: int) -> None:
@@ -61,19 +75,21 @@ def _limit_memory(megabytes: int) -> None:
         return
 
 
-def _watch(child: int, begun: int, seconds: float, complaint: Complaint) -> int:
+def _watch(child: int, said: int, seconds: float, complaint: Complaint) -> int:
     """Wait for the child; its exit status, or 2."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it, too, and says so
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
-    os.read(begun, 1)  # until the child begins, or ends
+    os.read(said, 1)  # until the child begins, or ends
     deadline = time.monotonic() + seconds
+    done = False
     while True:
+        done = done or bool(select.select([said], [], [], 0)[0])  # closed: nothing follows
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended and os.WIFEXITED(status):
             return os.WEXITSTATUS(status)
         if ended and os.WTERMSIG(status) in (signal.SIGTERM, signal.SIGHUP):
             return 128 + os.WTERMSIG(status)
-        if ended or time.monotonic() > deadline:
+        if ended or (time.monotonic() > deadline and not done):
             if not ended:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)

@@ -19,8 +19,8 @@ from recalltrap.cli.output import listening, say
 from recalltrap.cli.watched import go_on_watched
 
 with listening():
-    begin = go_on_watched({seconds}, 50, lambda limit: "too much " + limit)
-    begin()
+    watch = go_on_watched({seconds}, 50, lambda limit: "too much " + limit)
+    watch.begin()
     {work}
 """
 
@@ -51,6 +51,12 @@ def test_what_looks_at_no_clock_is_ended() -> None:
     status, out, error = ran("sum(range(10**12)); say('done')", seconds=0.2)
     assert (status, out, error) == (2, "", "recalltrap: too much time\n")
     assert time.monotonic() - began < 20
+
+
+def test_what_comes_after_the_answer_is_not_its_time() -> None:
+    """A process that ends slowly, on a busy machine, was killed with its answer said."""
+    work = "watch.end(); say('answer'); time.sleep(2.5); say('done')"
+    assert ran(work, seconds=0.2) == (0, "answer\ndone\n", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")

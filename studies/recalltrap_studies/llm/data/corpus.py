@@ -8,10 +8,12 @@ import numpy as np
 
 from recalltrap.errors import InputError
 from recalltrap.paths import resolve
+from recalltrap_studies.llm.data.row_files import read_regular
 from recalltrap_studies.llm.grammar import sentences
 
 GRAMMAR = "grammar"
 LEAST_DOCUMENTS = 2
+MOST_BYTES = 1 << 30
 CONTROLS = frozenset(map(chr, range(32))) - {"\t", "\n", "\r", "\f"}
 """Signs that no text holds."""
 
@@ -51,7 +53,8 @@ def read_documents(path: str) -> list[str]:
 
 def _read_text(path: str) -> str:
     try:
-        text = Path(resolve(path, "settings.corpus")).read_text(encoding="utf-8-sig")
+        data = read_regular(Path(resolve(path, "settings.corpus")), MOST_BYTES)
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise _refused(path, f"not UTF-8 text (byte {error.start})") from None
     except FileNotFoundError:

@@ -5,7 +5,6 @@ What the prompts are in a model's tokens is `prompts`' business. Nothing here kn
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from recalltrap_studies.llm.data.written_chats import Question, asked_messages
 
 COLUMNS = ("prompt", "messages", "id", "weight")
 FIELD = "settings.prompts"
+MOST_WEIGHT = 1e9
 OPENINGS = "openings"
 """The name of our own file: 120 neutral openings and 80 questions, in English. It stands for itself
 in identities, as a size of ours does: other prompts get another name."""
@@ -121,10 +121,10 @@ def _id(file: RowFile, number: int, row: Mapping[str, Any]) -> str:
 
 def _weight(file: RowFile, number: int, given: Any) -> float:
     plain = isinstance(given, int | float) and not isinstance(given, bool)
-    if not plain or not math.isfinite(given) or given <= 0:
+    if not plain or not 0 < given <= MOST_WEIGHT:
         raise file.refused(
-            number, f"weight = {shown(given)}", "A weight is a number above 0: how often the "
-            "prompt is drawn, and how much it counts in means",
+            number, f"weight = {shown(given)}", "A weight is a number above 0 (and up to "
+            f"{MOST_WEIGHT:g}): how often the prompt is drawn, and how much it counts in means",
         )  # fmt: skip
     return float(given)
 

@@ -5,8 +5,11 @@ What the rows mean is the business of those that read them: prompts, preferences
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,27 @@ from recalltrap.paths import resolve
 PARQUET = b"PAR1"
 """A Parquet file begins with it, whatever it is called."""
 LONGEST_SHOWN = 60
+
+
+MOST_BYTES = 256 << 20
+"""Of a file, and of a Parquet file's rows in memory: more is a mistake, or meant to do harm."""
+MOST_ROWS = 10_000_000
+
+
+def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
+    """A file's bytes. A device may have no end, and a pipe may never have a beginning.
+
+    Raises:
+        OSError: there is none, or it's no regular file, or larger than `most`.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no regular file")
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(f"it holds more than {most:,} bytes")
+    return data
 
 
 class RowFile:
@@ -47,10 +71,10 @@ class RowFile:
         """What the file holds.
 
         Raises:
-            InputError: it is missing or can't be read.
+            InputError: it is missing, too large, no file at all, or can't be read.
         """
         try:
-            return self.location().read_bytes()
+            return read_regular(self.location())
         except FileNotFoundError:
             raise self.refused(None, "no such file") from None
         except OSError as error:
@@ -97,10 +121,16 @@ class RowFile:
         return given
 
     def _json_rows(self, data: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        for number, line in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
             try:
                 text = line.decode("utf-8").strip()
                 row = json.loads(text) if text else None
+                if "\\u" in text:
+                    json.dumps(row, ensure_ascii=False).encode()  # no half of a character
+            except UnicodeEncodeError:
+                raise self.refused(
+                    number, r"a \u escape is half of a character", "Write both halves, or the sign"
+                ) from None
             except UnicodeDecodeError as error:
                 reason = f"not UTF-8 text (byte {error.start} of the line)"
                 raise self.refused(number, reason, "Save the file as UTF-8") from None
@@ -117,14 +147,43 @@ class RowFile:
 
     def _parquet_rows(self, data: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
         try:
-            rows = pq.read_table(io.BytesIO(data)).to_pylist()
+            rows = self._parquet_batches(data)
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = f"no readable Parquet file ({str(error).splitlines()[0]})"
             raise self.refused(None, reason) from None
         yield from enumerate(rows, 1)
 
+    def _parquet_batches(self, data: bytes) -> list[Any]:
+        """Its rows, a few at a time: a small file may say the same long text a million times."""
+        file = pq.ParquetFile(io.BytesIO(data))
+        footer = file.metadata
+        chunks = [
+            footer.row_group(group).column(column).total_uncompressed_size
+            for group in range(footer.num_row_groups)
+            for column in range(footer.num_columns)
+        ]
+        largest = max(chunks, default=0)
+        if footer.num_rows > MOST_ROWS or largest > MOST_BYTES:
+            raise self.refused(
+                None, f"{footer.num_rows:,} rows, {largest:,} bytes in a column",
+                f"At most {MOST_ROWS:,} rows and {MOST_BYTES:,} bytes: give a sample of them",
+            )  # fmt: skip
+        rows, size = [], 0
+        at_once = max(1, min(10_000, MOST_BYTES // max(largest, 1)))
+        for batch in file.iter_batches(batch_size=at_once):
+            size += batch.nbytes
+            if size > MOST_BYTES:
+                raise self.refused(
+                    None, f"its rows take more than {MOST_BYTES:,} bytes", "Give a sample of them"
+                )
+            rows += batch.to_pylist()
+        return rows
+
 
 def shown(value: Any) -> str:
     """A value as a message shows it, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of too many digits, too deep a list
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
