@@ -112,8 +112,8 @@ class Jobs:
             yield
         except AuthenticationError as error:
             raise InputError(
-                f"--address {self.address}: {str(error).splitlines()[0].rstrip('.')}. Set "
-                "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
+                f"--address {self.address} refused us: {str(error).splitlines()[0].rstrip('.')}. "
+                "Set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
             ) from None
         except (
             ConnectionError, RuntimeError, ValueError, requests.RequestException,

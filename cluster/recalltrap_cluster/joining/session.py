@@ -16,12 +16,15 @@ from recalltrap_cluster.resources import count_fitting
 
 
 @contextlib.contextmanager
-def ray_session(address: str) -> Iterator[None]:
+def ray_session(address: str) -> Iterator[str | None]:
     """Ray for the duration: a local one of our own, a cluster's, or the caller's own session.
 
     Args:
         address: `local` starts Ray on this machine, without its dashboard and reached from this
             machine alone; `auto` and `ray://...` join a cluster.
+
+    Yields:
+        Where Ray's dashboard is, None without one.
 
     Raises:
         InputError: the address is refused or nothing answers there.
@@ -43,12 +46,12 @@ def ray_session(address: str) -> Iterator[None]:
 
     set_environment(SESSION_ENVIRONMENT)
     if joined:
-        yield  # a notebook's session: used as it is, and left running
+        yield None  # a notebook's session: used as it is, and left running
         return
     own = address == "local"
     try:
         with loopback_only() if own else contextlib.nullcontext():
-            ray.init(
+            context = ray.init(
                 address=address,
                 include_dashboard=False if own else None,
                 log_to_driver=False,
@@ -61,7 +64,7 @@ def ray_session(address: str) -> Iterator[None]:
             f"no Ray cluster could be joined at --address {address}: {reason}. {HINT}"
         ) from None
     try:
-        yield
+        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
 

@@ -25,6 +25,10 @@ class Display(Protocol):
     """What an executor tells whoever is watching."""
 
     def begin(self, plan: Plan) -> None: ...
+    def note(self, line: str) -> None:
+        """Something that the user should know of where it runs."""
+        ...
+
     def progress(self, pack: Pack, row: dict[str, Any]) -> None:
         """A chunk is done; `row` holds stage, step, steps and the chunk's metrics."""
         ...
@@ -38,6 +42,7 @@ class Silent:
     """For Python callers."""
 
     def begin(self, plan: Plan) -> None: ...
+    def note(self, line: str) -> None: ...
     def progress(self, pack: Pack, row: dict[str, Any]) -> None: ...
     def finished(self, pack: Pack) -> None: ...
     def failed(self, pack: Pack, message: str) -> None: ...
@@ -115,6 +120,9 @@ class Progress:
         self.cells_done = self.packs_done = self.packs_failed = 0
         self.extent = extent
         self.began = time.monotonic()
+
+    def note(self, line: str) -> None:
+        self.say(f"note: {line}")
 
     def progress(self, pack: Work, row: dict[str, Any]) -> None:
         entry = self.rows.setdefault(pack.id, _Row(pack))
