@@ -22,8 +22,8 @@ from recalltrap_cluster.trackers import TRACKERS_VARIABLE
 Event = tuple[str, str, Any]
 """Which method of the display, the pack's id, the rest."""
 POLL_SECONDS = 0.5
-STOP_SECONDS = 20.0
-"""How long a cancelled Tune may take to stop its trials."""
+STOP_SECONDS = 6.0
+"""How long a cancelled Tune may take to stop its trials; the supervisor waits for ten."""
 PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", TRACKERS_VARIABLE, *SESSION_ENVIRONMENT)
 
 

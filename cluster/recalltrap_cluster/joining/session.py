@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 from recalltrap.errors import InputError
+from recalltrap.supervision.lifeline import LIFELINE, keep_terminating_handled
 from recalltrap_cluster.joining.address import resolve_address
 from recalltrap_cluster.joining.trial_join import HINT, try_to_join
 from recalltrap_cluster.resources import count_fitting
@@ -40,7 +41,9 @@ def ray_session(address: str) -> Iterator[str | None]:
 
         from recalltrap_cluster.ray_internals import (
             SESSION_ENVIRONMENT,
+            cluster_doors,
             loopback_only,
+            no_dumps,
             set_environment,
         )
 
@@ -63,9 +66,13 @@ def ray_session(address: str) -> Iterator[str | None]:
         raise InputError(
             f"no Ray cluster could be joined at --address {address}: {reason}. {HINT}"
         ) from None
+    keep_terminating_handled()
+    LIFELINE.depend_on(cluster_doors(address))
     try:
-        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
+        with no_dumps():
+            yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
+        LIFELINE.depend_on(())
         ray.shutdown()
 
 
