@@ -32,8 +32,6 @@ ENTRYPOINT = "python -m recalltrap_cluster.jobs.entry"
 """All that the command line says: what is asked for travels in a file."""
 ASKED_FILE = "job.json"
 PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE", TRACKERS_VARIABLE)
-STOP_SECONDS = "15"
-"""What a stopped job has to end its trials in, before Ray kills it; it reads the environment."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,6 @@ def submit(name: str, overrides: Sequence[str], location: str | None, address: s
         write_record(storage, record)
         pass_on_argv()
         variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        variables["RAY_JOB_STOP_WAIT_TIME_S"] = STOP_SECONDS
         jobs.submit(
             record.id,
             ENTRYPOINT,
