@@ -22,8 +22,9 @@ from recalltrap.run.execution import record_failure
 from recalltrap.run.plan import Plan
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.store.storage import Storage
-from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.resources import Placement, place_trials
+from recalltrap_cluster.storage.filesystem import shared_filesystem
+from recalltrap_cluster.storage.full_storage import noticing_full, refuse_full
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -79,8 +80,9 @@ def _run(placement: Placement, plan: Plan, context: RunContext, display: Display
         callback = DisplayCallback(searcher, display)
         trainable = _trainable(plan, context, callback, marks)
         import_tensorboard()
-        with shared_filesystem(context.storage) as filesystem, _quiet_tune():
+        with shared_filesystem(context.storage) as filesystem, _quiet_tune(), noticing_full():
             trials = _tune(plan, context, placement, searcher, callback, trainable, filesystem)
+    refuse_full(callback, trials)
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
     for trial in trials:
         text = error_text(trial)
