@@ -137,7 +137,7 @@ def _tune(
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
-        callbacks=[callback, *tracker_callbacks(plan.study.name)],
+        callbacks=[callback, *tracker_callbacks(plan.study.name, callback.display.note)],
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         progress_reporter=NoReport(),
