@@ -25,6 +25,7 @@ from recalltrap.store.storage import Storage
 from recalltrap_cluster.resources import Placement, place_trials
 from recalltrap_cluster.storage.filesystem import shared_filesystem
 from recalltrap_cluster.storage.full_storage import noticing_full, refuse_full
+from recalltrap_cluster.trackers import asked_trackers, tracker_callbacks
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -44,9 +45,10 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         yield lambda plan, context, display: None
         return
     _check_gpus_asked(plan)
+    asked_trackers()
     from recalltrap_cluster.joining.session import ray_session
 
-    with ray_session(address):
+    with ray_session(address) as dashboard:
         from recalltrap_cluster.ray_internals import is_client, live_nodes
 
         nodes = [node.resources for node in live_nodes()]
@@ -56,7 +58,19 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
             from recalltrap_cluster.ray_client import run_on_cluster
 
             run = functools.partial(run_on_cluster, run)
-        yield run
+        yield functools.partial(_linked, run, dashboard)
+
+
+def _linked(
+    run: Callable[[Plan, RunContext, Display], None],
+    dashboard: str | None,
+    plan: Plan,
+    context: RunContext,
+    display: Display,
+) -> None:
+    if dashboard is not None:
+        display.note(f"Ray's dashboard: {dashboard}")
+    run(plan, context, display)
 
 
 def _check_gpus_asked(plan: Plan) -> None:
@@ -123,7 +137,7 @@ def _tune(
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
-        callbacks=[callback],
+        callbacks=[callback, *tracker_callbacks(plan.study.name, callback.display.note)],
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         progress_reporter=NoReport(),
