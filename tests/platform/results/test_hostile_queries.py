@@ -138,7 +138,7 @@ def test_what_does_more_than_read_the_run_is_refused(
         with pytest.raises(InputError) as refused:  # which the command line ends with status 2
             print(results.sql(query, seconds=10, megabytes=200))
         well_refused(query, 2, "", f"recalltrap: {refused.value}")
-    assert results.sql("select count(*) as n from cells")["n"].to_pylist() == [6]
+    assert results.sql("select count(*) as n from cells")["n"].to_pylist() == [12]
     assert (snapshot(str(run_folder)), snapshot(str(outside))) == before
     assert os.listdir(here) == []
 

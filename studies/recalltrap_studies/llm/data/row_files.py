@@ -169,15 +169,25 @@ class RowFile:
                 f"At most {MOST_ROWS:,} rows and {MOST_BYTES:,} bytes: give a sample of them",
             )  # fmt: skip
         rows, size = [], 0
-        at_once = max(1, min(10_000, MOST_BYTES // max(largest, 1)))
+        at_once = max(1, min(10_000, MOST_BYTES // 4 // max(largest, 1)))
         for batch in file.iter_batches(batch_size=at_once):
-            size += batch.nbytes
+            found = batch.to_pylist()
+            size += _size(found)
             if size > MOST_BYTES:
                 raise self.refused(
                     None, f"its rows take more than {MOST_BYTES:,} bytes", "Give a sample of them"
                 )
-            rows += batch.to_pylist()
+            rows += found
         return rows
+
+
+def _size(value: Any) -> int:
+    """About how many bytes the texts of a value take; Arrow counts a repeated one once."""
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(_size, value))
+    return len(value) if isinstance(value, str | bytes) else 8
 
 
 def shown(value: Any) -> str:
