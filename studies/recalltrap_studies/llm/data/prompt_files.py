@@ -136,7 +136,7 @@ def _check_apart(file: RowFile, found: list[WrittenPrompt]) -> None:
     for prompt in found:
         if prompt.id in ids:
             raise file.refused(
-                prompt.row, f"id = {prompt.id!r} is row {ids[prompt.id]}'s too",
+                prompt.row, f"id = {shown(prompt.id)} is row {ids[prompt.id]}'s too",
                 "Every id stands once; a row without one has its number",
             )  # fmt: skip
         if prompt.content in contents:

@@ -104,7 +104,7 @@ class RowFile:
         for name in row:
             if name not in known:
                 raise self.refused(
-                    number, f"unknown column {name!r}; {nearest(name, known)}",
+                    number, f"unknown column {shown(name)}; {nearest(name, known)}",
                     f"A row has {', '.join(known)} and nothing else",
                 )  # fmt: skip
         return {name: value for name, value in row.items() if value is not None}
