@@ -21,9 +21,15 @@ import pandas as pd
 import ray
 from pyarrow import fs
 from ray._private import ray_constants
+from ray._private.accelerators import NvidiaGPUAcceleratorManager
+from ray._private.state import state as ray_state
+from ray.autoscaler.sdk import request_resources
+from ray.experimental import internal_kv
 from ray.tune import ExperimentAnalysis, ResultGrid, TuneError
 from ray.tune.experiment import Trial
 from ray.util.client import ray as client
+
+from recalltrap_cluster.placement.requests import ClusterNode, Request
 
 # --- Environment variables ------------------------------------------------------------------
 
@@ -65,6 +71,8 @@ def set_environment(variables: Mapping[str, str]) -> None:
 
 # --- The session ----------------------------------------------------------------------------
 
+AUTOSCALING_STATUS = "__autoscaling_status"
+"""Where the autoscaler of `ray up` keeps its state, once it runs."""
 HEAD_RESOURCES = {"node:__internal_head__": 0.001}
 """What a task asks for to run on the head: nodes come and go, the head stays."""
 
@@ -90,22 +98,40 @@ def is_client() -> bool:
     return bool(client.is_connected())  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True)
-class ClusterNode:
-    """A live node of the cluster: its host's name, and its resources by Ray's names."""
-
-    host: str
-    resources: Mapping[str, float]
-
-
 def live_nodes() -> list[ClusterNode]:
     """The live nodes of the joined cluster. Ray's own list is documented as "for debugging"."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [
-        ClusterNode(node["NodeManagerHostname"], dict(node["Resources"]))
+        ClusterNode(node["NodeManagerHostname"], dict(node["Resources"]), dict(node["Labels"]))
         for node in nodes
         if node["Alive"]
     ]
+
+
+def has_autoscaler() -> bool:
+    """Whether the joined cluster starts nodes when they are asked for."""
+    if ray_state.get_cluster_config() is not None:  # version 2: KubeRay
+        return True
+    return bool(internal_kv._internal_kv_get(AUTOSCALING_STATUS))
+
+
+def ask_autoscaler(requests: Sequence[Request]) -> None:
+    """Tell the cluster's autoscaler what should find room at once; nothing: no more than is used.
+
+    By Ray's own `request_resources`, which counts what runs as well.
+    """
+    processes = [request for request in requests for _ in range(request.count)]
+    selectors = [dict(request.labels) for request in processes]
+    request_resources(
+        bundles=[dict(request.each) for request in processes],
+        **({"bundle_label_selectors": selectors} if any(selectors) else {}),
+    )
+
+
+def accelerator_type() -> str | None:
+    """What Ray calls the type of this machine's GPUs, e.g. H100; None where it sees none."""
+    kind: str | None = NvidiaGPUAcceleratorManager.get_current_node_accelerator_type()
+    return kind
 
 
 def say_ready(actor: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from recalltrap.errors import InputError
 from recalltrap_cluster.joining.address import resolve_address
 from recalltrap_cluster.joining.trial_join import HINT, try_to_join
-from recalltrap_cluster.resources import count_fitting
+from recalltrap_cluster.placement.requests import count_in
 
 
 @contextlib.contextmanager
@@ -89,4 +89,4 @@ def starting_slots(each: Mapping[str, float]) -> int:
     alone = [node.host for node in live_nodes()] == [socket.gethostname()]
     if not alone or is_client():
         return 0
-    return count_fitting(ray.available_resources(), each)  # type: ignore[no-untyped-call]
+    return count_in(ray.available_resources(), each)  # type: ignore[no-untyped-call]

@@ -109,6 +109,10 @@ class StudyPlan:
             *self._memory_rows(),
             ("disk (estimated)", size(self.total("bytes"))),
             ("resources per trial", _asked(self.resources)),
+            *(
+                (f"resources of {stage}", _asked(self.resources.of_stage(stage)))
+                for stage in self.resources.stages
+            ),
             ("schedulable here", self.schedulable),
             *self._look_rows(),
             *(self.primary.rows() if self.primary else [("primary", self.no_primary)]),
@@ -139,7 +143,7 @@ class StudyPlan:
 
     @property
     def _on_gpu(self) -> bool:
-        return self.resources.gpus_per_trial > 0
+        return self.resources.uses_gpus
 
     def _time_rows(self) -> list[tuple[str, str]]:
         flops, seconds = self.total("flops"), self.total("core_seconds")
@@ -212,7 +216,7 @@ def plan(
         reused=len(found.cached),
         shared=wanted - len(builds) - len(found.cached),
         resources=asked.resources,
-        schedulable=room("schedulable")(asked.resources, len(found.packs), kind.grouped),
+        schedulable=room("schedulable")(found),
         memory_here=_fits(memory_shortfall(builds, kind, asked.resources)),
         primary=_decides(found, root),
         no_primary=_no_primary(found.study),
@@ -253,5 +257,10 @@ def _fits(shortfall: str) -> str:
 
 def _asked(wanted: Resources) -> str:
     gpus = f", {wanted.gpus_per_trial:g} GPU" if wanted.gpus_per_trial else ""
-    each = f"{wanted.cpus_per_trial} CPU{gpus}"
+    kind = f" ({wanted.accelerator_type})" if wanted.accelerator_type else ""
+    custom = "".join(f", {amount:g} {name}" for name, amount in wanted.custom.items())
+    each = f"{wanted.cpus_per_trial} CPU{gpus}{kind}{custom}"
+    if wanted.labels:
+        labels = ", ".join(f"{name}: {value}" for name, value in wanted.labels.items())
+        each = f"{each}, on nodes with {labels}"
     return each if wanted.workers == 1 else f"{wanted.workers} workers, each {each}"
