@@ -26,9 +26,9 @@ StudyFile = Callable[..., str]
 
 RUN = """
 import sys
-from recalltrap.cli.command_line import _guarded
+from recalltrap.cli.guarded import guarded
 from recalltrap.run.run import run
-_guarded(lambda: print(run(sys.argv[1], storage=sys.argv[2], local=True).folder))()
+guarded(lambda: print(run(sys.argv[1], storage=sys.argv[2], local=True).folder))()
 """
 
 
