@@ -25,8 +25,8 @@ from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.store.storage import Storage
 from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.placement.admission import Admission
-from recalltrap_cluster.placement.planning import place_plan
 from recalltrap_cluster.placement.requests import DRIVER_REQUEST, Request, request_of
+from recalltrap_cluster.schedulable.this_machine import place_here
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -46,12 +46,15 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         yield lambda plan, context, display: None
         return
     _check_gpus_asked(plan)
-    from recalltrap_cluster.joining.session import ray_session
+    from recalltrap_cluster.joining.session import has_session, ray_session
 
+    if address == "local" and not has_session():
+        place_here(plan)  # refused before the seconds that Ray takes to start
     with ray_session(address):
-        from recalltrap_cluster.ray_internals import is_client, live_nodes
+        from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
+        from recalltrap_cluster.ray_internals import is_client
 
-        place_plan(live_nodes(), plan, grouped=_is_grouped(plan))
+        place_on_cluster(plan, grouped=_is_grouped(plan))
         if is_client():
             from recalltrap_cluster.ray_client import run_on_cluster
 
@@ -160,7 +163,9 @@ def _resources_of_trials(plan: Plan) -> Callable[[dict[str, Any]], Any]:
 
     def reserve(config: dict[str, Any]) -> PlacementGroupFactory:
         request = requests.get(config["pack"], Request(DRIVER_REQUEST))
-        selector = {"bundle_label_selector": [dict(request.labels)]} if request.labels else {}
+        selector: dict[str, Any] = {}
+        if request.labels:
+            selector["bundle_label_selector"] = [dict(request.labels)]
         return PlacementGroupFactory([dict(request.each)], **selector)
 
     return reserve
@@ -180,9 +185,7 @@ def _admission(plan: Plan, requests: Mapping[str, Request]) -> Iterator[Admissio
 
 
 @contextlib.contextmanager
-def _early_starts(
-    plan: Plan, requests: Mapping[str, Request]
-) -> Iterator[tuple[int, Path | None]]:
+def _early_starts(plan: Plan, requests: Mapping[str, Request]) -> Iterator[tuple[int, Path | None]]:
     """How many packs may start before their parents have ended, and where they see that they have.
 
     Only where Ray is this machine and has room now, and all packs ask for the same: a pack that

@@ -71,6 +71,8 @@ def set_environment(variables: Mapping[str, str]) -> None:
 
 # --- The session ----------------------------------------------------------------------------
 
+MOST_NODES = 4096
+"""Of one kind that a plan counts with where an autoscaler has no limit."""
 AUTOSCALING_STATUS = "__autoscaling_status"
 """Where the autoscaler of `ray up` keeps its state, once it runs."""
 HEAD_RESOURCES = {"node:__internal_head__": 0.001}
@@ -121,11 +123,24 @@ def ask_autoscaler(requests: Sequence[Request]) -> None:
     By Ray's own `request_resources`, which counts what runs as well.
     """
     processes = [request for request in requests for _ in range(request.count)]
+    bundles = [dict(request.each) for request in processes]
     selectors = [dict(request.labels) for request in processes]
-    request_resources(
-        bundles=[dict(request.each) for request in processes],
-        **({"bundle_label_selectors": selectors} if any(selectors) else {}),
-    )
+    request_resources(bundles=bundles, bundle_label_selectors=selectors if any(selectors) else None)
+
+
+def planned_nodes() -> list[ClusterNode] | None:
+    """The nodes that the cluster's autoscaler may start, all of them; None: it doesn't say.
+
+    Version 2 of the autoscaler says so (KubeRay); the older one of `ray up` keeps it to itself.
+    """
+    config = ray_state.get_cluster_config()
+    if config is None:
+        return None
+    return [
+        ClusterNode(group.name, {k: float(v) for k, v in group.resources.items()}, planned=True)
+        for group in config.node_group_configs
+        for _ in range(MOST_NODES if group.max_count < 0 else min(group.max_count, MOST_NODES))
+    ]
 
 
 def accelerator_type() -> str | None:

@@ -126,11 +126,12 @@ def _trainer(task: WorkerTask, environment: Mapping[str, str], filesystem: Any) 
     experiment = f"{task.context.run}/tune/{tune.get_context().get_experiment_name()}"
     request = request_of(resources, grouped=True)
     run_config: Any = train.RunConfig
+    scaling_config: Any = train.ScalingConfig
     return lean_trainer()(
         execute_pack,
         train_loop_config={"task": task},
         torch_config=LoopbackTorchConfig(),
-        scaling_config=train.ScalingConfig(
+        scaling_config=scaling_config(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_trial > 0,
             resources_per_worker=dict(request.each),

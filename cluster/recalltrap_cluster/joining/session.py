@@ -15,6 +15,12 @@ from recalltrap_cluster.joining.trial_join import HINT, try_to_join
 from recalltrap_cluster.placement.requests import count_in
 
 
+def has_session() -> bool:
+    """Whether this process has a Ray of its caller's, which is used whatever the address."""
+    loaded = sys.modules.get("ray")
+    return loaded is not None and bool(loaded.is_initialized())
+
+
 @contextlib.contextmanager
 def ray_session(address: str) -> Iterator[None]:
     """Ray for the duration: a local one of our own, a cluster's, or the caller's own session.
@@ -26,8 +32,7 @@ def ray_session(address: str) -> Iterator[None]:
     Raises:
         InputError: the address is refused or nothing answers there.
     """
-    loaded = sys.modules.get("ray")
-    joined = loaded is not None and loaded.is_initialized()
+    joined = has_session()
     if not joined:  # before the import: Ray reads then whether it shall send a token
         address = resolve_address(address)
         try_to_join(address)

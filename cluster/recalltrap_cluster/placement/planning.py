@@ -11,10 +11,11 @@ from recalltrap.resources import Resources
 from recalltrap.run.plan import Plan
 from recalltrap.run.stage_packs import pack_resources
 from recalltrap_cluster.placement.requests import (
+    ACCELERATOR,
     ClusterNode,
     Request,
     count_fitting,
-    count_in,
+    fits_in,
     is_selected,
     request_of,
 )
@@ -107,7 +108,7 @@ def _never(nodes: Sequence[ClusterNode], request: Request, who: str) -> str:
     """Why one process never finds room: what no node has, and what would fit."""
     says = f"a {who} asks for {asked_for(request)} on one node"
     selected = [node for node in nodes if is_selected(node, request)]
-    if not selected:
+    if nodes and not selected:
         return f"{says}, and {_unlabelled(nodes, request)}: it could never start"
     most = {
         name: max((node.resources.get(name, 0.0) for node in selected), default=0.0)
@@ -128,7 +129,7 @@ def _unlabelled(nodes: Sequence[ClusterNode], request: Request) -> str:
         values = Counter(node.labels.get(name, "no such label") for node in nodes)
         listed = ", ".join(f"{value} ({count})" for value, count in values.most_common(5))
         found.append(f"{name} is {listed}")
-    return f"none of the {_count(nodes)} has them all ({'; '.join(found) or 'there is no node'})"
+    return f"none of the {_count(nodes)} has them all ({'; '.join(found)})"
 
 
 def what_would_fit(nodes: Sequence[ClusterNode], request: Request) -> str:
@@ -140,11 +141,11 @@ def what_would_fit(nodes: Sequence[ClusterNode], request: Request) -> str:
     ]  # fmt: skip
     for name, field in FIELDS.items():
         others = {other: amount for other, amount in request.each.items() if other != name}
-        left = [node.resources.get(name, 0.0) for node in nodes if count_in(node.resources, others)]
-        best = float(int(max(left, default=0.0)))
+        left = [node.resources.get(name, 0.0) for node in nodes if fits_in(node.resources, others)]
+        best = int(max(left, default=-1.0))
         least = 1 if name == "CPU" else 0
         if name in request.each and least <= best < request.each[name]:
-            outs.append(f"-o resources.{field}={best:g}")
+            outs.append(f"-o resources.{field}={best}")
     strange = [name for name in short if name not in FIELDS]
     if strange and len(strange) == len(short):
         outs.append(f"remove {', '.join(map(_field, strange))}")
@@ -153,7 +154,7 @@ def what_would_fit(nodes: Sequence[ClusterNode], request: Request) -> str:
 
 
 def _field(name: str) -> str:
-    if name.startswith("accelerator_type:"):
+    if name.startswith(ACCELERATOR):
         return "resources.accelerator_type"
     return f"resources.custom.{name}"
 
@@ -168,7 +169,7 @@ def asked_for(request: Request) -> str:
 
 
 def _amount(name: str, amount: float, *, of_node: bool = False) -> str:
-    if name.startswith("accelerator_type:"):
+    if name.startswith(ACCELERATOR):
         kind = name.partition(":")[2]
         return f"no {kind}" if of_node and not amount else f"of the type {kind}"
     return f"{amount:g} {shown(name)[1:-1]}"
@@ -186,4 +187,3 @@ def in_words(placements: Sequence[Placement], *, grouped: bool) -> str:
         group = f", {placement.request.count} worker(s) each" if grouped else ""
         parts.append(f"{whose}{placement.concurrent} at once{group}")
     return f"yes, {'; '.join(parts)}" if parts else "yes, nothing is left to run"
-

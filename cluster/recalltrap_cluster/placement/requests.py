@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from recalltrap.resources import Resources
 
+ACCELERATOR = "accelerator_type:"
 ACCELERATOR_SHARE = 0.001
 """What Ray's own `accelerator_type` asks for of a node's resource of that name, which is 1."""
 
@@ -17,11 +18,16 @@ DRIVER_REQUEST = {"memory": 1.0}
 
 @dataclass(frozen=True)
 class ClusterNode:
-    """A node of a cluster: its host's name, its resources and its labels by Ray's names."""
+    """A node of a cluster: its host's name, its resources and its labels by Ray's names.
+
+    `planned`: an autoscaler may start it. Its labels and accelerators' type are known once it
+    stands.
+    """
 
     host: str
     resources: Mapping[str, float]
     labels: Mapping[str, str] = field(default_factory=dict)
+    planned: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ def request_of(wanted: Resources, *, grouped: bool) -> Request:
     if wanted.gpus_per_trial:
         each["GPU"] = float(wanted.gpus_per_trial)
     if wanted.accelerator_type is not None:
-        each[f"accelerator_type:{wanted.accelerator_type}"] = ACCELERATOR_SHARE
+        each[f"{ACCELERATOR}{wanted.accelerator_type}"] = ACCELERATOR_SHARE
     each |= wanted.custom
     return Request(each, dict(wanted.labels), wanted.workers if grouped else 1)
 
@@ -59,7 +65,9 @@ def selects(selector: str, value: str | None) -> bool:
 
 
 def is_selected(node: ClusterNode, request: Request) -> bool:
-    """Whether the node's labels are those that the request's processes want."""
+    """Whether the node's labels are those that the request's processes want, or may be."""
+    if node.planned:
+        return True
     return all(selects(wanted, node.labels.get(name)) for name, wanted in request.labels.items())
 
 
@@ -68,6 +76,14 @@ def count_in(resources: Mapping[str, float], each: Mapping[str, float]) -> int:
     return min(int(resources.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())
 
 
+def fits_in(resources: Mapping[str, float], each: Mapping[str, float]) -> bool:
+    """Whether one process that asks for `each`, or for nothing, fits into some resources."""
+    return not each or count_in(resources, each) > 0
+
+
 def count_fitting(node: ClusterNode, request: Request) -> int:
     """How many of the request's processes fit on an idle node at once."""
-    return count_in(node.resources, request.each) if is_selected(node, request) else 0
+    if not is_selected(node, request):
+        return 0
+    typed = (name for name in request.each if name.startswith(ACCELERATOR) and node.planned)
+    return count_in({**node.resources, **dict.fromkeys(typed, 1.0)}, request.each)

@@ -54,7 +54,7 @@ class StudyPlan:
     Counts are of cells, but for `trials`, `reused` (stages that stand in the store) and `shared`
     (stage executions that sharing saves). Of `todo`, `rebuilt` cells' rows were made from something
     that has changed, and `reevaluated` ones' are an earlier version's. `stages` is what is built,
-    in the order of work. `schedulable` says whether this machine can run the trials, and
+    in the order of work. `schedulable` says whether that place can run the trials, and
     `memory_here` whether each stage fits into its memory, by the estimates. `primary` is
     what the study's primary can decide with all its seeds, None where it has none, which
     `no_primary` then explains; `seed` what one seed more would take; `looks` what each planned look
@@ -79,6 +79,11 @@ class StudyPlan:
     seed: Work
     looks: tuple[LookCost, ...]
     notes: tuple[str, ...]
+
+    @property
+    def shortfall(self) -> str:
+        """Why its trials can never run there; empty where they can, and where all is done."""
+        return self.schedulable.removeprefix("no: ") if self.schedulable.startswith("no: ") else ""
 
     def total(self, name: str) -> float:
         """A column of `frame()` summed over the stages, e.g. `bytes`."""
@@ -179,6 +184,7 @@ def plan(
     seeds: Any = None,
     overrides: Overrides = (),
     storage: Pathish | None = None,
+    address: str = "local",
     **fields: Unpack[StudyFields],
 ) -> StudyPlan:
     """What `run` with the same arguments would do: cells, stages, time, disk. Nothing is written.
@@ -188,6 +194,8 @@ def plan(
         seeds: replaces the study's seeds, see `run`.
         overrides: replace fields of the study, see `run`.
         storage: where finished work is looked for; default RECALLTRAP_STORAGE, else `runs`.
+        address: where it shall run: `local` is this machine, and no Ray is started for it; a
+            cluster's address (see `run`) is joined to look at its nodes.
         fields: fields of the study as keywords, see `run`.
 
     Raises:
@@ -200,7 +208,7 @@ def plan(
     found = plans[-1]
     kind = find_kind(asked.kind)
     if found.packs:
-        kind.check_device(here=True)
+        kind.check_device(here=address == "local")
     builds = found.builds()
     rebuilt, reevaluated = _anew(found, builds)
     wanted = sum(len(cell.nodes) for cell in found.todo)
@@ -216,7 +224,7 @@ def plan(
         reused=len(found.cached),
         shared=wanted - len(builds) - len(found.cached),
         resources=asked.resources,
-        schedulable=room("schedulable")(found),
+        schedulable=room("placement")(found, address),
         memory_here=_fits(memory_shortfall(builds, kind, asked.resources)),
         primary=_decides(found, root),
         no_primary=_no_primary(found.study),

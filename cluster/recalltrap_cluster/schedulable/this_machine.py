@@ -7,29 +7,26 @@ import os
 import socket
 from pathlib import Path
 
-from recalltrap.errors import InputError
 from recalltrap.registry import find_kind
 from recalltrap.run.plan import Plan
-from recalltrap_cluster.placement.planning import in_words, place_plan
+from recalltrap_cluster.placement.planning import Placement, place_plan
 from recalltrap_cluster.placement.requests import ClusterNode
 
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def schedulable(plan: Plan) -> str:
-    """Whether a plan's packs fit on this machine, in words: `yes, ...` or `no: ` and why.
+def place_here(plan: Plan) -> list[Placement]:
+    """Fit a plan's packs onto this machine alone; Ray is not started.
 
-    Ray is not started. Custom resources and labels are what a cluster is started with: this
-    machine alone has none.
+    Custom resources and labels are what a cluster is started with: this machine alone has none.
+
+    Raises:
+        InputError: it can never hold one of them; the message names the shortfall.
     """
-    grouped = find_kind(plan.study.kind).grouped
     wanted = plan.study.resources
     typed = any(wanted.of_stage(stage).accelerator_type for stage in (None, *wanted.stages))
-    try:
-        placements = place_plan([this_machine(typed=typed)], plan, grouped=grouped)
-    except InputError as error:
-        return f"no: {error}"
-    return in_words(placements, grouped=grouped)
+    grouped = find_kind(plan.study.kind).grouped
+    return place_plan([this_machine(typed=typed)], plan, grouped=grouped)
 
 
 def this_machine(*, typed: bool = False) -> ClusterNode:
