@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune import Callback, ProgressReporter
 
 from recalltrap.run.display import Display, Silent
-from recalltrap_cluster.ray_internals import never_retry
+from recalltrap_cluster.ray_internals import BOOKKEEPING, never_retry
 from recalltrap_cluster.searcher import PackSearcher
 from recalltrap_cluster.trainable import FAILED
 
@@ -53,7 +53,8 @@ class DisplayCallback(Callback):
             self.broken[trial.trial_id] = result[FAILED]
             never_retry(trial)  # only a lost worker is tried again
         else:
-            self.display.progress(self.searcher.trials[trial.trial_id], result)
+            row = {name: value for name, value in result.items() if name not in BOOKKEEPING}
+            self.display.progress(self.searcher.trials[trial.trial_id], row)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.on_lost(trial.trial_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import logging
 import os
 import re
 import sys
@@ -27,6 +28,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.experimental import internal_kv
 from ray.tune import ExperimentAnalysis, ResultGrid, TuneError
 from ray.tune.experiment import Trial
+from ray.tune.result import AUTO_RESULT_KEYS
 from ray.util.client import ray as client
 
 from recalltrap_cluster.placement.requests import ClusterNode, Request
@@ -154,7 +156,47 @@ def say_ready(actor: Any) -> Any:
     return actor.__ray_ready__.remote()
 
 
+# --- The Jobs API ---------------------------------------------------------------------------
+
+
+TALKING_LOGGERS = (
+    "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)  # fmt: skip
+"""They raise themselves to INFO, and tell of every package and socket."""
+
+
+def job_client(address: str, seconds: float) -> Any:
+    """`ray.job_submission.JobSubmissionClient` whose requests end after some seconds.
+
+    Ray's own waits for ever, follows RAY_ADDRESS rather than the address that it is given, and has
+    no setting for either. Sending a package takes as long as it takes: each part of it counts.
+    """
+    from ray.job_submission import JobSubmissionClient
+
+    for name in TALKING_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+    class BoundedClient(JobSubmissionClient):
+        def _do_request(self, method: str, endpoint: str, **rest: Any) -> Any:
+            return super()._do_request(method, endpoint, timeout=seconds, **rest)
+
+    variable = ray_constants.RAY_API_SERVER_ADDRESS_ENVIRONMENT_VARIABLE
+    before = os.environ.get(variable)
+    os.environ[variable] = address
+    try:
+        return BoundedClient(address)
+    finally:
+        os.environ.pop(variable)
+        if before is not None:
+            os.environ[variable] = before
+
+
 # --- Tune's trials --------------------------------------------------------------------------
+
+
+BOOKKEEPING = frozenset({*AUTO_RESULT_KEYS, "done", "trial_id"})
+"""What Tune adds to every result."""
 
 
 def never_retry(trial: Any) -> None:

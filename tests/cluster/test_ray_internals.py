@@ -351,3 +351,38 @@ class TestRecordedTrials:
         record = ray_internals.make_record("a", "", {}, Trial.TERMINATED, rows, None)
         assert [row["done"] for row in record.rows] == [False, True]
         assert rows[-1]["done"] is False, "the caller's rows stay as they were"
+
+
+def test_the_jobs_client_asks_the_address_that_it_is_given_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray's own follows RAY_ADDRESS and waits without end: a job would go elsewhere, or nowhere."""
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(Exception, match="timed out"):
+            ray_internals.job_client(address, 0.2)
+        assert time.monotonic() - began < 10
+        connected, _ = deaf.accept()
+        connected.close()
+    assert os.environ["RAY_ADDRESS"] == "http://127.0.0.1:1"
+    assert "RAY_API_SERVER_ADDRESS" not in os.environ
+
+
+def test_ray_knows_a_wheel_by_its_name_alone(tmp_path: Path) -> None:
+    """So a wheel's version holds its content's hash."""
+    packaging = importlib.import_module("ray._private.runtime_env.packaging")
+    wheel = tmp_path / "a-1-py3-none-any.whl"
+    wheel.write_bytes(b"1")
+    assert packaging.get_uri_for_package(wheel) == f"gcs://{wheel.name}"
+
+
+def test_the_loggers_of_the_jobs_api_are_called_so() -> None:
+    importlib.import_module("ray.job_submission")
+    assert set(ray_internals.TALKING_LOGGERS) <= set(logging.Logger.manager.loggerDict)
+
+
+def test_tune_adds_no_other_field_to_a_result() -> None:
+    assert {"training_iteration", "timestamp", "node_ip", "config"} <= ray_internals.BOOKKEEPING
+    assert not {"stage", "step", "steps"} & ray_internals.BOOKKEEPING

@@ -37,8 +37,56 @@ def check_address(address: str) -> None:
     """
     if address in ("local", "auto"):
         return
-    host, _ = _host_and_port(address)
-    here = _is_this_machine(host)
+    _check_token(address, _host_and_port(address)[0])
+
+
+def check_jobs_address(address: str) -> str:
+    """The address of a cluster's dashboard, where jobs are sent, after all checks.
+
+    Raises:
+        InputError: it isn't ours to use, or nothing answers there.
+    """
+    host, port = _dashboard(address)
+    _check_token(address, host)
+    try:
+        socket.create_connection((host, port), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"--address {address}: nothing answers there ({error}). Give the dashboard of a "
+            "cluster's head, such as http://127.0.0.1:8265 (`ray start --head` prints it)"
+        ) from None
+    return address.rstrip("/")
+
+
+def is_sent_openly(address: str) -> bool:
+    """Whether a token that goes to a dashboard can be read on the way."""
+    return address.lower().startswith("http:") and not is_this_machine(_dashboard(address)[0])
+
+
+def _dashboard(address: str) -> tuple[str, int]:
+    """Host and port of an http(s) address without credentials, query or fragment."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(f"--address: {error}") from None
+    if "@" in parts.netloc:
+        raise InputError(
+            "--address holds a user or a password, which a shell's history keeps: leave them out, "
+            "and set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
+        )
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise InputError(
+            f"--address {address} is not where jobs are sent: give the head's dashboard as "
+            "http://host:8265 or https://host. With ray://host:port or auto it is "
+            "`recalltrap run --address`"
+        )
+    return host, port or (443 if parts.scheme == "https" else 80)
+
+
+def _check_token(address: str, host: str) -> None:
+    """See that a token is sent where there is one, and that there is one beyond this machine."""
+    here = is_this_machine(host)
     if has_token(here):
         # Ray sends no token to an address that was spelt out, unless it's told to.
         os.environ.setdefault(MODE_VARIABLE, "token")
@@ -56,6 +104,11 @@ def _host_and_port(address: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise InputError(f"--address {address}: {error}") from None
+    if parts.scheme in ("http", "https"):
+        raise InputError(
+            f"--address {address} is a dashboard, which takes jobs: `recalltrap submit STUDY "
+            "--address` sends one there. To join a cluster use auto, host:port or ray://host:port"
+        )
     if parts.scheme != "ray" or not host or port is None:
         raise InputError(
             f"--address {address} is not an address of Ray: use local, auto, host:port or "
@@ -89,7 +142,7 @@ def has_token(here: bool = True) -> bool:
     return own and (here or os.environ.get(MODE_VARIABLE) == "token")
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
     """Loopback, or an address that one of this machine's interfaces has."""
     if host == "localhost":
         return True

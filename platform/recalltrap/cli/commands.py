@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -10,8 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from recalltrap.cli.log_display import LogDisplay
 from recalltrap.cli.output import print_exactly, print_table, say
 from recalltrap.errors import InputError, shown
+from recalltrap.logs.lines import LOG_VARIABLE
 from recalltrap.registry import room
 from recalltrap.results.notes import look_notes, unmeasured_notes, view_notes
 from recalltrap.results.results import Results, open_run
@@ -102,13 +105,15 @@ def run_studies(
     location: str | None,
     address: str,
     local: bool,
+    log: str,
 ) -> int:
     """Run studies one after another and conclude each; the worst of their exit statuses."""
     loaded = [load_study(name, overrides) for name in names]
+    os.environ[LOG_VARIABLE] = log
     status = 0
     with nullcontext() if local or len(loaded) == 1 else room("session")(address):
         for study in loaded:
-            shown = ProgressTable()
+            shown = LogDisplay() if log == "json" else ProgressTable()
             results = run(study, storage=location, address=address, local=local, display=shown)
             status = max(status, conclude(results))
     return status

@@ -124,6 +124,15 @@ def _runs(context: click.Context) -> Iterator[tuple[str, str]]:
     yield from ((name, "") for name in known_runs(storage))
 
 
+def _jobs(context: click.Context) -> Iterator[tuple[str, str]]:
+    from recalltrap.defaults import storage_location
+    from recalltrap.registry import room
+    from recalltrap.store.storage import Storage
+
+    storage = Storage(storage_location(context.params.get("storage")))
+    yield from room("jobs").jobs_of(storage)
+
+
 def _orderings(context: click.Context) -> Iterator[tuple[str, str]]:
     yield from ((ordering.name, "") for ordering in _run_study(context).orderings)
 
@@ -215,6 +224,7 @@ def _asked_kinds(context: click.Context) -> list[str]:
 
 complete_study = _completer(_studies, "file")
 complete_run = _completer(_runs, "dir")
+complete_job = _completer(_jobs)
 complete_folder = _completer(lambda context: iter(()), "dir")
 complete_ordering = _completer(_orderings)
 complete_seed = _completer(_seeds)

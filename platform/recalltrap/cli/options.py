@@ -29,3 +29,8 @@ ADDRESS = click.option(
     default="local",
     help="Ray cluster: local (start one here), auto, or ray://host:port.",
 )
+JOB_ADDRESS = click.option(
+    "--address",
+    metavar="URL",
+    help="The head's dashboard [default: where the job was sent].",
+)

@@ -8,7 +8,7 @@ import click
 
 from recalltrap.cli import completion as complete
 from recalltrap.cli.guarded import guarded
-from recalltrap.cli.options import FORMAT, RUN, STORAGE
+from recalltrap.cli.options import FORMAT, JOB_ADDRESS, RUN, STORAGE
 from recalltrap.cli.output import print_exactly, print_table, say
 from recalltrap.cli.watched import go_on_watched
 
@@ -18,20 +18,29 @@ REPORTS = ("html", "markdown", "json")
 @click.command()
 @RUN
 @STORAGE
+@JOB_ADDRESS
+@click.option("--follow", is_flag=True, help="Show a job's progress until it ends.")
 @FORMAT
 @guarded
-def status(run: str, storage: str | None, form: str) -> None:
+def status(run: str, storage: str | None, address: str | None, follow: bool, form: str) -> int:
     """Show the progress of RUN: planned, succeeded, failed and missing cells.
 
-    RUN is a study's name or a run's folder.
+    RUN is a study's name, a run's folder, or a job's id: its cluster is asked then how it is.
     """
     from recalltrap.cli.commands import status_notes
+    from recalltrap.cli.jobs import follow_job, is_job, job_notes, job_rows
     from recalltrap.results.results import open_run
 
+    if follow:
+        return follow_job(run, storage, address, log=False)
+    if is_job(run, storage):
+        print_table(job_rows(run, storage, address), form)
+        return 0
     results = open_run(run, storage)
     print_table(results.status().to_dict("records"), form)
-    for note in status_notes(results):
+    for note in (*status_notes(results), *job_notes(results)):
         say(f"note: {note}", error=True)
+    return 0
 
 
 @click.command()
@@ -90,13 +99,15 @@ def _over_its_limit(seconds: float, megabytes: int, limit: str) -> str:
 @click.option("--format", "form", type=click.Choice(REPORTS), default="html")
 @guarded
 def report(runs: tuple[str, ...], storage: str | None, form: str) -> None:
-    """Write the report of one run, or one report of several runs.
+    """Write the report of one run, or one report of several runs; RUN may be a job's id.
 
     Prints the path of the HTML page; Markdown and JSON are printed to stdout.
     """
     from recalltrap.cli.commands import report_text
+    from recalltrap.cli.jobs import run_of
 
-    print_exactly(report_text(runs, storage, form))
+    named = [run_of(run, storage) for run in runs]
+    print_exactly(report_text(named, storage, form))
 
 
 @click.command()

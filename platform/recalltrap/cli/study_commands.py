@@ -10,6 +10,7 @@ from recalltrap.cli import completion as complete
 from recalltrap.cli.guarded import guarded
 from recalltrap.cli.options import ADDRESS, FORMAT, OVERRIDES, STORAGE, STUDY
 from recalltrap.cli.output import print_exactly, print_table, say
+from recalltrap.logs.lines import FORMS, LOG_VARIABLE
 
 
 @click.command()
@@ -104,6 +105,14 @@ def plan(
 @STORAGE
 @ADDRESS
 @click.option("--local", is_flag=True, help="Run everything in this process, without Ray.")
+@click.option(
+    "--log",
+    type=click.Choice(FORMS),
+    envvar=LOG_VARIABLE,
+    default=FORMS[0],
+    show_default=True,
+    help="Progress as a table, or as a line of JSON per event; also of what workers log.",
+)
 @guarded
 def run(
     studies: tuple[str, ...],
@@ -111,6 +120,7 @@ def run(
     storage: str | None,
     address: str,
     local: bool,
+    log: str,
 ) -> int:
     """Run each STUDY's missing cells, write the report, print the verdict and the order effects.
 
@@ -119,7 +129,7 @@ def run(
     """
     from recalltrap.cli.commands import run_studies
 
-    return run_studies(studies, overrides, storage, address, local)
+    return run_studies(studies, overrides, storage, address, local, log)
 
 
 @click.command()

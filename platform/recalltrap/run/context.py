@@ -22,3 +22,5 @@ class RunContext:
     users: dict[str, int]
     attempts: dict[str, int]
     retry_command: str
+    json_logs: bool = False
+    """Whether what is logged where packs are executed is structured (`recalltrap.logs`)."""

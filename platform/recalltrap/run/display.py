@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
@@ -43,9 +44,58 @@ class Silent:
     def end(self) -> None: ...
 
 
+class Work(Protocol):
+    """What a display needs to know of a trial: a `Pack`, or word of one from elsewhere."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def cells(self) -> Sized: ...
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much a run has to do; plain values, so that they can be sent to whoever watches."""
+
+    title: str
+    cells: int
+    done_before: int
+    to_do: int
+    trials: int
+    from_store: int
+    notes: tuple[str, ...] = ()
+    whole: str = "study"
+    """What is done when there is nothing to do: the study, or one look at it."""
+
+    def lines(self) -> list[str]:
+        """What stands above the progress: the size of the work, and notes on it."""
+        return [
+            f"{self.title}: {self.cells} cells, {self.done_before} done before, "
+            f"{self.to_do} to do in {self.trials} trials; {self.from_store} stages from the store",
+            *(f"note: {note}" for note in self.notes),
+        ]
+
+
+def extent_of(plan: Plan) -> Extent:
+    """How much a plan has to do."""
+    look = look_title(plan.study)
+    return Extent(
+        title=f"{plan.study.name}, {look}" if look else plan.study.name,
+        cells=len(plan.cells),
+        done_before=len(plan.done),
+        to_do=len(plan.todo),
+        trials=len(plan.packs),
+        from_store=len(plan.cached),
+        notes=plan.notes,
+        whole="look" if plan.study.looks else "study",
+    )
+
+
 @dataclass
 class _Row:
-    pack: Pack
+    pack: Work
     stage: str = ""
     step: int = 0
     steps: int = 0
@@ -57,25 +107,29 @@ class Progress:
 
     def begin(self, plan: Plan) -> None:
         """Count from nothing: a study that is run until it is decided begins at every look."""
+        self.start(extent_of(plan))
+
+    def start(self, extent: Extent) -> None:
+        """Count from nothing up to here."""
         self.rows: dict[str, _Row] = {}
         self.cells_done = self.packs_done = self.packs_failed = 0
-        self.plan = plan
+        self.extent = extent
         self.began = time.monotonic()
 
-    def progress(self, pack: Pack, row: dict[str, Any]) -> None:
+    def progress(self, pack: Work, row: dict[str, Any]) -> None:
         entry = self.rows.setdefault(pack.id, _Row(pack))
         entry.stage, entry.step, entry.steps = row["stage"], row["step"], row["steps"]
         if "reward_mean" in row:
             entry.reward = f"{row['reward_mean']:.2f} ± {row.get('reward_sd', 0.0):.2f}"
         self.show()
 
-    def finished(self, pack: Pack) -> None:
+    def finished(self, pack: Work) -> None:
         self.rows.pop(pack.id, None)
         self.packs_done += 1
         self.cells_done += len(pack.cells)
         self.show()
 
-    def failed(self, pack: Pack, message: str) -> None:
+    def failed(self, pack: Work, message: str) -> None:
         self.rows.pop(pack.id, None)
         self.packs_failed += 1
         self.say(f"failed: {pack.name}: {redact(message.splitlines()[0])}")
@@ -89,27 +143,15 @@ class Progress:
         """A line that stays."""
         raise NotImplementedError
 
-    def opening(self) -> list[str]:
-        """What stands above the progress: the size of the work, and notes on it."""
-        plan = self.plan
-        look = look_title(plan.study)
-        title = f"{plan.study.name}, {look}" if look else plan.study.name
-        return [
-            f"{title}: {len(plan.cells)} cells, {len(plan.done)} done before, "
-            f"{len(plan.todo)} to do in {len(plan.packs)} trials; "
-            f"{len(plan.cached)} stages from the store",
-            *(f"note: {note}" for note in plan.notes),
-        ]
-
     def count(self) -> str:
         """How far it is, in a line."""
-        if not self.plan.todo and not self.plan.packs:
-            what = "look" if self.plan.study.looks else "study"
-            return f"nothing to do: every cell of the {what} is done"
+        extent = self.extent
+        if not extent.to_do and not extent.trials:
+            return f"nothing to do: every cell of the {extent.whole} is done"
         failed = f", {self.packs_failed} failed" if self.packs_failed else ""
         return (
-            f"{self.cells_done}/{len(self.plan.todo)} cells, "
-            f"{self.packs_done}/{len(self.plan.packs)} trials{failed}, "
+            f"{self.cells_done}/{extent.to_do} cells, "
+            f"{self.packs_done}/{extent.trials} trials{failed}, "
             f"{duration(time.monotonic() - self.began)}"
         )
 
@@ -136,10 +178,18 @@ class ProgressTable(Progress):
 
     def begin(self, plan: Plan) -> None:
         super().begin(plan)
+        self._open()
+
+    def watch(self, extent: Extent) -> None:
+        """Begin with what is told of a run elsewhere."""
+        self.start(extent)
+        self._open()
+
+    def _open(self) -> None:
         self.live = None
-        for line in self.opening():
+        for line in self.extent.lines():
             self.say(line)
-        if self.console.is_terminal and plan.packs:
+        if self.console.is_terminal and self.extent.trials:
             self.live = Live(self._table(), console=self.console, refresh_per_second=4)
             self.live.start()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,8 @@ import pyarrow.compute as pc
 from recalltrap.errors import FailureClass
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import Evaluation, NodeFailure, Progress, StudyKind
+from recalltrap.logs.cell_logging import LOGGER, logging_about
+from recalltrap.logs.lines import named_cells
 from recalltrap.registry import find_kind
 from recalltrap.results.table_parts import write_part
 from recalltrap.results.tables import conform, factor_columns, factor_fields, table_schema
@@ -51,6 +54,17 @@ class PackRun:
 
     def steps(self) -> Iterator[Progress]:
         """Do the pack's work; the tables stand when the iterator ends."""
+        with logging_about(self._about()) if self.context.json_logs else nullcontext():
+            yield from self._steps()
+
+    def _about(self) -> dict[str, Any]:
+        """What a line of the log says of where it comes from."""
+        about = {"pack": self.pack.id, "trial": self.trial_id, "worker": self.group.rank}
+        if not self.pack.cells:
+            about["artifacts"] = [node.id for node in self.pack.nodes]
+        return {**about, **named_cells([cell.id for cell in self.pack.cells])}
+
+    def _steps(self) -> Iterator[Progress]:
         if not self.group.leads:
             yield from self._build_along()
             return
@@ -88,6 +102,7 @@ class PackRun:
 
     def _build_missing(self, missing: Sequence[Node]) -> Iterator[Progress]:
         self.group.broadcast([node.id for node in missing])
+        LOGGER.info("building %s: %s", missing[0].stage, ", ".join(n.id for n in missing))
         self.kind.prepare()  # which takes seconds in a new process, and belongs to no stage
         for progress in self.kind.build(missing, self.store):
             for failure in progress.failures:

@@ -58,7 +58,7 @@ class NotebookProgress(Progress):
         self._handle.update(self._html())
 
     def _html(self) -> Any:
-        title, *notes = self.opening()
+        title, *notes = self.extent.lines()
         text = notebook_html.block(
             title,
             notebook_html.lines([*notes, *self._failures, self.count()]),

@@ -15,6 +15,7 @@ from recalltrap.defaults import STORAGE_VARIABLE, storage_location
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell
 from recalltrap.identity import fingerprint
+from recalltrap.logs.lines import json_wanted
 from recalltrap.paths import Pathish
 from recalltrap.registry import find_kind, room
 from recalltrap.results.launch_looks import launch_looks
@@ -195,7 +196,9 @@ def make_context(plan: Plan, storage: Storage) -> RunContext:
     retry = shlex.join(["recalltrap", "run", storage.display(f"{folder}/study.yaml")])
     retry = f"{retry} --storage {_storage_argument(storage)}"
     users = {node.id: plan.users[node.id] for pack in plan.packs for node in pack.nodes}
-    return RunContext(storage, folder, study.name, study.kind, users, attempts, retry)
+    return RunContext(
+        storage, folder, study.name, study.kind, users, attempts, retry, json_wanted()
+    )
 
 
 def _storage_argument(storage: Storage) -> str:

@@ -34,6 +34,10 @@ PACKAGES = (
 ARGV_VARIABLE = "RECALLTRAP_ARGV"  # a Ray worker's own command line says nothing: the driver's does
 
 
+SOURCE_FILE = "recalltrap_source.json"
+"""In a wheel's metadata: what git said where the wheel was made for a job."""
+
+
 def pass_on_argv() -> None:
     """Let Ray's workers know this process's command line; before they start."""
     argv = redact_argv([Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -68,16 +72,26 @@ def collect() -> dict[str, Any]:
         Path(sys.argv[0]).name,
         *sys.argv[1:],
     ]
-    commit = _git("rev-parse", "HEAD")
     return {
         "argv": redact_argv(argv),
-        "commit": commit,
-        "dirty_diff": redact(_git("diff", "HEAD") or "") if commit else None,
-        "untracked": (_git("ls-files", "--others", "--exclude-standard") or "").splitlines(),
+        **_source(),
         "host": socket.gethostname(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _source() -> dict[str, Any]:
+    """The commit that this code is of, and what was changed since."""
+    shipped = importlib.metadata.distribution(PACKAGES[0]).read_text(SOURCE_FILE)
+    if shipped is not None:
+        return dict(json.loads(shipped))
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "commit": commit,
+        "dirty_diff": redact(_git("diff", "HEAD") or "") if commit else None,
+        "untracked": (_git("ls-files", "--others", "--exclude-standard") or "").splitlines(),
     }
 
 

@@ -80,16 +80,17 @@ class ArtifactStore:
         self.storage.write(f"{self.folder(node)}/{name}", data)
         return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
-    def seal(self, node: Node, names: Sequence[str], cost: Cost) -> None:
-        """Write the record over files that stand already, written one by one.
+    def digest(self, node: Node, name: str) -> FileDigest:
+        """What `write_file` said of a file that stands already; it is read for that.
 
         Raises:
-            FileNotFoundError: one of them doesn't.
+            FileNotFoundError: it doesn't.
         """
-        files = {}
-        for name in names:
-            digest, size = self.storage.digest(f"{self.folder(node)}/{name}")
-            files[name] = FileDigest(sha256=digest, bytes=size)
+        digest, size = self.storage.digest(f"{self.folder(node)}/{name}")
+        return FileDigest(sha256=digest, bytes=size)
+
+    def seal(self, node: Node, files: Mapping[str, FileDigest], cost: Cost) -> None:
+        """Write the record over files that stand already, written one by one; see `digest`."""
         self._write_record(node, files, cost)
 
     def _write_record(self, node: Node, files: Mapping[str, FileDigest], cost: Cost) -> None:
@@ -162,9 +163,25 @@ class Artifact:
         self._compare(name, hashlib.sha256(data).hexdigest())
         return data
 
-    def read_table(self, name: str) -> pa.Table:
-        """One table."""
-        return pq.read_table(pa.BufferReader(self.read(name)))
+    def read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """One table, or some of its columns."""
+        return pq.read_table(pa.BufferReader(self.read(name)), columns=columns)
+
+    def table_footer(self, name: str) -> pq.FileMetaData:
+        """What a table's file says of itself at its end, without reading the rest.
+
+        Raises:
+            InputError: it is missing, or isn't Parquet's.
+        """
+        path = self.storage.path(f"{self.folder}/{name}")
+        try:
+            with self.storage.filesystem.open_input_file(path) as file:
+                return pq.read_metadata(file)
+        except FileNotFoundError:
+            raise _damaged(self.storage, self.folder, f"{name} is missing") from None
+        except pa.ArrowInvalid:
+            what = f"{name} was changed after it was written"
+            raise _damaged(self.storage, self.folder, what) from None
 
     def verify(self) -> None:
         """Check every file.

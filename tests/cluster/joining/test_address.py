@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from recalltrap.errors import InputError
-from recalltrap_cluster.joining.address import check_address, has_token, resolve_address
+from recalltrap_cluster.joining.address import (
+    check_address,
+    check_jobs_address,
+    has_token,
+    is_sent_openly,
+    resolve_address,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +106,43 @@ def test_what_answers_is_reached() -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(InputError, match="--address"):
         check_address(address)
+
+
+def test_a_dashboard_is_no_cluster_to_join() -> None:
+    with pytest.raises(InputError, match="`recalltrap submit STUDY --address`"):
+        check_address("http://127.0.0.1:8265")
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("ray://127.0.0.1:10001", "run --address"), ("auto", "run --address"),
+     ("127.0.0.1:8265", "run --address"), ("http://", "is not where jobs are sent"),
+     ("http://h:99999", "Port out of range"), ("http://[::1", "--address"),
+     ("http://h/?token=hunter2", "is not where jobs are sent"),
+     ("file:///etc/passwd", "is not where jobs are sent"),
+     ("https://me:hunter2@head:8265", "holds a user or a password")],
+)  # fmt: skip
+def test_jobs_are_sent_to_dashboards_alone(address: str, why: str) -> None:
+    with pytest.raises(InputError, match=why) as refused:
+        check_jobs_address(address)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["http://10.0.0.5:8265", "https://head.example.org"])
+def test_no_job_goes_beyond_this_machine_without_a_token(address: str) -> None:
+    with pytest.raises(InputError, match=r"no authentication token.*RAY_AUTH_TOKEN"):
+        check_jobs_address(address)
+
+
+def test_a_dashboard_that_answers_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        assert check_jobs_address(f"{address}/") == address
+    with pytest.raises(InputError, match="nothing answers there"):
+        check_jobs_address(address)
+
+
+def test_a_token_can_be_read_on_the_way_of_http_alone() -> None:
+    assert is_sent_openly("http://10.0.0.5:8265")
+    assert not is_sent_openly("https://10.0.0.5:8265")
+    assert not is_sent_openly("http://127.0.0.1:8265")

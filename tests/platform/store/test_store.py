@@ -139,7 +139,8 @@ def test_files_written_one_by_one_count_once_they_are_sealed(store: ArtifactStor
         digest = store.write_file(NODE, name, data)
         assert digest == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         assert not again(store).has(NODE)
-    store.seal(NODE, list(FILES), COST)
+        assert again(store).digest(NODE, name) == digest
+    store.seal(NODE, {name: store.digest(NODE, name) for name in FILES}, COST)
     sealed = again(store)
     assert sealed.has(NODE)
     assert {name: sealed.read(NODE, name) for name in FILES} == FILES
@@ -149,7 +150,7 @@ def test_files_written_one_by_one_count_once_they_are_sealed(store: ArtifactStor
 def test_what_does_not_stand_cannot_be_sealed(store: ArtifactStore) -> None:
     store.write_file(NODE, "model.safetensors", b"weights")
     with pytest.raises(FileNotFoundError):
-        store.seal(NODE, ["model.safetensors", "more.bin"], COST)
+        store.digest(NODE, "more.bin")
     assert not again(store).has(NODE)
 
 
@@ -162,12 +163,15 @@ def test_tables_go_in_and_out(store: ArtifactStore) -> None:
 
 def test_a_table_that_is_written_beside_others_is_sealed_with_them(store: ArtifactStore) -> None:
     parts = [pa.table({"row": [index]}) for index in range(3)]
-    for index, part in enumerate(parts):
-        store.put_table(NODE, f"train-{index}.parquet", part)
+    files = {
+        f"train-{index}.parquet": store.put_table(NODE, f"train-{index}.parquet", part)
+        for index, part in enumerate(parts)
+    }
     assert not store.has(NODE)
-    store.seal(NODE, [f"train-{index}.parquet" for index in range(3)], COST)
+    store.seal(NODE, files, COST)
     artifact = store.open(NODE)
     assert [artifact.read_table(name) for name in artifact.names] == parts
+    assert [artifact.table_footer(name).num_rows for name in artifact.names] == [1, 1, 1]
 
 
 def test_the_record_is_read_once_however_many_files_are(

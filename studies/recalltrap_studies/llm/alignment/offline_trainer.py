@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,7 +98,7 @@ class OfflineTrainer(AlignmentTrainer):
         rows = settings.iterations * self.updates_per_iteration * settings.minibatch_size
         # Drawn for the whole training at once, so that a resumed one goes on in it.
         order = shuffled(count, rows, stream(seed, "align/minibatches"))
-        self.order = torch.from_numpy(order).to(self.args.device)
+        self.order = torch.from_numpy(order.astype(np.int64)).to(self.args.device)
         # of an iteration, on average
         self._tokens = round(int(self.examples["mask"].sum()) / count * rows / settings.iterations)
 

@@ -7,8 +7,9 @@ the difference says how far it is from having learned its teacher.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,12 @@ from transformers import PreTrainedTokenizerFast
 
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
+from recalltrap.run.worker_group import ALONE, WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data import corpus
-from recalltrap_studies.llm.data.sample_shards import read_shards
+from recalltrap_studies.llm.data.sample_shards import SHARD, heldout_log_probs, map_sequences
 from recalltrap_studies.llm.data.token_sequences import Array, Sequences
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, tokenizers
@@ -40,14 +42,19 @@ class TrainingData:
     tokenizer: PreTrainedTokenizerFast
 
 
-def prepare(node: Node, store: ArtifactStore) -> TrainingData:
+def prepare(
+    node: Node, store: ArtifactStore, scratch: Path, group: WorkerGroup = ALONE
+) -> TrainingData:
     """The data of a training stage; parents are (samples, teacher), none for pretrain.
+
+    Samples go through files below `scratch`, see `sample_shards.map_sequences`. Every worker of
+    the group calls it.
 
     Raises:
         InputError: a corpus that can't be read.
         StageError: no sample of the wanted topics.
     """
-    return from_samples(node, store) if node.parents else from_corpus(node)
+    return from_samples(node, store, scratch, group) if node.parents else from_corpus(node)
 
 
 def from_corpus(node: Node) -> TrainingData:
@@ -79,51 +86,54 @@ def grammar_entropy(texts: Sequence[str], encoded: Sequences) -> float:
     return float(-total / encoded.learned.sum())
 
 
-def from_samples(node: Node, store: ArtifactStore) -> TrainingData:
+def from_samples(
+    node: Node, store: ArtifactStore, scratch: Path, group: WorkerGroup
+) -> TrainingData:
     """A teacher's samples, redrawn from the wanted topics where a target asks for that."""
     samples, teacher = node.parents["samples"], node.parents["teacher"]
     tokenizer = tokenizers.read_tokenizer(store, teacher)
-    train = read_shards(store, samples, "train")
-    heldout = read_shards(store, samples, "heldout")
+    vocabulary, artifact = vocabulary_size(node, store, tokenizer), store.open(samples)
+    train = map_sequences(artifact, "train", scratch, vocabulary, group)
+    heldout = map_sequences(artifact, "heldout", scratch, vocabulary, group)
+    log_prob_N = sequence_log_probs(heldout_log_probs(artifact))
     topics = tuple(node.config.get("target_topics", ()))
-    if not topics:
-        entropy = -float(sequence_log_probs(heldout).sum() / response_tokens(heldout).sum())
-        return TrainingData(
-            Sequences.of_samples(train), Sequences.of_samples(heldout), entropy, tokenizer
-        )
-    return _concentrated(node, train, heldout, topics, tokenizer)
+    if topics:
+        return _concentrated(node, train, heldout, log_prob_N, topics, tokenizer)
+    entropy = -float(log_prob_N.sum() / response_tokens(heldout).sum())
+    return TrainingData(train, heldout, entropy, tokenizer)
 
 
 def _concentrated(
     node: Node,
-    train: pa.Table,
-    heldout: pa.Table,
+    train: Sequences,
+    heldout: Sequences,
+    log_prob_N: npt.NDArray[np.float64],
     topics: tuple[str, ...],
     tokenizer: PreTrainedTokenizerFast,
 ) -> TrainingData:
     share = float(node.config["target_topic_share"])
-    wanted, wanted_heldout = (is_of_topics(table, topics, tokenizer) for table in (train, heldout))
+    wanted, wanted_heldout = (is_of_topics(part, topics, tokenizer) for part in (train, heldout))
     mass = float(wanted.mean())
     rows = redrawn(wanted, share, topics, stream(node.seed, "target/topics"))
     kept = redrawn(wanted_heldout, share, topics, stream(node.seed, "target/topics/heldout"))
     # The mixture's own density: (1 - s) p(x) + s p(x) 1[x of the topics] / P(topics).
     log_ratio = np.log(np.maximum(1 - share + share * wanted_heldout / mass, 1e-300))
-    log_q = (sequence_log_probs(heldout) + log_ratio)[kept]
+    log_q = (log_prob_N + log_ratio)[kept]
     entropy = -float(log_q.sum() / response_tokens(heldout)[kept].sum())
-    return TrainingData(
-        Sequences.of_samples(train).take(rows),
-        Sequences.of_samples(heldout).take(kept),
-        entropy,
-        tokenizer,
-    )
+    return TrainingData(train.take(rows), heldout.take(kept), entropy, tokenizer)
 
 
 def is_of_topics(
-    table: pa.Table, topics: tuple[str, ...], tokenizer: PreTrainedTokenizerFast
+    sequences: Sequences, topics: tuple[str, ...], tokenizer: PreTrainedTokenizerFast
 ) -> npt.NDArray[np.bool_]:
     """Which sequences are of one of the topics, [N]."""
-    texts = tokenizer.batch_decode(table["input_ids"].to_pylist(), skip_special_tokens=True)
-    return np.array([sentences.topic_of(text) in topics for text in texts])
+    wanted = np.zeros(len(sequences), np.bool_)
+    for start in range(0, len(sequences), SHARD):
+        rows = range(start, min(start + SHARD, len(sequences)))
+        ids = [sequences.row(row).tolist() for row in rows]
+        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        wanted[rows.start : rows.stop] = [sentences.topic_of(text) in topics for text in texts]
+    return wanted
 
 
 def redrawn(
@@ -150,18 +160,24 @@ def redrawn(
     return rows
 
 
-def sequence_log_probs(table: pa.Table) -> npt.NDArray[np.float64]:
-    """Log-probability of each response under what it was drawn from, [N] nats."""
-    lists = table["log_probs"].combine_chunks()
-    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    ends = np.cumsum(response_tokens(table))
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    return np.asarray(np.diff(sums[np.concatenate([[0], ends])]))
+def sequence_log_probs(shards: Iterable[pa.ListArray]) -> npt.NDArray[np.float64]:
+    """Log-probability of each response under what it was drawn from, [N] nats.
+
+    Differences of one running sum over all tokens, whatever the shards that they stand in.
+    """
+    before, parts = 0.0, [np.empty(0)]
+    for lists in shards:
+        values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+        ends = np.cumsum(np.asarray(lists.value_lengths(), np.int64))
+        sums = np.cumsum(np.concatenate([[before], values]))
+        parts.append(np.diff(sums[np.concatenate([[0], ends])]))
+        before = float(sums[-1])
+    return np.concatenate(parts)
 
 
-def response_tokens(table: pa.Table) -> Array:
+def response_tokens(sequences: Sequences) -> Array:
     """Tokens of each response, [N]."""
-    return np.asarray(table["log_probs"].combine_chunks().value_lengths(), np.int64)
+    return np.asarray(sequences.lengths - sequences.prompts, np.int64)
 
 
 def vocabulary_size(node: Node, store: ArtifactStore, tokenizer: PreTrainedTokenizerFast) -> int:

@@ -9,40 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
 IGNORED = -100
 """The label of a token that isn't learned."""
+PIECE = 1 << 16
+"""Rows of an order that are looked at at once."""
 Array = npt.NDArray[np.int64]
+Order = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """N sequences of token ids; `prompts` says how many tokens of each aren't learned."""
+    """N sequences of token ids; `prompts` says how many tokens of each aren't learned.
 
-    tokens: npt.NDArray[np.int32]  # [total]
-    offsets: Array  # [N + 1]
-    prompts: Array  # [N]
+    All arrays may be maps of files (`sample_shards.map_sequences`): what a batch doesn't ask for
+    takes no memory.
+    """
+
+    tokens: npt.NDArray[np.integer[Any]]  # [total], of any integer type
+    starts: Array  # [N], places in `tokens`
+    lengths: npt.NDArray[np.int32]  # [N]
+    prompts: npt.NDArray[np.int32]  # [N]
 
     @classmethod
     def of_lists(cls, rows: Sequence[Sequence[int]]) -> Sequences:
         """Whole texts: all but the first token, which nothing precedes, is learned."""
-        lengths = np.array([len(row) for row in rows], np.int64)
+        lengths = np.array([len(row) for row in rows], np.int32)
         flat = np.concatenate([np.asarray(row, np.int32) for row in rows])
-        return cls(flat, np.concatenate([[0], lengths.cumsum()]), np.ones_like(lengths))
-
-    @classmethod
-    def of_samples(cls, table: pa.Table) -> Sequences:
-        """Samples of a model: what comes after the prompt is learned, and nothing is added."""
-        flat, offsets = _flatten(table["input_ids"])
-        responses = np.diff(_flatten(table["log_probs"])[1])
-        return cls(flat.astype(np.int32, copy=False), offsets, np.diff(offsets) - responses)
+        return cls(flat, starts_of(lengths), lengths, np.ones_like(lengths))
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -50,23 +51,25 @@ class Sequences:
     @property
     def learned(self) -> Array:
         """How many tokens of each sequence are learned, [N]."""
-        return np.diff(self.offsets) - np.maximum(self.prompts, 1)
+        return np.asarray(self.lengths - np.maximum(self.prompts, 1), np.int64)
 
-    def take(self, rows: Array) -> Sequences:
-        """Some of the sequences, in the order of `rows`."""
-        parts = [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
-        lengths = np.diff(self.offsets)[rows]
-        flat = np.concatenate(parts) if parts else self.tokens[:0]
-        return Sequences(flat, np.concatenate([[0], lengths.cumsum()]), self.prompts[rows])
+    def take(self, rows: Order) -> Sequences:
+        """Some of the sequences, in the order of `rows`; their tokens stay where they are."""
+        return Sequences(self.tokens, self.starts[rows], self.lengths[rows], self.prompts[rows])
 
-    def padded(self, rows: Array, pad: int) -> dict[str, Tensor]:
+    def row(self, index: int) -> npt.NDArray[np.integer[Any]]:
+        """One sequence."""
+        start = int(self.starts[index])
+        return self.tokens[start : start + int(self.lengths[index])]
+
+    def padded(self, rows: Order, pad: int) -> dict[str, Tensor]:
         """A batch padded on the right: `input_ids`, `labels` and `attention_mask`, each [B, L]."""
-        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        lengths = self.lengths[rows]
         place = np.arange(lengths.max())[None, :]
         inside = place < lengths[:, None]
         # Places of the flat buffer; padding takes the first token and is overwritten.
-        index = np.where(inside, self.offsets[rows][:, None] + place, 0)
-        ids = np.where(inside, self.tokens[index], pad).astype(np.int64)
+        index = np.where(inside, self.starts[rows][:, None] + place, 0)
+        ids = np.where(inside, self.tokens[index].astype(np.int64), pad)
         learned = inside & (place >= np.maximum(self.prompts[rows], 1)[:, None])
         return {
             "input_ids": torch.from_numpy(ids),
@@ -74,13 +77,13 @@ class Sequences:
             "attention_mask": torch.from_numpy(inside.astype(np.int64)),
         }
 
-    def packed(self, rows: Array, pad: int, width: int) -> dict[str, Tensor]:
+    def packed(self, rows: Order, pad: int, width: int) -> dict[str, Tensor]:
         """The same batch with several sequences to a row: `input_ids`, `labels`, `position_ids`.
 
         Positions start anew with every sequence, which is how attention knows where one ends;
         each is [R, L] with L <= `width`.
         """
-        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        lengths = self.lengths[rows]
         places = first_fit(lengths, width)
         ends = [start + int(n) for (_, start), n in zip(places, lengths, strict=True)]
         shape = (max(line for line, _ in places) + 1, max(ends))
@@ -88,7 +91,7 @@ class Sequences:
         positions = np.zeros(shape, np.int64)
         for row, (line, start), length in zip(rows, places, lengths, strict=True):
             where = slice(start, start + int(length))
-            ids[line, where] = self.tokens[self.offsets[row] : self.offsets[row + 1]]
+            ids[line, where] = self.row(row)
             positions[line, where] = np.arange(length)
             # Neither the prompt is learned nor a first token, which nothing precedes.
             skipped = start + max(int(self.prompts[row]), 1)
@@ -97,7 +100,7 @@ class Sequences:
         return {name: torch.from_numpy(array) for name, array in named.items()}
 
 
-def first_fit(lengths: Array, width: int) -> list[tuple[int, int]]:
+def first_fit(lengths: npt.NDArray[np.integer[Any]], width: int) -> list[tuple[int, int]]:
     """(row, column) of each sequence: the longest first, each into the first row with room."""
     rows: list[int] = []
     places: dict[int, tuple[int, int]] = {}
@@ -111,12 +114,10 @@ def first_fit(lengths: Array, width: int) -> list[tuple[int, int]]:
     return [places[i] for i in range(len(lengths))]
 
 
-def _flatten(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.generic], Array]:
-    """Values and offsets of a list column, whatever its chunks."""
-    kind = pa.large_list(column.type.value_type)
-    whole = column.cast(kind).combine_chunks()
-    offsets = np.asarray(whole.offsets, np.int64)
-    return whole.values.to_numpy(zero_copy_only=False), offsets
+def starts_of(lengths: npt.NDArray[np.integer[Any]]) -> Array:
+    """Where sequences of these lengths begin, one after the other, [N]."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return ends - lengths
 
 
 @dataclass(frozen=True)
@@ -135,25 +136,34 @@ class Collator:
         return self.sequences.packed(rows, self.pad, self.width)
 
 
-def shuffled(count: int, total: int, generator: np.random.Generator) -> Array:
-    """`total` row numbers: one permutation of `count` rows after the other."""
-    epochs = -(-total // count)
-    return np.concatenate([generator.permutation(count) for _ in range(epochs)])[:total]
+def shuffled(count: int, total: int, generator: np.random.Generator) -> Order:
+    """`total` row numbers: one permutation of `count` rows after the other.
+
+    Of the smallest type that holds them: every worker has the order of all rows.
+    """
+    order = np.empty(total, np.min_scalar_type(max(count - 1, 0)))
+    for start in range(0, total, count):
+        part = order[start : start + count]
+        part[:] = generator.permutation(count)[: len(part)]
+    return order
 
 
 class InOrder(Sampler[int]):
     """Rows in a given order."""
 
-    def __init__(self, order: Array) -> None:
+    def __init__(self, order: Order) -> None:
         self.order = order
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.order.tolist())
+        # In pieces: as Python's numbers they all take five times as much.
+        for start in range(0, len(self.order), PIECE):
+            yield from self.order[start : start + PIECE].tolist()
 
     def __len__(self) -> int:
         return len(self.order)
 
 
-def tokens_seen(sequences: Sequences, order: Array) -> int:
+def tokens_seen(sequences: Sequences, order: Order) -> int:
     """Tokens that a training passes through the model."""
-    return int(np.diff(sequences.offsets)[order].sum())
+    pieces = range(0, len(order), PIECE)
+    return sum(int(sequences.lengths[order[at : at + PIECE]].sum()) for at in pieces)

@@ -27,7 +27,6 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data import prompts, responses
 from recalltrap_studies.llm.data.corpus import GRAMMAR
-from recalltrap_studies.llm.data.datasets import response_tokens
 from recalltrap_studies.llm.data.prompts import PromptSet
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.data.sample_shards import read_shards
@@ -311,7 +310,10 @@ def _truths(
     if node.stage == TRUTH.name:
         rows = TruthRows.of(store.read_table(node, ROWS_FILE))
         return rows.answers, rows.prompts, rows.groups
-    answers = _answers(read_shards(store, node, "train").slice(0, count), "input_ids")
+    samples = read_shards(store, node, "train").slice(0, count)
+    prompt_tokens = samples["prompt_tokens"].to_numpy()
+    drawn = zip(_lists(samples["input_ids"]), prompt_tokens, strict=True)
+    answers = [ids[prompt:].astype(np.int64) for ids, prompt in drawn]
     return answers, inputs.request.prompts.take(inputs.asked.evenly(count)), None
 
 
@@ -323,7 +325,7 @@ def _targets(
         return {}
     oracle = node.parents[ORACLE]
     targets = store.read_table(oracle, SAMPLES_FILE)
-    answers = _answers(targets, "tokens")
+    answers = [row.astype(np.int64) for row in _lists(targets["tokens"])]
     asked = _prompts_of_target(inputs, oracle, targets)
     scored = _others(inputs, answers, asked, group)
     return {TARGET_FILE: _with_target(scored, targets, inputs.read(answers, asked))}
@@ -352,13 +354,6 @@ def _with_target(table: pa.Table, targets: pa.Table, read: Rows) -> pa.Table:
     sums = pa.array([float(row.astype(np.float64).sum()) for row in _lists(targets["log_probs"])])
     table = table.append_column("log_p_target", sums)
     return table.append_column("topic", pa.array(read["topic"], pa.string()))
-
-
-def _answers(samples: pa.Table, column: str) -> list[npt.NDArray[np.int64]]:
-    """The responses of a sample, without the prompts that its rows may begin with."""
-    lengths = response_tokens(samples)
-    rows = zip(_lists(samples[column]), lengths, strict=True)
-    return [row[len(row) - length :].astype(np.int64) for row, length in rows]
 
 
 def _lists(column: pa.ChunkedArray) -> list[npt.NDArray[Any]]:

@@ -1,12 +1,13 @@
 """Sampling as a stage: sequences of a model at a temperature, in shards that the workers share.
 
-Token ids go to Parquet as they were drawn, with their log-probabilities: no text in between.
+Token ids go to Parquet as they were drawn, those held out with their log-probabilities: no text in
+between.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from recalltrap.graph import Node
 from recalltrap.identity import fingerprint
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.store import ArtifactStore, Cost
+from recalltrap.store.store import ArtifactStore, Cost, FileDigest
 from recalltrap_studies.llm.data import prompts, responses
 from recalltrap_studies.llm.data.prompts import PromptSet
 from recalltrap_studies.llm.data.responses import Request
@@ -41,27 +42,48 @@ def run_sample(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     shards = shards_of(node.config["samples"], node.config["heldout_samples"])
     missing = group.broadcast(_missing(node, store, shards) if group.leads else None)
     began, tokens, parameters = time.perf_counter(), 0, 0
+    files = _standing(node, store, shards, missing, group)
     if missing:
         model, request, asked = _prepare(node, store)
         parameters = sum(parameter.numel() for parameter in model.parameters())
+        vocabulary = int(model.config.vocab_size)
         with sampling_engines.opened(node.config["engine"], model) as draw:
             rows = rows_of_a_draw(node.config["engine"], model, request, group)
             for first in range(0, len(missing), group.size):
                 if first + group.rank < len(missing):
                     shard = missing[first + group.rank]
-                    tokens += _draw_shard(node, store, shard, request, asked, draw, rows)
+                    drawn, files[shard.name] = _draw_shard(
+                        node, store, shard, request, asked, draw, rows, vocabulary
+                    )
+                    tokens += drawn
                 rate = tokens / (time.perf_counter() - began)
                 done = len(shards) - len(missing) + min(first + group.size, len(missing))
                 yield Progress(node.stage, done, len(shards), {"tokens_per_second": rate})
     seconds = time.perf_counter() - began
-    spent = group.gather((seconds, tokens))  # whoever seals waits for all shards
+    # Whoever seals waits for all shards; each worker hashed its own.
+    spent, everyone = zip(*group.gather(((seconds, tokens), files)), strict=True)
     if group.leads:
-        store.seal(node, [shard.name for shard in shards], _cost(spent, parameters))
+        found = {name: digest for files in everyone for name, digest in files.items()}
+        named = {shard.name: found[shard.name] for shard in shards}
+        store.seal(node, named, _cost(spent, parameters))
 
 
 def _missing(node: Node, store: ArtifactStore, shards: list[Shard]) -> list[Shard]:
     there = set(store.storage.list(store.folder(node)))
     return [shard for shard in shards if shard.name not in there]
+
+
+def _standing(
+    node: Node,
+    store: ArtifactStore,
+    shards: Sequence[Shard],
+    missing: Sequence[Shard],
+    group: WorkerGroup,
+) -> dict[str, FileDigest]:
+    """This worker's share of the shards that an interrupted run left, hashed."""
+    absent = {shard.name for shard in missing}
+    kept = [shard.name for shard in shards if shard.name not in absent]
+    return {name: store.digest(node, name) for name in kept[group.rank :: group.size]}
 
 
 def _prepare(node: Node, store: ArtifactStore) -> tuple[Any, Request, PromptSet]:
@@ -84,8 +106,9 @@ def _draw_shard(
     asked: PromptSet,
     draw: sampling_engines.Draw,
     rows: int,
-) -> int:
-    """Draw and write one shard; returns its number of tokens."""
+    vocabulary: int,
+) -> tuple[int, FileDigest]:
+    """Draw and write one shard; returns its number of tokens, and what the record says of it."""
     name = f"{stream_name(node)}/{shard.name}"
     uniforms_BT = uniforms(node.seed, name, shard.rows, request.max_new_tokens)
     prompt_N = prompts_of(node, shard, asked)
@@ -95,8 +118,8 @@ def _draw_shard(
         for request, part_BT in zip(theirs, torch.split(uniforms_BT, rows), strict=True)
     ]
     answered = [(request.prompts, part) for request, part in zip(theirs, parts, strict=True)]
-    store.put_table(node, shard.name, shard_table(shard, answered))
-    return sum(int(part.mask_BT.sum()) for part in parts)
+    digest = store.put_table(node, shard.name, shard_table(shard, answered, vocabulary))
+    return sum(int(part.mask_BT.sum()) for part in parts), digest
 
 
 def prompts_of(node: Node, shard: Shard, asked: PromptSet) -> Tensor:
@@ -121,7 +144,7 @@ def stream_name(node: Node) -> str:
     return f"sample/{fingerprint(dict(node.config))}/{place}"
 
 
-def _cost(spent: list[tuple[float, int]], parameters: int) -> Cost:
+def _cost(spent: Sequence[tuple[float, int]], parameters: int) -> Cost:
     """2 FLOPs per parameter and token, over all workers."""
     tokens = sum(part[1] for part in spent)
     return Cost(

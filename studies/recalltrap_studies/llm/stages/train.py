@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
@@ -29,9 +28,9 @@ from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.token_sequences import (
     IGNORED,
-    Array,
     Collator,
     InOrder,
+    Order,
     shuffled,
     tokens_seen,
 )
@@ -63,11 +62,11 @@ def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
         StageError: `nan`, `oom`, or no sample of the wanted topics (`user_code`).
     """
     clock = time.perf_counter()
-    data = datasets.prepare(node, store)
+    scratch = checkpoints.scratch_folder(store, node, group)
+    data = datasets.prepare(node, store, scratch, group)
     schedule = make_schedule(node, data)
     model = untrained(node, store, data.tokenizer)
     parameters = sum(p.numel() for p in model.parameters())
-    scratch = checkpoints.scratch_folder(store, node, group)
     trainer = make_trainer(node, model, data, schedule, group, str(scratch))
     # A training that went on from a checkpoint must not be worse off than it was.
     resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5)
@@ -106,7 +105,7 @@ class TrainingSchedule:
     warmup: int
     decay: int
     epochs: float
-    order: Array  # [updates * batch]
+    order: Order  # [updates * batch]
     tokens: int
 
     @property
@@ -185,7 +184,7 @@ def make_trainer(
     )
     pad = data.tokenizer.pad_token_id
     # A row as long as the longest sequence is nearly full, and attention's mask stays small.
-    width = int(np.diff(data.train.offsets).max()) if config["packing"] else None
+    width = int(data.train.lengths.max()) if config["packing"] else None
     trainer = StudentTrainer(
         model=model,
         args=args,

@@ -26,7 +26,7 @@ SEEN = 512
 def heldout_loss(trainer: Trainer, sequences: Sequences, pad: int, group: WorkerGroup) -> float:
     """Mean negative log-likelihood per learned token, in nats; every rank calls it."""
     model = upstream.forward_model(trainer)
-    longest = int(np.diff(sequences.offsets).max())
+    longest = int(sequences.lengths.max())
     vocabulary = int(trainer.accelerator.unwrap_model(trainer.model).config.vocab_size)
     rows = HELD_OUT[trainer.args.device.type].rows(longest * vocabulary)
     passes = -(-len(sequences) // (rows * group.size))

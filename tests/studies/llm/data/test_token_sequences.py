@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import pyarrow as pa
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,13 +25,6 @@ PAD, EOS = 1, 0
 ROWS = [[5, 6, 7, EOS], [5, 8], [5, 9, 9, 9, 9, EOS], [5, 6, EOS]]
 
 
-def samples() -> pa.Table:
-    """Two responses to a prompt of two tokens: one that ended, one that was cut."""
-    ids = pa.chunked_array([[[5, 6, 7, EOS]], [[5, 6, 8, 9, 9]]], pa.list_(pa.int32()))
-    log_probs = pa.chunked_array([[[-0.5, -0.25]], [[-1.0, -1.0, -2.0]]], pa.list_(pa.float32()))
-    return pa.table({"input_ids": ids, "log_probs": log_probs})
-
-
 def test_padding_is_never_learned_and_eos_is() -> None:
     batch = Sequences.of_lists(ROWS).padded(np.array([0, 1]), PAD)
     assert batch["input_ids"].tolist() == [[5, 6, 7, EOS], [5, 8, PAD, PAD]]
@@ -41,7 +36,8 @@ def test_padding_is_never_learned_and_eos_is() -> None:
 
 
 def test_a_prompt_is_never_learned_and_a_cut_response_gets_no_eos() -> None:
-    sequences = Sequences.of_samples(samples())
+    whole = Sequences.of_lists([[5, 6, 7, EOS], [5, 6, 8, 9, 9]])
+    sequences = replace(whole, prompts=np.full(2, 2, np.int32))
     labels = sequences.padded(np.array([0, 1]), PAD)["labels"]
     assert labels.tolist() == [
         [IGNORED, IGNORED, 7, EOS, IGNORED],
@@ -56,6 +52,20 @@ def test_taken_rows_are_those_rows() -> None:
     expected = Sequences.of_lists(ROWS).padded(rows, PAD)
     for name, tensor in taken.padded(np.arange(3), PAD).items():
         torch.testing.assert_close(tensor, expected[name])
+    assert taken.tokens is taken.take(np.array([1])).tokens  # none is copied
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
+def test_the_type_that_tokens_are_kept_in_changes_no_batch(kind: type[np.integer]) -> None:
+    wide = Sequences.of_lists(ROWS)
+    narrow, rows = replace(wide, tokens=wide.tokens.astype(kind)), np.arange(len(ROWS))
+    for batch, expected in (
+        (narrow.padded(rows, 300), wide.padded(rows, 300)),
+        (narrow.packed(rows, 300, 9), wide.packed(rows, 300, 9)),
+    ):
+        for name, tensor in batch.items():
+            assert tensor.dtype == torch.int64
+            assert torch.equal(tensor, expected[name])
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=20))
@@ -103,3 +113,13 @@ def test_an_order_goes_through_all_rows_before_it_repeats_one() -> None:
     assert len(set(order[21:])) == 3
     assert list(InOrder(order)) == order.tolist()
     assert order[:7].tolist() != order[7:14].tolist()
+
+
+@pytest.mark.parametrize(("count", "bytes_each"), [(7, 1), (256, 1), (257, 2), (70_000, 4)])
+def test_an_order_is_of_the_numbers_that_permutations_are(count: int, bytes_each: int) -> None:
+    """In the smallest type that holds them, and through `InOrder` in pieces."""
+    total = 2 * count + 3
+    order, random = shuffled(count, total, stream(0, "test/order")), stream(0, "test/order")
+    expected = np.concatenate([random.permutation(count) for _ in range(3)])[:total]
+    assert order.itemsize == bytes_each
+    assert list(InOrder(order)) == expected.tolist()

@@ -15,8 +15,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
 from recalltrap_studies.llm.data import prompts
-from recalltrap_studies.llm.data.sample_shards import read_shards
-from recalltrap_studies.llm.data.token_sequences import Sequences
+from recalltrap_studies.llm.data.sample_shards import map_sequences, read_shards
 from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, tokenizers
 from recalltrap_studies.llm.models.weights import fresh_model, model_files
@@ -197,14 +196,14 @@ def test_samples_lessons_and_scores_begin_alike(
     teacher = Node("load", 0, {"bos": bool(template)})
     files = model_files(model, tokenizer)
     store.put(teacher, files, Cost(0, 0, 0, 0, "cpu", 1))
-    wanted = {"samples": 30, "heldout_samples": 2, "sample_tokens": 5, "prompt": "The",
+    wanted = {"samples": 2, "heldout_samples": 30, "sample_tokens": 5, "prompt": "The",
               "temperature": 1.0, "engine": "transformers"}  # fmt: skip
     node = Node("sample", 0, wanted, {"model": teacher})
     list(run_sample(node, store, WorkerGroup()))
-    table = read_shards(store, node)
+    table = read_shards(store, node, "heldout")
     rows = table["input_ids"].to_pylist()
     assert all(row[: len(begun)] == begun for row in rows)
-    data = Sequences.of_samples(table)
+    data = map_sequences(store.open(node), "train", tmp_path, len(tokenizer), WorkerGroup())
     assert set(data.prompts.tolist()) == {len(begun)}
     responses = [row[len(begun) :] for row in rows]
     scored, _ = response_sums(model, responses, tokenizers.encode_prompt(tokenizer, "The"))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -23,6 +22,7 @@ from recalltrap.orderings import Ordering
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore, Cost
+from recalltrap_studies.llm.data.sample_shards import read_shards
 from recalltrap_studies.llm.graph import Graph
 from recalltrap_studies.llm.metrics import importance_weights
 from recalltrap_studies.llm.metrics.evaluation import Assessment, evaluate, evaluate_references
@@ -31,6 +31,7 @@ from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stages.assess import OWN_FILE, TARGET_FILE, TRUTH_FILE, run_assess
 from recalltrap_studies.llm.stages.oracle import run_oracle
 from recalltrap_studies.llm.stages.sample import run_sample
+from tests.studies.llm.scoring import plain_log_probs
 
 pytestmark = pytest.mark.slow
 
@@ -131,10 +132,12 @@ def test_a_model_s_sample_has_the_scorer_s_likelihood(study: BuiltStudy) -> None
 def test_the_recall_of_p_star_s_own_copy_is_minus_its_entropy(study: BuiltStudy) -> None:
     node = study.cell("K-A").assessments["p_prime"]
     truth = study.store.read_table(node, TRUTH_FILE).to_pandas()
-    path = study.store.folder(study.graph.truth)
-    drawn = pq.read_table(study.store.storage.path(f"{path}/train-00000.parquet")).to_pandas()
-    expected = drawn["log_probs"].map(sum)
-    assert np.abs((truth["log_q"] - expected) / truth["length"]).max() < 1e-4
+    p_star = models.read_model(study.store, study.graph.p_star)
+    drawn = read_shards(study.store, study.graph.truth).to_pylist()
+    for row, log_q in zip(drawn[:40], truth["log_q"], strict=False):
+        prompt, response = np.split(row["input_ids"], [row["prompt_tokens"]])
+        log_probs_T = plain_log_probs(p_star, prompt.tolist(), response.tolist())
+        assert log_q == pytest.approx(float(log_probs_T.sum()), abs=1e-3)
 
 
 def test_the_reward_sees_as_many_tokens_as_an_alignment(study: BuiltStudy) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data.prompts import PromptSet, asked
-from recalltrap_studies.llm.data.sample_shards import read_shards
-from recalltrap_studies.llm.data.token_sequences import IGNORED, Sequences
+from recalltrap_studies.llm.data.sample_shards import map_sequences, read_shards
+from recalltrap_studies.llm.data.token_sequences import IGNORED
 from recalltrap_studies.llm.graph import Graph
 from recalltrap_studies.llm.metrics.evaluation import evaluate
 from recalltrap_studies.llm.metrics.responses import response_rows
@@ -106,8 +107,8 @@ def sets(built: BuiltCell, tiny_tokenizer: PreTrainedTokenizerFast) -> tuple[Pro
 
 
 def prompts_in(table: pa.Table) -> list[tuple[int, ...]]:
-    rows = zip(table["input_ids"].to_pylist(), table["log_probs"].to_pylist(), strict=True)
-    return [tuple(ids[: len(ids) - len(log_probs)]) for ids, log_probs in rows]
+    rows = zip(table["input_ids"].to_pylist(), table["prompt_tokens"].to_pylist(), strict=True)
+    return [tuple(ids[:count]) for ids, count in rows]
 
 
 def test_training_and_judging_ask_apart(
@@ -125,14 +126,16 @@ def test_training_and_judging_ask_apart(
 
 
 def test_prompts_are_sampled_by_weight_and_never_learned(
-    built: BuiltCell, sets: tuple[PromptSet, PromptSet]
+    built: BuiltCell, sets: tuple[PromptSet, PromptSet], tmp_path: Path
 ) -> None:
     table = read_shards(built.store, built.graph.p_prime.parents["samples"])
     found = prompts_in(table)
     for prompt, weight in zip(sets[0].rows.lists(), sets[0].weight_K, strict=True):
         expected = 300 * weight
         assert abs(found.count(tuple(prompt)) - expected) < 4 * math.sqrt(expected)
-    batch = Sequences.of_samples(table).padded(np.arange(12), 1)
+    artifact = built.store.open(built.graph.p_prime.parents["samples"])
+    mapped = map_sequences(artifact, "train", tmp_path, 160, WorkerGroup())
+    batch = mapped.padded(np.arange(12), 1)
     for row, ids in enumerate(found[:12]):
         labels = batch["labels"][row]
         assert bool((labels[: len(ids)] == IGNORED).all())
@@ -154,8 +157,11 @@ def test_a_model_is_judged_prompt_by_prompt(
         ids = truth["input_ids"][row].as_py()
         expected = plain_log_probs(narrow_model, prompt, ids[len(prompt) :]).sum()
         assert scored["log_q"][row].as_py() == pytest.approx(float(expected), abs=1e-3)
-        drawn = plain_log_probs(tiny_model, prompt, ids[len(prompt) :]).sum()
-        assert sum(truth["log_probs"][row].as_py()) == pytest.approx(float(drawn), abs=1e-3)
+    samples = read_shards(built.store, built.graph.p_prime.parents["samples"], "heldout")
+    for row, prompt in enumerate(prompts_in(samples)):
+        response = samples["input_ids"][row].as_py()[len(prompt) :]
+        drawn = plain_log_probs(tiny_model, prompt, response).sum()
+        assert sum(samples["log_probs"][row].as_py()) == pytest.approx(float(drawn), abs=1e-3)
     target = built.store.read_table(built.graph.reward.parents["oracle"], "samples.parquet")
     under = built.store.read_table(node, assess.TARGET_FILE)
     lists = sets[0].rows.lists()

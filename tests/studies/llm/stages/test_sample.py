@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import sys
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
@@ -76,22 +78,26 @@ def test_the_files_hold_what_was_drawn(
     heldout = read_shards(nano_store.store, node, "heldout")
     assert train["sequence"].to_pylist() == list(range(150))
     assert heldout["sequence"].to_pylist() == list(range(150, 190))
-    assert train.schema == sample_shards.SCHEMA
+    assert train.schema.names == ["sequence", "input_ids", "prompt_tokens", "finished"]
+    assert heldout.schema.names == [*train.schema.names, "log_probs"]
     eos, pad = tiny_tokenizer.eos_token_id, tiny_tokenizer.pad_token_id
     prompt = tiny_tokenizer.encode("The")
     for row in train.to_pylist() + heldout.to_pylist():
         response = row["input_ids"][len(prompt) :]
         assert row["input_ids"][: len(prompt)] == prompt
-        assert len(response) == len(row["log_probs"]) <= 20
+        assert row["prompt_tokens"] == len(prompt)
+        assert 1 <= len(response) <= 20
+        assert len(response) == len(row.get("log_probs", response))
         assert pad not in response
         assert row["finished"] == (response[-1] == eos)
         assert eos not in response[:-1]
-    responses = [row[len(prompt) :] for row in train["input_ids"].to_pylist()]
+    responses = [row[len(prompt) :] for row in heldout["input_ids"].to_pylist()]
     scored, count = response_sums(tiny_model, responses, prompt)
-    stored = np.concatenate(train["log_probs"].to_numpy())
+    stored = np.concatenate(heldout["log_probs"].to_numpy())
     assert abs(float(stored.mean()) - float(scored.sum() / count.sum())) < 1e-4
     cost = nano_store.store.open(node).cost
-    assert cost["tokens"] == sum(map(len, train["log_probs"])) + sum(map(len, heldout["log_probs"]))
+    drawn = sum(len(ids) - len(prompt) for part in (train, heldout) for ids in part["input_ids"])
+    assert cost["tokens"] == drawn
     assert cost["flops"] == 2.0 * cost["tokens"] * sum(p.numel() for p in tiny_model.parameters())
 
 
@@ -146,6 +152,27 @@ def test_only_a_missing_shard_is_drawn_again(
     resumed.open(node).verify()
 
 
+def test_no_shard_is_read_again_to_be_hashed_but_those_of_before_and_by_all_workers(
+    nano_store: NanoStore, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, node = nano_store.store, sample_node(nano_store.p_star)
+    hashed: dict[int, list[str]] = defaultdict(list)
+    digest = ArtifactStore.digest
+
+    def watch(self: ArtifactStore, node: Node, name: str) -> FileDigest:
+        hashed[threading.get_ident()].append(name)
+        return digest(self, node, name)
+
+    monkeypatch.setattr(ArtifactStore, "digest", watch)
+    list(run_sample(node, store, WorkerGroup()))
+    assert not hashed
+    store.storage.filesystem.delete_file(store.storage.path(f"{store.folder(node)}/record.json"))
+    together(3, lambda group: list(run_sample(node, ArtifactStore(store.storage), group)))
+    assert sorted(map(len, hashed.values())) == [2, 2, 3]
+    assert len({name for names in hashed.values() for name in names}) == 7
+    store.open(node).verify()
+
+
 def test_an_interruption_leaves_whole_shards_and_no_record(nano_store: NanoStore) -> None:
     store, node = nano_store.store, sample_node(nano_store.p_star)
     run = run_sample(node, store, WorkerGroup())
@@ -182,7 +209,7 @@ def test_temperature_is_that_of_the_draw_and_of_the_log_probs(
 ) -> None:
     node = sample_node(nano_store.p_star, temperature=0.5)
     list(run_sample(node, nano_store.store, WorkerGroup()))
-    table, prompt = read_shards(nano_store.store, node), tiny_tokenizer.encode("The")
+    table, prompt = read_shards(nano_store.store, node, "heldout"), tiny_tokenizer.encode("The")
     responses = [row[len(prompt) :] for row in table["input_ids"].to_pylist()]
     stored = np.array([sum(row) for row in table["log_probs"].to_pylist()])
     cold, count = tempered_sums(tiny_model, responses, prompt, 0.5)
@@ -267,7 +294,8 @@ def test_vllm_gets_whole_shards_and_is_shut_down(
     (engine,) = vllm.made
     assert engine.asked == [32, 32, 32, 32, 22, 32, 8]
     assert engine.shut == 1
-    assert set(map(len, read_shards(nano_store.store, node)["log_probs"].to_pylist())) == {3}
+    drawn = read_shards(nano_store.store, node, "heldout")
+    assert set(map(len, drawn["log_probs"].to_pylist())) == {3}
 
 
 @pytest.mark.parametrize("ending", ["a failure", "an interruption"])

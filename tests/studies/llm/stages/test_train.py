@@ -241,7 +241,7 @@ def test_other_errors_stay_what_they_are() -> None:
 
 
 def test_the_loss_is_trl_s(taught: ArtifactStore, student: Node, tmp_path: Path) -> None:
-    data = datasets.prepare(student, taught)
+    data = datasets.prepare(student, taught, tmp_path)
     schedule = train.make_schedule(student, data)
     model = train.fresh_student(student, taught, data.tokenizer)
     trainer = train.make_trainer(student, model, data, schedule, WorkerGroup(), str(tmp_path))
@@ -258,7 +258,7 @@ def test_gradients_are_clipped_as_the_settings_say(
     taught: ArtifactStore, tmp_path: Path, fields: dict[str, Any], norm: float
 ) -> None:
     node = student_node(TEACHER, **fields)
-    data = datasets.prepare(node, taught)
+    data = datasets.prepare(node, taught, tmp_path)
     schedule = train.make_schedule(node, data)
     model = train.fresh_student(node, taught, data.tokenizer)
     trainer = train.make_trainer(node, model, data, schedule, WorkerGroup(), str(tmp_path))
