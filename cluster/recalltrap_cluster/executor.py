@@ -51,8 +51,8 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
     if address == "local" and not has_session():
         place_here(plan)  # refused before the seconds that Ray takes to start
     with ray_session(address):
-        from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
         from recalltrap_cluster.ray_internals import is_client
+        from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
         place_on_cluster(plan, grouped=_is_grouped(plan))
         if is_client():

@@ -77,6 +77,9 @@ MOST_NODES = 4096
 """Of one kind that a plan counts with where an autoscaler has no limit."""
 AUTOSCALING_STATUS = "__autoscaling_status"
 """Where the autoscaler of `ray up` keeps its state, once it runs."""
+V2_KEY, V2_NAMESPACE = "__autoscaler_v2_enabled", "__autoscaler"
+NODE_GROUP = "ray.io/node-group"
+OWN_TYPE = re.compile("node_[0-9a-f]+")
 HEAD_RESOURCES = {"node:__internal_head__": 0.001}
 """What a task asks for to run on the head: nodes come and go, the head stays."""
 
@@ -113,10 +116,25 @@ def live_nodes() -> list[ClusterNode]:
 
 
 def has_autoscaler() -> bool:
-    """Whether the joined cluster starts nodes when they are asked for."""
-    if ray_state.get_cluster_config() is not None:  # version 2: KubeRay
+    """Whether the joined cluster starts nodes when they are asked for.
+
+    One that was started by hand has an autoscaler's monitor, too, which calls each node a type of
+    its own, `node_` and its id. Version 2 of the autoscaler (KubeRay) labels its nodes.
+    """
+    if ray_state.get_cluster_config() is not None:
         return True
-    return bool(internal_kv._internal_kv_get(AUTOSCALING_STATUS))
+    if internal_kv._internal_kv_get(V2_KEY, namespace=V2_NAMESPACE) == b"1":
+        return any(NODE_GROUP in node.labels for node in live_nodes())
+    return names_node_types(internal_kv._internal_kv_get(AUTOSCALING_STATUS) or b"{}")
+
+
+def names_node_types(status: bytes) -> bool:
+    """Whether an autoscaler's status tells of nodes of types that its configuration names."""
+    try:
+        nodes = json.loads(status)["autoscaler_report"]["active_nodes"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return any(not OWN_TYPE.fullmatch(name) for name in nodes)
 
 
 def ask_autoscaler(requests: Sequence[Request]) -> None:
