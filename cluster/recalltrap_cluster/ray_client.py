@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from recalltrap.errors import RecalltrapError
 from recalltrap.run.context import RunContext
 from recalltrap.run.display import Display
 from recalltrap.run.plan import Pack, Plan
@@ -21,8 +22,8 @@ from recalltrap_cluster.ray_internals import HEAD_RESOURCES, SESSION_ENVIRONMENT
 Event = tuple[str, str, Any]
 """Which method of the display, the pack's id, the rest."""
 POLL_SECONDS = 0.5
-STOP_SECONDS = 20.0
-"""How long a cancelled Tune may take to stop its trials."""
+STOP_SECONDS = 6.0
+"""How long a cancelled Tune may take to stop its trials; the supervisor waits for ten."""
 PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", *SESSION_ENVIRONMENT)
 
 
@@ -85,6 +86,10 @@ def run_on_cluster(run: Run, plan: Plan, context: RunContext, display: Display) 
         raise
     except ray.exceptions.TaskCancelledError:
         raise KeyboardInterrupt from None
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, RecalltrapError):
+            raise error.cause from None  # without the traceback that Ray adds
+        raise
     finally:
         _show(display, packs, ray.get(events.take.remote()))
 

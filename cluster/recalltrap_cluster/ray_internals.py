@@ -22,16 +22,13 @@ import pandas as pd
 import ray
 from pyarrow import fs
 from ray._private import ray_constants
-from ray._private.accelerators import NvidiaGPUAcceleratorManager
-from ray._private.state import state as ray_state
-from ray.autoscaler.sdk import request_resources
-from ray.experimental import internal_kv
+from ray._private import worker as ray_worker
 from ray.tune import ExperimentAnalysis, ResultGrid, TuneError
 from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 from ray.util.client import ray as client
 
-from recalltrap_cluster.placement.requests import ClusterNode, Request
+from recalltrap.supervision.lifeline import Door, answers
 
 # --- Environment variables ------------------------------------------------------------------
 
@@ -73,13 +70,6 @@ def set_environment(variables: Mapping[str, str]) -> None:
 
 # --- The session ----------------------------------------------------------------------------
 
-MOST_NODES = 4096
-"""Of one kind that a plan counts with where an autoscaler has no limit."""
-AUTOSCALING_STATUS = "__autoscaling_status"
-"""Where the autoscaler of `ray up` keeps its state, once it runs."""
-V2_KEY, V2_NAMESPACE = "__autoscaler_v2_enabled", "__autoscaler"
-NODE_GROUP = "ray.io/node-group"
-OWN_TYPE = re.compile("node_[0-9a-f]+")
 HEAD_RESOURCES = {"node:__internal_head__": 0.001}
 """What a task asks for to run on the head: nodes come and go, the head stays."""
 
@@ -100,73 +90,48 @@ def loopback_only() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
+@contextlib.contextmanager
+def no_dumps() -> Iterator[None]:
+    """Keep Ray from printing, on stdout, what it publishes of its own processes' ends: two hundred
+    lines of a raylet's log. `log_to_driver=False` doesn't. What is lost, the supervisor says."""
+    before = ray_worker.print_to_stdstream
+    ray_worker.print_to_stdstream = lambda data, ignore_prefix: None
+    try:
+        yield
+    finally:
+        ray_worker.print_to_stdstream = before
+
+
 def is_client() -> bool:
     """Whether this process talks to a cluster through Ray's client (`ray://`)."""
     return bool(client.is_connected())  # type: ignore[no-untyped-call]
 
 
-def live_nodes() -> list[ClusterNode]:
-    """The live nodes of the joined cluster. Ray's own list is documented as "for debugging"."""
+def cluster_doors(address: str) -> list[Door]:
+    """What must answer while this process uses the cluster: the head's GCS and a raylet, its own
+    machine's or, through Ray's client, the head's; for a client its server, and of the others those
+    that it can reach."""
+    context: Any = ray.get_runtime_context()
+    gcs, own = _host_and_port(context.gcs_address), context.get_node_id()
+    doors = [Door("its head (GCS)", *gcs)]
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [
-        ClusterNode(node["NodeManagerHostname"], dict(node["Resources"]), dict(node["Labels"]))
-        for node in nodes
-        if node["Alive"]
-    ]
+    for node in nodes:
+        mine = (
+            node["Resources"].get("node:__internal_head__")
+            if is_client()
+            else node["NodeID"] == own
+        )
+        if node["Alive"] and mine:
+            doors.append(Door("a raylet", node["NodeManagerAddress"], int(node["NodeManagerPort"])))
+    if not is_client():
+        return doors
+    server = Door("its client server", *_host_and_port(address.removeprefix("ray://")))
+    return [server, *filter(answers, doors)]
 
 
-def has_autoscaler() -> bool:
-    """Whether the joined cluster starts nodes when they are asked for.
-
-    One that was started by hand has an autoscaler's monitor, too, which calls each node a type of
-    its own, `node_` and its id. Version 2 of the autoscaler (KubeRay) labels its nodes.
-    """
-    if ray_state.get_cluster_config() is not None:
-        return True
-    if internal_kv._internal_kv_get(V2_KEY, namespace=V2_NAMESPACE) == b"1":
-        return any(NODE_GROUP in node.labels for node in live_nodes())
-    return names_node_types(internal_kv._internal_kv_get(AUTOSCALING_STATUS) or b"{}")
-
-
-def names_node_types(status: bytes) -> bool:
-    """Whether an autoscaler's status tells of nodes of types that its configuration names."""
-    try:
-        nodes = json.loads(status)["autoscaler_report"]["active_nodes"]
-    except (ValueError, KeyError, TypeError):
-        return False
-    return any(not OWN_TYPE.fullmatch(name) for name in nodes)
-
-
-def ask_autoscaler(requests: Sequence[Request]) -> None:
-    """Tell the cluster's autoscaler what should find room at once; nothing: no more than is used.
-
-    By Ray's own `request_resources`, which counts what runs as well.
-    """
-    processes = [request for request in requests for _ in range(request.count)]
-    bundles = [dict(request.each) for request in processes]
-    selectors = [dict(request.labels) for request in processes]
-    request_resources(bundles=bundles, bundle_label_selectors=selectors if any(selectors) else None)
-
-
-def planned_nodes() -> list[ClusterNode] | None:
-    """The nodes that the cluster's autoscaler may start, all of them; None: it doesn't say.
-
-    Version 2 of the autoscaler says so (KubeRay); the older one of `ray up` keeps it to itself.
-    """
-    config = ray_state.get_cluster_config()
-    if config is None:
-        return None
-    return [
-        ClusterNode(group.name, {k: float(v) for k, v in group.resources.items()}, planned=True)
-        for group in config.node_group_configs
-        for _ in range(MOST_NODES if group.max_count < 0 else min(group.max_count, MOST_NODES))
-    ]
-
-
-def accelerator_type() -> str | None:
-    """What Ray calls the type of this machine's GPUs, e.g. H100; None where it sees none."""
-    kind: str | None = NvidiaGPUAcceleratorManager.get_current_node_accelerator_type()
-    return kind
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def say_ready(actor: Any) -> Any:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 from recalltrap.errors import InputError
+from recalltrap.supervision.lifeline import LIFELINE, keep_terminating_handled
 from recalltrap_cluster.joining.address import resolve_address
 from recalltrap_cluster.joining.trial_join import HINT, try_to_join
 from recalltrap_cluster.placement.requests import count_in
@@ -42,7 +43,9 @@ def ray_session(address: str) -> Iterator[None]:
 
         from recalltrap_cluster.ray_internals import (
             SESSION_ENVIRONMENT,
+            cluster_doors,
             loopback_only,
+            no_dumps,
             set_environment,
         )
 
@@ -65,9 +68,13 @@ def ray_session(address: str) -> Iterator[None]:
         raise InputError(
             f"no Ray cluster could be joined at --address {address}: {reason}. {HINT}"
         ) from None
+    keep_terminating_handled()
+    LIFELINE.depend_on(cluster_doors(address))
     try:
-        yield
+        with no_dumps():
+            yield
     finally:
+        LIFELINE.depend_on(())
         ray.shutdown()
 
 
@@ -89,7 +96,8 @@ def starting_slots(each: Mapping[str, float]) -> int:
     """How many trials could start now, where Ray is this machine alone; 0 where it isn't."""
     import ray
 
-    from recalltrap_cluster.ray_internals import is_client, live_nodes
+    from recalltrap_cluster.ray_internals import is_client
+    from recalltrap_cluster.ray_nodes import live_nodes
 
     alone = [node.host for node in live_nodes()] == [socket.gethostname()]
     if not alone or is_client():

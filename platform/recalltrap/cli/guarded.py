@@ -1,7 +1,8 @@
 """What all commands share in how they end: a message and an exit status, never a traceback.
 
 Exit status: 0 all cells succeeded, 1 some failed or stdout can't be written, 2 the input was
-refused, 130 interrupted.
+refused, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM). A run under Ray whose cluster is lost
+ends with 1, too: what it did stands.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from recalltrap.cli.output import say
 from recalltrap.errors import InputError, RecalltrapError
+from recalltrap.supervision.lifeline import KEPT, LIFELINE
 
 Command = Callable[..., int | None]
 
@@ -22,7 +24,9 @@ def guarded(command: Command) -> Command:
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
-        sys.exit(_status(command, *args, **kwargs))
+        status = _status(command, *args, **kwargs)
+        LIFELINE.end(status)
+        sys.exit(status)
 
     return guarded
 
@@ -38,9 +42,5 @@ def _status(command: Command, *args: Any, **kwargs: Any) -> int:
         say(f"recalltrap: {error}", error=True)
         return 1
     except KeyboardInterrupt:
-        say(
-            "recalltrap: interrupted; finished work is kept, and running the same command "
-            "again does the rest",
-            error=True,
-        )
+        say(f"recalltrap: interrupted; {KEPT}", error=True)
         return 130

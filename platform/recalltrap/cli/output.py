@@ -127,6 +127,11 @@ def listening() -> Iterator[Listener]:
         sys.stdout, sys.stderr = streams
 
 
+def speaks_for_process() -> bool:
+    """Whether this is the command line's own process, and nobody's who called it."""
+    return isinstance(sys.stdout, Listener) and sys.stdout.of_process
+
+
 def say(text: str, *, error: bool = False) -> None:
     """One line or several, on stdout or on stderr."""
     stream = sys.stderr if error else sys.stdout

@@ -9,7 +9,7 @@ import click
 from recalltrap.cli import completion as complete
 from recalltrap.cli.guarded import guarded
 from recalltrap.cli.options import ADDRESS, FORMAT, OVERRIDES, STORAGE, STUDY
-from recalltrap.cli.output import print_exactly, print_table, say
+from recalltrap.cli.output import print_exactly, print_table, say, speaks_for_process
 from recalltrap.logs.lines import FORMS, LOG_VARIABLE
 
 
@@ -127,6 +127,7 @@ def run(
     STUDY is a named study or a YAML file. Several run one after another in one Ray session;
     all are checked before any starts.
     """
+    _supervised(local)
     from recalltrap.cli.commands import run_studies
 
     return run_studies(studies, overrides, storage, address, local, log)
@@ -180,9 +181,18 @@ def check(
     Says in one sentence whether to keep p' as the reference, and where p'' practically never gives
     a good response. Writes a page with the figures; JSON has all of it, CSV every grid point.
     """
+    _supervised(local)
     from recalltrap.cli.commands import check_text
 
     check_text(study, overrides, storage, address, local, form)
+
+
+def _supervised(local: bool) -> None:
+    """Go on in a process that is watched, where Ray has a part in it."""
+    from recalltrap.supervision.supervisor import go_on_supervised
+
+    if not local and speaks_for_process():
+        go_on_supervised()
 
 
 COMMANDS = (studies, new, show, plan, run, forecast, check)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from recalltrap.cli.output import Listener, say
+from recalltrap.cli.output import say, speaks_for_process
 
 Complaint = Callable[[Literal["time", "memory"]], str]
 """What to say of a process that took too much of either."""
@@ -32,8 +32,7 @@ def go_on_watched(seconds: float, megabytes: int, complaint: Complaint) -> Calla
     to end it. Without `fork`, in a process that has threads and in one that isn't the command
     line's own, everything stays as it is.
     """
-    own = isinstance(sys.stdout, Listener) and sys.stdout.of_process
-    if not own or not hasattr(os, "fork") or threading.active_count() > 1:
+    if not speaks_for_process() or not hasattr(os, "fork") or threading.active_count() > 1:
         return lambda: None
     reading, writing = os.pipe()
     child = os.fork()

@@ -26,7 +26,7 @@ from recalltrap.errors import InputError
 from recalltrap.resources import Resources
 from recalltrap.study.named_studies import load_study
 from recalltrap_cluster.placement.planning import place_trials
-from recalltrap_cluster.ray_internals import live_nodes
+from recalltrap_cluster.ray_nodes import live_nodes
 
 ASKED: list[tuple[dict[str, Any], bool]] = [
     ({"cpus_per_trial": 2}, False),
