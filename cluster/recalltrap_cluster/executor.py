@@ -28,6 +28,7 @@ from recalltrap_cluster.placement.requests import DRIVER_REQUEST, Request, reque
 from recalltrap_cluster.schedulable.this_machine import place_here
 from recalltrap_cluster.storage.filesystem import shared_filesystem
 from recalltrap_cluster.storage.full_storage import noticing_full, refuse_full
+from recalltrap_cluster.trackers import asked_trackers, tracker_callbacks
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -47,21 +48,34 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         yield lambda plan, context, display: None
         return
     _check_gpus_asked(plan)
+    asked_trackers()
     from recalltrap_cluster.joining.session import has_session, ray_session
 
     if address == "local" and not has_session():
         place_here(plan)  # refused before the seconds that Ray takes to start
-    with ray_session(address):
+    with ray_session(address) as dashboard:
         from recalltrap_cluster.ray_internals import is_client
         from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
         place_on_cluster(plan, grouped=_is_grouped(plan))
+        run = _run
         if is_client():
             from recalltrap_cluster.ray_client import run_on_cluster
 
-            yield functools.partial(run_on_cluster, _run)
-        else:
-            yield _run
+            run = functools.partial(run_on_cluster, run)
+        yield functools.partial(_linked, run, dashboard)
+
+
+def _linked(
+    run: Callable[[Plan, RunContext, Display], None],
+    dashboard: str | None,
+    plan: Plan,
+    context: RunContext,
+    display: Display,
+) -> None:
+    if dashboard is not None:
+        display.note(f"Ray's dashboard: {dashboard}")
+    run(plan, context, display)
 
 
 def _check_gpus_asked(plan: Plan) -> None:
@@ -125,7 +139,7 @@ def _tune(
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
-        callbacks=[callback],
+        callbacks=[callback, *tracker_callbacks(plan.study.name, callback.display.note)],
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         progress_reporter=NoReport(),
