@@ -23,15 +23,19 @@ RATE, LARGE_RATE, LARGE = 2e10, 6e10, 1e7
 (measured on AMD EPYC: nano models; SmolLM2-135M, which draws 205 tokens/s and scores 290)."""
 GPU_RATE = 1e14
 """Floating point operations per second of a GPU: a tenth of an H100's bfloat16 peak."""
-GPU_BANDWIDTH = 2e12
-"""Bytes per second that a GPU reads from its memory while it decodes: 0.6 of an H100's."""
+GPU_BANDWIDTH = 9e11
+"""Bytes per second of weights and cache that a GPU goes through while it decodes, a quarter of an
+H100's: measured with 1,024 rows of SmolLM2-135M, 7 ms a step, most of them unfused kernels."""
+GPU_MEMORY = 4e10
+"""Bytes that decoding may take of a GPU: half of an H100's, as `inference.batch_sizes` has it."""
 UPDATE_SECONDS = 8e-3
 """What an update takes beside its operations."""
 STEP_SECONDS = 3e-3
 """What a generated position takes beside its operations, for a batch of `BATCH`."""
 BATCH = 1024
 FILL = 0.6
-"""Of the longest response, the mean one's length."""
+"""Of the longest response the mean one's length, of models whose p* is trained here on sentences.
+Others speak on until they are stopped: a base model's texts are longer than what is asked of it."""
 CORPUS_TOKENS = 32
 WHOLE_LOGITS, LOGITS_PIECE = 4096, 1024
 """Vocabularies up to here get all logits at once, larger ones those of so many tokens."""
@@ -49,34 +53,59 @@ class Draw:
     responses: int
     longest: int
     batch: int
+    fill: float = FILL
+    """Of the longest response, the mean one's length."""
 
     @property
     def flops(self) -> float:
-        return 2.0 * self.shape.parameters * self.responses * FILL * self.longest
+        length = self.fill * self.longest
+        return 2.0 * _operations(self.shape, length) * self.responses * length
 
     @property
     def gpu_seconds(self) -> float:
         """Every step reads the weights and the cache, in bfloat16, whatever the rows."""
-        steps = math.ceil(self.responses / self.batch) * self.longest
-        rows = min(self.batch, self.responses) * FILL
+        batch = min(self.batch, self._fitting())
+        steps = math.ceil(self.responses / batch) * self.longest
+        rows = min(batch, self.responses) * self.fill
         read = 2.0 * (self.shape.parameters + rows * self.longest / 2 * self.shape.cached)
         return max(steps * read / GPU_BANDWIDTH, self.flops / GPU_RATE)
+
+    def _fitting(self) -> int:
+        """Rows whose cache and logits a GPU's memory has room for, a power of two."""
+        each = 2 * self.shape.cached * self.longest + 20 * self.shape.vocabulary
+        return 1 << (max(int(GPU_MEMORY // each), 1).bit_length() - 1)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Tokens that go through a model at once: 2 operations each and parameter, or 6 to learn."""
+    """Sequences of a mean length that go through a model at once: 2 operations each token and
+    parameter, or 6 to learn."""
 
     shape: Shape
-    tokens: float
+    sequences: float
+    length: float
     learned: bool = False
 
     @property
     def flops(self) -> float:
-        return (6.0 if self.learned else 2.0) * self.shape.parameters * self.tokens
+        tokens = self.sequences * self.length
+        return (6.0 if self.learned else 2.0) * _operations(self.shape, self.length) * tokens
 
 
 Work = Sequence[Draw | Pass]
+
+
+def _operations(shape: Shape, length: float) -> float:
+    """Multiplications of a token's forward pass: one with each parameter, and two with each number
+    of the hidden states that it attends to, half a sequence of this length on average."""
+    return shape.parameters + shape.hidden * length
+
+
+def fill_of(node: Node) -> float:
+    """Of the longest response, the mean one's length: see `FILL`."""
+    while node.source is not None:
+        node = node.source
+    return FILL if "vocabulary_size" in node.config else 1.0  # p* is trained here
 
 
 def training(node: Node, epochs: str) -> CostEstimate:
@@ -84,9 +113,10 @@ def training(node: Node, epochs: str) -> CostEstimate:
     config, made = node.config, updates(node, epochs)
     samples = node.parents.get("samples")
     longest = samples.config["sample_tokens"] if samples else CORPUS_TOKENS
-    tokens = made * int(config["batch_size"]) * FILL * float(longest)
-    learned = Pass(shape_of(node), tokens, learned=True)
-    return _estimate((learned,), made * UPDATE_SECONDS, _weights(node))
+    shape, length = shape_of(node), fill_of(node) * float(longest)
+    learned = Pass(shape, made * int(config["batch_size"]), length, learned=True)
+    held_out = Pass(shape, samples.config["heldout_samples"] if samples else 0, length)
+    return _estimate((learned, held_out), made * UPDATE_SECONDS, _weights(node))
 
 
 def updates(node: Node, epochs: str) -> int:
@@ -103,8 +133,14 @@ def loading(node: Node) -> CostEstimate:
 
 def sampling(node: Node) -> CostEstimate:
     """What a teacher's samples take, those held out too."""
-    count = int(node.config["samples"] + node.config["heldout_samples"])
-    return _responses(node, count, int(node.config["sample_tokens"]))
+    count, longest = (
+        int(node.config["samples"] + node.config["heldout_samples"]),
+        int(node.config["sample_tokens"]),
+    )
+    # In shards, by the smallest type that holds a token; the codec takes little of it away.
+    width = 2 if shape_of(node).vocabulary <= 1 << 16 else 4
+    stored = count * (4 + width * fill_of(node) * longest)
+    return _responses(node, count, longest, stored=int(stored))
 
 
 def threshold(node: Node) -> CostEstimate:
@@ -115,12 +151,12 @@ def threshold(node: Node) -> CostEstimate:
 def assessment(node: Node) -> CostEstimate:
     """q draws its own samples and scores those of p* and of p_target; p*, rewards score q's."""
     count, longest = int(node.config["evaluation_samples"]), int(node.config["sample_tokens"])
-    own = theirs = count * FILL * longest
+    fill, judges = fill_of(node), [node.parents["p_star"], *_reward_models(node)]
+    scorers = [node, *judges]  # q of p*'s samples, the judges of q's
+    passes = [Pass(shape_of(scorer), count, fill * longest) for scorer in scorers]
     if oracle := node.parents.get("oracle"):
         of_target, longest_of_target = _threshold_samples(oracle)
-        theirs += of_target * FILL * longest_of_target
-    judges = [node.parents["p_star"], *_reward_models(node)]
-    passes = [Pass(shape_of(node), theirs), *(Pass(shape_of(judge), own) for judge in judges)]
+        passes.append(Pass(shape_of(node), of_target, fill * longest_of_target))
     return _responses(node, count, longest, passes)
 
 
@@ -130,24 +166,28 @@ def alignment(node: Node) -> CostEstimate:
     settings = algorithm.read(node.config)
     start, reference = shape_of(node.parents["start"]), shape_of(node.parents["reference"])
     passes, longest = algorithm.passes(settings), settings.align_tokens
-    mean = FILL * longest
+    fill = fill_of(node)
+    mean = fill * longest
     work: Work = (
-        Draw(start, passes.drawn, longest, settings.rollout_size),
-        Pass(start, passes.by_policy * mean),
-        Pass(reference, passes.by_reference * mean),
-        *(Pass(shape_of(model), passes.drawn * mean) for model in _reward_models(node)),
-        Pass(start, passes.learned * mean, learned=True),
+        Draw(start, passes.drawn, longest, settings.rollout_size, fill),
+        Pass(start, passes.by_policy, mean),
+        Pass(reference, passes.by_reference, mean),
+        *(Pass(shape_of(model), passes.drawn, mean) for model in _reward_models(node)),
+        Pass(start, passes.learned, mean, learned=True),
     )
     learning = settings.rollout_size / settings.minibatch_size * UPDATE_SECONDS
     overhead = settings.iterations * (longest * STEP_SECONDS + learning)
     return _estimate(work, overhead, _weights(node))
 
 
-def _responses(node: Node, count: int, longest: int, passes: Work = ()) -> CostEstimate:
+def _responses(
+    node: Node, count: int, longest: int, passes: Work = (), stored: int | None = None
+) -> CostEstimate:
     """What it takes to draw responses, and to let them pass through models."""
-    drawn = Draw(shape_of(node), count, longest, BATCH)
+    drawn = Draw(shape_of(node), count, longest, BATCH, fill_of(node))
     overhead = math.ceil(count / BATCH) * longest * STEP_SECONDS
-    return _estimate((drawn, *passes), overhead, count * (20 + 5 * longest))
+    kept = count * (20 + 5 * longest) if stored is None else stored
+    return _estimate((drawn, *passes), overhead, kept)
 
 
 def _reward_models(node: Node) -> list[Node]:
@@ -194,7 +234,8 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
         shape, samples = shape_of(node), parents.get("samples")
         longest = int(samples.config["sample_tokens"]) if samples else CORPUS_TOKENS
         rows = int(config["batch_size"])
-        return {"model and AdamW": _trained(shape, wanted)} | _learned(shape, rows, longest, wanted)
+        tokens = rows * fill_of(node) * longest
+        return {"model and AdamW": _trained(shape, wanted)} | _learned(shape, tokens, wanted)
     if "minibatch_size" in config:
         start, reference = shape_of(parents["start"]), shape_of(parents["reference"])
         longest = int(config["align_tokens"])
@@ -204,7 +245,7 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
             "reference": 4.0 * reference.parameters,  # in the policy's precision
             **_judging(node, each),
             "cache and logits": _drawn(start, rows, longest, wanted),
-            **_learned(start, int(config["minibatch_size"]), longest, wanted),
+            **_learned(start, int(config["minibatch_size"]) * fill_of(node) * longest, wanted),
         }
     longest = max(
         int(m.config.get("sample_tokens", m.config.get("align_tokens", 0)))
@@ -232,12 +273,11 @@ def _trained(shape: Shape, wanted: LlmResources) -> float:
     return shape.parameters * (16.0 - shared + shared / wanted.workers)
 
 
-def _learned(shape: Shape, batch: int, longest: int, wanted: LlmResources) -> dict[str, float]:
+def _learned(shape: Shape, batch_tokens: float, wanted: LlmResources) -> dict[str, float]:
     """What one part of an update holds until its backward pass: 17 numbers per layer, width and
     token (Korthikanti et al. 2022, eq. 2, without attention's square), or 2 where activations are
     computed twice; logits with their logarithm and gradient, of large vocabularies in pieces."""
-    rows = math.ceil(batch / (wanted.workers * wanted.gradient_accumulation))
-    tokens = rows * FILL * longest
+    tokens = batch_tokens / (wanted.workers * wanted.gradient_accumulation)
     kept = 2.0 if wanted.gradient_checkpointing else 17.0
     whole = tokens if shape.vocabulary <= WHOLE_LOGITS else min(tokens, LOGITS_PIECE)
     each = 2.0 if wanted.gpus_per_trial else 4.0  # autocast to bfloat16 on a GPU

@@ -44,7 +44,7 @@ class Passes:
     learned: int
     """Forward and backward through the policy."""
     by_policy: int
-    """Forward alone: for the values, or what is compared with."""
+    """Forward alone: for its values and ratio, or what is compared with."""
     by_reference: int
 
 
@@ -124,9 +124,8 @@ class Algorithm:
         learned = updates * settings.minibatch_size * self.responses
         drawn = settings.iterations * settings.rollout_size
         compared = learned * self.forward_passes
-        if self.fixed_set is None:
-            valued = drawn if self.value_head else 0
-            return Passes(drawn, learned, compared + valued, by_reference=drawn)
+        if self.fixed_set is None:  # scored as it is learned from, for the ratio to its past
+            return Passes(drawn, learned, compared + drawn, by_reference=drawn)
         # The policy is measured at every candidate; the reference scores each minibatch.
         measured = math.ceil(settings.iterations / settings.selection_interval)
         drawn = self.fixed_set(settings) + measured * settings.rollout_size
