@@ -20,6 +20,7 @@ SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("
 OURS = {"recalltrap", "recalltrap_studies", "recalltrap_cluster", "recalltrap_analysis", "tests"}
 OWNERS = {
     "cluster/recalltrap_cluster/ray_internals.py",
+    "cluster/recalltrap_cluster/faults/ray_processes.py",
     "studies/recalltrap_studies/mog/program/compilation.py",  # torch.compile
     "studies/recalltrap_studies/llm/models/upstream.py",  # transformers, torch
     "studies/recalltrap_studies/llm/training/upstream.py",  # TRL, transformers, DeepSpeed

@@ -14,6 +14,7 @@ import ray
 
 from recalltrap.errors import FailureClass
 from recalltrap.kind import Progress
+from recalltrap.supervision.stage_clock import check_time
 from recalltrap_cluster.trainable import REPORT_SECONDS
 
 Reason = tuple[FailureClass, str, str]
@@ -78,6 +79,7 @@ class Reporter:
     _due: float = 0.0
 
     def report(self, progress: Progress) -> None:
+        check_time()
         row = {"stage": progress.stage, "step": progress.step, "steps": progress.steps}
         metrics = {name: float(value) for name, value in progress.metrics.items()}
         self.last = {**metrics, **row}

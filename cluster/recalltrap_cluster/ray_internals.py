@@ -22,13 +22,10 @@ import pandas as pd
 import ray
 from pyarrow import fs
 from ray._private import ray_constants
-from ray._private import worker as ray_worker
 from ray.tune import ExperimentAnalysis, ResultGrid, TuneError
 from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 from ray.util.client import ray as client
-
-from recalltrap.supervision.lifeline import Door, answers
 
 # --- Environment variables ------------------------------------------------------------------
 
@@ -90,18 +87,6 @@ def loopback_only() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
-@contextlib.contextmanager
-def no_dumps() -> Iterator[None]:
-    """Keep Ray from printing, on stdout, what it publishes of its own processes' ends: two hundred
-    lines of a raylet's log. `log_to_driver=False` doesn't. What is lost, the supervisor says."""
-    before = ray_worker.print_to_stdstream
-    ray_worker.print_to_stdstream = lambda data, ignore_prefix: None
-    try:
-        yield
-    finally:
-        ray_worker.print_to_stdstream = before
-
-
 def is_client() -> bool:
     """Whether this process talks to a cluster through Ray's client (`ray://`)."""
     return bool(client.is_connected())  # type: ignore[no-untyped-call]
@@ -123,33 +108,6 @@ def live_nodes() -> list[ClusterNode]:
         for node in nodes
         if node["Alive"]
     ]
-
-
-def cluster_doors(address: str) -> list[Door]:
-    """What must answer while this process uses the cluster: the head's GCS and a raylet, its own
-    machine's or, through Ray's client, the head's; for a client its server, and of the others those
-    that it can reach."""
-    context: Any = ray.get_runtime_context()
-    gcs, own = _host_and_port(context.gcs_address), context.get_node_id()
-    doors = [Door("its head (GCS)", *gcs)]
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    for node in nodes:
-        mine = (
-            node["Resources"].get("node:__internal_head__")
-            if is_client()
-            else node["NodeID"] == own
-        )
-        if node["Alive"] and mine:
-            doors.append(Door("a raylet", node["NodeManagerAddress"], int(node["NodeManagerPort"])))
-    if not is_client():
-        return doors
-    server = Door("its client server", *_host_and_port(address.removeprefix("ray://")))
-    return [server, *filter(answers, doors)]
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def say_ready(actor: Any) -> Any:
@@ -203,6 +161,11 @@ BOOKKEEPING = frozenset({*AUTO_RESULT_KEYS, "done", "trial_id"})
 def never_retry(trial: Any) -> None:
     """Take back what `max_failures` promised a running trial: trying again would break again."""
     trial.max_failures = 0
+
+
+def is_running(trial: Any) -> bool:
+    """Whether Tune has given a trial its place."""
+    return bool(trial.status == Trial.RUNNING)
 
 
 def error_text(trial: Any) -> str | None:

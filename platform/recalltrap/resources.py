@@ -29,6 +29,24 @@ class Resources(BaseModel):
     max_retries: int = Field(
         default=1, ge=0, le=1000, description="how often a pack whose worker died is retried"
     )
+    time_limits: dict[str, float] = Field(
+        default_factory=dict,
+        description="minutes that stages may take, e.g. {align: 90}; others take what they take",
+    )
+    pending_minutes: float = Field(
+        default=30,
+        ge=0.1,
+        le=100_000,
+        description="how long trials may wait for a place while none of them runs",
+    )
+
+    @field_validator("time_limits")
+    @classmethod
+    def _minutes(cls, value: dict[str, float]) -> dict[str, float]:
+        for stage, minutes in value.items():
+            if not 0 < minutes <= 1_000_000:
+                raise ValueError(f"{stage}: {minutes} minutes: give more than 0, at most 1,000,000")
+        return value
 
     @field_validator("gpus_per_trial")
     @classmethod

@@ -63,15 +63,13 @@ ENDED_WITHIN = 20.0
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of trouble. `signal` goes to a process whose name `who` accepts; 0: no kill."""
+    """One kind of kill: a signal to a process that `who` accepts."""
 
     name: str
     number: int
     who: Callable[[psutil.Process], bool]
-    ends: bool
-    """Whether the launch ends with it; else it goes on and may meet it again."""
     status: tuple[int, ...] = ()
-    """How it may end then."""
+    """How the launch ends with it; without one it goes on."""
 
 
 def _named(*parts: str) -> Callable[[psutil.Process], bool]:
@@ -97,23 +95,23 @@ TRIAL = _named("PackTrainabl", "ResourceTrai", "ray::Resource", "ray::Pack")
 WORKER = _named("TrainWorker", "RayTrainWork", "ray::RayTrai", "ray::_RayTra")
 GROUP_DRIVER = _named("ImplicitFunc")
 ENDING = [
-    Fault("Ctrl-C (SIGINT to the command)", INT, _started, True, (130,)),
-    Fault("SIGTERM to the command", TERM, _started, True, (143,)),
-    Fault("SIGKILL of the command", KILL, _started, True, (-9,)),
-    Fault("SIGKILL of the driver", KILL, _driver, True, (1,)),
-    Fault("SIGKILL of the raylet", KILL, _named("raylet"), True, (1,)),
-    Fault("SIGTERM of the raylet", TERM, _named("raylet"), True, (1,)),
-    Fault("SIGKILL of the GCS", KILL, _named("gcs_server"), True, (1,)),
-    Fault("SIGTERM of the GCS", TERM, _named("gcs_server"), True, (1,)),
+    Fault("Ctrl-C (SIGINT to the command)", INT, _started, (130,)),
+    Fault("SIGTERM to the command", TERM, _started, (143,)),
+    Fault("SIGKILL of the command", KILL, _started, (-9,)),
+    Fault("SIGKILL of the driver", KILL, _driver, (1,)),
+    Fault("SIGKILL of the raylet", KILL, _named("raylet"), (1,)),
+    Fault("SIGTERM of the raylet", TERM, _named("raylet"), (1,)),
+    Fault("SIGKILL of the GCS", KILL, _named("gcs_server"), (1,)),
+    Fault("SIGTERM of the GCS", TERM, _named("gcs_server"), (1,)),
 ]
 TRIALS = [
-    Fault("SIGKILL of a trial's actor", KILL, TRIAL, False),
-    Fault("SIGTERM of a trial's actor", TERM, TRIAL, False),
+    Fault("SIGKILL of a trial's actor", KILL, TRIAL),
+    Fault("SIGTERM of a trial's actor", TERM, TRIAL),
 ]
 GROUPS = [
-    Fault("SIGKILL of a Train worker", KILL, WORKER, False),
-    Fault("SIGTERM of a Train worker", TERM, WORKER, False),
-    Fault("SIGKILL of a group's driver", KILL, GROUP_DRIVER, False),
+    Fault("SIGKILL of a Train worker", KILL, WORKER),
+    Fault("SIGTERM of a Train worker", TERM, WORKER),
+    Fault("SIGKILL of a group's driver", KILL, GROUP_DRIVER),
 ]
 
 
@@ -152,52 +150,59 @@ class Chaos:
         )  # fmt: skip
         return process, mark
 
-    def launch(self, storage: Path, fault: Fault, most: int) -> int:
-        """One launch with one kind of kill; its exit status. `most`: kills that are still wanted."""
+    def launch(self, storage: Path, going_on: list[Fault], ending: Fault | None, most: int) -> int:
+        """One launch: up to `most` kills that it survives, then one that ends it; its status."""
         began, done = time.monotonic(), standing(storage)
         process, mark = self.start(storage)
         wait_for(lambda: process.poll() is not None or at_work(mark), 300)
-        killed = 0
-        while process.poll() is None and killed < most:
-            time.sleep(self.random.uniform(0.2, 4.0))
-            victims = [found for found in marked(mark) if _is(found, fault)]
-            if process.poll() is not None or not victims:
-                continue
-            with contextlib.suppress(psutil.Error):
-                self.random.choice(victims).send_signal(fault.number)
-                killed += 1
-            if fault.ends:
-                break
+        faults = [self.random.choice(going_on) for _ in range(most)]
+        met = [fault for fault in faults if self.strike(process, mark, fault)]
+        ended = ending is not None and self.strike(process, mark, ending)
         struck = time.monotonic()
-        status = self._await(process, ENDED_WITHIN * 3 if fault.ends and killed else 900)
-        count = self.counts[fault.name]
-        count.tried += killed
+        status = self._await(process, 3 * ENDED_WITHIN if ended else 900)
         wrong = self.look(storage, done)
-        if fault.ends and killed:
+        if ending is not None and ended:
+            met.append(ending)
             took = time.monotonic() - struck
-            count.seconds_to_end.append(took)
-            # A kill at the very end may come too late to be the reason.
-            if status not in (*fault.status, 0):
-                wrong.append(f"ended with {status}")
-            if took > ENDED_WITHIN:
-                wrong.append(f"ended after {took:.0f} s")
-            said = (self.folder / "stderr").read_text()
-            if "Traceback" in said or "*** SIG" in said:
-                wrong.append("said more than a line")
-        elif status not in (0,):
+            self.counts[ending.name].seconds_to_end.append(took)
+            wrong += self.wrong_end(ending, status, took)
+        elif status != 0:
             wrong.append(f"ended with {status}: {(self.folder / 'stderr').read_text()[-600:]}")
         if left := gone(mark):
             wrong.append(f"left {left}")
-        self.note(fault.name, killed, wrong)
+        for fault in met:
+            self.counts[fault.name].tried += 1
+        self.note([fault.name for fault in met], wrong)
         self.seconds += time.monotonic() - began
         return status
 
-    def note(self, name: str, killed: int, wrong: list[str]) -> None:
-        if wrong:
-            self.complaints += [f"{name}: {each}" for each in wrong]
-        else:
-            self.counts[name].survived += killed
-        print(f"{self.kills:4d} {name} x {killed} {'; '.join(wrong) or 'survived'}", flush=True)
+    def strike(self, process: Any, mark: str, fault: Fault) -> bool:
+        """Wait for a random while and kill one of those that are meant, if there is one."""
+        time.sleep(self.random.uniform(0.2, 4.0))
+        victims = [found for found in marked(mark) if _is(found, fault)]
+        if process.poll() is not None or not victims:
+            return False
+        with contextlib.suppress(psutil.Error):
+            self.random.choice(victims).send_signal(fault.number)
+            return True
+        return False
+
+    def wrong_end(self, fault: Fault, status: int, took: float) -> list[str]:
+        """What is wrong with the end of a launch that met what it can't survive."""
+        said, wrong = (self.folder / "stderr").read_text(), []
+        if status not in (*fault.status, 0):  # a kill at the very end may come too late
+            wrong.append(f"{fault.name}: ended with {status}: {said[-600:]}")
+        if took > ENDED_WITHIN:
+            wrong.append(f"{fault.name}: ended after {took:.0f} s")
+        if "Traceback" in said or "*** SIG" in said:
+            wrong.append(f"{fault.name}: said more than a line: {said[-600:]}")
+        return wrong
+
+    def note(self, met: list[str], wrong: list[str]) -> None:
+        self.complaints += wrong
+        for name in met if not wrong else ():
+            self.counts[name].survived += 1
+        print(f"{self.kills:4d} {', '.join(met)}: {'; '.join(wrong) or 'survived'}", flush=True)
 
     def _await(self, process: Any, seconds: float) -> int:
         try:
@@ -288,7 +293,7 @@ def full_disk(chaos: Chaos, storage: Path) -> None:
         if (disk / "runs").is_dir():
             shutil.copytree(disk / "runs", storage)
     chaos.counts[name].tried += 1
-    chaos.note(name, 1, wrong)
+    chaos.note([name], wrong)
 
 
 def poor_writes(chaos: Chaos, storage: Path) -> None:
@@ -300,7 +305,7 @@ def poor_writes(chaos: Chaos, storage: Path) -> None:
     wrong += [] if status in (0, 1, 2) else [f"ended with {status}"]
     wrong += [f"left {left}"] if (left := gone(mark)) else []
     chaos.counts[name].tried += 1
-    chaos.note(name, 1, wrong)
+    chaos.note([name], wrong)
 
 
 @contextlib.contextmanager
@@ -340,19 +345,19 @@ def lost_nodes(chaos: Chaos, storage: Path, most: int) -> None:
         wrong += [] if status == 0 else [f"ended with {status}"]
         wrong += [f"left {left}"] if (left := gone(mark)) else []
     chaos.counts[name].tried += killed
-    chaos.note(name, killed, wrong)
+    chaos.note([name] * killed, wrong)
 
 
-def disturb(chaos: Chaos, storage: Path, kills: int, going_on: list[Fault], once: int) -> None:
+def disturb(chaos: Chaos, storage: Path, kills: int, going_on: list[Fault], most: int) -> None:
     """Launch after launch into one storage until the study is done there.
 
-    A launch that goes on meets `once` kills at most.
+    A launch survives `most` kills at most; three of four meet another that ends them.
     """
     for _ in range(40):
-        left = kills - chaos.kills
-        ends = left > 0 and chaos.random.random() < 0.6
-        fault = chaos.random.choice(ENDING if ends else going_on)
-        status = chaos.launch(storage, fault, min(once, max(left, 0)))
+        left = max(kills - chaos.kills, 0)
+        ends = left > 0 and chaos.random.random() < 0.75
+        ending = chaos.random.choice(ENDING) if ends else None
+        status = chaos.launch(storage, going_on, ending, min(chaos.random.randint(0, most), left))
         if status == 0:
             return
     chaos.complaints.append(f"{storage} never came to an end")
@@ -389,7 +394,7 @@ def main() -> None:
         storages.append(storage)
         if turns:
             turns.pop()(storage)
-        disturb(chaos, storage, asked.kills, TRIALS if mixture else GROUPS, 6 if mixture else 3)
+        disturb(chaos, storage, asked.kills, TRIALS if mixture else GROUPS, 6 if mixture else 2)
         wrong = compare(reference, rt.open_run(name, storage))
         chaos.complaints += wrong
         print(f"     done: {'; '.join(wrong) or 'the tables are those of the undisturbed run'}")

@@ -36,11 +36,10 @@ def ray_session(address: str) -> Iterator[None]:
         import ray
         import ray.exceptions
 
+        from recalltrap_cluster.faults.ray_processes import cluster_doors, no_dumps
         from recalltrap_cluster.ray_internals import (
             SESSION_ENVIRONMENT,
-            cluster_doors,
             loopback_only,
-            no_dumps,
             set_environment,
         )
 
