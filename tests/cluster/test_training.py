@@ -21,7 +21,7 @@ import recalltrap as rt
 from recalltrap.errors import InputError
 from recalltrap.resources import Resources
 from recalltrap.results.results import Results
-from recalltrap_cluster.training import worker_environment
+from recalltrap_cluster.training import passed_on, worker_environment
 
 StudyFile = Callable[..., str]
 
@@ -181,7 +181,7 @@ def test_ctrl_c_ends_the_workers_too(study_file: StudyFile, storage: str, tmp_pa
 def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECALLTRAP_ARGV", '["recalltrap", "run"]')
     monkeypatch.delenv("RECALLTRAP_DEVICE", raising=False)
-    environment = worker_environment(Resources(cpus_per_trial=3))
+    environment = worker_environment(Resources(cpus_per_trial=3), passed_on())
     assert environment == {
         "RECALLTRAP_ARGV": '["recalltrap", "run"]',
         "OMP_NUM_THREADS": "3",
@@ -190,6 +190,6 @@ def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         "CUDA_VISIBLE_DEVICES": "",
     }
     monkeypatch.setenv("RECALLTRAP_DEVICE", "cuda")
-    with_gpu = worker_environment(Resources(gpus_per_trial=1))
+    with_gpu = worker_environment(Resources(gpus_per_trial=1), passed_on())
     assert "CUDA_VISIBLE_DEVICES" not in with_gpu
     assert with_gpu["RECALLTRAP_DEVICE"] == "cuda"

@@ -13,7 +13,13 @@ from recalltrap.errors import InputError
 from recalltrap.supervision.lifeline import LIFELINE, keep_terminating_handled
 from recalltrap_cluster.joining.address import resolve_address
 from recalltrap_cluster.joining.trial_join import HINT, try_to_join
-from recalltrap_cluster.resources import count_fitting
+from recalltrap_cluster.placement.requests import count_in
+
+
+def has_session() -> bool:
+    """Whether this process has a Ray of its caller's, which is used whatever the address."""
+    loaded = sys.modules.get("ray")
+    return loaded is not None and bool(loaded.is_initialized())
 
 
 @contextlib.contextmanager
@@ -27,8 +33,7 @@ def ray_session(address: str) -> Iterator[None]:
     Raises:
         InputError: the address is refused or nothing answers there.
     """
-    loaded = sys.modules.get("ray")
-    joined = loaded is not None and loaded.is_initialized()
+    joined = has_session()
     if not joined:  # before the import: Ray reads then whether it shall send a token
         address = resolve_address(address)
         try_to_join(address)
@@ -95,4 +100,4 @@ def starting_slots(each: Mapping[str, float]) -> int:
     alone = [node.host for node in live_nodes()] == [socket.gethostname()]
     if not alone or is_client():
         return 0
-    return count_fitting(ray.available_resources(), each)  # type: ignore[no-untyped-call]
+    return count_in(ray.available_resources(), each)  # type: ignore[no-untyped-call]

@@ -30,6 +30,7 @@ from recalltrap.run.look_studies import noting, studies_at_looks, undecided_at
 from recalltrap.run.notebook_display import default_display
 from recalltrap.run.plan import Plan, make_plan
 from recalltrap.run.plan_costs import memory_shortfall
+from recalltrap.run.stage_packs import pack_resources, with_stage_packs
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.contents import to_remember
 from recalltrap.store.provenance import current_provenance, pass_on_argv
@@ -140,7 +141,7 @@ def plan_study(study: Study, storage: Storage) -> Plan:
         query = "select cell_id from cells_parts where status = 'succeeded'"
         done = results.sql(query)["cell_id"].to_pylist()
     kind = find_kind(study.kind)
-    plan = make_plan(study, kind, ArtifactStore(storage), done)
+    plan = with_stage_packs(make_plan(study, kind, ArtifactStore(storage), done))
     plan = replace(plan, notes=tuple(kind.check(plan.todo)))
     if stored and plan.todo and set(done) - plan.done:
         plan = replace(plan, anew=_known_otherwise(plan.todo, results))
@@ -258,8 +259,8 @@ def write_planned(storage: Storage, folder: str, cells: Sequence[Cell]) -> None:
 
 def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
     """Run the packs one after another in this process."""
-    alone = WorkerGroup(resources=plan.study.resources)
     for pack in plan.packs:
+        alone = WorkerGroup(resources=pack_resources(pack, plan.study.resources))
         work = PackRun(pack, context)
         try:
             with joined(alone):
