@@ -10,7 +10,7 @@ from ray.tune import Callback, ProgressReporter
 from recalltrap.run.display import Display, Silent
 from recalltrap_cluster.ray_internals import BOOKKEEPING, never_retry
 from recalltrap_cluster.searcher import PackSearcher
-from recalltrap_cluster.trainable import FAILED
+from recalltrap_cluster.trainable import FAILED, FULL
 
 
 class NoReport(ProgressReporter):
@@ -28,7 +28,10 @@ def _ignore(trial_id: str) -> None:
 
 
 class DisplayCallback(Callback):
-    """Translates trials back into packs; `on_lost` is told of a trial that was lost."""
+    """Translates trials back into packs; `on_lost` is told of a trial that was lost.
+
+    `broken` has what trials said that broke; `full` what the first one said that found no room.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class DisplayCallback(Callback):
         self.display = display
         self.on_lost = on_lost
         self.broken: dict[str, str] = {}
+        self.full: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore an experiment; nobody watches a restored one."""
@@ -49,7 +53,11 @@ class DisplayCallback(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if FAILED in result:
+        if FULL in result:
+            self.full = result[FULL]
+            self.searcher.waiting.clear()  # the others would find no room either
+            never_retry(trial)
+        elif FAILED in result:
             self.broken[trial.trial_id] = result[FAILED]
             never_retry(trial)  # only a lost worker is tried again
         else:
@@ -66,5 +74,7 @@ class DisplayCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.on_lost(trial.trial_id)
+        if self.full is not None:
+            return
         message = self.broken.get(trial.trial_id, "its worker was lost and no retries are left")
         self.display.failed(self.searcher.trials[trial.trial_id], message)

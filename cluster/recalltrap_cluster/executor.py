@@ -23,10 +23,11 @@ from recalltrap.run.plan import Plan
 from recalltrap.run.stage_packs import pack_resources
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.store.storage import Storage
-from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.placement.admission import Admission
 from recalltrap_cluster.placement.requests import DRIVER_REQUEST, Request, request_of
 from recalltrap_cluster.schedulable.this_machine import place_here
+from recalltrap_cluster.storage.filesystem import shared_filesystem
+from recalltrap_cluster.storage.full_storage import noticing_full, refuse_full
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -85,8 +86,9 @@ def _run(plan: Plan, context: RunContext, display: Display) -> None:
         callback = DisplayCallback(searcher, display)
         trainable = _trainable(plan, context, callback, marks)
         import_tensorboard()
-        with shared_filesystem(context.storage) as filesystem, _quiet_tune():
+        with shared_filesystem(context.storage) as filesystem, _quiet_tune(), noticing_full():
             trials = _tune(plan, context, searcher, callback, trainable, filesystem)
+    refuse_full(callback, trials)
     interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
     for trial in trials:
         text = error_text(trial)

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from recalltrap.errors import RecalltrapError
 from recalltrap.run.context import RunContext
 from recalltrap.run.display import Display
 from recalltrap.run.plan import Pack, Plan
@@ -85,6 +86,10 @@ def run_on_cluster(run: Run, plan: Plan, context: RunContext, display: Display) 
         raise
     except ray.exceptions.TaskCancelledError:
         raise KeyboardInterrupt from None
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, RecalltrapError):
+            raise error.cause from None  # without the traceback that Ray adds
+        raise
     finally:
         _show(display, packs, ray.get(events.take.remote()))
 

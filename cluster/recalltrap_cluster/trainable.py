@@ -10,6 +10,7 @@ from typing import Any
 
 from ray import tune
 
+from recalltrap.errors import is_storage_full, storage_full
 from recalltrap.kind import Progress
 from recalltrap.registry import find_kind
 from recalltrap.run.context import RunContext
@@ -24,6 +25,10 @@ WAIT_SECONDS = 0.02
 """Between two looks for the marks, where a pack was handed out before its parents had ended."""
 FAILED = "failed"
 """A result's field: what broke. It is recorded already, and trying again would break again."""
+
+FULL = "storage_full"
+"""A result's field: there is no room for the pack's results. Nothing of it is recorded, and no
+other pack is begun."""
 
 
 class PackTrainable(tune.Trainable):
@@ -79,6 +84,8 @@ class PackTrainable(tune.Trainable):
                     return dict(self.last)
         except Exception as error:
             self.error = error
+            if is_storage_full(error):
+                return {**self.last, FULL: str(storage_full(error))}
             reason = classify(error)
             record_failure(self.context, self.pack, reason, self.trial_id)
             return {**self.last, FAILED: reason[1]}

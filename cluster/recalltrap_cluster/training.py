@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray import train, tune
 
-from recalltrap.errors import StageError
+from recalltrap.errors import StageError, is_storage_full, storage_full
 from recalltrap.resources import Resources
 from recalltrap.run.context import RunContext
 from recalltrap.run.execution import PackRun, record_failure
@@ -27,7 +27,6 @@ from recalltrap.run.plan import Pack
 from recalltrap.run.stage_packs import pack_resources
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.provenance import ARGV_VARIABLE
-from recalltrap_cluster.filesystem import shared_filesystem
 from recalltrap_cluster.mailbox import Reporter
 from recalltrap_cluster.placement.requests import request_of
 from recalltrap_cluster.ray_internals import (
@@ -36,7 +35,8 @@ from recalltrap_cluster.ray_internals import (
     say_ready,
     set_environment,
 )
-from recalltrap_cluster.trainable import FAILED, REPORT_SECONDS
+from recalltrap_cluster.storage.filesystem import shared_filesystem
+from recalltrap_cluster.trainable import FAILED, FULL, REPORT_SECONDS
 
 PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE")
 COLLECTIVE_TIMEOUT = timedelta(days=1)
@@ -83,8 +83,13 @@ def train_pack(
     with _passing_on(task) as last, shared_filesystem(context.storage) as filesystem:
         try:
             result = _trainer(task, worker_environment(resources, environment), filesystem).fit()
-        except Exception:
+        except Exception as raised:
             reason = ray.get(mailbox.take_reason.remote(trial_id))
+            said = reason[1] if reason else str(raised)
+            if is_storage_full(said):
+                full = storage_full(said)
+                tune.report({**last, FULL: str(full)})
+                raise full from None
             if reason is None:
                 raise
             error = StageError(*reason[:2])

@@ -28,6 +28,15 @@ _OUT_OF_MEMORY = re.compile(
     re.IGNORECASE,
 )
 
+_NO_ROOM = re.compile(
+    r"no space left on device|disk quota exceeded|\bos error (?:28|122)\b"  # the system, Rust
+    r"|QuotaExceeded|XMinioStorageFull|the storage is full",  # object stores, and we
+    re.IGNORECASE,
+)
+
+
+WAY_OUT_OF_FULL = "Make room there, and run the same command again: finished work is kept"
+
 
 class RecalltrapError(Exception):
     """Base of every error this project raises on purpose.
@@ -42,6 +51,10 @@ class RecalltrapError(Exception):
 
 class InputError(RecalltrapError):
     """The input was refused before anything was written; the message says the way out."""
+
+
+class StorageFullError(InputError):
+    """There is no room for results: no cell's fault. The run stops, and goes on once there is."""
 
 
 class StageError(RecalltrapError):
@@ -71,6 +84,31 @@ def is_out_of_memory(error: BaseException | str) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and is_out_of_memory(str(error))
+
+
+def is_storage_full(error: BaseException | str) -> bool:
+    """Whether an error, or the text of one, says that a disk is full or a quota is used up.
+
+    As of memory, the one place that knows how the others say it.
+    """
+    if isinstance(error, str):
+        return bool(_NO_ROOM.search(error))
+    if isinstance(error, StorageFullError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return is_storage_full(str(error))
+
+
+def storage_full(error: BaseException | str) -> StorageFullError:
+    """A full storage as whoever met it said it, with the way out."""
+    if isinstance(error, StorageFullError):
+        return error
+    lines = [line.strip() for line in str(error).splitlines() if is_storage_full(line)] or ["full"]
+    said = re.sub(r"^(?:\w+\.)*\w*Error: ", "", lines[-1])
+    if WAY_OUT_OF_FULL in said:
+        return StorageFullError(said)
+    return StorageFullError(f"no room is left: {said}. {WAY_OUT_OF_FULL}")
 
 
 def shown(value: object, length: int = 80) -> str:

@@ -153,6 +153,8 @@ class Resources(BaseModel):
 NOT_BY_STAGE = frozenset({"stages", "max_retries", "time_limits", "pending_minutes"})
 """Fields that stages can't differ in: a pack is retried and waits whatever its stage, and limits
 name their stages themselves."""
+BY_STAGE = ("stages", "time_limits")
+"""Fields whose keys are stages."""
 GROUP_FIELDS = ("workers", "checkpoint_updates")
 """Fields that only kinds read whose packs a group of workers executes."""
 
@@ -165,13 +167,13 @@ def _check_share(value: float, what: str, given: float) -> None:
         )
 
 
-def check_stages(given: Resources, known: Iterable[str]) -> None:
+def check_stages(given: Iterable[str], known: Iterable[str]) -> None:
     """Refuse what is said of stages that a study doesn't have.
 
     Raises:
         ValueError: naming the stage and those that there are.
     """
     names = set(known)
-    for stage in (*given.stages, *given.time_limits):
+    for stage in given:
         if stage not in names:
             raise ValueError(f"{shown(stage)} is no stage of this study; {nearest(stage, names)}")

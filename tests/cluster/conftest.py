@@ -17,7 +17,11 @@ def local_ray() -> Iterator[None]:
 
     with loopback_only():
         ray.init(
-            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+            address="local",  # never a head that somebody else started on this machine
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
     yield
     ray.shutdown()

@@ -28,7 +28,7 @@ from recalltrap.redaction import redact, redact_argv, redact_location
 from recalltrap.registry import find_kind, room
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.store.storage import Storage
-from recalltrap_cluster.filesystem import SharedStorageHandler
+from recalltrap_cluster.storage.filesystem import SharedStorageHandler
 
 StudyFile = Callable[..., str]
 SECRET = "pl4nted/Secret+x=9@z"

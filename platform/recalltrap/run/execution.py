@@ -37,6 +37,7 @@ from recalltrap.run.failures import (
 )
 from recalltrap.run.plan import Pack
 from recalltrap.run.worker_group import current_group
+from recalltrap.store.build_locks import build_lock
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.supervision.stage_clock import check_time, limited
 
@@ -94,13 +95,11 @@ class PackRun:
         batch = [node for node in batch if not self._lost(node)]
         locks = sorted({node.execution for node in batch})
         while True:
-            with self.context.storage.lock(locks, LOCK_WAIT_SECONDS) as held:
+            with build_lock(self.context.storage, locks, LOCK_WAIT_SECONDS) as held:
                 if held:
                     missing = [node for node in batch if not self.store.has(node)]
                     if missing:
                         yield from self._build_missing(missing)
-                    for name in locks if not self.failures else ():
-                        self.context.storage.unlink_lock(name)
                     return
             yield Progress(batch[0].stage, 0, batch[0].length, {"waiting_for_another_run": 1.0})
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Unpack
 
 from recalltrap.defaults import STORAGE_VARIABLE, storage_location
-from recalltrap.errors import InputError
+from recalltrap.errors import InputError, is_storage_full, storage_full
 from recalltrap.graph import Cell
 from recalltrap.identity import fingerprint
 from recalltrap.logs.lines import json_wanted
@@ -33,6 +33,7 @@ from recalltrap.run.plan_costs import memory_shortfall
 from recalltrap.run.stage_packs import pack_resources, with_stage_packs
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.contents import to_remember
+from recalltrap.store.leftovers import clear_leftovers
 from recalltrap.store.provenance import current_provenance, pass_on_argv
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
@@ -110,6 +111,7 @@ def _run_at(
         ArtifactStore(root).open(node).verify()
     with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
         root.prepare()
+        clear_leftovers(root, run_folder(study.name))
         context = make_context(plan, root)
         ended = _record_launch(plan, context)
         _execute(executor, plan, context, display)
@@ -268,6 +270,8 @@ def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
                     row = {"stage": step.stage, "step": step.step, "steps": step.steps}
                     display.progress(pack, {**step.metrics, **row})
         except Exception as error:  # a failed pack is data, whatever failed in it
+            if is_storage_full(error):
+                raise storage_full(error) from None
             reason = classify(error)
             record_failure(context, pack, reason, "local")
             display.failed(pack, reason[1])

@@ -1,4 +1,4 @@
-"""The storage folder: whole files over `pyarrow.fs`, written atomically, and build locks.
+"""The storage folder: whole files over `pyarrow.fs`, written atomically.
 
 A local folder and an object store take the same path. What the files mean is decided elsewhere:
 `store` (artifacts), `tables` and `results` (runs).
@@ -7,25 +7,33 @@ A local folder and an object store take the same path. What the files mean is de
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import posixpath
+import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import cached_property
 
-import filelock
 import pyarrow as pa
 from pyarrow import fs
 
-from recalltrap.errors import InputError
+from recalltrap.errors import (
+    WAY_OUT_OF_FULL,
+    InputError,
+    StorageFullError,
+    is_storage_full,
+)
 from recalltrap.paths import Pathish, is_uri, resolve
 from recalltrap.redaction import redact_location, remember_credentials
+from recalltrap.store.patience import patiently
 
 MARKER = "recalltrap-storage.json"
 FORMAT = 1
-MAX_LOCKS = 32  # held at once: each is a file to open, and who builds the same wants the same
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+"""Names of files that are being written, or were when their process was killed."""
 
 
 class Storage:
@@ -157,13 +165,26 @@ class Storage:
             raise InputError(f"{self.display(relative)} can't be reached: {error}") from None
 
     def list(self, relative: str) -> list[str]:
-        """Names of the files and folders in a folder, sorted; none where it doesn't exist."""
+        """Names of the files and folders in a folder, sorted; none where it doesn't exist.
+
+        Files that are being written aren't there yet.
+        """
         selector = fs.FileSelector(self.path(relative), allow_not_found=True)
         try:
             found = self.filesystem.get_file_info(selector)
         except OSError as error:
             raise InputError(f"{self.display(relative)} is not a folder: {error}") from None
-        return sorted(info.base_name for info in found)
+        names = (info.base_name for info in found)
+        return sorted(name for name in names if not TEMPORARY.fullmatch(name))
+
+    def clear_temporaries(self, relative: str) -> None:
+        """Remove what killed processes were writing in a folder. Whoever still does writes anew."""
+        if not self.is_local:
+            return  # an object store shows what is complete
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.path(relative)):
+                if TEMPORARY.fullmatch(name):
+                    os.unlink(self.path(posixpath.join(relative, name)))
 
     def read(self, relative: str) -> bytes:
         """A file's bytes.
@@ -171,8 +192,12 @@ class Storage:
         Raises:
             FileNotFoundError: there is no such file.
         """
-        with self.filesystem.open_input_stream(self.path(relative)) as stream:
-            return bytes(stream.read())
+
+        def read() -> bytes:
+            with self.filesystem.open_input_stream(self.path(relative)) as stream:
+                return bytes(stream.read())
+
+        return patiently(read)
 
     def digest(self, relative: str) -> tuple[str, int]:
         """A file's SHA-256 and its size in bytes, read in pieces.
@@ -180,35 +205,62 @@ class Storage:
         Raises:
             FileNotFoundError: there is no such file.
         """
-        found, size = hashlib.sha256(), 0
-        with self.filesystem.open_input_stream(self.path(relative)) as stream:
-            while piece := stream.read(1 << 20):
-                found.update(piece)
-                size += len(piece)
-        return found.hexdigest(), size
+
+        def digest() -> tuple[str, int]:
+            found, size = hashlib.sha256(), 0
+            with self.filesystem.open_input_stream(self.path(relative)) as stream:
+                while piece := stream.read(1 << 20):
+                    found.update(piece)
+                    size += len(piece)
+            return found.hexdigest(), size
+
+        return patiently(digest)
 
     def write(self, relative: str, data: bytes) -> None:
-        """Write a file whole: readers see all of it or the one that was there before."""
+        """Write a file whole: readers see all of it or the one that was there before.
+
+        What may pass is tried again (see `patience`).
+
+        Raises:
+            StorageFullError: there is no room.
+            InputError: it can't be written for another reason.
+        """
         target = self.path(relative)
-        folder, name = posixpath.split(target)
         try:
-            if not self.is_local:  # one PUT, visible when it is complete
-                with self.filesystem.open_output_stream(target) as stream:
-                    stream.write(data)
-                return
-            temporary = posixpath.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
-            try:
-                self._create(temporary, folder, data)
-                os.replace(temporary, target)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-                raise
+            patiently(lambda: self._write_once(target, data))
         except OSError as error:
+            where, why = self.display(relative), error.strerror or error
+            if is_storage_full(error):
+                raise StorageFullError(
+                    f"{where} can't be written: the storage is full ({why}). {WAY_OUT_OF_FULL}"
+                ) from None
             raise InputError(
-                f"{self.display(relative)} can't be written ({error.strerror or error}). "
+                f"{where} can't be written ({why}). "
                 "Choose a folder that you may write to with --storage"
             ) from None
+
+    def _write_once(self, target: str, data: bytes) -> None:
+        folder, name = posixpath.split(target)
+        if not self.is_local:  # one PUT, visible when it is complete
+            with self.filesystem.open_output_stream(target) as stream:
+                stream.write(data)
+            return
+        temporary = posixpath.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+        try:
+            self._create(temporary, folder, data)
+            self._move(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    @staticmethod
+    def _move(temporary: str, target: str) -> None:
+        try:
+            os.replace(temporary, target)
+        except FileNotFoundError:
+            # Another process took it for a leftover: it may be written again.
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), target) from None
 
     @staticmethod
     def _create(path: str, folder: str, data: bytes) -> None:
@@ -219,36 +271,6 @@ class Storage:
             file = open(path, "wb")  # noqa: SIM115
         with file:
             file.write(data)
-
-    @contextlib.contextmanager
-    def lock(self, names: Sequence[str], wait_seconds: float) -> Iterator[bool]:
-        """Hold the named locks together, or none: yields whether they were had in time.
-
-        They spare concurrent processes the same work and guard nothing: artifacts are equal
-        whoever builds them. The operating system frees them when a process dies. An object store
-        has no locks, and the work may be done twice there.
-        """
-        with contextlib.ExitStack() as held:
-            yield not self.is_local or self._acquire(names, wait_seconds, held)
-
-    def _acquire(self, names: Sequence[str], wait: float, held: contextlib.ExitStack) -> bool:
-        os.makedirs(self.path("locks"), exist_ok=True)
-        acquired = contextlib.ExitStack()
-        try:
-            for name in sorted(names)[:MAX_LOCKS]:  # one order for everybody: no deadlock
-                lock = filelock.FileLock(self.path(f"locks/{name}"), timeout=wait)
-                acquired.enter_context(lock)
-        except filelock.Timeout:
-            acquired.close()
-            return False
-        held.enter_context(acquired)
-        return True
-
-    def unlink_lock(self, name: str) -> None:
-        """Remove a lock's file, once what it protected exists and nobody will build it again."""
-        if self.is_local:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path(f"locks/{name}"))
 
 
 def _located(location: str) -> Storage:

@@ -105,6 +105,7 @@ class ArtifactStore:
             "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         text = json.dumps(record, indent=1, ensure_ascii=False)
+        self.storage.clear_temporaries(self.folder(node))
         self.storage.write(f"{self.folder(node)}/{RECORD}", text.encode() + b"\n")
         self._known.add(node.id)
 

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
-import resource
-import signal
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from recalltrap.errors import InputError
+from recalltrap.errors import InputError, StorageFullError
 from recalltrap.store.storage import FORMAT, MARKER, Storage
 
 
@@ -115,6 +113,58 @@ def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_scraps(
     assert os.listdir(root.path("a")) == ["c.bin"]
 
 
+def test_what_a_killed_process_was_writing_is_no_file_and_can_be_cleared(root: Storage) -> None:
+    root.write("a/c.json", b"whole")
+    for folder in ("a", "."):
+        Path(root.path(folder), f".c.json.{'0' * 32}.tmp").write_bytes(b"ha")
+    assert root.list("a") == ["c.json"]
+    assert root.check_usable()
+    Path(root.path("a"), ".hidden.tmp").touch()  # not ours
+    root.clear_temporaries("a")
+    assert sorted(os.listdir(root.path("a"))) == [".hidden.tmp", "c.json"]
+    root.clear_temporaries("nowhere")
+
+
+def test_a_new_storage_whose_first_write_was_killed_is_no_foreign_folder(tmp_path: Path) -> None:
+    (tmp_path / f".{MARKER}.{'f' * 32}.tmp").write_bytes(b"{")
+    Storage(tmp_path).prepare()
+    assert Storage(tmp_path).check_exists()
+
+
+def test_a_write_that_somebody_took_for_a_leftover_is_written_again(
+    root: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: list[str] = []
+
+    def lose_the_first(source: str, target: str, move: Any = os.replace) -> None:
+        moves.append(source)
+        if len(moves) == 1:
+            root.clear_temporaries("a")
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", lose_the_first)
+    root.write("a/c.bin", b"new")
+    assert root.read("a/c.bin") == b"new"
+    assert len(moves) == 2
+    assert os.listdir(root.path("a")) == ["c.bin"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_storage_is_an_error_of_its_own_and_is_not_asked_again(
+    number: int, root: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def full(source: str, target: str) -> None:
+        tries.append(target)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StorageFullError, match=r"a/c\.bin.*full.*Make room.*finished work is kept"):
+        root.write("a/c.bin", b"new")
+    assert len(tries) == 1
+
+
 def test_where_writing_is_forbidden_the_way_out_is_named() -> None:
     with pytest.raises(InputError, match=r"can't be written.*--storage"):
         Storage("/proc/recalltrap").prepare()
@@ -126,66 +176,3 @@ def test_listing_what_is_not_there_is_empty(root: Storage) -> None:
     assert not root.exists("")  # a folder is not a file
     with pytest.raises(FileNotFoundError):
         root.read("nothing")
-
-
-# Locks
-
-HOLD = """
-import sys
-from recalltrap.store.storage import Storage
-with Storage(sys.argv[1]).lock(sys.argv[2:], 5) as held:
-    print(held, flush=True)
-    sys.stdin.read()
-"""
-
-
-def holder(root: Storage, *names: str) -> subprocess.Popen[str]:
-    """Another process that holds locks until its input is closed."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, root.location, *names],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "True\n"
-    return process
-
-
-@pytest.mark.slow
-def test_locks_keep_other_processes_out_until_the_holder_is_gone(root: Storage) -> None:
-    process = holder(root, "b", "c")
-    with root.lock(["a", "b"], 0.05) as held:
-        assert not held
-    with root.lock(["a"], 0.05) as held:
-        assert held  # what was taken together was given back together
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    with root.lock(["a", "b", "c"], 5.0) as held:
-        assert held
-
-
-@pytest.mark.slow
-def test_locks_end_with_their_block(root: Storage) -> None:
-    with pytest.raises(RuntimeError), root.lock(["a"], 0.05):
-        raise RuntimeError
-    process = holder(root, "a")
-    process.communicate()
-    assert process.returncode == 0
-
-
-def test_a_lock_can_be_removed_while_it_is_held(root: Storage) -> None:
-    with root.lock(["a"], 0.05) as held:
-        assert held
-        root.unlink_lock("a")
-        root.unlink_lock("a")
-    assert root.list("locks") == []
-
-
-def test_many_locks_at_once(root: Storage) -> None:
-    """A setting with thousands of seeds: more locks than a process may open files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    try:
-        with root.lock([f"seed-{index}" for index in range(3000)], 1.0) as held:
-            assert held
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

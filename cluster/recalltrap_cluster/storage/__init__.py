@@ -1,0 +1,1 @@
+"""The storage under Ray: its filesystem, and what happens when it is full."""

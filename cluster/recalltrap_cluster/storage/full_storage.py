@@ -1,0 +1,41 @@
+"""A storage without room under Ray: whoever meets it first ends the run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from recalltrap.errors import is_storage_full, storage_full
+
+if TYPE_CHECKING:
+    from recalltrap_cluster.callback import DisplayCallback
+
+
+@contextlib.contextmanager
+def noticing_full() -> Iterator[None]:
+    """Say so where Tune itself found no room, for its state and its logs.
+
+    Raises:
+        StorageFullError: it did.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_storage_full(str(error)):
+            raise storage_full(str(error)) from None
+        raise
+
+
+def refuse_full(callback: DisplayCallback, trials: Sequence[Any]) -> None:
+    """Once Tune has ended, in whatever way: nothing failed but for want of room.
+
+    Raises:
+        StorageFullError: a trial found none.
+    """
+    from recalltrap_cluster.ray_internals import error_text
+
+    said = [callback.full, *(error_text(trial) for trial in trials)]
+    for text in said:
+        if text and is_storage_full(text):
+            raise storage_full(text)
