@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune import Callback, ProgressReporter
 
 from recalltrap.run.display import Display, Silent
+from recalltrap_cluster.faults.log_tails import Process
 from recalltrap_cluster.ray_internals import BOOKKEEPING, never_retry
 from recalltrap_cluster.searcher import PackSearcher
 from recalltrap_cluster.trainable import FAILED, FULL
@@ -44,6 +45,11 @@ class DisplayCallback(Callback):
         self.on_lost = on_lost
         self.broken: dict[str, str] = {}
         self.full: str | None = None
+        self.processes: dict[str, list[Process]] = {}
+        self.processes_of: Callable[[str], list[Process]] = lambda trial: self.processes.get(
+            trial, []
+        )
+        """Where a trial's logs lie: by default of its own process, as its last result names it."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore an experiment; nobody watches a restored one."""
@@ -53,6 +59,9 @@ class DisplayCallback(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        if "pid" in result:
+            trial_process = Process("trial", result["node_ip"], result["pid"])
+            self.processes[trial.trial_id] = [trial_process]
         if FULL in result:
             self.full = result[FULL]
             self.searcher.waiting.clear()  # the others would find no room either

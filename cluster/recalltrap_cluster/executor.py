@@ -18,7 +18,6 @@ from recalltrap.errors import InputError
 from recalltrap.registry import find_kind
 from recalltrap.run.context import RunContext
 from recalltrap.run.display import Display
-from recalltrap.run.execution import record_failure
 from recalltrap.run.plan import Plan
 from recalltrap.run.stage_packs import pack_resources
 from recalltrap.store.provenance import ARGV_VARIABLE
@@ -52,8 +51,8 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
     if address == "local" and not has_session():
         place_here(plan)  # refused before the seconds that Ray takes to start
     with ray_session(address):
-        from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
         from recalltrap_cluster.ray_internals import is_client
+        from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
         place_on_cluster(plan, grouped=_is_grouped(plan))
         if is_client():
@@ -75,40 +74,64 @@ def _check_gpus_asked(plan: Plan) -> None:
 
 
 def _run(plan: Plan, context: RunContext, display: Display) -> None:
+    """Run a plan's trials, and those that lacked memory again with fewer at once."""
+    from recalltrap_cluster.faults.out_of_memory import with_more_memory
+
+    most: int | None = None
+    while True:
+        trials, at_once = _run_trials(plan, context, display, most)
+        rest = with_more_memory(plan, context, trials, at_once)
+        if rest is None:
+            return
+        plan, context, most = rest
+
+
+def _run_trials(
+    plan: Plan, context: RunContext, display: Display, most: int | None
+) -> tuple[list[str], int]:
+    """Run a plan's trials, at most so many at once; their ids, and how many ran at once."""
     from recalltrap_cluster.callback import DisplayCallback
-    from recalltrap_cluster.failure_reasons import failure_reason
+    from recalltrap_cluster.faults.lost_trials import record_lost, record_never_started
+    from recalltrap_cluster.faults.pending import NothingStarts, PendingWatch
     from recalltrap_cluster.ray_internals import error_text, import_tensorboard
     from recalltrap_cluster.searcher import PackSearcher
 
-    requests = _requests(plan)
+    requests, stuck = _requests(plan), None
+    watch = PendingWatch(plan.study.resources.pending_minutes)
     with _early_starts(plan, requests) as (early, marks), _admission(plan, requests) as admission:
         searcher = PackSearcher(plan.packs, admission, early, marks)
         callback = DisplayCallback(searcher, display)
         trainable = _trainable(plan, context, callback, marks)
         import_tensorboard()
         with shared_filesystem(context.storage) as filesystem, _quiet_tune(), noticing_full():
-            trials = _tune(plan, context, searcher, callback, trainable, filesystem)
-    refuse_full(callback, trials)
-    interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
-    for trial in trials:
+            try:
+                _tune(plan, context, searcher, [callback, watch], trainable, filesystem, most)
+            except NothingStarts as error:
+                stuck = error
+    refuse_full(callback, watch.trials)
+    for trial in watch.trials:
         text = error_text(trial)
         if text is not None and trial.trial_id not in callback.broken:
             # Those were recorded where they broke; these could say nothing any more.
-            pack = searcher.trials[trial.trial_id]
-            record_failure(context, pack, failure_reason(text), trial.trial_id)
-    if interrupted:
+            pack, processes = searcher.trials[trial.trial_id], callback.processes_of(trial.trial_id)
+            record_lost(context, pack, trial.trial_id, text, processes)
+    if stuck is not None:
+        record_never_started(context, searcher.unfinished, str(stuck), display)
+    elif searcher.unfinished:
         raise KeyboardInterrupt
+    return list(searcher.trials), watch.most
 
 
 def _tune(
     plan: Plan,
     context: RunContext,
     searcher: PackSearcher,
-    callback: DisplayCallback,
+    callbacks: list[Any],
     trainable: Any,
     filesystem: Any,
-) -> list[Any]:
-    """Run the trials and return them, as Tune has them in memory.
+    most: int | None,
+) -> None:
+    """Run the trials; the callbacks see how it goes.
 
     By `tune.run`: a `Tuner` goes on to unpickle the trials' errors from the storage.
     """
@@ -117,15 +140,16 @@ def _tune(
     from recalltrap_cluster.callback import NoReport
 
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    analysis = tune.run(
+    tune.run(
         tune.with_resources(trainable, _resources_of_trials(plan)),
         name=name,
         search_alg=searcher,
         num_samples=len(plan.packs),
+        max_concurrent_trials=most,
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
-        callbacks=[callback],
+        callbacks=callbacks,
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         progress_reporter=NoReport(),
@@ -133,8 +157,6 @@ def _tune(
         storage_path=context.storage.path(f"{context.run}/tune"),
         storage_filesystem=filesystem,
     )
-    trials: list[Any] = analysis.trials
-    return trials
 
 
 def _is_grouped(plan: Plan) -> bool:
@@ -222,10 +244,11 @@ def _trainable(
             PackTrainable, packs=packs, context=context, marks=marks, argv=argv
         )
     from recalltrap_cluster import training
-    from recalltrap_cluster.mailbox import free_placement, open_mailbox
+    from recalltrap_cluster.mailbox import free_placement, open_mailbox, workers_of
 
     mailbox = open_mailbox()
     callback.on_lost = functools.partial(free_placement, mailbox)
+    callback.processes_of = functools.partial(workers_of, mailbox)
     return tune.with_parameters(
         training.train_pack,
         packs=packs,

@@ -255,6 +255,16 @@ def lean_trainer() -> Any:
     return LeanTrainer
 
 
+def start_failures(minutes: float) -> Any:
+    """For so long a group may wait for its places. Train waits a minute, and then for ever again:
+    it counts that as an error of its own, which it doesn't limit."""
+    from ray import train
+
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(min(60.0, 60.0 * minutes))
+    config: Any = train.FailureConfig
+    return config(max_failures=0, controller_failure_limit=max(round(minutes) - 1, 0))
+
+
 # --- What Ray says of a failure -------------------------------------------------------------
 
 WORKER_LOST = re.compile(

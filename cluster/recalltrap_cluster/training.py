@@ -27,6 +27,7 @@ from recalltrap.run.plan import Pack
 from recalltrap.run.stage_packs import pack_resources
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.provenance import ARGV_VARIABLE
+from recalltrap_cluster.faults.log_tails import this_process
 from recalltrap_cluster.mailbox import Reporter
 from recalltrap_cluster.placement.requests import request_of
 from recalltrap_cluster.ray_internals import (
@@ -34,6 +35,7 @@ from recalltrap_cluster.ray_internals import (
     lean_trainer,
     say_ready,
     set_environment,
+    start_failures,
 )
 from recalltrap_cluster.storage.filesystem import shared_filesystem
 from recalltrap_cluster.trainable import FAILED, FULL, REPORT_SECONDS
@@ -144,6 +146,7 @@ def _trainer(task: WorkerTask, environment: Mapping[str, str], filesystem: Any) 
         ),
         run_config=run_config(
             name=task.trial_id,
+            failure_config=start_failures(resources.pending_minutes),
             storage_path=task.context.storage.path(experiment),
             storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": dict(environment)},
@@ -178,6 +181,8 @@ def execute_pack(config: dict[str, Any]) -> dict[str, Any]:
     if rank == 0:
         placement = ray.util.get_current_placement_group()
         task.mailbox.hold_placement.remote(task.trial_id, placement)
+    me = this_process(f"worker {rank}")
+    task.mailbox.add_process.remote(task.trial_id, me)
     reporter = Reporter(task.mailbox, task.trial_id, rank)
     broadcast, gather = _collectives(size)
     group = WorkerGroup(

@@ -26,7 +26,8 @@ class NothingStarts(Exception):
 
 
 class PendingWatch(Callback):
-    """Looks after every step of Tune whether any trial runs.
+    """Looks after every step of Tune whether any trial runs, and keeps what it sees: the `trials`,
+    and the `most` that ran at once.
 
     Args:
         minutes: how long none may run.
@@ -36,6 +37,13 @@ class PendingWatch(Callback):
     def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.minutes, self.clock = minutes, clock
         self.idle_since: float | None = None
+        self.trials: list[Any] = []
+        self.most = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks with its state, and the trials beside them."""
+        return {"minutes": self.minutes, "clock": time.monotonic, "idle_since": None,
+                "trials": [], "most": 0}  # fmt: skip
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune calls it several times a second, until all is done.
@@ -43,7 +51,10 @@ class PendingWatch(Callback):
         Raises:
             NothingStarts: out of `tune.run`.
         """
-        if any(is_running(trial) for trial in trials):
+        self.trials = trials
+        running = sum(is_running(trial) for trial in trials)
+        self.most = max(self.most, running)
+        if running:
             self.idle_since = None
             return
         now = self.clock()

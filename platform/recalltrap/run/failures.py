@@ -20,9 +20,11 @@ from recalltrap.results.tables import conform, table_schema
 from recalltrap.run.context import RunContext
 
 LOG_TAIL_LINES = 30
+Reason = tuple[FailureClass, str, str]
+"""A failure's class, message and log tail."""
 
 
-def classify(error: BaseException) -> tuple[FailureClass, str, str]:
+def classify(error: BaseException) -> Reason:
     """A failed pack's class, message and log tail."""
     tail = "\n".join("".join(traceback.format_exception(error)).splitlines()[-LOG_TAIL_LINES:])
     if isinstance(error, StageError):
@@ -37,7 +39,7 @@ def classify(error: BaseException) -> tuple[FailureClass, str, str]:
 def write_failures(
     context: RunContext,
     cells: Sequence[Cell],
-    reasons: Sequence[tuple[FailureClass, str, str]],
+    reasons: Sequence[Reason],
     trial_id: str,
 ) -> None:
     """Add rows to `failures`: (class, message, log tail) for each cell. Attempts are all kept."""
