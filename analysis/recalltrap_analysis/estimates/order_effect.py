@@ -196,6 +196,8 @@ def by_point(frame: pd.DataFrame) -> dict[GridPoint, pd.DataFrame]:
     order_R = np.lexsort((frame["seed"].to_numpy(), place_R))  # stable
     # sorted once and cut: picking every point's rows one by one takes ten times as long
     rows = frame.iloc[order_R]
+    # names as plain objects: Arrow's strings are made anew at every `rows[name]`, in every group
+    rows.columns = rows.columns.astype(object)
     ends = np.searchsorted(place_R[order_R], np.arange(len(place) + 1))
     return {point: rows.iloc[ends[i] : ends[i + 1]] for point, i in place.items()}
 

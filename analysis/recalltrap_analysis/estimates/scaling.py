@@ -156,12 +156,9 @@ def fit(points: pd.DataFrame, kl_weight: str | None) -> ScalingFit:
 
 
 def _finite_groups(points: pd.DataFrame) -> dict[GridPoint, pd.DataFrame]:
-    values = ["deficit", "severity", "penalty"]
-    return {
-        point: rows
-        for point, rows in by_point(points).items()
-        if np.isfinite(rows[values].to_numpy(dtype=float)).all()
-    }
+    values = points[["deficit", "severity", "penalty"]].to_numpy(dtype=float)
+    unknown = set(points["point"][~np.isfinite(values).all(axis=1)])
+    return {point: rows for point, rows in by_point(points).items() if point not in unknown}
 
 
 def _settings(groups: dict[GridPoint, pd.DataFrame]) -> pd.DataFrame:

@@ -6,6 +6,8 @@ adjusted for looks at the data, come from the same two numbers. Shapes: N seeds.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
@@ -34,7 +36,11 @@ def student_interval(values_N: npt.ArrayLike) -> Estimate:
     mean = float(values_N.mean())
     if n == 1:
         return Estimate(mean, np.nan, np.nan, ONE_SEED, 1)
-    half = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * float(values_N.std(ddof=1)) / n**0.5
+    from_mean_N = (
+        values_N - mean
+    )  # a report asks thousands of times: `std` takes five times as long
+    deviation = math.sqrt(float(from_mean_N @ from_mean_N) / (n - 1))
+    half = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * deviation / n**0.5
     return Estimate(mean, mean - half, mean + half, STUDENT, n)
 
 

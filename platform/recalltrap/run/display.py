@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sized
-from dataclasses import dataclass
-from typing import Any, Protocol, TextIO
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -15,10 +15,16 @@ from rich.text import Text
 
 from recalltrap.redaction import redact
 from recalltrap.run.look_studies import look_title
+from recalltrap.run.pace import Pace
 from recalltrap.run.plan import Pack, Plan
 from recalltrap.units import duration
 
-LINE_SECONDS = 5.0
+LINE_SECONDS, MOST_LINE_SECONDS = 5.0, 60.0
+"""Between two plain lines: a run of days says less often how far it is than one of minutes."""
+LINES_OF_A_RUN = 60
+"""A run's lines come so many times in its length so far at most, within those bounds."""
+NAMED_IN_A_LINE = 3
+"""Trials that a plain line says the stages of."""
 
 
 class Display(Protocol):
@@ -96,14 +102,20 @@ def extent_of(plan: Plan) -> Extent:
 @dataclass
 class _Row:
     pack: Work
-    stage: str = ""
-    step: int = 0
-    steps: int = 0
+    pace: Pace = field(default_factory=Pace)
     reward: str = ""
+
+    @property
+    def done(self) -> str:
+        """Its stage's steps; nothing of one that counts none."""
+        return f"{self.pace.step}/{self.pace.steps}" if self.pace.steps else ""
 
 
 class Progress:
     """Counts a run's cells and trials and knows those in flight; a subclass shows them."""
+
+    first_line: ClassVar[float] = 0.0
+    """Seconds before the first plain line is due."""
 
     def begin(self, plan: Plan) -> None:
         """Count from nothing: a study that is run until it is decided begins at every look."""
@@ -115,10 +127,11 @@ class Progress:
         self.cells_done = self.packs_done = self.packs_failed = 0
         self.extent = extent
         self.began = time.monotonic()
+        self._due = self.began + self.first_line
 
     def progress(self, pack: Work, row: dict[str, Any]) -> None:
         entry = self.rows.setdefault(pack.id, _Row(pack))
-        entry.stage, entry.step, entry.steps = row["stage"], row["step"], row["steps"]
+        entry.pace.see(row["stage"], row["step"], row["steps"])
         if "reward_mean" in row:
             entry.reward = f"{row['reward_mean']:.2f} ± {row.get('reward_sd', 0.0):.2f}"
         self.show()
@@ -160,12 +173,30 @@ class Progress:
         return [
             {
                 "trial": row.pack.name,
-                "stage": row.stage,
-                "iterations": f"{row.step}/{row.steps}",
+                "stage": row.pace.stage,
+                "steps": row.done,
+                "left": row.pace.left(),
                 "reward (mean ± sd over seeds)": row.reward,
             }
             for row in list(self.rows.values())[-8:]
         ]
+
+    def line(self) -> str:
+        """How far it is, and the latest trials' stages with what they still take."""
+        shown = [self.count()]
+        for row in list(self.rows.values())[-NAMED_IN_A_LINE:]:
+            left = f", {row.pace.left()} left" if row.pace.left() else ""
+            shown.append(f"{row.pack.name}: {row.pace.stage} {row.done}".rstrip() + left)
+        return "; ".join(shown)
+
+    def line_is_due(self) -> bool:
+        """Whether it is time for a plain line; then the next one is due later."""
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        pause = (now - self.began) / LINES_OF_A_RUN
+        self._due = now + min(max(pause, LINE_SECONDS), MOST_LINE_SECONDS)
+        return True
 
 
 class ProgressTable(Progress):
@@ -174,7 +205,6 @@ class ProgressTable(Progress):
     def __init__(self, stream: TextIO | None = None) -> None:
         self.console = Console(file=stream or sys.stderr)
         self.live: Live | None
-        self._said_at = 0.0
 
     def begin(self, plan: Plan) -> None:
         super().begin(plan)
@@ -205,13 +235,12 @@ class ProgressTable(Progress):
     def show(self) -> None:
         if self.live is not None:
             self.live.update(self._table())
-        elif time.monotonic() - self._said_at >= LINE_SECONDS:
-            self._said_at = time.monotonic()
-            self.console.print(self.count())
+        elif self.line_is_due():
+            self.say(self.line())
 
     def _table(self) -> Table:
         table = Table(title=self.count(), title_justify="left", expand=False)
-        for column in ("trial", "stage", "iterations", "reward (mean ± sd over seeds)"):
+        for column in ("trial", "stage", "steps", "left", "reward (mean ± sd over seeds)"):
             table.add_column(column)
         for row in self.in_flight():
             table.add_row(*map(Text, row.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ import pyarrow as pa
 from recalltrap.errors import StageError
 from recalltrap.graph import Cell
 from recalltrap.registry import find_kind, room
-from recalltrap.run.display import Silent
+from recalltrap.run.display import LINE_SECONDS, Progress, Work
 from recalltrap.run.execution import reference_metrics
-from recalltrap.run.plan import Pack, plan_references
+from recalltrap.run.plan import plan_references
 from recalltrap.run.run import check_place, execute_here, make_context
 from recalltrap.run.stage_packs import with_stage_packs
 from recalltrap.store.provenance import pass_on_argv
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.study import Study
+from recalltrap.units import duration
 
 Tell = Callable[[str], object]
 
@@ -65,29 +67,46 @@ def built_references(
     for node in plan.cached:
         store.open(node).verify()
     root.prepare()
-    failures = _Failures()
+    watcher = _Telling(tell)
+    watcher.begin(plan)
     if plan.packs:
         tell(f"building {len(plan.builds())} references ...")
         context = make_context(plan, root)
         with nullcontext(execute_here) if local else room("executor")(address, plan) as executor:
-            executor(plan, context, failures)
+            executor(plan, context, watcher)
     standing = [cell for cell in plan.cells if all(store.has(node) for node in cell.references)]
     if not standing:
-        reason = failures.found[0] if failures.found else "no reason was recorded"
+        reason = watcher.found[0] if watcher.found else "no reason was recorded"
         raise StageError("user_code", f"no references could be built: {reason}")
-    for line in failures.found:
+    for line in watcher.found:
         tell(f"failed: {line}")
     metrics = reference_metrics(standing, kind, store)
     return References(tuple(standing), metrics, store, notes)
 
 
-class _Failures(Silent):
-    """Collects what failed, each reason once."""
+class _Telling(Progress):
+    """Says how far the references are, now and then, and collects what failed, each reason once."""
 
-    def __init__(self) -> None:
+    first_line = LINE_SECONDS
+
+    def __init__(self, tell: Tell) -> None:
+        self.tell = tell
         self.found: list[str] = []
 
-    def failed(self, pack: Pack, message: str) -> None:
+    def show(self) -> None:
+        if self.line_is_due():
+            self.tell(self.line())
+
+    def count(self) -> str:
+        built = f"{self.packs_done}/{self.extent.trials} trials of references"
+        return f"{built}, {duration(time.monotonic() - self.began)}"
+
+    def failed(self, pack: Work, message: str) -> None:
+        self.rows.pop(pack.id, None)
+        self.packs_failed += 1
         line = f"{pack.name}: {message}"
         if line not in self.found:
             self.found.append(line)
+
+    def end(self) -> None:
+        """Who asked says what came of it."""

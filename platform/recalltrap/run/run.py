@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Unpack
 
 from recalltrap.defaults import STORAGE_VARIABLE, storage_location
 from recalltrap.errors import InputError, is_storage_full, storage_full
 from recalltrap.graph import Cell
 from recalltrap.identity import fingerprint
+from recalltrap.kind import Progress
 from recalltrap.logs.lines import json_wanted
 from recalltrap.paths import Pathish
 from recalltrap.registry import find_kind, room
@@ -28,7 +30,7 @@ from recalltrap.run.execution import PackRun, record_failure, stage_costs
 from recalltrap.run.failures import classify
 from recalltrap.run.look_studies import noting, studies_at_looks, undecided_at
 from recalltrap.run.notebook_display import default_display
-from recalltrap.run.plan import Plan, make_plan
+from recalltrap.run.plan import Pack, Plan, make_plan
 from recalltrap.run.plan_costs import memory_shortfall
 from recalltrap.run.stage_packs import pack_resources, with_stage_packs
 from recalltrap.run.worker_group import WorkerGroup, joined
@@ -259,16 +261,21 @@ def write_planned(storage: Storage, folder: str, cells: Sequence[Cell]) -> None:
     write_part(storage, folder, "planned", "study", table)
 
 
+def _tell(display: Display, pack: Pack, progress: Progress) -> None:
+    row = {"stage": progress.stage, "step": progress.step, "steps": progress.steps}
+    display.progress(pack, {**progress.metrics, **row})
+
+
 def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
     """Run the packs one after another in this process."""
     for pack in plan.packs:
         alone = WorkerGroup(resources=pack_resources(pack, plan.study.resources))
         work = PackRun(pack, context)
         try:
-            with joined(alone):
+            tell = partial(_tell, display, pack)
+            with joined(replace(alone, report=tell)):
                 for step in work.steps():
-                    row = {"stage": step.stage, "step": step.step, "steps": step.steps}
-                    display.progress(pack, {**step.metrics, **row})
+                    tell(step)
         except Exception as error:  # a failed pack is data, whatever failed in it
             if is_storage_full(error):
                 raise storage_full(error) from None

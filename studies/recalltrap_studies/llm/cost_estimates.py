@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from recalltrap.graph import Node
 from recalltrap.kind import CostEstimate
 from recalltrap_studies.llm.alignment.registry import find_algorithm
+from recalltrap_studies.llm.distillation.registry import distillation_of_node
 from recalltrap_studies.llm.model_sizes import Shape, shape_of
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stage_settings import SCORER_PLACES
@@ -114,9 +115,18 @@ def training(node: Node, epochs: str) -> CostEstimate:
     samples = node.parents.get("samples")
     longest = samples.config["sample_tokens"] if samples else CORPUS_TOKENS
     shape, length = shape_of(node), fill_of(node) * float(longest)
-    learned = Pass(shape, made * int(config["batch_size"]), length, learned=True)
-    held_out = Pass(shape, samples.config["heldout_samples"] if samples else 0, length)
-    return _estimate((learned, held_out), made * UPDATE_SECONDS, _weights(node))
+    rows = made * int(config["batch_size"])
+    work = [Pass(shape, rows, length, learned=True)]
+    work.append(Pass(shape, samples.config["heldout_samples"] if samples else 0, length))
+    if teacher := _scoring_teacher(node):
+        work.append(Pass(shape_of(teacher), rows, length))
+    return _estimate(work, made * UPDATE_SECONDS, _weights(node))
+
+
+def _scoring_teacher(node: Node) -> Node | None:
+    """The teacher of a student that learns from its distributions."""
+    record = distillation_of_node(node)
+    return node.parents["teacher"] if record and record.scored else None
 
 
 def updates(node: Node, epochs: str) -> int:
@@ -233,9 +243,13 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
     if "batch_size" in config:
         shape, samples = shape_of(node), parents.get("samples")
         longest = int(samples.config["sample_tokens"]) if samples else CORPUS_TOKENS
-        rows = int(config["batch_size"])
-        tokens = rows * fill_of(node) * longest
-        return {"model and AdamW": _trained(shape, wanted)} | _learned(shape, tokens, wanted)
+        tokens, teacher = (
+            int(config["batch_size"]) * fill_of(node) * longest,
+            _scoring_teacher(node),
+        )
+        beside = {"teacher": each * shape_of(teacher).parameters} if teacher else {}
+        learned = _learned(shape, tokens, wanted, whole=teacher is not None)
+        return {"model and AdamW": _trained(shape, wanted), **beside, **learned}
     if "minibatch_size" in config:
         start, reference = shape_of(parents["start"]), shape_of(parents["reference"])
         longest = int(config["align_tokens"])
@@ -273,15 +287,19 @@ def _trained(shape: Shape, wanted: LlmResources) -> float:
     return shape.parameters * (16.0 - shared + shared / wanted.workers)
 
 
-def _learned(shape: Shape, batch_tokens: float, wanted: LlmResources) -> dict[str, float]:
+def _learned(
+    shape: Shape, batch_tokens: float, wanted: LlmResources, *, whole: bool = False
+) -> dict[str, float]:
     """What one part of an update holds until its backward pass: 17 numbers per layer, width and
     token (Korthikanti et al. 2022, eq. 2, without attention's square), or 2 where activations are
-    computed twice; logits with their logarithm and gradient, of large vocabularies in pieces."""
+    computed twice; logits with their logarithm and gradient, of large vocabularies in pieces,
+    unless they are compared with a teacher's as a whole."""
     tokens = batch_tokens / (wanted.workers * wanted.gradient_accumulation)
     kept = 2.0 if wanted.gradient_checkpointing else 17.0
-    whole = tokens if shape.vocabulary <= WHOLE_LOGITS else min(tokens, LOGITS_PIECE)
+    in_pieces = shape.vocabulary > WHOLE_LOGITS and not whole
+    held = min(tokens, LOGITS_PIECE) if in_pieces else tokens
     each = 2.0 if wanted.gpus_per_trial else 4.0  # autocast to bfloat16 on a GPU
-    size = each * kept * tokens * shape.hidden + 12.0 * whole * shape.vocabulary
+    size = each * kept * tokens * shape.hidden + 12.0 * held * shape.vocabulary
     return {"activations and logits": size}
 
 

@@ -16,7 +16,6 @@ from recalltrap_studies.llm.alignment.registry import ALGORITHMS, Algorithm, fin
 from recalltrap_studies.llm.distillation.registry import (
     DISTILLATIONS,
     FIRST,
-    SETTING,
     Distillation,
     find_distillation,
 )
@@ -42,6 +41,7 @@ from recalltrap_studies.records import record_parts
 
 if TYPE_CHECKING:
     AlgorithmName = str
+    DistillationName = str
 
     class StageFields(
         Pretrain,
@@ -60,16 +60,13 @@ if TYPE_CHECKING:
 
 else:
     AlgorithmName = Literal[tuple(ALGORITHMS)]
-    _first, *_others = DISTILLATIONS
-    # A choice between one is none: a second distillation makes it a setting.
-    _choice = {SETTING: (Literal[tuple(DISTILLATIONS)], added_setting(_first))} if _others else {}
+    DistillationName = Literal[tuple(DISTILLATIONS)]
     StageFields = create_model(
         "StageFields",
         __base__=(
             *(Pretrain, Sample, Sft, Given, *record_parts(DISTILLATIONS), Target),
             *(Judging, Classifying, Reward, *record_parts(ALGORITHMS), Evaluate),
         ),
-        **_choice,
     )
 
 
@@ -77,6 +74,11 @@ class LlmSettings(RateFactors, StageFields):
     """Every setting of the language-model study. All have defaults; grid axes are these fields."""
 
     algorithm: AlgorithmName = Field("ppo", description="How to align.")
+    distillation: DistillationName = added_setting(
+        FIRST,
+        description="How students learn: from the tokens of their teacher's samples (`sequence`; "
+        "the paper's), or from its whole distribution of every next token of them (`logits`).",
+    )
     distill_temperature: Positive = Field(
         0.95, description="tau: temperature of a teacher's samples. Paper: 0.95."
     )
@@ -151,7 +153,7 @@ def distillation_of(settings: LlmSettings) -> Distillation:
     Raises:
         InputError: it isn't wholly registered; says what is missing.
     """
-    record = find_distillation(getattr(settings, SETTING, FIRST))
+    record = find_distillation(settings.distillation)
     _composed(settings, record.name, record.part)
     return record
 

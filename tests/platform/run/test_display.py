@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -50,6 +52,70 @@ def test_plain_lines_where_there_is_no_terminal(plan: Plan) -> None:
     assert "it broke [red]here[/red]" in shown
     assert "long story" not in shown
     assert "12/12 cells, 6/6 trials, 1 failed" in shown.splitlines()[-1]
+
+
+@pytest.fixture
+def turned(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Turns the clock on by so many seconds."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def turn(seconds: float) -> None:
+        now[0] += seconds
+
+    return turn
+
+
+def test_plain_lines_say_what_stages_still_take(
+    plan: Plan, turned: Callable[[float], None]
+) -> None:
+    stream = io.StringIO()
+    progress = ProgressTable(stream)
+    progress.begin(plan)
+    for step in range(0, 300, 100):
+        progress.progress(plan.packs[0], {"stage": "sample", "step": step, "steps": 1000})
+        turned(60)
+    name = plan.packs[0].name
+    assert stream.getvalue().splitlines()[-3:] == [
+        f"0/12 cells, 0/6 trials, 0 seconds; {name}: sample 0/1000",
+        f"0/12 cells, 0/6 trials, 60 seconds; {name}: sample 100/1000, about 9 minutes left",
+        f"0/12 cells, 0/6 trials, 2 minutes; {name}: sample 200/1000, about 8 minutes left",
+    ]
+
+
+def test_lines_come_at_most_every_five_seconds_and_later_every_minute(
+    plan: Plan, turned: Callable[[float], None]
+) -> None:
+    stream = io.StringIO()
+    progress = ProgressTable(stream)
+    progress.begin(plan)
+    said = []
+    for second in range(20_000):
+        before = len(stream.getvalue())
+        row = {"stage": "sample", "step": second, "steps": 20_000}
+        progress.progress(plan.packs[0], row)
+        if len(stream.getvalue()) > before:
+            said.append(second)
+        turned(1)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(said)]
+    assert pauses[0] == 5
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 60
+
+
+def test_the_table_says_it_too(
+    plan: Plan, turned: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = ProgressTable(io.StringIO())
+    progress.begin(plan)
+    for step in (0, 50):
+        progress.progress(plan.packs[0], {"stage": "sft", "step": step, "steps": 100})
+        turned(10)
+    (row,) = progress.in_flight()
+    assert (row["stage"], row["steps"], row["left"]) == ("sft", "50/100", "about 1 seconds")
+    progress.progress(plan.packs[0], {"stage": "waiting for shared stages", "step": 0, "steps": 0})
+    (row,) = progress.in_flight()
+    assert (row["steps"], row["left"]) == ("", "")
 
 
 def test_nothing_to_do_is_said_so(study_file: Callable[..., str], storage: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +26,24 @@ def test_a_forecast_builds_references_alone_and_once(study_file: StudyFile, stor
     assert len(said) == 1
     assert again.table().equals(found.table())
     assert rt.plan(study_file(), seeds=2, storage=storage).reused == 4
+
+
+def test_long_references_say_how_far_they_are_and_what_is_left(
+    study_file: StudyFile, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+
+    def later() -> float:
+        now[0] += 3.0  # whoever looks at the clock makes it later
+        return now[0]
+
+    monkeypatch.setattr(time, "monotonic", later)
+    said: list[str] = []
+    rt.forecast(study_file(), seeds=2, storage=storage, tell=said.append)
+    assert said[0] == "building 4 references ..."
+    lines = [line for line in said[1:] if "trials of references" in line]
+    assert len(lines) == len(said) - 1 > 0
+    assert re.match(r"\d/\d trials of references, \d+ seconds; .*: (sft|distill)", lines[0])
 
 
 def test_it_can_be_printed_and_shown(

@@ -138,6 +138,16 @@ def test_models_from_outside_speak_on_and_those_of_sentences_stop() -> None:
     assert ratio == pytest.approx(1 / 0.6, rel=0.02)
 
 
+def test_a_teacher_that_scores_makes_one_pass_of_its_own() -> None:
+    tokens, logits = (model(cell(distillation=way), "distill") for way in ("sequence", "logits"))
+    student, teacher = (shape_of(node).parameters for node in (logits, logits.parents["teacher"]))
+    assert logits.id != tokens.id
+    assert logits.parents["samples"].id == tokens.parents["samples"].id
+    more = KIND.estimate(logits).flops - KIND.estimate(tokens).flops
+    learned = KIND.estimate(tokens).flops / (6 * student)
+    assert more == pytest.approx(2 * teacher * learned, rel=0.05)  # but for the held-out pass
+
+
 def test_a_gpu_draws_as_many_rows_as_its_memory_holds() -> None:
     """Of SmolLM2-1.7B 256 at 512 tokens, so the weights are read four times as often."""
     shape = Shape(1_711_376_384, 2 * 24 * 2048, vocabulary=49_152, hidden=24 * 2048)

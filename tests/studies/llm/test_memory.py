@@ -51,6 +51,12 @@ def test_less_at_once_needs_less() -> None:
     assert on_gpu["model"] == memory("assess")["model"] / 2
 
 
+def test_a_teacher_that_scores_stands_beside_its_student() -> None:
+    found = memory("distill", distillation="logits")
+    assert found.pop("teacher") == 4 * shape_parameters("nano-medium", 512)
+    assert found == memory("distill")
+
+
 def test_every_stage_but_a_pointer_needs_some() -> None:
     cell = KIND.cell(Ordering.model_validate("A-K"), LlmSettings(p_star="a/b"), 0)
     for node in cell.nodes:

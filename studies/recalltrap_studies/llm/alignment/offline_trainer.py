@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.streams import stream
 from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer, Iteration
@@ -71,6 +72,7 @@ def draw_from_reference(
         tokens_BT, mask_BT = torch.from_numpy(drawn.tokens_BT), torch.from_numpy(drawn.mask_BT)
         judged = context.reward_model.judge(tokens_BT.to(where), mask_BT.to(where), request.prompts)
         scored.append((batch.index, (tokens_BT, mask_BT, judged.preference_B.cpu())))
+        group.report(Progress("drawing from the reference", batch.stop, count))
     parts = response_batches.collect(scored, group)
     tokens_NT, mask_NT, preference_N = (torch.cat(column) for column in zip(*parts, strict=True))
     return ReferenceSample(tokens_NT, mask_NT, preference_N, prompt_N)

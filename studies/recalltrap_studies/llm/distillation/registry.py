@@ -1,7 +1,7 @@
 """Every distillation as one record: its settings, what runs it, and its version.
 
 Nothing else knows one by its name. The first is what artifacts were made with before there was a
-choice, so its name stands in no identity. With a second one, `distillation` becomes a setting.
+choice, so its name stands in no identity.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.stage_settings import Distill
 from recalltrap_studies.records import LateImport, find_record
 
-SETTING = "distillation"
+SETTING, STAGE = "distillation", "distill"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Distillation:
     """The part of the settings that it reads: `Distill`, or one that extends it."""
     run: LateImport | None = None
     """`run(node, store, group)`, called on every worker."""
+    scored: bool = False
+    """Whether the teacher scores every batch, and so stands beside the student."""
     version: int = 1
     """Bumped when its numbers change their meaning."""
 
@@ -61,6 +63,12 @@ _RECORDS = (
         settings=Distill,
         run=LateImport("recalltrap_studies.llm.stages.train:run_train"),
     ),
+    Distillation(
+        "logits",  # forward KL to the teacher's whole distribution, on the same samples
+        settings=Distill,
+        run=LateImport("recalltrap_studies.llm.distillation.logits:run_logits"),
+        scored=True,
+    ),
 )
 DISTILLATIONS: dict[str, Distillation] = {record.name: record for record in _RECORDS}
 FIRST = _RECORDS[0].name
@@ -73,6 +81,11 @@ def find_distillation(name: str) -> Distillation:
         InputError: there is none, or not all of it; says what is missing.
     """
     return find_record(DISTILLATIONS, name, "distillation", "distillation.registry.DISTILLATIONS")
+
+
+def distillation_of_node(node: Node) -> Distillation | None:
+    """The record that a node is distilled by; None where it is another stage's."""
+    return find_distillation(node.config.get(SETTING, FIRST)) if node.stage == STAGE else None
 
 
 def run_distillation(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:

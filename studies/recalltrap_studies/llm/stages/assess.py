@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -232,21 +233,25 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
     truth = node.parents["truth"]
     inputs = _inputs(node, store, group)
     count = int(node.config["evaluation_samples"])
+    # Others' responses under q: p*'s, or a file's (recall); and p_target's.
+    truths, truth_prompts, groups = _truths(inputs, store, truth, count)
+    targets = _targets(node, store, inputs)
+    total = count + len(truths) + (len(targets.answers) if targets else 0)
+    tell = partial(_tell, node, group, total)
     own: list[tuple[int, tuple[pa.Table, pa.Table]]] = []
     for batch in response_batches.shares(count, group):
         rows = inputs.own(batch)
         texts = pa.table({name: rows[name] for name in TEXTS.names}, TEXTS)
         own.append((batch.index, (_checked(rows, OWN_SCHEMA), texts)))
-        yield Progress(node.stage, batch.stop, 2 * count)
-    # Others' responses under q: p*'s, or a file's (recall).
-    truths, truth_prompts, groups = _truths(inputs, store, truth, count)
-    targets = _targets(node, store, inputs, group)
+        yield Progress(node.stage, batch.stop, total)
     measured, readable = zip(*response_batches.collect(own, group), strict=True)
     tables = {
         OWN_FILE: pa.concat_tables(measured),
-        TRUTH_FILE: _others(inputs, truths, truth_prompts, group),
-        **targets,
+        TRUTH_FILE: _others(inputs, truths, truth_prompts, group, partial(tell, count)),
     }
+    if targets is not None:
+        told = partial(tell, count + len(truths))
+        tables[TARGET_FILE] = _scored_targets(inputs, targets, group, told)
     if groups is not None:
         tables[TRUTH_FILE] = tables[TRUTH_FILE].append_column(
             "group", pa.array(groups, pa.string())
@@ -264,7 +269,11 @@ def run_assess(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         store.put(node, files, cost)
     group.broadcast(None)
     reward = float(np.mean(tables[OWN_FILE]["reward"].to_numpy()))
-    yield Progress(node.stage, 2 * count, 2 * count, {"reward": reward})
+    yield Progress(node.stage, total, total, {"reward": reward})
+
+
+def _tell(node: Node, group: WorkerGroup, total: int, before: int, rows: int) -> None:
+    group.report(Progress(node.stage, before + rows, total))
 
 
 def _inputs(node: Node, store: ArtifactStore, group: WorkerGroup) -> EvaluationInputs:
@@ -293,13 +302,15 @@ def _others(
     answers: list[npt.NDArray[np.int64]],
     prompts: PromptRows,
     group: WorkerGroup,
+    tell: Callable[[int], None],
 ) -> pa.Table:
-    """Others' responses under q, the batches shared by the workers."""
+    """Others' responses under q, the batches shared by the workers; `tell` hears how many."""
     parts = []
     for batch in response_batches.shares(len(answers), group):
         theirs = prompts.take(torch.arange(batch.start, batch.stop))
         rows = inputs.others(answers[batch.start : batch.stop], theirs)
         parts.append((batch.index, _checked(rows, OTHERS_SCHEMA)))
+        tell(batch.stop)
     return pa.concat_tables(response_batches.collect(parts, group))
 
 
@@ -317,18 +328,31 @@ def _truths(
     return answers, inputs.request.prompts.take(inputs.asked.evenly(count)), None
 
 
-def _targets(
-    node: Node, store: ArtifactStore, inputs: EvaluationInputs, group: WorkerGroup
-) -> dict[str, pa.Table]:
-    """p_target's samples under q: the penalty of moving to it; nothing without an oracle."""
+@dataclass(frozen=True)
+class Targets:
+    """p_target's samples: as they stand, each as tokens, and what it is to."""
+
+    table: pa.Table
+    answers: list[npt.NDArray[np.int64]]
+    asked: PromptRows
+
+
+def _targets(node: Node, store: ArtifactStore, inputs: EvaluationInputs) -> Targets | None:
+    """p_target's samples; none without an oracle."""
     if ORACLE not in node.parents:
-        return {}
+        return None
     oracle = node.parents[ORACLE]
     targets = store.read_table(oracle, SAMPLES_FILE)
     answers = [row.astype(np.int64) for row in _lists(targets["tokens"])]
-    asked = _prompts_of_target(inputs, oracle, targets)
-    scored = _others(inputs, answers, asked, group)
-    return {TARGET_FILE: _with_target(scored, targets, inputs.read(answers, asked))}
+    return Targets(targets, answers, _prompts_of_target(inputs, oracle, targets))
+
+
+def _scored_targets(
+    inputs: EvaluationInputs, targets: Targets, group: WorkerGroup, tell: Callable[[int], None]
+) -> pa.Table:
+    """p_target's samples under q: the penalty of moving to it."""
+    scored = _others(inputs, targets.answers, targets.asked, group, tell)
+    return _with_target(scored, targets.table, inputs.read(targets.answers, targets.asked))
 
 
 def _prompts_of_target(inputs: EvaluationInputs, oracle: Node, targets: pa.Table) -> PromptRows:

@@ -15,7 +15,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.settings_parts import Part
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm import cost_estimates as costs
-from recalltrap_studies.llm.distillation.registry import SETTING
+from recalltrap_studies.llm.distillation import registry as distillations
 from recalltrap_studies.llm.stage_settings import (
     SCORER_PLACES,
     Evaluate,
@@ -138,12 +138,12 @@ ORACLE = Stage(
     settings=Reward,
 )
 DISTILL: Training = Training(
-    "distill",
+    distillations.STAGE,
     LateImport("recalltrap_studies.llm.distillation.registry:run_distillation"),
     lambda node: costs.training(node, DISTILL.epochs),
     ("samples", "teacher"),
     optional=("start",),
-    also=("distill_temperature", SETTING),
+    also=("distill_temperature", distillations.SETTING),
     architecture="student",
     epochs="distill_epochs",
 )

@@ -7,7 +7,8 @@ between.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,16 +50,20 @@ def run_sample(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
         vocabulary = int(model.config.vocab_size)
         with sampling_engines.opened(node.config["engine"], model) as draw:
             rows = rows_of_a_draw(node.config["engine"], model, request, group)
+            total = sum(shard.rows for shard in shards)
+            done = total - sum(shard.rows for shard in missing)
             for first in range(0, len(missing), group.size):
-                if first + group.rank < len(missing):
-                    shard = missing[first + group.rank]
+                together = missing[first : first + group.size]
+                tell = partial(_tell, node, group, done, total, len(together))
+                if group.rank < len(together):
+                    shard = together[group.rank]
                     drawn, files[shard.name] = _draw_shard(
-                        node, store, shard, request, asked, draw, rows, vocabulary
+                        node, store, shard, request, asked, draw, rows, vocabulary, tell
                     )
                     tokens += drawn
                 rate = tokens / (time.perf_counter() - began)
-                done = len(shards) - len(missing) + min(first + group.size, len(missing))
-                yield Progress(node.stage, done, len(shards), {"tokens_per_second": rate})
+                done += sum(shard.rows for shard in together)
+                yield Progress(node.stage, done, total, {"tokens_per_second": rate})
     seconds = time.perf_counter() - began
     # Whoever seals waits for all shards; each worker hashed its own.
     spent, everyone = zip(*group.gather(((seconds, tokens), files)), strict=True)
@@ -71,6 +76,11 @@ def run_sample(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator
 def _missing(node: Node, store: ArtifactStore, shards: list[Shard]) -> list[Shard]:
     there = set(store.storage.list(store.folder(node)))
     return [shard for shard in shards if shard.name not in there]
+
+
+def _tell(node: Node, group: WorkerGroup, before: int, total: int, drawing: int, rows: int) -> None:
+    """Say that so many rows of a shard are drawn, and as many by each of those `drawing`."""
+    group.report(Progress(node.stage, min(before + rows * drawing, total), total))
 
 
 def _standing(
@@ -107,16 +117,20 @@ def _draw_shard(
     draw: sampling_engines.Draw,
     rows: int,
     vocabulary: int,
+    tell: Callable[[int], None],
 ) -> tuple[int, FileDigest]:
-    """Draw and write one shard; returns its number of tokens, and what the record says of it."""
+    """Draw and write one shard; returns its number of tokens, and what the record says of it.
+
+    `tell` is called with the number of rows that are drawn, while some are.
+    """
     name = f"{stream_name(node)}/{shard.name}"
     uniforms_BT = uniforms(node.seed, name, shard.rows, request.max_new_tokens)
     prompt_N = prompts_of(node, shard, asked)
     theirs = [request.take(part_B) for part_B in torch.split(prompt_N, rows)]
-    parts = [
-        draw(request, part_BT)
-        for request, part_BT in zip(theirs, torch.split(uniforms_BT, rows), strict=True)
-    ]
+    parts = []
+    for request, part_BT in zip(theirs, torch.split(uniforms_BT, rows), strict=True):
+        parts.append(draw(request, part_BT))
+        tell(sum(len(part.mask_BT) for part in parts))
     answered = [(request.prompts, part) for request, part in zip(theirs, parts, strict=True)]
     digest = store.put_table(node, shard.name, shard_table(shard, answered, vocabulary))
     return sum(int(part.mask_BT.sum()) for part in parts), digest

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,19 @@ CURVES = {"loss": "loss", "learning_rate": "learning_rate", "heldout_loss": "hel
 
 
 def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Train one model of the stages pretrain, sft, target and distill, and store it.
+    """Train one model of the stages pretrain, sft, target and distill, and store it, by the
+    likelihood of its rows; see `train_model`."""
+    yield from train_model(node, store, group, StudentTrainer)
+
+
+def train_model(
+    node: Node,
+    store: ArtifactStore,
+    group: WorkerGroup,
+    make: Callable[..., StudentTrainer],
+    scored_by: PreTrainedModel | None = None,
+) -> Iterator[Progress]:
+    """Train one model and store it. `make` makes its trainer, whose loss another model may score.
 
     The artifact holds the model in the hub's format, `curves.parquet` (loss, learning_rate,
     heldout_loss) and `facts.json`. Every rank of the group calls it; rank 0 writes.
@@ -67,7 +79,7 @@ def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     schedule = make_schedule(node, data)
     model = untrained(node, store, data.tokenizer)
     parameters = sum(p.numel() for p in model.parameters())
-    trainer = make_trainer(node, model, data, schedule, group, str(scratch))
+    trainer = make_trainer(node, model, data, schedule, group, str(scratch), make)
     # A training that went on from a checkpoint must not be worse off than it was.
     resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5)
     loss = heldout_loss(trainer, data.heldout, data.tokenizer.pad_token_id, group)
@@ -79,7 +91,8 @@ def run_train(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     if trained is not None:
         seconds = time.perf_counter() - clock
         files = weights.model_files(trained, data.tokenizer) | resumable.result_files(table, facts)
-        flops = 6.0 * parameters * schedule.tokens
+        scoring = sum(p.numel() for p in scored_by.parameters()) if scored_by else 0
+        flops = (6.0 * parameters + 2.0 * scoring) * schedule.tokens
         cost = Cost(
             wall_seconds=seconds,
             device_seconds=seconds * group.size,
@@ -162,8 +175,9 @@ def make_trainer(
     schedule: TrainingSchedule,
     group: WorkerGroup,
     scratch: str,
+    make: Callable[..., StudentTrainer] | None = None,
 ) -> StudentTrainer:
-    """The trainer of one stage, ready to train."""
+    """The trainer of one stage, ready to train; made by `make`, by default of the likelihood."""
     config = node.config
     args = arguments.training_arguments(
         SFTConfig,
@@ -185,7 +199,7 @@ def make_trainer(
     pad = data.tokenizer.pad_token_id
     # A row as long as the longest sequence is nearly full, and attention's mask stays small.
     width = int(data.train.lengths.max()) if config["packing"] else None
-    trainer = StudentTrainer(
+    trainer = (make or StudentTrainer)(
         model=model,
         args=args,
         data_collator=Collator(data.train, pad, width),
@@ -233,7 +247,13 @@ class StudentTrainer(upstream.OrderedSftTrainer):
         total = nn.functional.cross_entropy(
             logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
         )
-        count = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        return self.mean_over_batch(total, labels != IGNORED, num_items_in_batch)
+
+    def mean_over_batch(
+        self, total: Tensor, learned_BT: Tensor, num_items_in_batch: Tensor | int | None
+    ) -> Tensor:
+        """A sum over this worker's learned tokens as the mean over the global batch's."""
+        count = learned_BT.sum() if num_items_in_batch is None else num_items_in_batch
         loss = total / torch.as_tensor(count).clamp(min=1)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # gradients are averaged over workers

@@ -190,7 +190,7 @@ def test_the_same_seed_twice_and_a_resumption_give_the_same_curves(
     once = iterations_of(trainer_of(context, tmp_path / "a", **fields), tmp_path / "a")
 
     def stop(progress: Progress) -> None:
-        if progress.metrics["rollout"] == 2:
+        if progress.metrics.get("rollout") == 2:
             raise KeyboardInterrupt
 
     scratch = tmp_path / "b"

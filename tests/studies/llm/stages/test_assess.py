@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.errors import StageError
 from recalltrap.graph import Cell, Node
+from recalltrap.kind import Progress
 from recalltrap.orderings import Ordering
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
@@ -138,6 +139,16 @@ def test_the_recall_of_p_star_s_own_copy_is_minus_its_entropy(study: BuiltStudy)
         prompt, response = np.split(row["input_ids"], [row["prompt_tokens"]])
         log_probs_T = plain_log_probs(p_star, prompt.tolist(), response.tolist())
         assert log_q == pytest.approx(float(log_probs_T.sum()), abs=1e-3)
+
+
+def test_scoring_says_how_far_it_is(study: BuiltStudy) -> None:
+    """Of own samples, of the truth's and of p_target's, in that order and in one count."""
+    told: list[Progress] = []
+    node = replace(study.cell("K-A").assessments["p_second"], version=99)
+    yielded = list(run_assess(node, study.store, WorkerGroup(report=told.append)))
+    steps = [step.step for step in (*yielded[:-1], *told, yielded[-1])]
+    assert steps == [512, 700, 1212, 1400, 1912, 2000, 2000]
+    assert {step.steps for step in (*told, *yielded)} == {2000}
 
 
 def test_the_reward_sees_as_many_tokens_as_an_alignment(study: BuiltStudy) -> None:

@@ -72,8 +72,8 @@ def test_the_files_hold_what_was_drawn(
 ) -> None:
     node = sample_node(nano_store.p_star)
     progress = list(run_sample(node, nano_store.store, WorkerGroup()))
-    assert [step.step for step in progress] == [1, 2, 3, 4, 5, 6, 7]
-    assert all(step.steps == 7 for step in progress)
+    assert [step.step for step in progress] == [32, 64, 96, 128, 150, 182, 190]
+    assert all(step.steps == 190 for step in progress)
     train = read_shards(nano_store.store, node, "train")
     heldout = read_shards(nano_store.store, node, "heldout")
     assert train["sequence"].to_pylist() == list(range(150))
@@ -147,7 +147,7 @@ def test_only_a_missing_shard_is_drawn_again(
     monkeypatch.setattr(resumed, "write_file", watch)
     steps: list[Progress] = list(run_sample(node, resumed, WorkerGroup()))
     assert written == ["train-00003.parquet"]
-    assert [(step.step, step.steps) for step in steps] == [(7, 7)]
+    assert [(step.step, step.steps) for step in steps] == [(190, 190)]
     assert files(store, node) == before
     resumed.open(node).verify()
 
@@ -171,6 +171,17 @@ def test_no_shard_is_read_again_to_be_hashed_but_those_of_before_and_by_all_work
     assert sorted(map(len, hashed.values())) == [2, 2, 3]
     assert len({name for names in hashed.values() for name in names}) == 7
     store.open(node).verify()
+
+
+def test_a_shard_says_how_far_it_is_while_it_is_drawn(nano_store: NanoStore) -> None:
+    """In sequences, 16 at once; of a large model a shard alone takes hours."""
+    told: list[Progress] = []
+    group = WorkerGroup(report=told.append)
+    list(run_sample(sample_node(nano_store.p_star), nano_store.store, group))
+    assert [step.step for step in told[:4]] == [16, 32, 48, 64]
+    assert [step.step for step in told] == sorted(step.step for step in told)
+    assert {(step.stage, step.steps) for step in told} == {("sample", 190)}
+    assert told[-1].step == 190
 
 
 def test_an_interruption_leaves_whole_shards_and_no_record(nano_store: NanoStore) -> None:
