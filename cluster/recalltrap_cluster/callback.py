@@ -28,6 +28,10 @@ def _ignore(trial_id: str) -> None:
     pass
 
 
+def _nobody(trial_id: str) -> list[Process]:
+    return []
+
+
 class DisplayCallback(Callback):
     """Translates trials back into packs; `on_lost` is told of a trial that was lost.
 
@@ -45,23 +49,24 @@ class DisplayCallback(Callback):
         self.on_lost = on_lost
         self.broken: dict[str, str] = {}
         self.full: str | None = None
-        self.processes: dict[str, list[Process]] = {}
-        self.processes_of: Callable[[str], list[Process]] = lambda trial: self.processes.get(
-            trial, []
-        )
-        """Where a trial's logs lie: by default of its own process, as its last result names it."""
+        self.processes: dict[str, Process] = {}
+        self.workers_of: Callable[[str], list[Process]] = _nobody
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore an experiment; nobody watches a restored one."""
-        kept = {"searcher": self.searcher, "broken": self.broken}
-        return {**kept, "display": Silent(), "on_lost": _ignore}
+        nobody = {"display": Silent(), "on_lost": _ignore, "workers_of": _nobody}
+        return {**self.__dict__, **nobody}
+
+    def processes_of(self, trial_id: str) -> list[Process]:
+        """Where a trial's logs lie: of its own process, as its last result says, and of workers."""
+        own = [self.processes[trial_id]] if trial_id in self.processes else []
+        return own + self.workers_of(trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         if "pid" in result:
-            trial_process = Process("trial", result["node_ip"], result["pid"])
-            self.processes[trial.trial_id] = [trial_process]
+            self.processes[trial.trial_id] = Process("trial", result["node_ip"], result["pid"])
         if FULL in result:
             self.full = result[FULL]
             self.searcher.waiting.clear()  # the others would find no room either

@@ -248,7 +248,7 @@ def _trainable(
 
     mailbox = open_mailbox()
     callback.on_lost = functools.partial(free_placement, mailbox)
-    callback.processes_of = functools.partial(workers_of, mailbox)
+    callback.workers_of = functools.partial(workers_of, mailbox)
     return tune.with_parameters(
         training.train_pack,
         packs=packs,

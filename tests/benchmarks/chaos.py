@@ -21,6 +21,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ from toy_processes import MARK, processes_with
 
 import recalltrap as rt
 from recalltrap.results.results import Results
+from recalltrap_cluster.ray_internals import LOOPBACK_ENVIRONMENT
 
 MIXTURE: dict[str, Any] = {
     "name": "chaos/mixture", "kind": "mog", "question": "Does anybody notice?",
@@ -308,42 +310,61 @@ def poor_writes(chaos: Chaos, storage: Path) -> None:
     chaos.note([name], wrong)
 
 
-@contextlib.contextmanager
-def simulated_cluster() -> Iterator[Any]:
-    """A head and two machines of one core, all on this one."""
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
-    from ray.cluster_utils import Cluster
+@dataclass
+class Machine:
+    """A simulated one: a node of Ray's with one core, in processes of its own."""
 
-    from recalltrap_cluster.ray_internals import LOOPBACK_ENVIRONMENT, loopback_only
+    arguments: list[str]
+    temporary: Path
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    os.environ.update(LOOPBACK_ENVIRONMENT)
-    with loopback_only():
-        cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-        )
-        try:
-            yield cluster
-        finally:
-            cluster.shutdown()
+    def __post_init__(self) -> None:
+        ray = str(Path(sys.executable).with_name("ray"))
+        self.process = subprocess.Popen(
+            [ray, "start", "--block", "--num-cpus", "1", "--disable-usage-stats",
+             *self.arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            env={**os.environ, MARK: self.mark, "RAY_TMPDIR": str(self.temporary)},
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        assert any("Ray runtime started" in line for line in self.process.stdout)
+
+    def lose(self) -> None:
+        """All of its processes are gone at once."""
+        for process in marked(self.mark):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.process.communicate()
 
 
-def lost_nodes(chaos: Chaos, storage: Path, most: int) -> None:
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def lost_machines(chaos: Chaos, storage: Path, most: int) -> None:
     """A launch on a simulated cluster whose second machine is lost and replaced, several times."""
     name, done, killed = "a machine of a cluster is lost", standing(storage), 0
-    with simulated_cluster() as cluster:
-        node = cluster.add_node(num_cpus=1)
-        process, mark = chaos.start(storage, "--address", cluster.address)
-        wait_for(lambda: process.poll() is not None or bool(list(storage.rglob("*.parquet"))), 300)
-        while process.poll() is None and killed < most:
-            time.sleep(chaos.random.uniform(1.0, 6.0))
-            cluster.remove_node(node, allow_graceful=False)
-            killed += 1
-            node = cluster.add_node(num_cpus=1)
-        status = chaos._await(process, 900)
-        wrong = chaos.look(storage, done)
-        wrong += [] if status == 0 else [f"ended with {status}"]
-        wrong += [f"left {left}"] if (left := gone(mark)) else []
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+    os.environ |= LOOPBACK_ENVIRONMENT
+    address, temporary = f"127.0.0.1:{free_port()}", chaos.folder / "ray"
+    port, dashboard = address.rpartition(":")[2], ["--include-dashboard", "false"]
+    head = Machine(["--head", "--port", port, *dashboard], temporary)
+    machine = Machine(["--address", address], temporary)
+    process, mark = chaos.start(storage, "--address", address)
+    wait_for(lambda: process.poll() is not None or bool(list(storage.rglob("*.parquet"))), 300)
+    while process.poll() is None and killed < most:
+        time.sleep(chaos.random.uniform(1.0, 6.0))
+        machine.lose()
+        killed += 1
+        machine = Machine(["--address", address], temporary)
+    status = chaos._await(process, 900)
+    wrong = chaos.look(storage, done)
+    wrong += [] if status == 0 else [f"ended with {status}"]
+    wrong += [f"left {left}"] if (left := gone(mark)) else []
+    machine.lose()
+    head.lose()
     chaos.counts[name].tried += killed
     chaos.note([name] * killed, wrong)
 
@@ -369,8 +390,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--poor", type=int, default=0, help="turns on a full and a failing disk")
-    parser.add_argument("--nodes", type=int, default=0, help="machines of a cluster to lose")
+    parser.add_argument("--machines", type=int, default=0, help="machines of a cluster to lose")
     asked = parser.parse_args()
+    # A job that a shell put into the background ignores Ctrl-C, and so would all it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     mixture = asked.kind == "mixture"
     folder = Path(tempfile.mkdtemp(prefix="rchaos-", dir="/tmp"))
     study = folder / "study.yaml"
@@ -387,8 +410,8 @@ def main() -> None:
     turns: list[Callable[[Path], None]] = []
     for _ in range(asked.poor):
         turns += [lambda storage: full_disk(chaos, storage), lambda s: poor_writes(chaos, s)]
-    if asked.nodes:
-        turns.append(lambda storage: lost_nodes(chaos, storage, asked.nodes))
+    if asked.machines:
+        turns.append(lambda storage: lost_machines(chaos, storage, asked.machines))
     while turns or chaos.kills < asked.kills:
         storage = folder / f"disturbed-{len(storages)}"
         storages.append(storage)

@@ -8,6 +8,7 @@ it: the leading one decides what is missing and writes, the others build along.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -130,7 +131,7 @@ class PackRun:
             if not self.store.has(node):
                 failure = NodeFailure(node, error.failure, error.message)
                 write_stage_failure(self.context, failure, self.trial_id)
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _lost(self, node: Node) -> NodeFailure | None:
         """The failure that took the node, here or in the pack that should have built it."""
