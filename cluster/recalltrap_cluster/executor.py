@@ -27,6 +27,7 @@ from recalltrap_cluster.placement.requests import DRIVER_REQUEST, Request, reque
 from recalltrap_cluster.schedulable.this_machine import place_here
 from recalltrap_cluster.storage.filesystem import shared_filesystem
 from recalltrap_cluster.storage.full_storage import noticing_full, refuse_full
+from recalltrap_cluster.trackers import asked_trackers, tracker_callbacks
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     from recalltrap_cluster.searcher import PackSearcher
 
 
+Run = Callable[[Plan, RunContext, Display], None]
+
+
 @contextlib.contextmanager
-def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Display], None]]:
+def execute(address: str, plan: Plan) -> Iterator[Run]:
     """Join Ray, check that the plan can run there, and yield what runs it; leave Ray at the end.
 
     Raises:
@@ -46,11 +50,12 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         yield lambda plan, context, display: None
         return
     _check_gpus_asked(plan)
+    asked_trackers()
     from recalltrap_cluster.joining.session import has_session, ray_session
 
     if address == "local" and not has_session():
         place_here(plan)  # refused before the seconds that Ray takes to start
-    with ray_session(address):
+    with ray_session(address) as dashboard:
         from recalltrap_cluster.ray_internals import is_client
         from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
@@ -58,9 +63,22 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         if is_client():
             from recalltrap_cluster.ray_client import run_on_cluster
 
-            yield functools.partial(run_on_cluster, _run)
+            run: Run = functools.partial(run_on_cluster, _run)
         else:
-            yield _run
+            run = _run
+        yield functools.partial(_linked, run, dashboard)
+
+
+def _linked(
+    run: Run,
+    dashboard: str | None,
+    plan: Plan,
+    context: RunContext,
+    display: Display,
+) -> None:
+    if dashboard is not None:
+        display.note(f"Ray's dashboard: {dashboard}")
+    run(plan, context, display)
 
 
 def _check_gpus_asked(plan: Plan) -> None:
@@ -149,7 +167,7 @@ def _tune(
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
-        callbacks=callbacks,
+        callbacks=[*callbacks, *tracker_callbacks(plan.study.name)],
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         progress_reporter=NoReport(),

@@ -18,13 +18,14 @@ from recalltrap.run.display import Display
 from recalltrap.run.plan import Pack, Plan
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap_cluster.ray_internals import HEAD_RESOURCES, SESSION_ENVIRONMENT
+from recalltrap_cluster.trackers import TRACKERS_VARIABLE
 
 Event = tuple[str, str, Any]
 """Which method of the display, the pack's id, the rest."""
 POLL_SECONDS = 0.5
 STOP_SECONDS = 6.0
 """How long a cancelled Tune may take to stop its trials; the supervisor waits for ten."""
-PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", *SESSION_ENVIRONMENT)
+PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", TRACKERS_VARIABLE, *SESSION_ENVIRONMENT)
 
 
 class Events:
@@ -49,6 +50,9 @@ class RemoteDisplay:
 
     def begin(self, plan: Plan) -> None:
         """The client's display knows."""
+
+    def note(self, line: str) -> None:
+        """The client has said it."""
 
     def progress(self, pack: Pack, row: dict[str, Any]) -> None:
         plain = {name: value for name, value in row.items() if isinstance(value, int | float | str)}

@@ -159,6 +159,8 @@ def say_ready(actor: Any) -> Any:
 # --- The Jobs API ---------------------------------------------------------------------------
 
 
+JOB_ENVIRONMENT = {"RAY_JOB_STOP_WAIT_TIME_S": "15"}
+"""Of a job: the seconds that a stopped one has to end its trials in, before Ray kills it."""
 TALKING_LOGGERS = (
     "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from toy_processes import MARK, RAY_SERVERS, await_nobody, is_loopback, listening, start
+from toy_processes import RAY_SERVERS, await_nobody, is_loopback, listening, start
 from toy_trouble import plant
 
 import recalltrap as rt
-from recalltrap_cluster.ray_internals import CLIENT_SERVER_ENVIRONMENT, LOOPBACK_ENVIRONMENT
 
 pytestmark = pytest.mark.ray
 
@@ -70,74 +63,3 @@ def test_a_run_listens_on_loopback_and_ctrl_c_keeps_what_is_finished_and_leaves_
 )  # fmt: skip
 def test_loopback_is_told_from_the_rest(address: str, expected: bool) -> None:
     assert is_loopback(f"{address} 6379 gcs_server") is expected
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A head that was started by hand: its own address, and the one of its client server."""
-
-    address: str
-    client: str
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """One on loopback, with a token."""
-    ports = [_free_port(), _free_port()]
-    mark = uuid.uuid4().hex
-    folder = tempfile.mkdtemp(prefix="rt-", dir="/tmp")  # short: sockets' names are limited
-    head = subprocess.Popen(
-        [
-            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
-            "--port", str(ports[0]), "--ray-client-server-port", str(ports[1]),
-            "--num-cpus", "2", "--include-dashboard", "false", "--disable-usage-stats",
-            "--temp-dir", folder,
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, MARK: mark, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN,
-             **LOOPBACK_ENVIRONMENT, **CLIENT_SERVER_ENVIRONMENT},
-    )  # fmt: skip
-    try:
-        assert head.stdout is not None
-        assert any("Ray runtime started" in line for line in head.stdout), "ray start ended"
-        yield Cluster(*(f"127.0.0.1:{port}" for port in ports))
-    finally:
-        head.terminate()
-        head.communicate(timeout=30)
-        await_nobody(mark)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(200)
-@pytest.mark.parametrize("how", ["auto", "client"])
-def test_a_joined_cluster_gives_the_same_numbers_and_goes_on(
-    how: str, cluster: Cluster, study_file: StudyFile, storage: str, tmp_path: Path
-) -> None:
-    study = study_file(orderings=["K-A"], seeds=2)
-    address = "auto" if how == "auto" else f"ray://{cluster.client}"
-    process = start(
-        "joined", "run", study, "--storage", storage, "--address", address,
-        RAY_ADDRESS=cluster.address, RAY_AUTH_TOKEN=TOKEN, **LOOPBACK_ENVIRONMENT,
-    )  # fmt: skip
-    try:
-        output, errors = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 0, errors
-    assert "report: " in output
-    assert "4/4 cells" in errors
-    joined = rt.open_run("toy/test", storage)
-    here = rt.run(study, storage=str(tmp_path / "here"), local=True)
-    for table in ("metrics", "curves"):
-        assert joined.table(table).equals(here.table(table))
-    assert len(joined.result_grid()) == 4
-    host, port = cluster.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=5):
-        pass  # the cluster is left as it was found

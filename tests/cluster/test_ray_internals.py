@@ -40,6 +40,7 @@ VARIABLES = {
     "RAY_AIR_NEW_OUTPUT": "ray.tune.experimental.output",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "ray._private.accelerators.accelerator",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "ray._private.ray_constants",
+    "RAY_JOB_STOP_WAIT_TIME_S": "ray.dashboard.modules.job.job_supervisor",
     "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "ray.util.client.server.proxier",
 }
 """Where Ray reads each variable that is set for it."""

@@ -14,6 +14,9 @@ class RecordingDisplay:
     def begin(self, plan: Any) -> None:
         self.events.append(("begin", plan.study.name))
 
+    def note(self, line: str) -> None:
+        self.events.append(("note", line))
+
     def progress(self, pack: Any, row: dict[str, Any]) -> None:
         self.events.append(("progress", pack.name))
         assert {"stage", "step", "steps"} <= set(row)

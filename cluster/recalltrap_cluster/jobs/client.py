@@ -112,8 +112,8 @@ class Jobs:
             yield
         except AuthenticationError as error:
             raise InputError(
-                f"--address {self.address}: {str(error).splitlines()[0].rstrip('.')}. Set "
-                "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
+                f"--address {self.address} refused us: {str(error).splitlines()[0].rstrip('.')}. "
+                "Set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
             ) from None
         except (
             ConnectionError, RuntimeError, ValueError, requests.RequestException,
@@ -134,4 +134,10 @@ def _time(milliseconds: int | None) -> str | None:
 
 def runtime_environment(folder: Path, wheel: Path, variables: dict[str, str]) -> dict[str, Any]:
     """What a job's processes run in: its files, this package, some variables."""
-    return {"working_dir": str(folder), "py_modules": [str(wheel)], "env_vars": variables}
+    from recalltrap_cluster.ray_internals import JOB_ENVIRONMENT
+
+    return {
+        "working_dir": str(folder),
+        "py_modules": [str(wheel)],
+        "env_vars": {**variables, **JOB_ENVIRONMENT},
+    }

@@ -14,6 +14,7 @@ from recalltrap.errors import InputError
 from recalltrap.logs.lines import LOG_VARIABLE
 from recalltrap.run.run import run
 from recalltrap.store.storage import Storage
+from recalltrap.supervision.supervisor import go_on_supervised
 from recalltrap_cluster.jobs.records import is_job
 from recalltrap_cluster.jobs.shipment import STUDY_FILE
 from recalltrap_cluster.jobs.submission import ASKED_FILE
@@ -25,6 +26,7 @@ def run_job() -> int:
     Raises:
         InputError: the storage isn't the one that the submitting machine wrote to.
     """
+    go_on_supervised()
     asked = json.loads(Path(ASKED_FILE).read_text(encoding="utf-8"))
     storage = Storage(asked["storage"])
     if not is_job(storage, asked["id"]):

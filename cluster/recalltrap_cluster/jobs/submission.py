@@ -26,11 +26,12 @@ from recalltrap_cluster.jobs.records import JobRecord, all_records, write_record
 from recalltrap_cluster.jobs.shipment import pack_study
 from recalltrap_cluster.jobs.wheel import build_wheel
 from recalltrap_cluster.joining.address import is_sent_openly
+from recalltrap_cluster.trackers import TRACKERS_VARIABLE
 
 ENTRYPOINT = "python -m recalltrap_cluster.jobs.entry"
 """All that the command line says: what is asked for travels in a file."""
 ASKED_FILE = "job.json"
-PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE")
+PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE", TRACKERS_VARIABLE)
 
 
 @dataclass(frozen=True)

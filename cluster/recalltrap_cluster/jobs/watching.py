@@ -56,6 +56,8 @@ class JobTable:
             self.close()
             self.begun = True
             self.table.watch(_extent(event))
+        elif self.begun and what == log_display.NOTE:
+            self.table.note(str(event.get("message")))
         elif self.begun and what in (log_display.FAILED, log_display.FINISHED):
             self._ended(event)
         elif self.begun and what == log_display.PROGRESS:

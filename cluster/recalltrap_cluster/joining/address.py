@@ -52,7 +52,7 @@ def check_jobs_address(address: str) -> str:
         socket.create_connection((host, port), ANSWER_SECONDS).close()
     except OSError as error:
         raise InputError(
-            f"--address {address}: nothing answers there ({error}). Give the dashboard of a "
+            f"--address {address} is where nothing answers ({error}). Give the dashboard of a "
             "cluster's head, such as http://127.0.0.1:8265 (`ray start --head` prints it)"
         ) from None
     return address.rstrip("/")
@@ -78,7 +78,7 @@ def _dashboard(address: str) -> tuple[str, int]:
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         raise InputError(
             f"--address {address} is not where jobs are sent: give the head's dashboard as "
-            "http://host:8265 or https://host. With ray://host:port or auto it is "
+            "http://HEAD:8265 or https://HEAD. With ray://HEAD:10001 or auto it is "
             "`recalltrap run --address`"
         )
     return host, port or (443 if parts.scheme == "https" else 80)
@@ -107,12 +107,12 @@ def _host_and_port(address: str) -> tuple[str, int]:
     if parts.scheme in ("http", "https"):
         raise InputError(
             f"--address {address} is a dashboard, which takes jobs: `recalltrap submit STUDY "
-            "--address` sends one there. To join a cluster use auto, host:port or ray://host:port"
+            "--address` sends one there. To join a cluster use auto, HEAD:6379 or ray://HEAD:10001"
         )
     if parts.scheme != "ray" or not host or port is None:
         raise InputError(
-            f"--address {address} is not an address of Ray: use local, auto, host:port or "
-            "ray://host:port"
+            f"--address {address} is not an address of Ray: use local, auto, HEAD:6379 or "
+            "ray://HEAD:10001"
         )
     return host, port
 

@@ -23,12 +23,15 @@ def has_session() -> bool:
 
 
 @contextlib.contextmanager
-def ray_session(address: str) -> Iterator[None]:
+def ray_session(address: str) -> Iterator[str | None]:
     """Ray for the duration: a local one of our own, a cluster's, or the caller's own session.
 
     Args:
         address: `local` starts Ray on this machine, without its dashboard and reached from this
             machine alone; `auto` and `ray://...` join a cluster.
+
+    Yields:
+        Where Ray's dashboard is, None without one.
 
     Raises:
         InputError: the address is refused or nothing answers there.
@@ -49,12 +52,12 @@ def ray_session(address: str) -> Iterator[None]:
 
     set_environment(SESSION_ENVIRONMENT)
     if joined:
-        yield  # a notebook's session: used as it is, and left running
+        yield None  # a notebook's session: used as it is, and left running
         return
     own = address == "local"
     try:
         with loopback_only() if own else contextlib.nullcontext():
-            ray.init(
+            context = ray.init(
                 address=address,
                 include_dashboard=False if own else None,
                 log_to_driver=False,
@@ -70,7 +73,7 @@ def ray_session(address: str) -> Iterator[None]:
     LIFELINE.depend_on(cluster_doors(address))
     try:
         with no_dumps():
-            yield
+            yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         LIFELINE.depend_on(())
         ray.shutdown()

@@ -14,8 +14,9 @@ from recalltrap.run.plan import Pack, Plan
 
 REPEAT_SECONDS = 15.0
 """A trial's progress inside a stage is told so often at most: a log of days stays readable."""
-EVENTS = BEGIN, PROGRESS, FINISHED, FAILED, END = (
-    "begin", "progress", "finished", "failed", "end",
+EVENTS = BEGIN, NOTE, PROGRESS, FINISHED, FAILED, END = (
+    "begin",
+    "note", "progress", "finished", "failed", "end",
 )  # fmt: skip
 
 
@@ -35,6 +36,9 @@ class LogDisplay:
     def begin(self, plan: Plan) -> None:
         self._waiting = _waiting_cells(plan)
         self._tell(BEGIN, **asdict(extent_of(plan)))
+
+    def note(self, line: str) -> None:
+        self._tell(NOTE, message=line)
 
     def progress(self, pack: Pack, row: dict[str, Any]) -> None:
         stage, told_at = self._told.get(pack.id, ("", 0.0))

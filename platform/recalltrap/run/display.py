@@ -31,6 +31,10 @@ class Display(Protocol):
     """What an executor tells whoever is watching."""
 
     def begin(self, plan: Plan) -> None: ...
+    def note(self, line: str) -> None:
+        """Something that the user should know of where it runs."""
+        ...
+
     def progress(self, pack: Pack, row: dict[str, Any]) -> None:
         """A chunk is done; `row` holds stage, step, steps and the chunk's metrics."""
         ...
@@ -44,6 +48,7 @@ class Silent:
     """For Python callers."""
 
     def begin(self, plan: Plan) -> None: ...
+    def note(self, line: str) -> None: ...
     def progress(self, pack: Pack, row: dict[str, Any]) -> None: ...
     def finished(self, pack: Pack) -> None: ...
     def failed(self, pack: Pack, message: str) -> None: ...
@@ -128,6 +133,9 @@ class Progress:
         self.extent = extent
         self.began = time.monotonic()
         self._due = self.began + self.first_line
+
+    def note(self, line: str) -> None:
+        self.say(f"note: {line}")
 
     def progress(self, pack: Work, row: dict[str, Any]) -> None:
         entry = self.rows.setdefault(pack.id, _Row(pack))

@@ -138,7 +138,7 @@ def test_a_dashboard_that_answers_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         assert check_jobs_address(f"{address}/") == address
-    with pytest.raises(InputError, match="nothing answers there"):
+    with pytest.raises(InputError, match="nothing answers"):
         check_jobs_address(address)
 
 
