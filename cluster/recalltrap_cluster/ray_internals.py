@@ -39,6 +39,9 @@ SESSION_ENVIRONMENT = {
     # Ray Train replaces `print`; `datasets` then disassembles it to hash a function.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's new banner ignores verbose=0
+    # Ray's processes write their titles over their environment, and a supervisor that looks for
+    # its mark there wouldn't find them.
+    "SPT_NOENV": "1",
     # A process that asked for no GPU keeps the CUDA_VISIBLE_DEVICES that it was given.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }

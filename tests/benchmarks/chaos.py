@@ -180,7 +180,7 @@ class Chaos:
 
     def strike(self, process: Any, mark: str, fault: Fault) -> bool:
         """Wait for a random while and kill one of those that are meant, if there is one."""
-        time.sleep(self.random.uniform(0.2, 4.0))
+        time.sleep(self.random.uniform(0.1, 2.5))
         victims = [found for found in marked(mark) if _is(found, fault)]
         if process.poll() is not None or not victims:
             return False
@@ -378,7 +378,7 @@ def disturb(chaos: Chaos, storage: Path, kills: int, going_on: list[Fault], most
         left = max(kills - chaos.kills, 0)
         ends = left > 0 and chaos.random.random() < 0.75
         ending = chaos.random.choice(ENDING) if ends else None
-        status = chaos.launch(storage, going_on, ending, min(chaos.random.randint(0, most), left))
+        status = chaos.launch(storage, going_on, ending, min(chaos.random.randint(1, most), left))
         if status == 0:
             return
     chaos.complaints.append(f"{storage} never came to an end")
@@ -417,7 +417,7 @@ def main() -> None:
         storages.append(storage)
         if turns:
             turns.pop()(storage)
-        disturb(chaos, storage, asked.kills, TRIALS if mixture else GROUPS, 6 if mixture else 2)
+        disturb(chaos, storage, asked.kills, TRIALS if mixture else GROUPS, 8 if mixture else 3)
         wrong = compare(reference, rt.open_run(name, storage))
         chaos.complaints += wrong
         print(f"     done: {'; '.join(wrong) or 'the tables are those of the undisturbed run'}")

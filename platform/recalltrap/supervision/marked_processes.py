@@ -27,10 +27,8 @@ def marked(mark: str) -> Sequence[psutil.Process]:
 
 
 def _environment(process: psutil.Process) -> Sequence[str]:
-    """`name=value` of what a process was started with.
-
-    Ray's processes write their titles over the beginning of it, where psutil ends reading.
-    """
+    """`name=value` of what a process was started with, also behind a title that it has written
+    over the beginning, where psutil ends reading."""
     path = Path(f"/proc/{process.pid}/environ")
     if path.exists():
         return path.read_bytes().decode(errors="replace").split("\0")
