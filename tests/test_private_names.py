@@ -21,6 +21,7 @@ OURS = {"recalltrap", "recalltrap_studies", "recalltrap_cluster", "recalltrap_an
 OWNERS = {
     "cluster/recalltrap_cluster/ray_internals.py",
     "cluster/recalltrap_cluster/faults/ray_processes.py",
+    "cluster/recalltrap_cluster/ray_nodes.py",
     "studies/recalltrap_studies/mog/program/compilation.py",  # torch.compile
     "studies/recalltrap_studies/llm/models/upstream.py",  # transformers, torch
     "studies/recalltrap_studies/llm/training/upstream.py",  # TRL, transformers, DeepSpeed

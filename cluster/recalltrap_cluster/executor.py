@@ -216,7 +216,7 @@ def _resources_of_trials(plan: Plan) -> Callable[[dict[str, Any]], Any]:
 @contextlib.contextmanager
 def _admission(plan: Plan, requests: Mapping[str, Request]) -> Iterator[Admission]:
     """Who may start, on the nodes that the cluster has; an autoscaler is told what is wanted."""
-    from recalltrap_cluster.ray_internals import ask_autoscaler, has_autoscaler, live_nodes
+    from recalltrap_cluster.ray_nodes import ask_autoscaler, has_autoscaler, live_nodes
 
     announce = ask_autoscaler if has_autoscaler() else None
     admission = Admission(requests, live_nodes, grouped=_is_grouped(plan), announce=announce)

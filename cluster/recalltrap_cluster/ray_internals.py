@@ -19,19 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import ray
 from pyarrow import fs
 from ray._private import ray_constants
-from ray._private.accelerators import NvidiaGPUAcceleratorManager
-from ray._private.state import state as ray_state
-from ray.autoscaler.sdk import request_resources
-from ray.experimental import internal_kv
 from ray.tune import ExperimentAnalysis, ResultGrid, TuneError
 from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 from ray.util.client import ray as client
-
-from recalltrap_cluster.placement.requests import ClusterNode, Request
 
 # --- Environment variables ------------------------------------------------------------------
 
@@ -76,10 +69,6 @@ def set_environment(variables: Mapping[str, str]) -> None:
 
 # --- The session ----------------------------------------------------------------------------
 
-MOST_NODES = 4096
-"""Of one kind that a plan counts with where an autoscaler has no limit."""
-AUTOSCALING_STATUS = "__autoscaling_status"
-"""Where the autoscaler of `ray up` keeps its state, once it runs."""
 HEAD_RESOURCES = {"node:__internal_head__": 0.001}
 """What a task asks for to run on the head: nodes come and go, the head stays."""
 
@@ -103,55 +92,6 @@ def loopback_only() -> Iterator[None]:
 def is_client() -> bool:
     """Whether this process talks to a cluster through Ray's client (`ray://`)."""
     return bool(client.is_connected())  # type: ignore[no-untyped-call]
-
-
-def live_nodes() -> list[ClusterNode]:
-    """The live nodes of the joined cluster. Ray's own list is documented as "for debugging"."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [
-        ClusterNode(node["NodeManagerHostname"], dict(node["Resources"]), dict(node["Labels"]))
-        for node in nodes
-        if node["Alive"]
-    ]
-
-
-def has_autoscaler() -> bool:
-    """Whether the joined cluster starts nodes when they are asked for."""
-    if ray_state.get_cluster_config() is not None:  # version 2: KubeRay
-        return True
-    return bool(internal_kv._internal_kv_get(AUTOSCALING_STATUS))
-
-
-def ask_autoscaler(requests: Sequence[Request]) -> None:
-    """Tell the cluster's autoscaler what should find room at once; nothing: no more than is used.
-
-    By Ray's own `request_resources`, which counts what runs as well.
-    """
-    processes = [request for request in requests for _ in range(request.count)]
-    bundles = [dict(request.each) for request in processes]
-    selectors = [dict(request.labels) for request in processes]
-    request_resources(bundles=bundles, bundle_label_selectors=selectors if any(selectors) else None)
-
-
-def planned_nodes() -> list[ClusterNode] | None:
-    """The nodes that the cluster's autoscaler may start, all of them; None: it doesn't say.
-
-    Version 2 of the autoscaler says so (KubeRay); the older one of `ray up` keeps it to itself.
-    """
-    config = ray_state.get_cluster_config()
-    if config is None:
-        return None
-    return [
-        ClusterNode(group.name, {k: float(v) for k, v in group.resources.items()}, planned=True)
-        for group in config.node_group_configs
-        for _ in range(MOST_NODES if group.max_count < 0 else min(group.max_count, MOST_NODES))
-    ]
-
-
-def accelerator_type() -> str | None:
-    """What Ray calls the type of this machine's GPUs, e.g. H100; None where it sees none."""
-    kind: str | None = NvidiaGPUAcceleratorManager.get_current_node_accelerator_type()
-    return kind
 
 
 def say_ready(actor: Any) -> Any:

@@ -131,19 +131,12 @@ def _trainer(task: WorkerTask, environment: Mapping[str, str], filesystem: Any) 
 
     resources = task.resources
     experiment = f"{task.context.run}/tune/{tune.get_context().get_experiment_name()}"
-    request = request_of(resources, grouped=True)
     run_config: Any = train.RunConfig
-    scaling_config: Any = train.ScalingConfig
     return lean_trainer()(
         execute_pack,
         train_loop_config={"task": task},
         torch_config=LoopbackTorchConfig(),
-        scaling_config=scaling_config(
-            num_workers=resources.workers,
-            use_gpu=resources.gpus_per_trial > 0,
-            resources_per_worker=dict(request.each),
-            label_selector=dict(request.labels) or None,
-        ),
+        scaling_config=worker_scaling(resources),
         run_config=run_config(
             name=task.trial_id,
             failure_config=start_failures(resources.pending_minutes),
@@ -151,6 +144,18 @@ def _trainer(task: WorkerTask, environment: Mapping[str, str], filesystem: Any) 
             storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": dict(environment)},
         ),
+    )
+
+
+def worker_scaling(resources: Resources) -> Any:
+    """Ray Train's own words for a group's workers, and for the nodes that they may stand on."""
+    request = request_of(resources, grouped=True)
+    scaling_config: Any = train.ScalingConfig
+    return scaling_config(
+        num_workers=request.count,
+        use_gpu=resources.gpus_per_trial > 0,
+        resources_per_worker=dict(request.each),
+        label_selector=dict(request.labels) or None,
     )
 
 

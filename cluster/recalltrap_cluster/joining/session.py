@@ -97,7 +97,8 @@ def starting_slots(each: Mapping[str, float]) -> int:
     """How many trials could start now, where Ray is this machine alone; 0 where it isn't."""
     import ray
 
-    from recalltrap_cluster.ray_internals import is_client, live_nodes
+    from recalltrap_cluster.ray_internals import is_client
+    from recalltrap_cluster.ray_nodes import live_nodes
 
     alone = [node.host for node in live_nodes()] == [socket.gethostname()]
     if not alone or is_client():

@@ -16,7 +16,7 @@ def place_on_cluster(plan: Plan, *, grouped: bool) -> list[Placement]:
     Raises:
         InputError: there will never be room for one of them; the message names the shortfall.
     """
-    from recalltrap_cluster.ray_internals import has_autoscaler, live_nodes, planned_nodes
+    from recalltrap_cluster.ray_nodes import has_autoscaler, live_nodes, planned_nodes
 
     nodes = live_nodes()
     try:

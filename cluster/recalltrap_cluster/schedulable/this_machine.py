@@ -33,7 +33,7 @@ def this_machine(*, typed: bool = False) -> ClusterNode:
     """Its cores and its NVIDIA GPUs; `typed`: also what Ray calls them, for which it's imported."""
     resources = {"CPU": float(count_cores()), "GPU": float(count_gpus())}
     if typed and resources["GPU"]:
-        from recalltrap_cluster.ray_internals import accelerator_type
+        from recalltrap_cluster.ray_nodes import accelerator_type
 
         if kind := accelerator_type():
             resources[f"accelerator_type:{kind}"] = 1.0
