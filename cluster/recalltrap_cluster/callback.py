@@ -92,3 +92,46 @@ class DisplayCallback(Callback):
             return
         message = self.broken.get(trial.trial_id, "its worker was lost and no retries are left")
         self.display.failed(self.searcher.trials[trial.trial_id], message)
+
+
+HOOKS = (
+    "setup", "on_step_begin", "on_step_end", "on_trial_start", "on_trial_restore", "on_trial_save",
+    "on_trial_result", "on_trial_complete", "on_trial_recover", "on_trial_error", "on_checkpoint",
+    "on_experiment_end",
+)  # fmt: skip
+"""What Tune tells its callbacks."""
+
+
+class Tolerated(Callback):
+    """A tracker's callback. Where it fails (no key, no server), that is told once, and the run goes
+    on without it."""
+
+    def __init__(self, name: str, make: Callable[[], Any], tell: Callable[[str], None]) -> None:
+        self.name = name
+        self.tell = tell
+        self.callback: Any = None
+        self._try(lambda: setattr(self, "callback", make()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks to restore an experiment; nobody restores one."""
+        return {"name": self.name, "tell": _ignore, "callback": None}
+
+    def _try(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception as error:  # each tracker has its own
+            self.callback = None
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self.tell(f"{self.name}: {said}; the run goes on without it")
+
+
+def _passed_on(hook: str) -> Callable[..., None]:
+    def call(self: Tolerated, *args: Any, **info: Any) -> None:
+        if self.callback is not None:
+            self._try(lambda: getattr(self.callback, hook)(*args, **info))
+
+    return call
+
+
+for _hook in HOOKS:
+    setattr(Tolerated, _hook, _passed_on(_hook))

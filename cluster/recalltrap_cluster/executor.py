@@ -116,6 +116,7 @@ def _run_trials(
 
     requests, stuck = _requests(plan), None
     watch = PendingWatch(plan.study.resources.pending_minutes)
+    trackers = tracker_callbacks(plan.study.name, display.note)
     with _early_starts(plan, requests) as (early, marks), _admission(plan, requests) as admission:
         searcher = PackSearcher(plan.packs, admission, early, marks)
         callback = DisplayCallback(searcher, display)
@@ -123,7 +124,15 @@ def _run_trials(
         import_tensorboard()
         with shared_filesystem(context.storage) as filesystem, _quiet_tune(), noticing_full():
             try:
-                _tune(plan, context, searcher, [callback, watch], trainable, filesystem, most)
+                _tune(
+                    plan,
+                    context,
+                    searcher,
+                    [callback, watch, *trackers],
+                    trainable,
+                    filesystem,
+                    most,
+                )
             except NothingStarts as error:
                 stuck = error
     refuse_full(callback, watch.trials)
@@ -167,7 +176,7 @@ def _tune(
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
-        callbacks=[*callbacks, *tracker_callbacks(plan.study.name)],
+        callbacks=callbacks,
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         progress_reporter=NoReport(),

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from recalltrap.errors import InputError, nearest
@@ -37,19 +38,15 @@ def asked_trackers() -> list[str]:
     return asked
 
 
-def tracker_callbacks(study: str) -> list[Any]:
+def tracker_callbacks(study: str, tell: Callable[[str], None]) -> list[Any]:
     """Ray's callbacks of the trackers that are asked for; trials of a study stand together.
 
     Raises:
-        InputError: see `asked_trackers`, or a tracker that refuses to start.
+        InputError: see `asked_trackers`.
     """
-    found = []
-    for name in asked_trackers():
-        try:
-            found.append(_CALLBACKS[name](study))
-        except Exception as error:  # each tracker has its own
-            raise InputError(f"{TRACKERS_VARIABLE} = {name!r}: {error}") from None
-    return found
+    from recalltrap_cluster.callback import Tolerated
+
+    return [Tolerated(name, partial(_CALLBACKS[name], study), tell) for name in asked_trackers()]
 
 
 def _wandb(study: str) -> Any:

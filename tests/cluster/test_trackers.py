@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from ray.tune import Callback
 
 import recalltrap as rt
 from recalltrap.errors import InputError
+from recalltrap_cluster.callback import HOOKS, Tolerated
 from recalltrap_cluster.trackers import TRACKERS_VARIABLE, asked_trackers, tracker_callbacks
 
 MISSING = [name for name in ("mlflow", "wandb") if importlib.util.find_spec(name) is None]
@@ -23,7 +26,7 @@ def test_nobody_asks_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(TRACKERS_VARIABLE, raising=False)
         if value is not None:
             monkeypatch.setenv(TRACKERS_VARIABLE, value)
-        assert tracker_callbacks("mog/x") == []
+        assert tracker_callbacks("mog/x", print) == []
 
 
 def test_a_stranger_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,14 +62,15 @@ def test_each_is_rays_own_callback_with_the_studys_name(monkeypatch: pytest.Monk
         monkeypatch.setitem(sys.modules, f"ray.air.integrations.{name}", module)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setenv(TRACKERS_VARIABLE, "wandb, mlflow,wandb")
-    assert tracker_callbacks("mog/x") == ["wandb", "mlflow"]
+    made = tracker_callbacks("mog/x", pytest.fail)
+    assert [callback.name for callback in made] == ["wandb", "mlflow"]
     assert given == {
         "wandb": {"project": "recalltrap", "group": "mog/x", "log_config": False},
         "mlflow": {"experiment_name": "mog/x"},
     }
     monkeypatch.setenv("WANDB_PROJECT_NAME", "mine")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "ours")
-    tracker_callbacks("mog/x")
+    tracker_callbacks("mog/x", pytest.fail)
     assert given["wandb"]["project"] is None
     assert given["mlflow"]["experiment_name"] == "ours"
 
@@ -82,3 +86,40 @@ def test_rays_callbacks_take_these(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wanted <= set(inspect.signature(wandb.WandbLoggerCallback.__init__).parameters)
     options = inspect.signature(mlflow.MLflowLoggerCallback.__init__).parameters
     assert "experiment_name" in options
+
+
+class Moody(Callback):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        self.heard.append("setup")
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
+    ) -> None:
+        self.heard.append("result")
+        raise ConnectionError("nobody is there\nlong story")
+
+
+def test_one_that_fails_is_told_once_and_left_out() -> None:
+    told: list[str] = []
+    moody = Moody()
+    callback: Any = Tolerated("mlflow", lambda: moody, told.append)
+    callback.setup()
+    for _ in range(3):
+        callback.on_trial_result(1, [], None, {})
+    assert moody.heard == ["setup", "result"]
+    assert told == ["mlflow: nobody is there; the run goes on without it"]
+
+    def refuse() -> Any:
+        raise ValueError
+
+    Tolerated("wandb", refuse, told.append)
+    assert told[1:] == ["wandb: ValueError; the run goes on without it"]
+    assert pickle.loads(pickle.dumps(callback)).callback is None
+
+
+def test_all_that_tune_tells_is_passed_on() -> None:
+    hooks = {name for name in vars(Callback) if name == "setup" or name.startswith("on_")}
+    assert hooks == set(HOOKS)

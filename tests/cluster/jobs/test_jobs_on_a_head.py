@@ -23,7 +23,7 @@ from toy_trouble import plant
 import recalltrap as rt
 from recalltrap_cluster.ray_internals import LOOPBACK_ENVIRONMENT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 StudyFile = Callable[..., str]
 MIXTURE: dict[str, Any] = {

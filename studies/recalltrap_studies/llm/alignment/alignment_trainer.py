@@ -7,9 +7,10 @@ on the number of workers, curves, candidates and checkpoints between iterations 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from recalltrap.run.worker_group import WorkerGroup
+from recalltrap_studies.llm.alignment.checkpoint_selection import choosable
 from recalltrap_studies.llm.alignment.policy import Policy, computes_in_float32
 from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out, rows_of
@@ -27,6 +29,13 @@ from recalltrap_studies.llm.training import upstream
 from recalltrap_studies.llm.training.arguments import alignment_arguments
 
 POLICY_FILE = "policy.safetensors"
+
+
+def points_before(history: Sequence[Mapping[str, Any]], index: int) -> dict[str, list[float]]:
+    """The curves of an alignment's iterations up to `index`, NaN where one wasn't measured."""
+    points = [point for point in history if point.get("rollout", index) < index]
+    names = {name for point in points for name in point}
+    return {name: [float(point.get(name, np.nan)) for point in points] for name in names}
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,31 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
             with self.policy.own_configuration():
                 lm.save_pretrained(self.candidate(index))
 
+    def drop_candidates(self, index: int) -> None:
+        """Remove weights that can't be chosen any more, whatever the rest of the run says.
+
+        A run that goes on from a checkpoint may say otherwise of what came after it: what is
+        removed follows from points that two checkpoints stand behind.
+        """
+        folder = self.candidate(0).parent
+        if not self.group.leads or self.settings.model_selection == "last":
+            return
+        points = points_before(self.state.log_history, self._repeated_from(index))
+        by = find_algorithm(self.settings.algorithm).selected_by
+        assert by is not None
+        if by not in points:
+            return
+        there = [int(path.name) for path in folder.iterdir() if int(path.name) <= index]
+        for step in {*there} - {*choosable(points, by, self.settings.iterations + 1, there)}:
+            shutil.rmtree(self.candidate(step))
+
+    def _repeated_from(self, index: int) -> int:
+        """The first iteration that an interruption could lead to be done again."""
+        if self.args.save_strategy == "no":  # all of them, and their candidates with them
+            return index
+        saved = index * self.updates_per_iteration // int(self.args.save_steps) - 1
+        return max(saved, 0) * int(self.args.save_steps) // self.updates_per_iteration
+
     @contextmanager
     def whole_policy(self) -> Iterator[Any]:
         """The policy in eval mode, its weights gathered once (ZeRO-3), without gradients."""
@@ -184,6 +218,7 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
         with self.whole_policy() as policy:
             if self.is_candidate(index):
                 self.keep(policy.lm, index)
+                self.drop_candidates(index)
             self._iteration = self.iteration(policy, index)
             self._alike = self._compared(policy)
         self._sums: dict[str, Any] = defaultdict(float)

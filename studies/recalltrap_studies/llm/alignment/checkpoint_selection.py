@@ -60,12 +60,42 @@ def select(
     return max(before, key=lambda step: known[step])
 
 
-def smooth(values: Curve) -> Curve:
+def choosable(
+    curves: Mapping[str, npt.ArrayLike], by: Selector, points: int, candidates: Sequence[int]
+) -> list[int]:
+    """Of the candidates those that the paper's rule may still choose, whatever comes.
+
+    Their weights alone must be kept. `curves` are the run's points so far as in `select`, the
+    steps 0, 1, ... of `points` in all; a candidate that isn't among them is kept.
+    """
+    score = smooth(np.asarray(curves[by], np.float64), points)
+    settled = max(len(score) - _half_window(points), 0)  # later points change no mean before it
+    limit: float = np.inf
+    certain = by != "reward"  # that a candidate is before the limit, wherever that will be
+    if not certain:
+        deviation = smooth(np.asarray(curves["reward_sd"], np.float64), points)[:settled]
+        fall = _sharp_fall(deviation, points)
+        certain = fall is not None
+        # A fall that is still to come has its onset in the window before it.
+        limit = max(settled - _fall_window(points), 0) if fall is None else fall
+    kept: list[int] = []
+    known = [step for step in sorted(candidates) if step < settled and np.isfinite(score[step])]
+    for step in known:
+        if certain and step > limit and step != known[0]:
+            continue  # behind a fall that was seen
+        better = [other for other in known if step < other <= limit and score[other] > score[step]]
+        if better or any(score[other] >= score[step] for other in known if other < step):
+            continue
+        kept.append(step)
+    return [*kept, *(step for step in sorted(candidates) if step >= settled)]
+
+
+def smooth(values: Curve, points: int | None = None) -> Curve:
     """A centred moving average over `SMOOTHING` of the run, shorter at both ends, without NaNs.
 
-    NaN only where the whole window is.
+    NaN only where the whole window is. The run has so many `points`, by default these.
     """
-    half = round(SMOOTHING * len(values)) // 2
+    half = _half_window(len(values) if points is None else points)
     finite = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(finite)])
@@ -78,7 +108,21 @@ def smooth(values: Curve) -> Curve:
 
 def fall_onset(deviation: Curve) -> int:
     """The index of the last point before the first sharp fall; the last index without one."""
-    width = max(round(WINDOW * len(deviation)), 1)
+    found = _sharp_fall(deviation, len(deviation))
+    return len(deviation) - 1 if found is None else found
+
+
+def _half_window(points: int) -> int:
+    return round(SMOOTHING * points) // 2
+
+
+def _fall_window(points: int) -> int:
+    return max(round(WINDOW * points), 1)
+
+
+def _sharp_fall(deviation: Curve, points: int) -> int | None:
+    """Where the first sharp fall begins in a run of so many points; None without one."""
+    width = _fall_window(points)
     for index in range(len(deviation)):
         start = max(index - width, 0)
         window = deviation[start : index + 1]
@@ -88,4 +132,4 @@ def fall_onset(deviation: Curve) -> int:
         if deviation[index] < FALL * top:
             high = np.flatnonzero(window >= BEFORE * top)
             return start + int(high[-1])
-    return len(deviation) - 1
+    return None

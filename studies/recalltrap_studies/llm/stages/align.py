@@ -109,7 +109,8 @@ def _files(
 ) -> dict[str, bytes]:
     """The chosen checkpoint as an artifact."""
     kept = [int(point["rollout"]) for point in history]
-    # The last weights are always kept; others where a selection may choose them.
+    # The last weights are always kept; others where a selection may choose them, as long as it may.
+    candidates = sum(trainer.is_candidate(step) or step == settings.iterations for step in kept)
     kept = [step for step in kept if trainer.candidate(step).is_dir()]
     names = sorted({name for point in history for name in point} - NOT_CURVES)
     columns = {name: [point.get(name, np.nan) for point in history] for name in names}
@@ -125,7 +126,7 @@ def _files(
         "rollouts": settings.iterations,
         "updates": settings.iterations * trainer.updates_per_iteration,
         "selected_step": chosen,
-        "candidates": len(kept),
+        "candidates": candidates,
         **{f"selected_{name}": float(at_chosen[name]) for name in SELECTED if name in at_chosen},
         "final_reward": float(history[-1]["reward"]),
     }

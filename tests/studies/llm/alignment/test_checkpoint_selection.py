@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recalltrap_studies.llm.alignment.checkpoint_selection import Curve, fall_onset, select, smooth
+from recalltrap_studies.llm.alignment.checkpoint_selection import (
+    Curve,
+    choosable,
+    fall_onset,
+    select,
+    smooth,
+)
+from recalltrap_studies.llm.alignment.registry import Selector
 
 STEPS = np.arange(101)
 RISING: Curve = np.linspace(5.0, 9.0, 101)
@@ -98,3 +107,57 @@ def test_smoothing_keeps_constants_lines_and_short_curves() -> None:
     np.testing.assert_allclose(smooth(RISING)[5:-5], RISING[5:-5])
     np.testing.assert_array_equal(smooth(np.array([1.0, 5.0])), [1.0, 5.0])
     assert np.isnan(smooth(np.full(3, np.nan))).all()
+
+
+def walk(random: np.random.Generator, points: int) -> dict[str, npt.ArrayLike]:
+    """A run's curves: a wandering reward and deviation, which may collapse, with holes."""
+    reward = random.normal(size=points).cumsum()
+    deviation = np.exp(0.2 * random.normal(size=points).cumsum())
+    if random.random() < 0.5:
+        deviation[random.integers(points) :] *= random.uniform(0.05, 0.6)
+    reward[random.random(points) < 0.05] = np.nan
+    steps = np.arange(points)
+    return {"step": steps, "reward": reward, "reward_sd": deviation, "reward_margin": reward}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["reward", "reward_margin"])
+@given(
+    seed=st.integers(0, 10_000),
+    points=st.integers(12, 160),
+    interval=st.integers(1, 9),
+    lag=st.integers(0, 30),
+)
+def test_what_may_still_be_chosen_is_kept_whatever_comes(
+    by: Selector, seed: int, points: int, interval: int, lag: int
+) -> None:
+    """Removing the others as a run goes on, by points that are `lag` old, changes no choice."""
+    found = walk(np.random.default_rng(seed), points)
+    last = points - 1
+    everyone = list(range(interval, last, interval))
+    alive: list[int] = []
+    for known in range(1, points):
+        if known in everyone:
+            alive.append(known)
+            so_far = {
+                name: np.asarray(curve)[: max(known - lag, 0)] for name, curve in found.items()
+            }
+            alive = choosable(so_far, by, points, alive)
+    assert select(found, by, "paper", [*alive, last]) == select(
+        found, by, "paper", [*everyone, last]
+    )
+
+
+@pytest.mark.slow
+def test_few_of_a_long_run_s_candidates_are_kept() -> None:
+    """Of the paper's: 1,000 rollouts, a candidate each 50; those that checkpoints make sure of."""
+    most, random = 0, np.random.default_rng(0)
+    for _ in range(4):
+        reward = 5 + 0.004 * np.arange(1001) + random.normal(size=1001)
+        so_far: dict[str, npt.ArrayLike] = {"reward": reward, "reward_sd": np.ones(1001)}
+        alive: list[int] = []
+        for known in range(50, 1001, 50):
+            points = {name: np.asarray(curve)[:known] for name, curve in so_far.items()}
+            alive = choosable(points, "reward", 1001, [*alive, known])
+            most = max(most, len(alive))
+    assert most <= 7

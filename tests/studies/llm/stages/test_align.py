@@ -15,8 +15,10 @@ from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup as Workers
 from recalltrap.settings_parts import part_config
 from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.models import weights
+from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stage_settings import Reward
 from recalltrap_studies.llm.stages.align import run_align
@@ -107,6 +109,37 @@ def test_the_artifact_is_a_language_model_with_curves_and_facts(
     assert cost["tokens"] > 5 * 8
     assert cost["flops"] > 0
     assert cost["updates"] == facts["updates"] == 4 * (2 if algorithm != "dpo_offline" else 1)
+
+
+@pytest.mark.parametrize("checkpoint_updates", [0, 4])
+def test_weights_that_cannot_be_chosen_any_more_are_removed_and_change_nothing(
+    nano_store: Any, parents: Any, monkeypatch: pytest.MonkeyPatch, checkpoint_updates: int
+) -> None:
+    """Whether checkpoints delay it or not: the artifact is that of a run that keeps them all."""
+    settings = LlmSettings(**{**SMALL, "algorithm": "ppo", "iterations": 24,
+                              "selection_interval": 1})  # fmt: skip
+    resources = LlmResources(checkpoint_updates=checkpoint_updates)
+    drop, found, most = AlignmentTrainer.drop_candidates, [], []
+    for number, removing in enumerate((True, False)):
+        kept: list[int] = []
+
+        def watched(
+            self: AlignmentTrainer, index: int, removing: bool = removing, kept: list[int] = kept
+        ) -> None:
+            if removing:
+                drop(self, index)
+            kept.append(len([*self.candidate(0).parent.iterdir()]))
+
+        monkeypatch.setattr(AlignmentTrainer, "drop_candidates", watched)
+        part = ALGORITHMS["ppo"].part
+        node = Node("align", 3, part_config(settings, part), parents, 100 + number)
+        list(run_align(node, nano_store.store, Workers(resources=resources)))
+        files = [nano_store.store.read(node, name) for name in ("model.safetensors", "facts.json")]
+        found.append((*files, curve(nano_store.store, node, "reward")))
+        most.append(max(kept))
+    assert found[0] == found[1]
+    assert json.loads(found[0][1])["candidates"] == 24
+    assert most[0] < most[1] == 23
 
 
 def test_without_selection_the_last_weights_are_kept(nano_store: Any, parents: Any) -> None:
