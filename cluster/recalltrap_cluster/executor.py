@@ -116,23 +116,15 @@ def _run_trials(
 
     requests, stuck = _requests(plan), None
     watch = PendingWatch(plan.study.resources.pending_minutes)
-    trackers = tracker_callbacks(plan.study.name, display.note)
     with _early_starts(plan, requests) as (early, marks), _admission(plan, requests) as admission:
         searcher = PackSearcher(plan.packs, admission, early, marks)
         callback = DisplayCallback(searcher, display)
+        callbacks = [callback, watch, *tracker_callbacks(plan.study.name, display.note)]
         trainable = _trainable(plan, context, callback, marks)
         import_tensorboard()
         with shared_filesystem(context.storage) as filesystem, _quiet_tune(), noticing_full():
             try:
-                _tune(
-                    plan,
-                    context,
-                    searcher,
-                    [callback, watch, *trackers],
-                    trainable,
-                    filesystem,
-                    most,
-                )
+                _tune(plan, context, searcher, callbacks, trainable, filesystem, most)
             except NothingStarts as error:
                 stuck = error
     refuse_full(callback, watch.trials)
