@@ -8,7 +8,6 @@ from typing import Any
 from ray.tune import Callback, ProgressReporter
 
 from recalltrap.run.display import Display, Silent
-from recalltrap_cluster.faults.log_tails import Process
 from recalltrap_cluster.ray_internals import BOOKKEEPING, never_retry
 from recalltrap_cluster.searcher import PackSearcher
 from recalltrap_cluster.trainable import FAILED, FULL
@@ -28,10 +27,6 @@ def _ignore(trial_id: str) -> None:
     pass
 
 
-def _nobody(trial_id: str) -> list[Process]:
-    return []
-
-
 class DisplayCallback(Callback):
     """Translates trials back into packs; `on_lost` is told of a trial that was lost.
 
@@ -49,24 +44,15 @@ class DisplayCallback(Callback):
         self.on_lost = on_lost
         self.broken: dict[str, str] = {}
         self.full: str | None = None
-        self.processes: dict[str, Process] = {}
-        self.workers_of: Callable[[str], list[Process]] = _nobody
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore an experiment; nobody watches a restored one."""
-        nobody = {"display": Silent(), "on_lost": _ignore, "workers_of": _nobody}
+        nobody = {"display": Silent(), "on_lost": _ignore}
         return {**self.__dict__, **nobody}
-
-    def processes_of(self, trial_id: str) -> list[Process]:
-        """Where a trial's logs lie: of its own process, as its last result says, and of workers."""
-        own = [self.processes[trial_id]] if trial_id in self.processes else []
-        return own + self.workers_of(trial_id)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if "pid" in result:
-            self.processes[trial.trial_id] = Process("trial", result["node_ip"], result["pid"])
         if FULL in result:
             self.full = result[FULL]
             self.searcher.waiting.clear()  # the others would find no room either

@@ -107,7 +107,7 @@ def _run(plan: Plan, context: RunContext, display: Display) -> None:
 def _run_trials(
     plan: Plan, context: RunContext, display: Display, most: int | None
 ) -> tuple[list[str], int]:
-    """Run a plan's trials, at most so many at once; their ids, and how many ran at once."""
+    """Run a plan's trials, at most so many at once; their ids, and how many had room at once."""
     from recalltrap_cluster.callback import DisplayCallback
     from recalltrap_cluster.faults.lost_trials import record_lost, record_never_started
     from recalltrap_cluster.faults.pending import NothingStarts, PendingWatch
@@ -132,13 +132,12 @@ def _run_trials(
         text = error_text(trial)
         if text is not None and trial.trial_id not in callback.broken:
             # Those were recorded where they broke; these could say nothing any more.
-            pack, processes = searcher.trials[trial.trial_id], callback.processes_of(trial.trial_id)
-            record_lost(context, pack, trial.trial_id, text, processes)
+            record_lost(context, searcher.trials[trial.trial_id], trial.trial_id, text)
     if stuck is not None:
         record_never_started(context, searcher.unfinished, str(stuck), display)
     elif searcher.unfinished:
         raise KeyboardInterrupt
-    return list(searcher.trials), watch.most
+    return list(searcher.trials), admission.most
 
 
 def _tune(
@@ -263,11 +262,10 @@ def _trainable(
             PackTrainable, packs=packs, context=context, marks=marks, argv=argv
         )
     from recalltrap_cluster import training
-    from recalltrap_cluster.mailbox import free_placement, open_mailbox, workers_of
+    from recalltrap_cluster.mailbox import free_placement, open_mailbox
 
     mailbox = open_mailbox()
     callback.on_lost = functools.partial(free_placement, mailbox)
-    callback.workers_of = functools.partial(workers_of, mailbox)
     return tune.with_parameters(
         training.train_pack,
         packs=packs,

@@ -15,7 +15,6 @@ import ray
 from recalltrap.kind import Progress
 from recalltrap.run.failures import Reason
 from recalltrap.supervision.stage_clock import check_time
-from recalltrap_cluster.faults.log_tails import Process
 from recalltrap_cluster.trainable import REPORT_SECONDS
 
 
@@ -26,13 +25,11 @@ class Mailbox:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     reasons: dict[str, Reason] = field(default_factory=dict)
     placements: dict[str, Any] = field(default_factory=dict)
-    processes: dict[str, list[Process]] = field(default_factory=dict)
 
     def begin(self, trial_id: str) -> None:
         """An attempt begins: what an earlier one said no longer counts."""
         self.rows.pop(trial_id, None)
         self.reasons.pop(trial_id, None)
-        self.processes[trial_id] = []
 
     def report(self, trial_id: str, row: dict[str, Any]) -> None:
         """Progress; the latest counts."""
@@ -45,14 +42,6 @@ class Mailbox:
     def hold_placement(self, trial_id: str, placement: Any) -> None:
         """The placement group that the trial's workers stand in."""
         self.placements[trial_id] = placement
-
-    def add_process(self, trial_id: str, process: Process) -> None:
-        """Where one of the trial's workers writes its log."""
-        self.processes.setdefault(trial_id, []).append(process)
-
-    def processes_of(self, trial_id: str) -> list[Process]:
-        """The workers of the trial's last attempt."""
-        return sorted(self.processes.get(trial_id, []), key=lambda process: process.name)
 
     def take_row(self, trial_id: str) -> dict[str, Any] | None:
         return self.rows.pop(trial_id, None)
@@ -67,12 +56,6 @@ class Mailbox:
 def open_mailbox() -> Any:
     """A mailbox for a run's trials, as an actor that takes no core."""
     return ray.remote(num_cpus=0)(Mailbox).remote()
-
-
-def workers_of(mailbox: Any, trial_id: str) -> list[Process]:
-    """The workers of a trial's last attempt."""
-    found: list[Process] = ray.get(mailbox.processes_of.remote(trial_id))
-    return found
 
 
 def free_placement(mailbox: Any, trial_id: str) -> None:

@@ -27,7 +27,6 @@ from recalltrap.run.plan import Pack
 from recalltrap.run.stage_packs import pack_resources
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.provenance import ARGV_VARIABLE
-from recalltrap_cluster.faults.log_tails import this_process
 from recalltrap_cluster.mailbox import Reporter
 from recalltrap_cluster.placement.requests import request_of
 from recalltrap_cluster.ray_internals import (
@@ -186,8 +185,6 @@ def execute_pack(config: dict[str, Any]) -> dict[str, Any]:
     if rank == 0:
         placement = ray.util.get_current_placement_group()
         task.mailbox.hold_placement.remote(task.trial_id, placement)
-    me = this_process(f"worker {rank}")
-    task.mailbox.add_process.remote(task.trial_id, me)
     reporter = Reporter(task.mailbox, task.trial_id, rank)
     broadcast, gather = _collectives(size)
     group = WorkerGroup(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import ray
 
-from recalltrap_cluster.faults.ray_processes import logs_folder, node_at, on_node, own_ip
+from recalltrap_cluster.faults.ray_processes import (
+    died_processes,
+    logs_folder,
+    node_at,
+    on_node,
+    own_ip,
+)
 
 LINES, BYTES = 20, 8192
 """Of each process at most."""
@@ -17,34 +20,22 @@ READ_SECONDS = 10.0
 """How long another node may take to send them."""
 
 
-@dataclass(frozen=True)
-class Process:
-    """A process of a run: what it was, and where."""
-
-    name: str
-    ip: str
-    pid: int
+def log_tails(text: str) -> str:
+    """The last lines of the logs of those that died, as an `error.txt` names them; one line where
+    a log can't be had, nothing where nobody is named."""
+    dead = dict.fromkeys(died_processes(text))
+    return "\n".join(f"-- the log of process {pid}:\n{_tail(ip, pid)}" for ip, pid in dead)
 
 
-def this_process(name: str) -> Process:
-    """The one that asks."""
-    return Process(name, own_ip(), os.getpid())
-
-
-def log_tails(processes: Sequence[Process]) -> str:
-    """The last lines of each process's log under its name; one line where they can't be had."""
-    return "\n".join(f"-- {each.name} (pid {each.pid}):\n{_tail(each)}" for each in processes)
-
-
-def _tail(process: Process) -> str:
-    if process.ip == own_ip():
-        return read_tail(process.pid)
-    node = node_at(process.ip)
+def _tail(ip: str, pid: int) -> str:
+    if ip == own_ip():
+        return read_tail(pid)
+    node = node_at(ip)
     if node is None:
-        return f"(its node {process.ip} is gone, and its log with it)"
+        return f"(its node {ip} is gone, and its log with it)"
     read = ray.remote(num_cpus=0, scheduling_strategy=on_node(node))(read_tail)
     try:
-        return str(ray.get(read.remote(process.pid), timeout=READ_SECONDS))
+        return str(ray.get(read.remote(pid), timeout=READ_SECONDS))
     except ray.exceptions.RayError as error:
         return f"(its log can't be read: {type(error).__name__})"
 

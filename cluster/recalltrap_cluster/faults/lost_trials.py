@@ -10,16 +10,14 @@ from recalltrap.run.execution import record_failure
 from recalltrap.run.failures import Reason, given_up
 from recalltrap.run.plan import Pack
 from recalltrap_cluster.failure_reasons import failure_reason
-from recalltrap_cluster.faults.log_tails import Process, log_tails
+from recalltrap_cluster.faults.log_tails import log_tails
 
 
-def record_lost(
-    context: RunContext, pack: Pack, trial_id: str, text: str, processes: Sequence[Process]
-) -> None:
-    """Record a trial that Tune gave up on, from its `error.txt` and its processes' logs."""
+def record_lost(context: RunContext, pack: Pack, trial_id: str, text: str) -> None:
+    """Record a trial that Tune gave up on, from its `error.txt` and the logs of who died."""
     reason = _given_up(context, pack, trial_id) or failure_reason(text)
-    if reason[0] in ("worker_lost", "oom") and processes:
-        reason = (*reason[:2], f"{reason[2]}\n{log_tails(processes)}".strip())
+    if said := log_tails(text):
+        reason = (*reason[:2], f"{reason[2]}\n{said}")
     record_failure(context, pack, reason, trial_id)
 
 

@@ -26,8 +26,7 @@ class NothingStarts(Exception):
 
 
 class PendingWatch(Callback):
-    """Looks after every step of Tune whether any trial runs, and keeps what it sees: the `trials`,
-    and the `most` that ran at once.
+    """Looks after every step of Tune whether any trial runs, and keeps the `trials` that it sees.
 
     Args:
         minutes: how long none may run.
@@ -38,12 +37,10 @@ class PendingWatch(Callback):
         self.minutes, self.clock = minutes, clock
         self.idle_since: float | None = None
         self.trials: list[Any] = []
-        self.most = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks with its state, and the trials beside them."""
-        return {"minutes": self.minutes, "clock": time.monotonic, "idle_since": None,
-                "trials": [], "most": 0}  # fmt: skip
+        return {**PendingWatch(self.minutes).__dict__}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune calls it several times a second, until all is done.
@@ -52,9 +49,7 @@ class PendingWatch(Callback):
             NothingStarts: out of `tune.run`.
         """
         self.trials = trials
-        running = sum(is_running(trial) for trial in trials)
-        self.most = max(self.most, running)
-        if running:
+        if any(is_running(trial) for trial in trials):
             self.idle_since = None
             return
         now = self.clock()

@@ -7,6 +7,7 @@ each that says what an upgrade broke.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,14 @@ def logs_folder() -> str:
     """Where the processes of this node write what they print."""
     node: Any = ray_worker._global_node
     return str(node.get_logs_dir_path())
+
+
+_DIED = re.compile(r"^\s*pid: (\d+)$(?:\n^\s*(?!ip:)\w+: .*$)*\n^\s*ip: (\S+)$", re.MULTILINE)
+
+
+def died_processes(text: str) -> list[tuple[str, int]]:
+    """Address and process id of the actors whose deaths an error's text tells."""
+    return [(ip, int(pid)) for pid, ip in _DIED.findall(text)]
 
 
 def own_ip() -> str:

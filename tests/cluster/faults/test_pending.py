@@ -46,11 +46,10 @@ def test_whatever_runs_lets_the_others_wait(clock: Clock) -> None:
         now = trials("RUNNING", "RUNNING", "PENDING") if minute % 2 else trials("PENDING")
         watch.on_step_end(minute, now)
         assert watch.trials is now
-    assert watch.most == 2
 
 
 def test_a_pickled_watch_is_a_fresh_one(clock: Clock) -> None:
     watch = PendingWatch(2.0, clock)
     watch.on_step_end(1, trials("RUNNING"))
     again = pickle.loads(pickle.dumps(watch))
-    assert (again.minutes, again.trials, again.most) == (2.0, [], 0)
+    assert (again.minutes, again.trials, again.idle_since) == (2.0, [], None)

@@ -58,8 +58,8 @@ class Watched:
 
     def end(self) -> tuple[int, str]:
         """Its exit status and what it said on stderr; nobody may be left."""
-        _, errors = self.process.communicate(timeout=20)
-        _, alive = psutil.wait_procs([self.child, self.helper], timeout=5)
+        _, errors = self.process.communicate(timeout=60)
+        _, alive = psutil.wait_procs([self.child, self.helper], timeout=30)
         assert not alive
         return self.process.returncode, errors
 
@@ -75,7 +75,7 @@ def test_a_process_that_is_deaf_is_ended_and_its_own_with_it() -> None:
     watched, began = Watched(DEAF, grace=1.0), time.monotonic()
     watched.process.terminate()
     assert watched.end() == (143, f"recalltrap: interrupted; {KEPT}\n")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40, "it would have slept for 60"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_without_its_watcher_the_work_ends() -> None:
     watched = Watched("time.sleep(60)")
     watched.process.kill()
     watched.process.communicate()
-    _, alive = psutil.wait_procs([watched.child, watched.helper], timeout=5)
+    _, alive = psutil.wait_procs([watched.child, watched.helper], timeout=30)
     assert not alive
 
 
