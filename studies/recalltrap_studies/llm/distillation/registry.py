@@ -66,7 +66,7 @@ _RECORDS = (
     Distillation(
         "logits",  # forward KL to the teacher's whole distribution, on the same samples
         settings=Distill,
-        run=LateImport("recalltrap_studies.llm.distillation.logits:run_logits"),
+        run=LateImport("recalltrap_studies.llm.stages.logits:run_logits"),
         scored=True,
     ),
 )

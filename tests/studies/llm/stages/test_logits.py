@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm.distillation.logits import forward_kl
 from recalltrap_studies.llm.distillation.registry import SETTING, run_distillation
 from recalltrap_studies.llm.resources import LlmResources
+from recalltrap_studies.llm.stages.logits import forward_kl
 from tests.studies.llm.conftest import put_model
 from tests.studies.llm.training_nodes import (
     BATCH,
@@ -121,7 +122,7 @@ def taught(
 
 def distilled(
     store: ArtifactStore, way: str, version: int = 1, resources: LlmResources | None = None,
-    **fields: object,
+    **fields: Any,
 ) -> Node:  # fmt: skip
     """A student of 24 updates, learned in that way; another version is another artifact."""
     node = replace(student_node(TEACHER, **fields), stage="distill", version=version)
@@ -160,7 +161,7 @@ def test_a_student_learns_more_of_its_teacher_from_the_same_samples(taught: Arti
     ids=["packed", "in parts"],
 )
 def test_neither_packing_nor_parts_change_the_curve(
-    taught: ArtifactStore, fields: dict[str, object], resources: dict[str, int], version: int
+    taught: ArtifactStore, fields: dict[str, Any], resources: dict[str, Any], version: int
 ) -> None:
     curves = []
     for node in (
