@@ -60,12 +60,11 @@ def execute(address: str, plan: Plan) -> Iterator[Run]:
         from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
         place_on_cluster(plan, grouped=_is_grouped(plan))
+        run: Run = _run
         if is_client():
             from recalltrap_cluster.ray_client import run_on_cluster
 
-            run: Run = functools.partial(run_on_cluster, _run)
-        else:
-            run = _run
+            run = functools.partial(run_on_cluster, run)
         yield functools.partial(_linked, run, dashboard)
 
 

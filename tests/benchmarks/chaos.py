@@ -315,7 +315,6 @@ class Machine:
     """A simulated one: a node of Ray's with one core, in processes of its own."""
 
     arguments: list[str]
-    temporary: Path
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
@@ -324,7 +323,7 @@ class Machine:
             [ray, "start", "--block", "--num-cpus", "1", "--disable-usage-stats",
              *self.arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            env={**os.environ, MARK: self.mark, "RAY_TMPDIR": str(self.temporary)},
+            env={**os.environ, MARK: self.mark},
         )  # fmt: skip
         assert self.process.stdout is not None
         assert any("Ray runtime started" in line for line in self.process.stdout)
@@ -348,17 +347,17 @@ def lost_machines(chaos: Chaos, storage: Path, most: int) -> None:
     name, done, killed = "a machine of a cluster is lost", standing(storage), 0
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
     os.environ |= LOOPBACK_ENVIRONMENT
-    address, temporary = f"127.0.0.1:{free_port()}", chaos.folder / "ray"
-    port, dashboard = address.rpartition(":")[2], ["--include-dashboard", "false"]
-    head = Machine(["--head", "--port", port, *dashboard], temporary)
-    machine = Machine(["--address", address], temporary)
+    port = free_port()
+    address, folder = f"127.0.0.1:{port}", ["--temp-dir", str(chaos.folder / "ray")]
+    head = Machine(["--head", "--port", str(port), "--include-dashboard", "false", *folder])
+    machine = Machine(["--address", address])
     process, mark = chaos.start(storage, "--address", address)
     wait_for(lambda: process.poll() is not None or bool(list(storage.rglob("*.parquet"))), 300)
     while process.poll() is None and killed < most:
         time.sleep(chaos.random.uniform(1.0, 6.0))
         machine.lose()
         killed += 1
-        machine = Machine(["--address", address], temporary)
+        machine = Machine(["--address", address])
     status = chaos._await(process, 900)
     wrong = chaos.look(storage, done)
     wrong += [] if status == 0 else [f"ended with {status}"]

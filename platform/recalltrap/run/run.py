@@ -135,8 +135,14 @@ def plan_study(study: Study, storage: Storage) -> Plan:
 
     Raises:
         InputError: a part of the run's tables is damaged: that is for the user to move, never to
-            be overwritten.
+            be overwritten. Or the kind can see that a cell would fail.
     """
+    plan = plan_unchecked(study, storage)
+    return replace(plan, notes=tuple(find_kind(study.kind).check(plan.todo)))
+
+
+def plan_unchecked(study: Study, storage: Storage) -> Plan:
+    """`plan_study` without the kind's look at the models and files that the study names."""
     folder = run_folder(study.name)
     done: list[str] = []
     results = Results(storage, folder)
@@ -146,7 +152,6 @@ def plan_study(study: Study, storage: Storage) -> Plan:
         done = results.sql(query)["cell_id"].to_pylist()
     kind = find_kind(study.kind)
     plan = with_stage_packs(make_plan(study, kind, ArtifactStore(storage), done))
-    plan = replace(plan, notes=tuple(kind.check(plan.todo)))
     if stored and plan.todo and set(done) - plan.done:
         plan = replace(plan, anew=_known_otherwise(plan.todo, results))
     return plan
