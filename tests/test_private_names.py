@@ -35,7 +35,7 @@ RAY_MODULES = {
 """What Ray documents, as far as we use it."""
 RAY_VARIABLES = {
     "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH",
-    "RAY_USAGE_STATS_ENABLED",
+    "RAY_TMPDIR", "RAY_USAGE_STATS_ENABLED",
 }  # fmt: skip
 
 
