@@ -181,13 +181,18 @@ class Chaos:
     def strike(self, process: Any, mark: str, fault: Fault) -> bool:
         """Wait for a random while and kill one of those that are meant, if there is one."""
         time.sleep(self.random.uniform(0.1, 2.5))
-        victims = [found for found in marked(mark) if _is(found, fault)]
+        wait_for(lambda: process.poll() is not None or bool(self.victims(mark, fault)), 60)
+        victims = self.victims(mark, fault)
         if process.poll() is not None or not victims:
             return False
         with contextlib.suppress(psutil.Error):
             self.random.choice(victims).send_signal(fault.number)
             return True
         return False
+
+    def victims(self, mark: str, fault: Fault) -> list[psutil.Process]:
+        """Those of a launch that a fault may meet."""
+        return [found for found in marked(mark) if _is(found, fault)]
 
     def wrong_end(self, fault: Fault, status: int, took: float) -> list[str]:
         """What is wrong with the end of a launch that met what it can't survive."""
