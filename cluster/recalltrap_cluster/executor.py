@@ -18,7 +18,6 @@ from recalltrap.errors import InputError
 from recalltrap.registry import find_kind
 from recalltrap.run.context import RunContext
 from recalltrap.run.display import Display
-from recalltrap.run.execution import record_failure
 from recalltrap.run.plan import Plan
 from recalltrap.run.stage_packs import pack_resources
 from recalltrap.store.provenance import ARGV_VARIABLE
@@ -37,8 +36,11 @@ if TYPE_CHECKING:
     from recalltrap_cluster.searcher import PackSearcher
 
 
+Run = Callable[[Plan, RunContext, Display], None]
+
+
 @contextlib.contextmanager
-def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Display], None]]:
+def execute(address: str, plan: Plan) -> Iterator[Run]:
     """Join Ray, check that the plan can run there, and yield what runs it; leave Ray at the end.
 
     Raises:
@@ -58,7 +60,7 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
         place_on_cluster(plan, grouped=_is_grouped(plan))
-        run = _run
+        run: Run = _run
         if is_client():
             from recalltrap_cluster.ray_client import run_on_cluster
 
@@ -67,7 +69,7 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
 
 
 def _linked(
-    run: Callable[[Plan, RunContext, Display], None],
+    run: Run,
     dashboard: str | None,
     plan: Plan,
     context: RunContext,
@@ -89,40 +91,64 @@ def _check_gpus_asked(plan: Plan) -> None:
 
 
 def _run(plan: Plan, context: RunContext, display: Display) -> None:
+    """Run a plan's trials, and those that lacked memory again with fewer at once."""
+    from recalltrap_cluster.faults.out_of_memory import with_more_memory
+
+    most: int | None = None
+    while True:
+        trials, at_once = _run_trials(plan, context, display, most)
+        rest = with_more_memory(plan, context, trials, at_once)
+        if rest is None:
+            return
+        plan, context, most = rest
+
+
+def _run_trials(
+    plan: Plan, context: RunContext, display: Display, most: int | None
+) -> tuple[list[str], int]:
+    """Run a plan's trials, at most so many at once; their ids, and how many had room at once."""
     from recalltrap_cluster.callback import DisplayCallback
-    from recalltrap_cluster.failure_reasons import failure_reason
+    from recalltrap_cluster.faults.lost_trials import record_lost, record_never_started
+    from recalltrap_cluster.faults.pending import NothingStarts, PendingWatch
     from recalltrap_cluster.ray_internals import error_text, import_tensorboard
     from recalltrap_cluster.searcher import PackSearcher
 
-    requests = _requests(plan)
+    requests, stuck = _requests(plan), None
+    watch = PendingWatch(plan.study.resources.pending_minutes)
     with _early_starts(plan, requests) as (early, marks), _admission(plan, requests) as admission:
         searcher = PackSearcher(plan.packs, admission, early, marks)
         callback = DisplayCallback(searcher, display)
+        callbacks = [callback, watch, *tracker_callbacks(plan.study.name, display.note)]
         trainable = _trainable(plan, context, callback, marks)
         import_tensorboard()
         with shared_filesystem(context.storage) as filesystem, _quiet_tune(), noticing_full():
-            trials = _tune(plan, context, searcher, callback, trainable, filesystem)
-    refuse_full(callback, trials)
-    interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
-    for trial in trials:
+            try:
+                _tune(plan, context, searcher, callbacks, trainable, filesystem, most)
+            except NothingStarts as error:
+                stuck = error
+    refuse_full(callback, watch.trials)
+    for trial in watch.trials:
         text = error_text(trial)
         if text is not None and trial.trial_id not in callback.broken:
             # Those were recorded where they broke; these could say nothing any more.
-            pack = searcher.trials[trial.trial_id]
-            record_failure(context, pack, failure_reason(text), trial.trial_id)
-    if interrupted:
+            record_lost(context, searcher.trials[trial.trial_id], trial.trial_id, text)
+    if stuck is not None:
+        record_never_started(context, searcher.unfinished, str(stuck), display)
+    elif searcher.unfinished:
         raise KeyboardInterrupt
+    return list(searcher.trials), admission.most
 
 
 def _tune(
     plan: Plan,
     context: RunContext,
     searcher: PackSearcher,
-    callback: DisplayCallback,
+    callbacks: list[Any],
     trainable: Any,
     filesystem: Any,
-) -> list[Any]:
-    """Run the trials and return them, as Tune has them in memory.
+    most: int | None,
+) -> None:
+    """Run the trials; the callbacks see how it goes.
 
     By `tune.run`: a `Tuner` goes on to unpickle the trials' errors from the storage.
     """
@@ -131,15 +157,16 @@ def _tune(
     from recalltrap_cluster.callback import NoReport
 
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    analysis = tune.run(
+    tune.run(
         tune.with_resources(trainable, _resources_of_trials(plan)),
         name=name,
         search_alg=searcher,
         num_samples=len(plan.packs),
+        max_concurrent_trials=most,
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
-        callbacks=[callback, *tracker_callbacks(plan.study.name, callback.display.note)],
+        callbacks=callbacks,
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         progress_reporter=NoReport(),
@@ -147,8 +174,6 @@ def _tune(
         storage_path=context.storage.path(f"{context.run}/tune"),
         storage_filesystem=filesystem,
     )
-    trials: list[Any] = analysis.trials
-    return trials
 
 
 def _is_grouped(plan: Plan) -> bool:

@@ -58,6 +58,12 @@ class PackSearcher(Searcher):
         self.trials[trial_id] = pack
         return trial_config(pack)
 
+    @property
+    def unfinished(self) -> list[Pack]:
+        """Packs that never started, or whose trials haven't ended."""
+        begun = [pack for pack in self.trials.values() if pack.id not in self.ended]
+        return [*begun, *self.waiting.values()]
+
     def _is_ready(self, pack: Pack) -> bool:
         return pack.needs <= self.ended
 

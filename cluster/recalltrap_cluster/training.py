@@ -34,6 +34,7 @@ from recalltrap_cluster.ray_internals import (
     lean_trainer,
     say_ready,
     set_environment,
+    start_failures,
 )
 from recalltrap_cluster.storage.filesystem import shared_filesystem
 from recalltrap_cluster.trainable import FAILED, FULL, REPORT_SECONDS
@@ -137,6 +138,7 @@ def _trainer(task: WorkerTask, environment: Mapping[str, str], filesystem: Any) 
         scaling_config=worker_scaling(resources),
         run_config=run_config(
             name=task.trial_id,
+            failure_config=start_failures(resources.pending_minutes),
             storage_path=task.context.storage.path(experiment),
             storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": dict(environment)},

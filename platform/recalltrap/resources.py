@@ -62,6 +62,24 @@ class Resources(BaseModel):
         default_factory=dict,
         description="fields of resources that stages have otherwise, e.g. {sample: {workers: 4}}",
     )
+    time_limits: dict[str, float] = Field(
+        default_factory=dict,
+        description="minutes that stages may take, e.g. {align: 90}; others take what they take",
+    )
+    pending_minutes: float = Field(
+        default=30,
+        ge=0.1,
+        le=100_000,
+        description="how long trials may wait for a place while none of them runs",
+    )
+
+    @field_validator("time_limits")
+    @classmethod
+    def _minutes(cls, value: dict[str, float]) -> dict[str, float]:
+        for stage, minutes in value.items():
+            if not 0 < minutes <= 1_000_000:
+                raise ValueError(f"{stage}: {minutes} minutes: give more than 0, at most 1,000,000")
+        return value
 
     @field_validator("gpus_per_trial")
     @classmethod
@@ -132,8 +150,11 @@ class Resources(BaseModel):
         return any(self.of_stage(stage).gpus_per_trial > 0 for stage in (None, *self.stages))
 
 
-NOT_BY_STAGE = frozenset({"stages", "max_retries"})
-"""Fields that stages can't differ in: a pack is retried, whatever its stage."""
+NOT_BY_STAGE = frozenset({"stages", "max_retries", "time_limits", "pending_minutes"})
+"""Fields that stages can't differ in: a pack is retried and waits whatever its stage, and limits
+name their stages themselves."""
+BY_STAGE = ("stages", "time_limits")
+"""Fields whose keys are stages."""
 GROUP_FIELDS = ("workers", "checkpoint_updates")
 """Fields that only kinds read whose packs a group of workers executes."""
 
@@ -146,13 +167,13 @@ def _check_share(value: float, what: str, given: float) -> None:
         )
 
 
-def check_stages(given: Resources, known: Iterable[str]) -> None:
+def check_stages(given: Iterable[str], known: Iterable[str]) -> None:
     """Refuse what is said of stages that a study doesn't have.
 
     Raises:
         ValueError: naming the stage and those that there are.
     """
     names = set(known)
-    for stage in given.stages:
+    for stage in given:
         if stage not in names:
             raise ValueError(f"{shown(stage)} is no stage of this study; {nearest(stage, names)}")

@@ -42,13 +42,11 @@ def ray_session(address: str) -> Iterator[str | None]:
         try_to_join(address)
     with _without_advice():
         import ray
-        import ray.exceptions
 
+        from recalltrap_cluster.faults.ray_processes import cluster_doors, no_dumps
         from recalltrap_cluster.ray_internals import (
             SESSION_ENVIRONMENT,
-            cluster_doors,
             loopback_only,
-            no_dumps,
             set_environment,
         )
 
@@ -65,12 +63,12 @@ def ray_session(address: str) -> Iterator[str | None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # also bare ones, where a busy machine took too long to start it
         said = str(error).strip().splitlines() or [type(error).__name__]
         reason = said[0] if len(said) == 1 else f"{said[0]} {said[-1]}"  # a quoted traceback's end
-        raise InputError(
-            f"no Ray cluster could be joined at --address {address}: {reason}. {HINT}"
-        ) from None
+        failed = "Ray could not be started" if own else "no Ray cluster could be joined"
+        hint = "Run it again when the machine is less busy, or use --local" if own else HINT
+        raise InputError(f"{failed} at --address {address}: {reason}. {hint}") from None
     keep_terminating_handled()
     LIFELINE.depend_on(cluster_doors(address))
     try:

@@ -42,6 +42,8 @@ class Admission:
         self.grouped = grouped
         self.announce = announce
         self.bookings = Bookings(())
+        self.most = 0
+        """Packs that had room at the same time, at most."""
         self._due = 0.0
         self._announced: list[Request] | None = None
 
@@ -53,6 +55,8 @@ class Admission:
             chosen = ready[0]
         if chosen is not None:
             self.bookings.book(chosen, self.requests[chosen])
+            placed = len(self.bookings.running) - len(self.bookings.waiting)
+            self.most = max(self.most, placed)
         return chosen
 
     def end(self, pack: str) -> None:

@@ -205,8 +205,9 @@ def make_context(plan: Plan, storage: Storage) -> RunContext:
     retry = shlex.join(["recalltrap", "run", storage.display(f"{folder}/study.yaml")])
     retry = f"{retry} --storage {_storage_argument(storage)}"
     users = {node.id: plan.users[node.id] for pack in plan.packs for node in pack.nodes}
+    limits = study.resources.time_limits
     return RunContext(
-        storage, folder, study.name, study.kind, users, attempts, retry, json_wanted()
+        storage, folder, study.name, study.kind, users, attempts, retry, json_wanted(), limits
     )
 
 

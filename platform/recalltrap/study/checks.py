@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from recalltrap.errors import InputError, nearest, shown
 from recalltrap.kind import StudyKind
 from recalltrap.registry import find_kind, kind_names, room
-from recalltrap.resources import GROUP_FIELDS, Resources, check_stages
+from recalltrap.resources import BY_STAGE, GROUP_FIELDS, Resources, check_stages
 from recalltrap.study.looks import MAX_CELLS
 from recalltrap.study.python_values import PLAIN
 from recalltrap.study.study import Study
@@ -95,11 +95,13 @@ def check_cells(study: Study, source: Source) -> None:
             f"{source.where(('settings',))}: {shown(error.filename)} can't be read: "
             f"{error.strerror}"
         ) from None
-    if study.resources.stages:
+    said = [name for name in BY_STAGE if getattr(study.resources, name)]
+    for name in said:
         try:
-            check_stages(study.resources, {node.stage for cell in cells for node in cell.nodes})
+            stages = {node.stage for cell in cells for node in cell.nodes}
+            check_stages(getattr(study.resources, name), stages)
         except ValueError as error:
-            raise InputError(f"{source.where(('resources', 'stages'))}: {error}") from None
+            raise InputError(f"{source.where(('resources', name))}: {error}") from None
 
 
 def check_settings(study: Study, source: Source) -> None:
