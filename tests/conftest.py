@@ -5,10 +5,11 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,25 @@ def study_file(tmp_path: Path) -> StudyFile:
 def storage(tmp_path: Path) -> str:
     """A folder for a run's results that doesn't exist yet."""
     return str(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One Ray with two cores for all tests that can share it; `run` leaves it running."""
+    import ray
+
+    from recalltrap_cluster.ray_internals import loopback_only
+
+    with loopback_only():
+        ray.init(
+            address="local",  # never a head that somebody else started on this machine
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    yield
+    ray.shutdown()
 
 
 Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]

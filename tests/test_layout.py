@@ -108,7 +108,7 @@ def test_the_standard_library_keeps_its_platform_module() -> None:
 
 def test_the_command_line_starts_without_the_frameworks() -> None:
     program = (
-        "import sys, recalltrap.cli.command_line, recalltrap_cluster.resources\n"
+        "import sys, recalltrap.cli.command_line, recalltrap_cluster.placement.planning\n"
         "print([m for m in ('torch', 'ray', 'transformers', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run(

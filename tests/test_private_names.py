@@ -20,6 +20,8 @@ SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("
 OURS = {"recalltrap", "recalltrap_studies", "recalltrap_cluster", "recalltrap_analysis", "tests"}
 OWNERS = {
     "cluster/recalltrap_cluster/ray_internals.py",
+    "cluster/recalltrap_cluster/faults/ray_processes.py",
+    "cluster/recalltrap_cluster/ray_nodes.py",
     "studies/recalltrap_studies/mog/program/compilation.py",  # torch.compile
     "studies/recalltrap_studies/llm/models/upstream.py",  # transformers, torch
     "studies/recalltrap_studies/llm/training/upstream.py",  # TRL, transformers, DeepSpeed
@@ -33,7 +35,7 @@ RAY_MODULES = {
 """What Ray documents, as far as we use it."""
 RAY_VARIABLES = {
     "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH",
-    "RAY_USAGE_STATS_ENABLED",
+    "RAY_TMPDIR", "RAY_USAGE_STATS_ENABLED",
 }  # fmt: skip
 
 

@@ -47,8 +47,8 @@ class DisplayCallback(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks to restore an experiment; nobody watches a restored one."""
-        kept = {"searcher": self.searcher, "broken": self.broken, "full": self.full}
-        return {**kept, "display": Silent(), "on_lost": _ignore}
+        nobody = {"display": Silent(), "on_lost": _ignore}
+        return {**self.__dict__, **nobody}
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -9,7 +9,7 @@ import os
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,13 @@ from recalltrap.errors import InputError
 from recalltrap.registry import find_kind
 from recalltrap.run.context import RunContext
 from recalltrap.run.display import Display
-from recalltrap.run.execution import record_failure
 from recalltrap.run.plan import Plan
+from recalltrap.run.stage_packs import pack_resources
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.store.storage import Storage
-from recalltrap_cluster.resources import Placement, place_trials
+from recalltrap_cluster.placement.admission import Admission
+from recalltrap_cluster.placement.requests import DRIVER_REQUEST, Request, request_of
+from recalltrap_cluster.schedulable.this_machine import place_here
 from recalltrap_cluster.storage.filesystem import shared_filesystem
 from recalltrap_cluster.storage.full_storage import noticing_full, refuse_full
 from recalltrap_cluster.trackers import asked_trackers, tracker_callbacks
@@ -34,8 +36,11 @@ if TYPE_CHECKING:
     from recalltrap_cluster.searcher import PackSearcher
 
 
+Run = Callable[[Plan, RunContext, Display], None]
+
+
 @contextlib.contextmanager
-def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Display], None]]:
+def execute(address: str, plan: Plan) -> Iterator[Run]:
     """Join Ray, check that the plan can run there, and yield what runs it; leave Ray at the end.
 
     Raises:
@@ -46,14 +51,16 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
         return
     _check_gpus_asked(plan)
     asked_trackers()
-    from recalltrap_cluster.joining.session import ray_session
+    from recalltrap_cluster.joining.session import has_session, ray_session
 
+    if address == "local" and not has_session():
+        place_here(plan)  # refused before the seconds that Ray takes to start
     with ray_session(address) as dashboard:
-        from recalltrap_cluster.ray_internals import is_client, live_nodes
+        from recalltrap_cluster.ray_internals import is_client
+        from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
-        nodes = [node.resources for node in live_nodes()]
-        trials, grouped = len(plan.packs), _is_grouped(plan)
-        run = functools.partial(_run, place_trials(nodes, plan.study.resources, trials, grouped))
+        place_on_cluster(plan, grouped=_is_grouped(plan))
+        run: Run = _run
         if is_client():
             from recalltrap_cluster.ray_client import run_on_cluster
 
@@ -62,7 +69,7 @@ def execute(address: str, plan: Plan) -> Iterator[Callable[[Plan, RunContext, Di
 
 
 def _linked(
-    run: Callable[[Plan, RunContext, Display], None],
+    run: Run,
     dashboard: str | None,
     plan: Plan,
     context: RunContext,
@@ -76,48 +83,72 @@ def _linked(
 def _check_gpus_asked(plan: Plan) -> None:
     """Refuse RECALLTRAP_DEVICE=cuda for workers that ask for no GPU, and so shall see none."""
     wanted = os.environ.get("RECALLTRAP_DEVICE", "")
-    if wanted.startswith("cuda") and _is_grouped(plan) and not plan.study.resources.gpus_per_trial:
+    if wanted.startswith("cuda") and _is_grouped(plan) and not plan.study.resources.uses_gpus:
         raise InputError(
             f"RECALLTRAP_DEVICE = {wanted!r}, but resources.gpus_per_trial = 0: workers get the "
             "GPUs that they ask for. Add -o resources.gpus_per_trial=1, or use --local"
         )
 
 
-def _run(placement: Placement, plan: Plan, context: RunContext, display: Display) -> None:
+def _run(plan: Plan, context: RunContext, display: Display) -> None:
+    """Run a plan's trials, and those that lacked memory again with fewer at once."""
+    from recalltrap_cluster.faults.out_of_memory import with_more_memory
+
+    most: int | None = None
+    while True:
+        trials, at_once = _run_trials(plan, context, display, most)
+        rest = with_more_memory(plan, context, trials, at_once)
+        if rest is None:
+            return
+        plan, context, most = rest
+
+
+def _run_trials(
+    plan: Plan, context: RunContext, display: Display, most: int | None
+) -> tuple[list[str], int]:
+    """Run a plan's trials, at most so many at once; their ids, and how many had room at once."""
     from recalltrap_cluster.callback import DisplayCallback
-    from recalltrap_cluster.failure_reasons import failure_reason
+    from recalltrap_cluster.faults.lost_trials import record_lost, record_never_started
+    from recalltrap_cluster.faults.pending import NothingStarts, PendingWatch
     from recalltrap_cluster.ray_internals import error_text, import_tensorboard
     from recalltrap_cluster.searcher import PackSearcher
 
-    with _early_starts(placement) as (early, marks):
-        searcher = PackSearcher(plan.packs, early, marks)
+    requests, stuck = _requests(plan), None
+    watch = PendingWatch(plan.study.resources.pending_minutes)
+    with _early_starts(plan, requests) as (early, marks), _admission(plan, requests) as admission:
+        searcher = PackSearcher(plan.packs, admission, early, marks)
         callback = DisplayCallback(searcher, display)
+        callbacks = [callback, watch, *tracker_callbacks(plan.study.name, display.note)]
         trainable = _trainable(plan, context, callback, marks)
         import_tensorboard()
         with shared_filesystem(context.storage) as filesystem, _quiet_tune(), noticing_full():
-            trials = _tune(plan, context, placement, searcher, callback, trainable, filesystem)
-    refuse_full(callback, trials)
-    interrupted = bool(searcher.waiting) or len(searcher.ended) < len(searcher.trials)
-    for trial in trials:
+            try:
+                _tune(plan, context, searcher, callbacks, trainable, filesystem, most)
+            except NothingStarts as error:
+                stuck = error
+    refuse_full(callback, watch.trials)
+    for trial in watch.trials:
         text = error_text(trial)
         if text is not None and trial.trial_id not in callback.broken:
             # Those were recorded where they broke; these could say nothing any more.
-            pack = searcher.trials[trial.trial_id]
-            record_failure(context, pack, failure_reason(text), trial.trial_id)
-    if interrupted:
+            record_lost(context, searcher.trials[trial.trial_id], trial.trial_id, text)
+    if stuck is not None:
+        record_never_started(context, searcher.unfinished, str(stuck), display)
+    elif searcher.unfinished:
         raise KeyboardInterrupt
+    return list(searcher.trials), admission.most
 
 
 def _tune(
     plan: Plan,
     context: RunContext,
-    placement: Placement,
     searcher: PackSearcher,
-    callback: DisplayCallback,
+    callbacks: list[Any],
     trainable: Any,
     filesystem: Any,
-) -> list[Any]:
-    """Run the trials and return them, as Tune has them in memory.
+    most: int | None,
+) -> None:
+    """Run the trials; the callbacks see how it goes.
 
     By `tune.run`: a `Tuner` goes on to unpickle the trials' errors from the storage.
     """
@@ -125,19 +156,17 @@ def _tune(
 
     from recalltrap_cluster.callback import NoReport
 
-    # A worker that becomes free is kept where a trial waits for it.
-    waiting = 0 if placement.workers else 1
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    analysis = tune.run(
-        tune.with_resources(trainable, dict(placement.per_trial)),
+    tune.run(
+        tune.with_resources(trainable, _resources_of_trials(plan)),
         name=name,
         search_alg=searcher,
         num_samples=len(plan.packs),
-        max_concurrent_trials=placement.concurrent + waiting,
+        max_concurrent_trials=most,
         reuse_actors=True,
         trial_name_creator=lambda trial: trial.trial_id,
         trial_dirname_creator=lambda trial: trial.trial_id,
-        callbacks=[callback, *tracker_callbacks(plan.study.name, callback.display.note)],
+        callbacks=callbacks,
         max_failures=plan.study.resources.max_retries,
         raise_on_failed_trial=False,
         progress_reporter=NoReport(),
@@ -145,25 +174,71 @@ def _tune(
         storage_path=context.storage.path(f"{context.run}/tune"),
         storage_filesystem=filesystem,
     )
-    trials: list[Any] = analysis.trials
-    return trials
 
 
 def _is_grouped(plan: Plan) -> bool:
     return find_kind(plan.study.kind).grouped
 
 
+def _requests(plan: Plan) -> dict[str, Request]:
+    """What each pack's processes ask for, by its id; equal ones are one object."""
+    grouped, known = _is_grouped(plan), list[Request]()
+    asked = {}
+    for pack in plan.packs:
+        request = request_of(pack_resources(pack, plan.study.resources), grouped=grouped)
+        if request not in known:
+            known.append(request)
+        asked[pack.id] = known[known.index(request)]
+    return asked
+
+
+def _resources_of_trials(plan: Plan) -> Callable[[dict[str, Any]], Any]:
+    """What Tune reserves for a trial, by its configuration.
+
+    A trial that drives workers asks for next to nothing itself: they ask for theirs later, and
+    `Admission` sees to it that they find it.
+    """
+    from ray.tune import PlacementGroupFactory
+
+    requests = {} if _is_grouped(plan) else _requests(plan)
+
+    def reserve(config: dict[str, Any]) -> PlacementGroupFactory:
+        request = requests.get(config["pack"], Request(DRIVER_REQUEST))
+        selector: dict[str, Any] = {}
+        if request.labels:
+            selector["bundle_label_selector"] = [dict(request.labels)]
+        return PlacementGroupFactory([dict(request.each)], **selector)
+
+    return reserve
+
+
 @contextlib.contextmanager
-def _early_starts(placement: Placement) -> Iterator[tuple[int, Path | None]]:
+def _admission(plan: Plan, requests: Mapping[str, Request]) -> Iterator[Admission]:
+    """Who may start, on the nodes that the cluster has; an autoscaler is told what is wanted."""
+    from recalltrap_cluster.ray_nodes import ask_autoscaler, has_autoscaler, live_nodes
+
+    announce = ask_autoscaler if has_autoscaler() else None
+    admission = Admission(requests, live_nodes, grouped=_is_grouped(plan), announce=announce)
+    try:
+        yield admission
+    finally:
+        admission.close()
+
+
+@contextlib.contextmanager
+def _early_starts(plan: Plan, requests: Mapping[str, Request]) -> Iterator[tuple[int, Path | None]]:
     """How many packs may start before their parents have ended, and where they see that they have.
 
-    Only where Ray is this machine and has room now: a pack that waits must never keep the place
-    that its parent needs. Then all workers start at once, not each when there is work for it.
+    Only where Ray is this machine and has room now, and all packs ask for the same: a pack that
+    waits must never keep the place that its parent needs. Then all workers start at once, not each
+    when there is work for it.
     """
     from recalltrap_cluster.joining.session import starting_slots
 
-    slots = 0 if placement.workers else starting_slots(placement.per_trial)
-    early = min(slots, placement.concurrent) - 1
+    first = requests[plan.packs[0].id]
+    alike = all(request is first for request in requests.values())
+    slots = starting_slots(first.each) if alike and not _is_grouped(plan) else 0
+    early = min(slots, len(plan.packs)) - 1
     if early < 1:
         yield 0, None
         return
@@ -194,9 +269,9 @@ def _trainable(
         training.train_pack,
         packs=packs,
         context=context,
-        resources=plan.study.resources,
+        wanted=plan.study.resources,
         mailbox=mailbox,
-        environment=training.worker_environment(plan.study.resources),
+        environment=training.passed_on(),
     )
 
 

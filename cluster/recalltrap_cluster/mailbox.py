@@ -12,12 +12,10 @@ from typing import Any
 
 import ray
 
-from recalltrap.errors import FailureClass
 from recalltrap.kind import Progress
+from recalltrap.run.failures import Reason
+from recalltrap.supervision.stage_clock import check_time
 from recalltrap_cluster.trainable import REPORT_SECONDS
-
-Reason = tuple[FailureClass, str, str]
-"""A failure's class, message and log tail."""
 
 
 @dataclass
@@ -78,6 +76,7 @@ class Reporter:
     _due: float = 0.0
 
     def report(self, progress: Progress) -> None:
+        check_time()
         row = {"stage": progress.stage, "step": progress.step, "steps": progress.steps}
         metrics = {name: float(value) for name, value in progress.metrics.items()}
         self.last = {**metrics, **row}

@@ -19,16 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import ray
 from pyarrow import fs
 from ray._private import ray_constants
-from ray._private import worker as ray_worker
 from ray.tune import ExperimentAnalysis, ResultGrid, TuneError
 from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 from ray.util.client import ray as client
-
-from recalltrap.supervision.lifeline import Door, answers
 
 # --- Environment variables ------------------------------------------------------------------
 
@@ -36,6 +32,9 @@ SESSION_ENVIRONMENT = {
     # Ray Train replaces `print`; `datasets` then disassembles it to hash a function.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's new banner ignores verbose=0
+    # Ray's processes write their titles over their environment, and a supervisor that looks for
+    # its mark there wouldn't find them.
+    "SPT_NOENV": "1",
     # A process that asked for no GPU keeps the CUDA_VISIBLE_DEVICES that it was given.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -90,66 +89,9 @@ def loopback_only() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
-@contextlib.contextmanager
-def no_dumps() -> Iterator[None]:
-    """Keep Ray from printing, on stdout, what it publishes of its own processes' ends: two hundred
-    lines of a raylet's log. `log_to_driver=False` doesn't. What is lost, the supervisor says."""
-    before = ray_worker.print_to_stdstream
-    ray_worker.print_to_stdstream = lambda data, ignore_prefix: None
-    try:
-        yield
-    finally:
-        ray_worker.print_to_stdstream = before
-
-
 def is_client() -> bool:
     """Whether this process talks to a cluster through Ray's client (`ray://`)."""
     return bool(client.is_connected())  # type: ignore[no-untyped-call]
-
-
-@dataclass(frozen=True)
-class ClusterNode:
-    """A live node of the cluster: its host's name, and its resources by Ray's names."""
-
-    host: str
-    resources: Mapping[str, float]
-
-
-def live_nodes() -> list[ClusterNode]:
-    """The live nodes of the joined cluster. Ray's own list is documented as "for debugging"."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [
-        ClusterNode(node["NodeManagerHostname"], dict(node["Resources"]))
-        for node in nodes
-        if node["Alive"]
-    ]
-
-
-def cluster_doors(address: str) -> list[Door]:
-    """What must answer while this process uses the cluster: the head's GCS and a raylet, its own
-    machine's or, through Ray's client, the head's; for a client its server, and of the others those
-    that it can reach."""
-    context: Any = ray.get_runtime_context()
-    gcs, own = _host_and_port(context.gcs_address), context.get_node_id()
-    doors = [Door("its head (GCS)", *gcs)]
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    for node in nodes:
-        mine = (
-            node["Resources"].get("node:__internal_head__")
-            if is_client()
-            else node["NodeID"] == own
-        )
-        if node["Alive"] and mine:
-            doors.append(Door("a raylet", node["NodeManagerAddress"], int(node["NodeManagerPort"])))
-    if not is_client():
-        return doors
-    server = Door("its client server", *_host_and_port(address.removeprefix("ray://")))
-    return [server, *filter(answers, doors)]
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def say_ready(actor: Any) -> Any:
@@ -207,6 +149,11 @@ def never_retry(trial: Any) -> None:
     trial.max_failures = 0
 
 
+def is_running(trial: Any) -> bool:
+    """Whether Tune has given a trial its place."""
+    return bool(trial.status == Trial.RUNNING)
+
+
 def error_text(trial: Any) -> str | None:
     """The `error.txt` of a trial that Tune gave up on, "" without one; None for all others."""
     if trial.status != Trial.ERROR:
@@ -251,6 +198,16 @@ def lean_trainer() -> Any:
             return [each for each in callbacks if type(each).__name__ not in UNUSED_CALLBACKS]
 
     return LeanTrainer
+
+
+def start_failures(minutes: float) -> Any:
+    """For so long a group may wait for its places. Train waits a minute, and then for ever again:
+    it counts that as an error of its own, which it doesn't limit."""
+    from ray import train
+
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(min(60.0, 60.0 * minutes))
+    config: Any = train.FailureConfig
+    return config(max_failures=0, controller_failure_limit=max(round(minutes) - 1, 0))
 
 
 # --- What Ray says of a failure -------------------------------------------------------------

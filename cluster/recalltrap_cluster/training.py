@@ -24,14 +24,17 @@ from recalltrap.run.context import RunContext
 from recalltrap.run.execution import PackRun, record_failure
 from recalltrap.run.failures import classify
 from recalltrap.run.plan import Pack
+from recalltrap.run.stage_packs import pack_resources
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap_cluster.mailbox import Reporter
+from recalltrap_cluster.placement.requests import request_of
 from recalltrap_cluster.ray_internals import (
     TRAIN_ENVIRONMENT,
     lean_trainer,
     say_ready,
     set_environment,
+    start_failures,
 )
 from recalltrap_cluster.storage.filesystem import shared_filesystem
 from recalltrap_cluster.trainable import FAILED, FULL, REPORT_SECONDS
@@ -58,13 +61,13 @@ def train_pack(
     config: dict[str, Any],
     packs: dict[str, Pack],
     context: RunContext,
-    resources: Resources,
+    wanted: Resources,
     mailbox: Any,
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """Execute a pack on a worker group; returns the last row of progress for Tune.
 
-    `environment` is what `worker_environment` said where the run was started.
+    `wanted` is the study's; `environment` what `passed_on` said where the run was started.
 
     Raises:
         StageError: the pack broke. It is recorded already, and trying again would break again.
@@ -73,12 +76,14 @@ def train_pack(
     os.environ[ARGV_VARIABLE] = environment[ARGV_VARIABLE]
     set_environment(TRAIN_ENVIRONMENT)
     trial_id = tune.get_context().get_trial_id()
-    task = WorkerTask(packs[config["pack"]], context, trial_id, resources, mailbox)
+    pack = packs[config["pack"]]
+    resources = pack_resources(pack, wanted)
+    task = WorkerTask(pack, context, trial_id, resources, mailbox)
     ray.get(mailbox.begin.remote(trial_id))
     tune.report({"stage": f"starting {resources.workers} workers", "step": 0, "steps": 0})
     with _passing_on(task) as last, shared_filesystem(context.storage) as filesystem:
         try:
-            result = _trainer(task, environment, filesystem).fit()
+            result = _trainer(task, worker_environment(resources, environment), filesystem).fit()
         except Exception as raised:
             reason = ray.get(mailbox.take_reason.remote(trial_id))
             said = reason[1] if reason else str(raised)
@@ -125,19 +130,15 @@ def _trainer(task: WorkerTask, environment: Mapping[str, str], filesystem: Any) 
 
     resources = task.resources
     experiment = f"{task.context.run}/tune/{tune.get_context().get_experiment_name()}"
-    per_worker = {"CPU": float(resources.cpus_per_trial), "GPU": float(resources.gpus_per_trial)}
     run_config: Any = train.RunConfig
     return lean_trainer()(
         execute_pack,
         train_loop_config={"task": task},
         torch_config=LoopbackTorchConfig(),
-        scaling_config=train.ScalingConfig(
-            num_workers=resources.workers,
-            use_gpu=resources.gpus_per_trial > 0,
-            resources_per_worker={name: amount for name, amount in per_worker.items() if amount},
-        ),
+        scaling_config=worker_scaling(resources),
         run_config=run_config(
             name=task.trial_id,
+            failure_config=start_failures(resources.pending_minutes),
             storage_path=task.context.storage.path(experiment),
             storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": dict(environment)},
@@ -145,9 +146,26 @@ def _trainer(task: WorkerTask, environment: Mapping[str, str], filesystem: Any) 
     )
 
 
-def worker_environment(resources: Resources) -> dict[str, str]:
+def worker_scaling(resources: Resources) -> Any:
+    """Ray Train's own words for a group's workers, and for the nodes that they may stand on."""
+    request = request_of(resources, grouped=True)
+    scaling_config: Any = train.ScalingConfig
+    return scaling_config(
+        num_workers=request.count,
+        use_gpu=resources.gpus_per_trial > 0,
+        resources_per_worker=dict(request.each),
+        label_selector=dict(request.labels) or None,
+    )
+
+
+def passed_on() -> dict[str, str]:
+    """What of this process's environment is every worker's, too."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
+def worker_environment(resources: Resources, given: Mapping[str, str]) -> dict[str, str]:
     """The environment variables of every worker, set before it imports anything."""
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
+    environment = dict(given) | {
         "OMP_NUM_THREADS": str(resources.cpus_per_trial),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",

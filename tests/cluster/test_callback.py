@@ -13,6 +13,8 @@ from recalltrap.graph import Node
 from recalltrap.run.display import Silent
 from recalltrap.run.plan import Pack
 from recalltrap_cluster.callback import DisplayCallback, NoReport
+from recalltrap_cluster.placement.admission import Admission
+from recalltrap_cluster.placement.requests import Request
 from recalltrap_cluster.searcher import PackSearcher
 from recalltrap_cluster.trainable import FAILED
 
@@ -38,7 +40,8 @@ def lost() -> list[str]:
 @pytest.fixture
 def callback(display: RecordingDisplay, lost: list[str]) -> DisplayCallback:
     pack = Pack((Node("sft", 0, {}),), (), frozenset(), {"stage": "sft", "factors": {}})
-    searcher = PackSearcher((pack,))
+    admission = Admission({pack.id: Request({"CPU": 1.0})}, tuple, grouped=False)
+    searcher = PackSearcher((pack,), admission)
     searcher.suggest("one")
     return DisplayCallback(searcher, display, lost.append)
 

@@ -129,19 +129,6 @@ class TestSession:
 
     @pytest.mark.ray
     @pytest.mark.usefixtures("local_ray")
-    def test_the_nodes_say_where_they_are_and_what_they_have(self) -> None:
-        (node,) = ray_internals.live_nodes()
-        assert node.host == socket.gethostname(), (
-            "NodeManagerHostname isn't this machine's name: session.starting_slots would see no "
-            "Ray that is this machine alone, and packs would never be handed out early"
-        )
-        assert node.resources["CPU"] == 2
-        assert set(ray_internals.HEAD_RESOURCES) <= set(node.resources), (
-            "the head's own resource has another name: under ray:// Tune would wait forever"
-        )
-
-    @pytest.mark.ray
-    @pytest.mark.usefixtures("local_ray")
     def test_an_actor_says_that_it_is_ready_until_it_is_dead(self) -> None:
         actor: Any = ray.remote(num_cpus=0)(dict).remote()
         ray.get(ray_internals.say_ready(actor), timeout=30)

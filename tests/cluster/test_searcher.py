@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,8 @@ from recalltrap.run.plan import Pack, make_plan
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap.study.named_studies import load_study
+from recalltrap_cluster.placement.admission import Admission
+from recalltrap_cluster.placement.requests import ClusterNode, Request
 from recalltrap_cluster.searcher import PackSearcher, trial_config
 
 
@@ -24,6 +27,13 @@ def pack(index: int, needs: tuple[Pack, ...] = ()) -> Pack:
     node = Node("sft", index, {})
     config = {"stage": "sft", "factors": {"index": index}}
     return Pack((node,), (), frozenset(parent.id for parent in needs), config)
+
+
+def searcher_of(*packs: Pack, cores: float = 100.0, **options: Any) -> PackSearcher:
+    """A searcher over packs of one core each, on a node that has room for many."""
+    requests = {each.id: Request({"CPU": 1.0}) for each in packs}
+    nodes = [ClusterNode("here", {"CPU": cores})]
+    return PackSearcher(packs, Admission(requests, lambda: nodes, grouped=False), **options)
 
 
 @given(
@@ -38,7 +48,7 @@ def test_parents_end_before_their_children_start(
     packs: list[Pack] = []
     for index, parents in enumerate(wanted):
         packs.append(pack(index, tuple(packs[p % index] for p in parents) if index else ()))
-    searcher, started = PackSearcher(tuple(packs), early), list[str]()
+    searcher, started = searcher_of(*packs, early=early), list[str]()
     running, ended = dict[str, str](), set[str]()
     needs = {each.id: each.needs for each in packs}
     for turn in range(10 * len(packs) + 10):
@@ -65,14 +75,14 @@ def test_parents_end_before_their_children_start(
 def test_a_ready_pack_goes_before_one_that_would_wait() -> None:
     parent, other = pack(0), pack(2)
     child = pack(1, (parent,))
-    searcher = PackSearcher((parent, child, other), early=1)
+    searcher = searcher_of(parent, child, other, early=1)
     order = [searcher.suggest(str(turn))["pack"] for turn in range(3)]
     assert order == [parent.id, other.id, child.id]
 
 
 def test_the_board_says_which_packs_have_ended(tmp_path: Path) -> None:
     parent = pack(0)
-    searcher = PackSearcher((parent, pack(1, (parent,))), early=1, marks=tmp_path)
+    searcher = searcher_of(parent, pack(1, (parent,)), early=1, marks=tmp_path)
     searcher.suggest("a"), searcher.suggest("b")
     assert list(tmp_path.iterdir()) == []
     searcher.on_trial_complete("a", error=True)
@@ -81,7 +91,7 @@ def test_the_board_says_which_packs_have_ended(tmp_path: Path) -> None:
 
 def test_a_failed_parent_does_not_stop_its_children() -> None:
     parent = pack(0)
-    searcher = PackSearcher((parent, pack(1, (parent,))))
+    searcher = searcher_of(parent, pack(1, (parent,)))
     assert searcher.suggest("a")["pack"] == parent.id
     assert searcher.suggest("b") is None
     searcher.on_trial_complete("a", error=True)
@@ -97,3 +107,12 @@ def test_a_trials_config_is_its_setting(study_file: Callable[..., str], storage:
     assert configs[-1] == {"ordering": "K-A", "kl_weight": 2.0, "seeds": [0, 1]}
     assert configs[0]["stage"] == "sft"
     assert configs[0]["rate"] == pytest.approx(0.1)
+
+
+def test_packs_wait_where_there_is_no_room_and_one_of_them_with_ray() -> None:
+    packs = [pack(index) for index in range(4)]
+    searcher = searcher_of(*packs, cores=2.0)
+    started = [searcher.suggest(str(turn)) for turn in range(4)]
+    assert [config and config["index"] for config in started] == [0, 1, 2, None]
+    searcher.on_trial_complete("0")
+    assert searcher.suggest("4")["index"] == 3

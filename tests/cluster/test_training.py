@@ -21,7 +21,7 @@ import recalltrap as rt
 from recalltrap.errors import InputError
 from recalltrap.resources import Resources
 from recalltrap.results.results import Results
-from recalltrap_cluster.training import worker_environment
+from recalltrap_cluster.training import passed_on, worker_environment, worker_scaling
 
 StudyFile = Callable[..., str]
 
@@ -181,7 +181,7 @@ def test_ctrl_c_ends_the_workers_too(study_file: StudyFile, storage: str, tmp_pa
 def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECALLTRAP_ARGV", '["recalltrap", "run"]')
     monkeypatch.delenv("RECALLTRAP_DEVICE", raising=False)
-    environment = worker_environment(Resources(cpus_per_trial=3))
+    environment = worker_environment(Resources(cpus_per_trial=3), passed_on())
     assert environment == {
         "RECALLTRAP_ARGV": '["recalltrap", "run"]',
         "OMP_NUM_THREADS": "3",
@@ -190,6 +190,20 @@ def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         "CUDA_VISIBLE_DEVICES": "",
     }
     monkeypatch.setenv("RECALLTRAP_DEVICE", "cuda")
-    with_gpu = worker_environment(Resources(gpus_per_trial=1))
+    with_gpu = worker_environment(Resources(gpus_per_trial=1), passed_on())
     assert "CUDA_VISIBLE_DEVICES" not in with_gpu
     assert with_gpu["RECALLTRAP_DEVICE"] == "cuda"
+
+
+def test_workers_stand_where_the_study_says() -> None:
+    wanted = Resources(
+        workers=3, cpus_per_trial=2, gpus_per_trial=1, accelerator_type="H100",
+        custom={"license": 1}, labels={"market": "!spot"},
+    )  # fmt: skip
+    scaling = worker_scaling(wanted)
+    assert (scaling.num_workers, scaling.use_gpu) == (3, True)
+    assert scaling.resources_per_worker == {
+        "CPU": 2, "GPU": 1, "accelerator_type:H100": 0.001, "license": 1
+    }  # fmt: skip
+    assert scaling.label_selector == {"market": "!spot"}
+    assert worker_scaling(Resources()).label_selector is None

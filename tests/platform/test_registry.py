@@ -52,7 +52,7 @@ def test_a_broken_package_does_not_stop_the_others(broken_kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["executor", "report", "summary", "forecast", "result_grid", "schedulable"]
+    "name", ["executor", "report", "summary", "forecast", "result_grid", "placement"]
 )
 def test_every_room_opens(name: str) -> None:
     assert callable(room(name))

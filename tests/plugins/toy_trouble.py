@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,8 +21,9 @@ from recalltrap.identity import fingerprint
 class Trouble:
     """One thing to go wrong: `do` it when `stage` meets a node whose config and seed fit `where`.
 
-    raise, stage_error, kill (this process), nan (that row), wait (until the file `release`
-    stands there; `waiting` says that it began). With `once` the first to come takes it away.
+    raise, stage_error, oom, kill (this process, after a last word), nan (that row), wait (until the
+    file `release` stands there; `waiting` says that it began). With `once` the first to come takes
+    it away.
     """
 
     file: Path
@@ -68,7 +70,10 @@ def meet(stage: str, facts: Mapping[str, Any]) -> str:
             raise RuntimeError(f"toy {stage} broke on purpose")
         if trouble.do == "stage_error":
             raise StageError("timeout", f"toy {stage} took too long on purpose")
+        if trouble.do == "oom":
+            raise MemoryError(f"toy {stage} found no memory on purpose")
         if trouble.do == "kill":
+            print(f"toy {stage}: these are my last words", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         if trouble.do == "wait":
             _wait(trouble.file.parent)

@@ -13,7 +13,13 @@ from recalltrap.errors import InputError
 from recalltrap.supervision.lifeline import LIFELINE, keep_terminating_handled
 from recalltrap_cluster.joining.address import resolve_address
 from recalltrap_cluster.joining.trial_join import HINT, try_to_join
-from recalltrap_cluster.resources import count_fitting
+from recalltrap_cluster.placement.requests import count_in
+
+
+def has_session() -> bool:
+    """Whether this process has a Ray of its caller's, which is used whatever the address."""
+    loaded = sys.modules.get("ray")
+    return loaded is not None and bool(loaded.is_initialized())
 
 
 @contextlib.contextmanager
@@ -30,20 +36,17 @@ def ray_session(address: str) -> Iterator[str | None]:
     Raises:
         InputError: the address is refused or nothing answers there.
     """
-    loaded = sys.modules.get("ray")
-    joined = loaded is not None and loaded.is_initialized()
+    joined = has_session()
     if not joined:  # before the import: Ray reads then whether it shall send a token
         address = resolve_address(address)
         try_to_join(address)
     with _without_advice():
         import ray
-        import ray.exceptions
 
+        from recalltrap_cluster.faults.ray_processes import cluster_doors, no_dumps
         from recalltrap_cluster.ray_internals import (
             SESSION_ENVIRONMENT,
-            cluster_doors,
             loopback_only,
-            no_dumps,
             set_environment,
         )
 
@@ -60,12 +63,12 @@ def ray_session(address: str) -> Iterator[str | None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # also bare ones, where a busy machine took too long to start it
         said = str(error).strip().splitlines() or [type(error).__name__]
         reason = said[0] if len(said) == 1 else f"{said[0]} {said[-1]}"  # a quoted traceback's end
-        raise InputError(
-            f"no Ray cluster could be joined at --address {address}: {reason}. {HINT}"
-        ) from None
+        failed = "Ray could not be started" if own else "no Ray cluster could be joined"
+        hint = "Run it again when the machine is less busy, or use --local" if own else HINT
+        raise InputError(f"{failed} at --address {address}: {reason}. {hint}") from None
     keep_terminating_handled()
     LIFELINE.depend_on(cluster_doors(address))
     try:
@@ -94,9 +97,10 @@ def starting_slots(each: Mapping[str, float]) -> int:
     """How many trials could start now, where Ray is this machine alone; 0 where it isn't."""
     import ray
 
-    from recalltrap_cluster.ray_internals import is_client, live_nodes
+    from recalltrap_cluster.ray_internals import is_client
+    from recalltrap_cluster.ray_nodes import live_nodes
 
     alone = [node.host for node in live_nodes()] == [socket.gethostname()]
     if not alone or is_client():
         return 0
-    return count_fitting(ray.available_resources(), each)  # type: ignore[no-untyped-call]
+    return count_in(ray.available_resources(), each)  # type: ignore[no-untyped-call]

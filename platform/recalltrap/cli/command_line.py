@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from recalltrap.cli import completion as complete
-from recalltrap.cli import job_commands, run_commands, study_commands
+from recalltrap.cli import doctor_command, job_commands, run_commands, study_commands
 from recalltrap.cli.guarded import guarded
 from recalltrap.cli.output import listening, print_exactly, say
 
@@ -42,8 +42,9 @@ def main() -> None:
     """Controlled studies of when to align: before or after distilling."""
 
 
-for _command in (*study_commands.COMMANDS, *run_commands.COMMANDS, *job_commands.COMMANDS):
-    main.add_command(_command)
+for _subject in (study_commands, run_commands, job_commands, doctor_command):
+    for _command in _subject.COMMANDS:
+        main.add_command(_command)
 
 
 @main.command()

@@ -70,14 +70,27 @@ def show(study: str, overrides: tuple[str, ...]) -> None:
 @STUDY
 @OVERRIDES
 @STORAGE
+@click.option(
+    "--address",
+    default="local",
+    help="Where it shall run: local (this machine), or a Ray cluster, whose nodes are looked at.",
+)
 @FORMAT
 @guarded
-def plan(study: str, overrides: tuple[str, ...], storage: str | None, form: str) -> None:
-    """Show what running STUDY would do: cells, stages, time, disk. Nothing is written."""
+def plan(
+    study: str, overrides: tuple[str, ...], storage: str | None, address: str, form: str
+) -> int:
+    """Show what running STUDY would do: cells, stages, time, disk. Nothing is written.
+
+    Exit status 2 where its trials could never run there, with what is missing and what would fit.
+    """
     from recalltrap.run import study_plan
 
-    found = study_plan.plan(study, overrides=overrides, storage=storage)
+    found = study_plan.plan(study, overrides=overrides, storage=storage, address=address)
     print_table(found.rows(), form)
+    if found.shortfall:
+        say(f"recalltrap: {found.shortfall}", error=True)
+    return 2 if found.shortfall else 0
 
 
 @click.command()

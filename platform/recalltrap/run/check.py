@@ -141,7 +141,7 @@ def cost_rows(planned: Plan) -> tuple[tuple[str, str], ...]:
     rows = [("cells", f"{len(planned.todo):,} to do")]
     if flops:
         rows.append(("FLOPs", operations(flops)))
-    if flops and resources.gpus_per_trial > 0:
+    if flops and resources.uses_gpus:
         rows.append(("GPU time", duration(sum(stage.gpu_seconds for stage in stages))))
     else:
         rows.append(("core hours", hours(sum(stage.core_seconds for stage in stages))))

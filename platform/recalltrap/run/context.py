@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from recalltrap.store.storage import Storage
 
@@ -12,7 +13,7 @@ class RunContext:
     """What every pack of a run shares; small and picklable.
 
     `users` counts, per artifact, the planned cells that use it; `attempts` the earlier failures
-    per cell.
+    per cell; `time_limits` are minutes by stage.
     """
 
     storage: Storage
@@ -24,3 +25,4 @@ class RunContext:
     retry_command: str
     json_logs: bool = False
     """Whether what is logged where packs are executed is structured (`recalltrap.logs`)."""
+    time_limits: Mapping[str, float] = field(default_factory=dict)

@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from recalltrap.pace import Pace
 from recalltrap.redaction import redact
 from recalltrap.run.look_studies import look_title
-from recalltrap.run.pace import Pace
 from recalltrap.run.plan import Pack, Plan
 from recalltrap.units import duration
 

@@ -7,17 +7,20 @@ it: the leading one decides what is missing and writes, the others build along.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recalltrap.errors import FailureClass
+from recalltrap.errors import FailureClass, StageError
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import Evaluation, NodeFailure, Progress, StudyKind
 from recalltrap.logs.cell_logging import LOGGER, logging_about
@@ -26,12 +29,21 @@ from recalltrap.registry import find_kind
 from recalltrap.results.table_parts import write_part
 from recalltrap.results.tables import conform, factor_columns, factor_fields, table_schema
 from recalltrap.run.context import RunContext
-from recalltrap.run.failures import read_stage_failure, write_failures, write_stage_failure
+from recalltrap.run.failures import (
+    given_up,
+    read_stage_failure,
+    stage_notes,
+    write_failures,
+    write_stage_failure,
+)
 from recalltrap.run.plan import Pack
 from recalltrap.run.worker_group import current_group
 from recalltrap.store.build_locks import build_lock
 from recalltrap.store.store import ArtifactStore, Cost
+from recalltrap.supervision.stage_clock import check_time, limited
 
+LOCAL = "local"
+"""The id of what no trial of Ray's runs."""
 LOCK_WAIT_SECONDS = 1.0
 ADDITIVE_COSTS = ("wall_seconds", "device_seconds", "tokens", "flops")
 
@@ -42,7 +54,7 @@ class PackRun:
 
     pack: Pack
     context: RunContext
-    trial_id: str = "local"
+    trial_id: str = LOCAL
     failures: dict[str, NodeFailure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,11 +115,23 @@ class PackRun:
         self.group.broadcast([node.id for node in missing])
         LOGGER.info("building %s: %s", missing[0].stage, ", ".join(n.id for n in missing))
         self.kind.prepare()  # which takes seconds in a new process, and belongs to no stage
-        for progress in self.kind.build(missing, self.store):
-            for failure in progress.failures:
-                self.failures[failure.node.id] = failure
-                write_stage_failure(self.context, failure)
-            yield progress
+        stage = missing[0].stage
+        hangs = None if self.trial_id == LOCAL else partial(self._give_up, missing)
+        with limited(stage, self.context.time_limits.get(stage), hangs):
+            for progress in self.kind.build(missing, self.store):
+                for failure in progress.failures:
+                    self.failures[failure.node.id] = failure
+                    write_stage_failure(self.context, failure, self.trial_id)
+                yield progress
+                check_time()
+
+    def _give_up(self, missing: Sequence[Node], error: StageError) -> None:
+        """Leave word and end this process, which hangs: the pack's next attempt heeds it."""
+        for node in missing:
+            if not self.store.has(node):
+                failure = NodeFailure(node, error.failure, error.message)
+                write_stage_failure(self.context, failure, self.trial_id)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _lost(self, node: Node) -> NodeFailure | None:
         """The failure that took the node, here or in the pack that should have built it."""
@@ -115,9 +139,16 @@ class PackRun:
             lost = next((found for p in node.parents.values() if (found := self._lost(p))), None)
             if lost is None and node.id not in self._own:
                 lost = read_stage_failure(self.context, node)
+            if lost is None and f"{node.id}.json" in self._notes:
+                lost = given_up(self.context, node, self.trial_id)
             if lost is not None:
                 self.failures[node.id] = lost
         return self.failures.get(node.id)
+
+    @cached_property
+    def _notes(self) -> frozenset[str]:
+        """Word that earlier attempts of this trial may have left; a run without trials has none."""
+        return frozenset() if self.trial_id == LOCAL else stage_notes(self.context)
 
     def _fault(self, cell: Cell) -> NodeFailure | None:
         return next((lost for node in cell.outputs if (lost := self._lost(node))), None)
@@ -273,7 +304,7 @@ def record_failure(
     store = ArtifactStore(context.storage)
     for node in pack.nodes:
         if not store.has(node):
-            write_stage_failure(context, NodeFailure(node, failure, message))
+            write_stage_failure(context, NodeFailure(node, failure, message), trial_id)
     if pack.cells:
         write_failures(context, pack.cells, [reason] * len(pack.cells), trial_id)
         lost = PackRun(pack, context, trial_id)

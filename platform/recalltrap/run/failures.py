@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,9 +20,11 @@ from recalltrap.results.tables import conform, table_schema
 from recalltrap.run.context import RunContext
 
 LOG_TAIL_LINES = 30
+Reason = tuple[FailureClass, str, str]
+"""A failure's class, message and log tail."""
 
 
-def classify(error: BaseException) -> tuple[FailureClass, str, str]:
+def classify(error: BaseException) -> Reason:
     """A failed pack's class, message and log tail."""
     tail = "\n".join("".join(traceback.format_exception(error)).splitlines()[-LOG_TAIL_LINES:])
     if isinstance(error, StageError):
@@ -36,7 +39,7 @@ def classify(error: BaseException) -> tuple[FailureClass, str, str]:
 def write_failures(
     context: RunContext,
     cells: Sequence[Cell],
-    reasons: Sequence[tuple[FailureClass, str, str]],
+    reasons: Sequence[Reason],
     trial_id: str,
 ) -> None:
     """Add rows to `failures`: (class, message, log tail) for each cell. Attempts are all kept."""
@@ -59,18 +62,43 @@ def write_failures(
     write_part(context.storage, context.run, "failures", part, table)
 
 
-def write_stage_failure(context: RunContext, failure: NodeFailure) -> None:
+def write_stage_failure(context: RunContext, failure: NodeFailure, trial_id: str) -> None:
     """Leave word of a failed stage for the packs that wait for it."""
-    note = {"failure": failure.failure, "message": redact(failure.message)}
-    path = f"{context.run}/failed_stages/{failure.node.id}.json"
+    note = {"failure": failure.failure, "message": redact(failure.message), "trial": trial_id}
+    path = _note_path(context, failure.node)
     context.storage.write(path, json.dumps(note).encode())
 
 
 def read_stage_failure(context: RunContext, node: Node) -> NodeFailure:
     """Why a stage that another pack should have built is not there."""
+    note = _read_note(context, node)
+    return _told(node, note or {"failure": "worker_lost", "message": "it was never built"})
+
+
+def given_up(context: RunContext, node: Node, trial_id: str) -> NodeFailure | None:
+    """What an earlier attempt of the same trial said of a stage of its own that it gave up."""
+    note = _read_note(context, node)
+    own = note is not None and note.get("trial") == trial_id
+    return _told(node, note) if note is not None and own else None
+
+
+def stage_notes(context: RunContext) -> frozenset[str]:
+    """The names of all that was left of failed stages, of whichever launch."""
+    return frozenset(context.storage.list(f"{context.run}/failed_stages"))
+
+
+def _note_path(context: RunContext, node: Node) -> str:
+    return f"{context.run}/failed_stages/{node.id}.json"
+
+
+def _read_note(context: RunContext, node: Node) -> dict[str, Any] | None:
     try:
-        note = json.loads(context.storage.read(f"{context.run}/failed_stages/{node.id}.json"))
+        note: dict[str, Any] = json.loads(context.storage.read(_note_path(context, node)))
     except FileNotFoundError:
-        note = {"failure": "worker_lost", "message": "it was never built"}
+        return None
+    return note
+
+
+def _told(node: Node, note: Mapping[str, Any]) -> NodeFailure:
     text = f"stage {node.stage}, seed {node.seed}: {note['message']}"
     return NodeFailure(node, note["failure"], text)

@@ -52,7 +52,8 @@ class Pack:
     def name(self) -> str:
         """Short and readable, for progress and messages."""
         if not self.cells:
-            return f"{self.config['stage']} (shared)"
+            whose = self.config.get("ordering", "shared")
+            return f"{self.config['stage']} ({whose})"
         orderings = sorted({cell.ordering.name for cell in self.cells})
         return " ".join([*orderings, *(f"{k}={v}" for k, v in self.config["factors"].items())])
 

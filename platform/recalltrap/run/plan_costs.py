@@ -90,7 +90,7 @@ def _stage_cost(
     # One execution passes through all its lengths, and each of them is kept.
     estimate = estimator(kind)
     executed = [estimate(node) for node in longest(builds)]
-    memory = most_memory(builds, kind, resources)
+    memory = most_memory(builds, kind, resources.of_stage(stage))
     return StageCost(
         stage=stage,
         builds=len(builds),
@@ -114,8 +114,11 @@ def most_memory(
 
 def memory_shortfall(builds: Sequence[Node], kind: StudyKind, resources: Resources) -> str:
     """Why a build can't fit into what this machine has for a worker; empty where all can."""
-    has = kind.device_memory(resources)
-    for cost in stage_costs(builds, kind, resources) if has is not None else ():
+    stages = dict.fromkeys(node.stage for node in builds)
+    room = {stage: kind.device_memory(resources.of_stage(stage)) for stage in stages}
+    known = any(has is not None for has in room.values())
+    for cost in stage_costs(builds, kind, resources) if known else ():
+        has = room[cost.stage]
         if has is not None and cost.memory_bytes > has:
             parts = ", ".join(f"{name} {size(count)}" for name, count in cost.memory.items())
             return (

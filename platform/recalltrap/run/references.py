@@ -16,6 +16,7 @@ from recalltrap.run.display import LINE_SECONDS, Progress, Work
 from recalltrap.run.execution import reference_metrics
 from recalltrap.run.plan import plan_references
 from recalltrap.run.run import check_place, execute_here, make_context
+from recalltrap.run.stage_packs import with_stage_packs
 from recalltrap.store.provenance import pass_on_argv
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
@@ -61,7 +62,7 @@ def built_references(
         tell(f"note: {note}")
     root.check_usable()
     store = ArtifactStore(root)
-    plan = plan_references(study, store)
+    plan = with_stage_packs(plan_references(study, store))
     check_place(plan, here=local or address == "local")
     for node in plan.cached:
         store.open(node).verify()

@@ -32,6 +32,7 @@ from recalltrap.run.look_studies import noting, studies_at_looks, undecided_at
 from recalltrap.run.notebook_display import default_display
 from recalltrap.run.plan import Pack, Plan, make_plan
 from recalltrap.run.plan_costs import memory_shortfall
+from recalltrap.run.stage_packs import pack_resources, with_stage_packs
 from recalltrap.run.worker_group import WorkerGroup, joined
 from recalltrap.store.contents import to_remember
 from recalltrap.store.leftovers import clear_leftovers
@@ -134,8 +135,14 @@ def plan_study(study: Study, storage: Storage) -> Plan:
 
     Raises:
         InputError: a part of the run's tables is damaged: that is for the user to move, never to
-            be overwritten.
+            be overwritten. Or the kind can see that a cell would fail.
     """
+    plan = plan_unchecked(study, storage)
+    return replace(plan, notes=tuple(find_kind(study.kind).check(plan.todo)))
+
+
+def plan_unchecked(study: Study, storage: Storage) -> Plan:
+    """`plan_study` without the kind's look at the models and files that the study names."""
     folder = run_folder(study.name)
     done: list[str] = []
     results = Results(storage, folder)
@@ -144,8 +151,7 @@ def plan_study(study: Study, storage: Storage) -> Plan:
         query = "select cell_id from cells_parts where status = 'succeeded'"
         done = results.sql(query)["cell_id"].to_pylist()
     kind = find_kind(study.kind)
-    plan = make_plan(study, kind, ArtifactStore(storage), done)
-    plan = replace(plan, notes=tuple(kind.check(plan.todo)))
+    plan = with_stage_packs(make_plan(study, kind, ArtifactStore(storage), done))
     if stored and plan.todo and set(done) - plan.done:
         plan = replace(plan, anew=_known_otherwise(plan.todo, results))
     return plan
@@ -199,8 +205,9 @@ def make_context(plan: Plan, storage: Storage) -> RunContext:
     retry = shlex.join(["recalltrap", "run", storage.display(f"{folder}/study.yaml")])
     retry = f"{retry} --storage {_storage_argument(storage)}"
     users = {node.id: plan.users[node.id] for pack in plan.packs for node in pack.nodes}
+    limits = study.resources.time_limits
     return RunContext(
-        storage, folder, study.name, study.kind, users, attempts, retry, json_wanted()
+        storage, folder, study.name, study.kind, users, attempts, retry, json_wanted(), limits
     )
 
 
@@ -266,8 +273,8 @@ def _tell(display: Display, pack: Pack, progress: Progress) -> None:
 
 def execute_here(plan: Plan, context: RunContext, display: Display) -> None:
     """Run the packs one after another in this process."""
-    alone = WorkerGroup(resources=plan.study.resources)
     for pack in plan.packs:
+        alone = WorkerGroup(resources=pack_resources(pack, plan.study.resources))
         work = PackRun(pack, context)
         try:
             tell = partial(_tell, display, pack)

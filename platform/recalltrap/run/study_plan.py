@@ -54,7 +54,7 @@ class StudyPlan:
     Counts are of cells, but for `trials`, `reused` (stages that stand in the store) and `shared`
     (stage executions that sharing saves). Of `todo`, `rebuilt` cells' rows were made from something
     that has changed, and `reevaluated` ones' are an earlier version's. `stages` is what is built,
-    in the order of work. `schedulable` says whether this machine can run the trials, and
+    in the order of work. `schedulable` says whether that place can run the trials, and
     `memory_here` whether each stage fits into its memory, by the estimates. `primary` is
     what the study's primary can decide with all its seeds, None where it has none, which
     `no_primary` then explains; `seed` what one seed more would take; `looks` what each planned look
@@ -79,6 +79,11 @@ class StudyPlan:
     seed: Work
     looks: tuple[LookCost, ...]
     notes: tuple[str, ...]
+
+    @property
+    def shortfall(self) -> str:
+        """Why its trials can never run there; empty where they can, and where all is done."""
+        return self.schedulable.removeprefix("no: ") if self.schedulable.startswith("no: ") else ""
 
     def total(self, name: str) -> float:
         """A column of `frame()` summed over the stages, e.g. `bytes`."""
@@ -109,6 +114,10 @@ class StudyPlan:
             *self._memory_rows(),
             ("disk (estimated)", size(self.total("bytes"))),
             ("resources per trial", _asked(self.resources)),
+            *(
+                (f"resources of {stage}", _asked(self.resources.of_stage(stage)))
+                for stage in self.resources.stages
+            ),
             ("schedulable here", self.schedulable),
             *self._look_rows(),
             *(self.primary.rows() if self.primary else [("primary", self.no_primary)]),
@@ -139,7 +148,7 @@ class StudyPlan:
 
     @property
     def _on_gpu(self) -> bool:
-        return self.resources.gpus_per_trial > 0
+        return self.resources.uses_gpus
 
     def _time_rows(self) -> list[tuple[str, str]]:
         flops, seconds = self.total("flops"), self.total("core_seconds")
@@ -175,6 +184,7 @@ def plan(
     seeds: Any = None,
     overrides: Overrides = (),
     storage: Pathish | None = None,
+    address: str = "local",
     **fields: Unpack[StudyFields],
 ) -> StudyPlan:
     """What `run` with the same arguments would do: cells, stages, time, disk. Nothing is written.
@@ -184,6 +194,8 @@ def plan(
         seeds: replaces the study's seeds, see `run`.
         overrides: replace fields of the study, see `run`.
         storage: where finished work is looked for; default RECALLTRAP_STORAGE, else `runs`.
+        address: where it shall run: `local` is this machine, and no Ray is started for it; a
+            cluster's address (see `run`) is joined to look at its nodes.
         fields: fields of the study as keywords, see `run`.
 
     Raises:
@@ -196,7 +208,7 @@ def plan(
     found = plans[-1]
     kind = find_kind(asked.kind)
     if found.packs:
-        kind.check_device(here=True)
+        kind.check_device(here=address == "local")
     builds = found.builds()
     rebuilt, reevaluated = _anew(found, builds)
     wanted = sum(len(cell.nodes) for cell in found.todo)
@@ -212,7 +224,7 @@ def plan(
         reused=len(found.cached),
         shared=wanted - len(builds) - len(found.cached),
         resources=asked.resources,
-        schedulable=room("schedulable")(asked.resources, len(found.packs), kind.grouped),
+        schedulable=room("placement")(found, address),
         memory_here=_fits(memory_shortfall(builds, kind, asked.resources)),
         primary=_decides(found, root),
         no_primary=_no_primary(found.study),
@@ -253,5 +265,10 @@ def _fits(shortfall: str) -> str:
 
 def _asked(wanted: Resources) -> str:
     gpus = f", {wanted.gpus_per_trial:g} GPU" if wanted.gpus_per_trial else ""
-    each = f"{wanted.cpus_per_trial} CPU{gpus}"
+    kind = f" ({wanted.accelerator_type})" if wanted.accelerator_type else ""
+    custom = "".join(f", {amount:g} {name}" for name, amount in wanted.custom.items())
+    each = f"{wanted.cpus_per_trial} CPU{gpus}{kind}{custom}"
+    if wanted.labels:
+        labels = ", ".join(f"{name}: {value}" for name, value in wanted.labels.items())
+        each = f"{each}, on nodes with {labels}"
     return each if wanted.workers == 1 else f"{wanted.workers} workers, each {each}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from recalltrap.kind import Progress
 from recalltrap.resources import Resources
+from recalltrap.supervision.stage_clock import check_time
 
 
 def _alone(value: Any) -> Any:
@@ -24,7 +25,7 @@ def _gather_alone(value: Any) -> list[Any]:
 
 
 def _silent(progress: Progress) -> None:
-    pass
+    check_time()
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class WorkerGroup:
     gather: Callable[[Any], list[Any]] = _gather_alone
     """Every rank's value in the order of the ranks, on every rank."""
     report: Callable[[Progress], None] = _silent
-    """Progress inside a stage; only rank 0's is heard."""
+    """Progress inside a stage; only rank 0's is heard. Raises where the stage has had its time."""
     resources: Resources = field(default_factory=Resources)
     distributed: bool = False
     """Whether torch.distributed stands between the processes (also with one of them)."""

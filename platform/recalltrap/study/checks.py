@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from recalltrap.errors import InputError, nearest, shown
 from recalltrap.kind import StudyKind
 from recalltrap.registry import find_kind, kind_names, room
-from recalltrap.resources import GROUP_FIELDS, Resources
+from recalltrap.resources import BY_STAGE, GROUP_FIELDS, Resources, check_stages
 from recalltrap.study.looks import MAX_CELLS
 from recalltrap.study.python_values import PLAIN
 from recalltrap.study.study import Study
@@ -53,6 +53,10 @@ def _check_resources(content: Mapping[str, Any], source: Source) -> None:
         raise source.refuse(error, model, ("resources",)) from None
     for name, value in given.items():
         _check_literal(model, name, value, ("resources", name), source)
+    stages = given.get("stages")
+    for stage, fields in stages.items() if isinstance(stages, Mapping) else ():
+        for name, value in fields.items():
+            _check_literal(model, name, value, ("resources", "stages", stage, name), source)
 
 
 def validate_strictly(model: type[Model], content: Mapping[str, Any]) -> Model:
@@ -79,10 +83,11 @@ def check_cells(study: Study, source: Source) -> None:
     """Make the study's cells, whose identities hold the content of the files that it names.
 
     Raises:
-        InputError: two cells that are the same, or a file that can't be looked at.
+        InputError: two cells that are the same, a file that can't be looked at, or resources of a
+            stage that no cell has.
     """
     try:
-        study.cells()
+        cells = study.cells()
     except InputError as error:
         raise InputError(f"{source.where(('grid',))}: {error}") from None
     except OSError as error:  # a name that no file system takes, a folder without permission
@@ -90,6 +95,13 @@ def check_cells(study: Study, source: Source) -> None:
             f"{source.where(('settings',))}: {shown(error.filename)} can't be read: "
             f"{error.strerror}"
         ) from None
+    said = [name for name in BY_STAGE if getattr(study.resources, name)]
+    for name in said:
+        try:
+            stages = {node.stage for cell in cells for node in cell.nodes}
+            check_stages(getattr(study.resources, name), stages)
+        except ValueError as error:
+            raise InputError(f"{source.where(('resources', name))}: {error}") from None
 
 
 def check_settings(study: Study, source: Source) -> None:
@@ -178,13 +190,21 @@ def _check_names(study: Study, kind: StudyKind, source: Source) -> None:
 
 def _check_workers(study: Study, kind: StudyKind, source: Source) -> None:
     """Refuse what only a group of workers reads where a pack is one process."""
-    for name in GROUP_FIELDS if not kind.grouped else ():
-        value = getattr(study.resources, name)
-        if value != Resources.model_fields[name].default:
-            raise InputError(
-                f"{source.where(('resources', name))}: resources.{name} = {value!r}: a trial of "
-                f"the kind {kind.name!r} is one process, and nothing would read it; remove it"
-            )
+    if kind.grouped:
+        return
+    asked = {("resources",): study.resources} | {
+        ("resources", "stages", stage): study.resources.of_stage(stage)
+        for stage in study.resources.stages
+    }
+    for place, resources in asked.items():
+        for name in GROUP_FIELDS:
+            value = getattr(resources, name)
+            if value != Resources.model_fields[name].default:
+                raise InputError(
+                    f"{source.where((*place, name))}: {dotted((*place, name))} = {value!r}: a "
+                    f"trial of the kind {kind.name!r} is one process, and nothing would read it; "
+                    "remove it"
+                )
 
 
 def _check_given(kind: StudyKind, settings: Mapping[str, Any], source: Source) -> None:

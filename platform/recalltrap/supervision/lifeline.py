@@ -15,8 +15,8 @@ import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-MARK = "RECALLTRAP_SUPERVISED"
-"""In the environment of the supervised process and of all that it starts: by it they are found."""
+from recalltrap.supervision.marked_processes import MARK, end_marked
+
 KEPT = "finished work is kept, and running the same command again does the rest"
 """What stands and how to go on, at the end of every interruption."""
 
@@ -55,7 +55,7 @@ class Lifeline:
         os.set_blocking(pipe, False)
         signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
         keep_terminating_handled()
-        threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(alive, mark), daemon=True).start()
 
     def depend_on(self, doors: Iterable[Door]) -> None:
         """From now on the work needs an answer at these doors, and at no others."""
@@ -84,6 +84,7 @@ def keep_terminating_handled() -> None:
         signal.signal(signal.SIGTERM, lambda *_: None)  # no SIG_IGN: children would inherit that
 
 
-def _end_with(alive: int) -> None:
+def _end_with(alive: int, mark: str) -> None:
     os.read(alive, 1)  # until the supervisor is gone
+    end_marked(mark)
     os.kill(os.getpid(), signal.SIGKILL)

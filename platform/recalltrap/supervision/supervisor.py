@@ -18,14 +18,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn
 
-import psutil
-
-from recalltrap.supervision.lifeline import KEPT, LIFELINE, MARK, Door, answers
+from recalltrap.supervision.lifeline import KEPT, LIFELINE, Door, answers
+from recalltrap.supervision.marked_processes import end_marked
 
 GRACE = 10.0
 """Seconds that an interrupted process has to end by itself, and an ended one to be gone."""
@@ -220,37 +217,3 @@ def is_here(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def marked(mark: str) -> Sequence[psutil.Process]:
-    """The processes that inherited a mark, but for this one."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and f"{MARK}={mark}" in _environment(process):
-                found.append(process)
-    return found
-
-
-def _environment(process: psutil.Process) -> Sequence[str]:
-    """`name=value` of what a process was started with.
-
-    Ray's processes write their titles over the beginning of it, where psutil ends reading.
-    """
-    path = Path(f"/proc/{process.pid}/environ")
-    if path.exists():
-        return path.read_bytes().decode(errors="replace").split("\0")
-    return [f"{name}={value}" for name, value in process.environ().items()]
-
-
-def end_marked(mark: str, patience: float = 0.0) -> None:
-    """End all that a supervised process started and left, after so many seconds of patience."""
-    deadline = time.monotonic() + patience
-    while left := marked(mark):
-        if time.monotonic() >= deadline:
-            for process in left:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-        time.sleep(0.1)
-        if time.monotonic() > deadline + GRACE:
-            return

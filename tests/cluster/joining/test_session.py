@@ -10,7 +10,7 @@ import ray
 
 from recalltrap_cluster.joining.session import starting_slots
 
-HERE = {"NodeManagerHostname": socket.gethostname(), "Alive": True, "Resources": {}}
+HERE = {"NodeManagerHostname": socket.gethostname(), "Alive": True, "Resources": {}, "Labels": {}}
 ELSEWHERE = {**HERE, "NodeManagerHostname": "another.example"}
 
 

@@ -227,9 +227,13 @@ def test_plan_says_what_would_be_done(study_file: StudyFile, storage: str) -> No
     assert rows["stages reused from the store"] == 0
     assert rows["schedulable here"].startswith("yes")
     assert not Path(storage).exists()
+    assert done.exit_code == 0
     greedy = recalltrap_("plan", study_file(resources={"gpus_per_trial": 64}), "--format", "json")
     rows = {row["what"]: row["value"] for row in json.loads(greedy.stdout)}
     assert rows["schedulable here"].startswith("no")
+    assert greedy.exit_code == 2
+    assert "64 GPU on one node" in greedy.stderr
+    assert "What would fit: -o resources.gpus_per_trial=" in greedy.stderr
 
 
 def test_plan_after_a_run(study_file: StudyFile, finished: str, snapshot: Snapshot) -> None:

@@ -81,7 +81,10 @@ def train_model(
     parameters = sum(p.numel() for p in model.parameters())
     trainer = make_trainer(node, model, data, schedule, group, str(scratch), make)
     # A training that went on from a checkpoint must not be worse off than it was.
-    resumable.train(trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5)
+    resumable.train(
+        trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5,
+        repeat_tolerance=0.05,
+    )  # fmt: skip
     loss = heldout_loss(trainer, data.heldout, data.tokenizer.pad_token_id, group)
     # Gathered by all ranks, stored by the first, before the trainer's memory is given back.
     trained = resumable.whole_model(trainer, group)

@@ -31,6 +31,7 @@ from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.training import checkpoints, upstream
+from recalltrap_studies.llm.training.logged_losses import LoggedLosses
 
 CURVES_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
 
@@ -51,18 +52,23 @@ def train(
     group: WorkerGroup,
     fields: SettingNames | None = None,
     resume_tolerance: float | None = None,
+    repeat_tolerance: float | None = None,
 ) -> None:
     """Train to the end, from the last complete checkpoint where there is one.
 
     Every rank calls it. With a `resume_tolerance` (nats) the first loss logged after resuming may
-    exceed the last one before by that much.
+    exceed the last one before by that much; with a `repeat_tolerance` the losses of updates that
+    are passed again may differ by so much from those that were logged before.
 
     Raises:
         StageError: `nan` (the loss is no number), `oom`, or a resumption that lost its place.
     """
     fields = fields or SettingNames()
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(LossMonitor(stage, group, fields, resume_tolerance))
+    monitor = LossMonitor(stage, group, fields, resume_tolerance)
+    if repeat_tolerance is not None and group.leads:
+        monitor.logged = LoggedLosses(scratch, stage, repeat_tolerance)
+    trainer.add_callback(monitor)
     try:
         with memory_guard(fields):
             trainer.train(resume_from_checkpoint=checkpoints.last(scratch, group))
@@ -96,10 +102,13 @@ class LossMonitor(TrainerCallback):
     fields: SettingNames
     resume_tolerance: float | None = None
     before: float | None = field(default=None, init=False)
+    logged: LoggedLosses | None = field(default=None, init=False)
+    began_at: int = field(default=0, init=False)
 
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        self.began_at = state.global_step
         losses = [point["loss"] for point in state.log_history if "loss" in point]
         self.before = losses[-1] if losses else None
 
@@ -123,6 +132,11 @@ class LossMonitor(TrainerCallback):
             )
         if self.before is not None and self.resume_tolerance is not None:
             self._compare(loss, state.global_step)
+        if self.logged is not None:
+            # A trainer's own points are means since the last one, or since it went on.
+            every = args.logging_steps if args.logging_strategy == "steps" else 0
+            whole = state.global_step - every >= self.began_at
+            self.logged.add(state.global_step, loss, whole=whole)
         self.before = None
         self.group.report(Progress(self.stage, state.global_step, state.max_steps, metrics))
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from recalltrap.run.pace import Pace
+from recalltrap.pace import Pace
 
 
 class Clock:

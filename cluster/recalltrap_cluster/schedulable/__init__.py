@@ -1,0 +1,1 @@
+"""Whether a plan can ever run on this machine, or on the cluster that is joined."""
