@@ -28,8 +28,8 @@ def with_more_memory(
         the attempt; how many may run at once. None where memory wasn't lacking, or one trial
         alone had all of it.
     """
-    if at_once <= 1:
-        return None
+    if at_once <= 1 or not context.storage.exists(f"{context.run}/study.yaml"):
+        return None  # references that a check builds are no run: nothing is recorded of them
     rows = Results(context.storage, context.run).sql(
         "select cell_id, trial_id from failures_parts where failure = 'oom'"
     )

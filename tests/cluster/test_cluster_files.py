@@ -15,7 +15,7 @@ import pytest
 import ray
 import yaml
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 LOCKED = dict(
     line.partition(";")[0].split("==")
