@@ -83,7 +83,7 @@ def thresholds(prime: Responses, supremum: float) -> dict[str, float]:
     """What a good response's reward is at least, by title.
 
     A quantile is the smallest reward that no more than its share of the samples reaches: where
-    many have the same reward, the next that is better. Titles that name one reward stand once.
+    many have the same reward, the next that is better.
     """
     values, counts = np.unique(prime.reward_KN, return_counts=True)
     if len(values) == 1:
@@ -108,6 +108,8 @@ def hit_table(
 ) -> list[Hits]:
     """How often the references of S seeds reach each threshold, which is each seed's own.
 
+    Of thresholds that the very same samples reach, as where a reward is yes or no, the last stands.
+
     Args:
         prime: Samples of p', one per seed.
         second: Of p'', likewise.
@@ -116,9 +118,20 @@ def hit_table(
     """
     of_seed = [thresholds(one, best) for one, best in zip(prime, suprema, strict=True)]
     titles = [title for title in of_seed[0] if all(title in found for found in of_seed)]
+    reached = [_reached([found[title] for found in of_seed], prime, second) for title in titles]
+    titles = [title for i, title in enumerate(titles) if reached[i] not in reached[i + 1 :]]
     return [
         _hits(title, [found[title] for found in of_seed], prime, second, seeds) for title in titles
     ]
+
+
+def _reached(
+    threshold_S: Sequence[float], prime: Sequence[Responses], second: Sequence[Responses]
+) -> list[tuple[int, int]]:
+    """How many samples of each seed's references reach its threshold: which ones that are, too,
+    for a threshold cuts them in the order of their rewards."""
+    each = zip(threshold_S, prime, second, strict=True)
+    return [(int((p.reward_KN >= t).sum()), int((q.reward_KN >= t).sum())) for t, p, q in each]
 
 
 def _hits(

@@ -103,7 +103,7 @@ def test_what_it_cannot_decide_it_says_and_how_many_more_would(checked: Any) -> 
 
 def test_lines_tell_the_trap_and_what_isn_t_forecast(checked: Any) -> None:
     said = lines(checked(0.05, 0.0))
-    hit = next(line for line in said if line.startswith("best 5 % of p'"))
+    hit = next(line for line in said if line.startswith("R ≥ 0.9 R_max"))
     assert "p'' practically never hits where p' does" in hit
     assert "first hit after 20 and ∞ (at least 782)" in hit
     assert any("last distillation isn't forecast" in line for line in said)

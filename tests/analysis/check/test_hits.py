@@ -48,7 +48,7 @@ def test_hits_that_cluster_in_prompts_have_wider_limits() -> None:
     clustered = responses((generator.random((40, 50)) < rates_K1).astype(float))
     widths = []
     for one in (even, clustered):
-        (table, _) = hit_table([one], [one], [0], [1.0])[-2:]
+        (table,) = hit_table([one], [one], [0], [1.0])  # yes or no: one threshold
         widths.append(table.prime.high - table.prime.low)
     assert widths[1] > 2 * widths[0]
 
@@ -84,3 +84,16 @@ def test_samples_stand_by_their_prompts() -> None:
     assert found["reward"].tolist() == [[0.0, 2.0], [1.0, 3.0]], "one of the first is left out"
     with pytest.raises(ValueError, match="1 of 3 prompts have no sample"):
         of_each_prompt(prompt_N, {"reward": np.arange(5.0)}, 3)
+
+
+def test_thresholds_that_the_same_samples_reach_stand_once() -> None:
+    yes_or_no = responses(np.array([[0.0] * 990 + [1.0] * 10]))
+    (only,) = hit_table([yes_or_no], [yes_or_no], [0], [1.0])
+    assert only.title.startswith("R ≥")
+    assert only.prime.value == pytest.approx(0.01)
+    (only,) = hit_table([yes_or_no], [yes_or_no], [0], [np.nan])
+    assert only.title.startswith("best 1 %")
+    spread = responses(np.linspace(0, 1, 1000)[None])
+    assert len(hit_table([spread], [spread], [0], [1.0])) == 3
+    # of several seeds all must agree
+    assert len(hit_table([yes_or_no, spread], [yes_or_no, spread], [0, 1], [1.0, 1.0])) == 3

@@ -250,7 +250,8 @@ def modules() -> Iterator[ModuleType]:
 
 
 def private(name: str) -> bool:
-    made = name == "_abc_impl"  # by Python, in every class of an abstract one
+    # by Python, in every class of an abstract one, and by torch, in every function with a gradient
+    made = name in ("_abc_impl", "_backward_cls")
     return name.startswith("_") and not made and not (name[:2] == "__" == name[-2:])
 
 
