@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_check import checkable_record
@@ -172,16 +174,31 @@ def test_faults_stay_where_they_are(study_file: StudyFile, storage: str, tmp_pat
     assert healed.sql(query).equals(alone.sql(query))
 
 
+class Releasing(RecordingDisplay):
+    """Lets go on what waits, once somebody is seen to wait for it."""
+
+    def __init__(self, release: Path) -> None:
+        super().__init__()
+        self.release = release
+
+    def progress(self, pack: Any, row: dict[str, Any]) -> None:
+        super().progress(pack, row)
+        if row["stage"] == "waiting for shared stages":
+            self.release.touch()
+
+
 def test_all_workers_start_with_the_first_trial_and_wait_for_what_they_share(
     study_file: StudyFile, storage: str, tmp_path: Path
 ) -> None:
     """Also where the process that builds it is lost: it finds a place to try again."""
-    plant(tmp_path / "trouble", "kill", "sft", once=True)
-    study = study_file(
-        seeds=1, grid={"kl_weight": [1.0, 2.0]}, settings={"trouble": str(tmp_path / "trouble")}
-    )
-    shown = RecordingDisplay()
-    results = rt.run(study, storage=storage, display=shown)
+    trouble = tmp_path / "trouble"
+    plant(trouble, "kill", "sft", once=True)
+    plant(trouble, "wait", "sft")  # on a busy machine the others' processes take a while to start
+    study = study_file(seeds=1, grid={"kl_weight": [1.0, 2.0]}, settings={"trouble": str(trouble)})
+    anyhow = threading.Timer(60.0, (trouble / "release").touch)
+    anyhow.start()
+    results = rt.run(study, storage=storage, display=Releasing(trouble / "release"))
+    anyhow.cancel()
     assert results.sql("select distinct status from cells")["status"].to_pylist() == ["succeeded"]
     grid = results.result_grid()
     waited = [r for r in grid if "waiting for shared stages" in set(r.metrics_dataframe["stage"])]
