@@ -16,7 +16,7 @@ from toy_processes import await_nobody, start
 import recalltrap as rt
 from recalltrap_cluster.ray_internals import LOOPBACK_ENVIRONMENT, loopback_only
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(600)]
 
 StudyFile = Callable[..., str]
 MIXTURE: dict[str, Any] = {

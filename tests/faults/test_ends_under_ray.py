@@ -16,7 +16,7 @@ from toy_trouble import plant
 import recalltrap as rt
 
 pytestmark = [
-    pytest.mark.ray, pytest.mark.slow,
+    pytest.mark.ray, pytest.mark.slow, pytest.mark.cluster,
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds its processes in /proc"),
 ]  # fmt: skip
 

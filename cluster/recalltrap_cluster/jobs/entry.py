@@ -13,6 +13,7 @@ from recalltrap.cli.output import listening
 from recalltrap.errors import InputError
 from recalltrap.logs.lines import LOG_VARIABLE
 from recalltrap.run.run import run
+from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap.store.storage import Storage
 from recalltrap.supervision.supervisor import go_on_supervised
 from recalltrap_cluster.jobs.records import is_job
@@ -35,6 +36,7 @@ def run_job() -> int:
             "doesn't find the job's record there. Give a folder that all machines share, mounted "
             "at the same path, or an object store"
         )
+    os.environ[ARGV_VARIABLE] = asked["argv"]
     os.environ[LOG_VARIABLE] = "json"
     results = run(STUDY_FILE, storage=asked["storage"], address="auto", display=LogDisplay())
     return conclude(results)

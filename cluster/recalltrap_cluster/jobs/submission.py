@@ -31,7 +31,7 @@ from recalltrap_cluster.trackers import TRACKERS_VARIABLE
 ENTRYPOINT = "python -m recalltrap_cluster.jobs.entry"
 """All that the command line says: what is asked for travels in a file."""
 ASKED_FILE = "job.json"
-PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE", TRACKERS_VARIABLE)
+PASSED_ON = ("RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE", TRACKERS_VARIABLE)
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,13 @@ def submit(name: str, overrides: Sequence[str], location: str | None, address: s
         folder.mkdir()
         pack_study(study, plan.cells, storage, folder)
         record = _new_record(study, jobs.address)
-        asked = {"id": record.id, "storage": storage.location}
+        pass_on_argv()
+        argv = os.environ[ARGV_VARIABLE]  # it may name the storage: in no variable of the job's
+        asked = {"id": record.id, "storage": storage.location, "argv": argv}
         (folder / ASKED_FILE).write_text(json.dumps(asked), encoding="utf-8")
         wheel = build_wheel(Path(scratch))
         storage.prepare()
         write_record(storage, record)
-        pass_on_argv()
         variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         jobs.submit(
             record.id,

@@ -25,7 +25,7 @@ import recalltrap as rt
 from recalltrap.store.provenance import ARGV_VARIABLE
 from recalltrap_cluster.ray_internals import LOOPBACK_ENVIRONMENT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(600)]
 
 StudyFile = Callable[..., str]
 MIXTURE: dict[str, Any] = {
