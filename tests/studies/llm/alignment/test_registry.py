@@ -172,9 +172,9 @@ def test_a_forgotten_line_is_refused_by_plan(line: str, says: str, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_one_line_registers_a_distillation_and_makes_it_a_setting(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="distillation"):  # a choice between one is none
-        load_study("llm/nano", ["settings.distillation=sequence"])
+def test_one_line_registers_a_distillation(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="distillation"):
+        load_study("llm/nano", ["settings.distillation=warmer"])
     (planned, other), ids = commands(
         DISTILLATION,
         plan("distillation=warmer", "warmth=0.7"),
