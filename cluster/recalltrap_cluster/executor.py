@@ -59,7 +59,7 @@ def execute(address: str, plan: Plan) -> Iterator[Run]:
         from recalltrap_cluster.ray_internals import is_client
         from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
-        place_on_cluster(plan, grouped=_is_grouped(plan))
+        place_on_cluster(plan)
         run: Run = _run
         if is_client():
             from recalltrap_cluster.ray_client import run_on_cluster
@@ -107,6 +107,8 @@ def _run_trials(
     plan: Plan, context: RunContext, display: Display, most: int | None
 ) -> tuple[list[str], int]:
     """Run a plan's trials, at most so many at once; their ids, and how many had room at once."""
+    from ray import tune
+
     from recalltrap_cluster.callback import DisplayCallback
     from recalltrap_cluster.faults.lost_trials import record_lost, record_never_started
     from recalltrap_cluster.faults.pending import NothingStarts, PendingWatch
@@ -121,9 +123,10 @@ def _run_trials(
         callbacks = [callback, watch, *tracker_callbacks(plan.study.name, display.note)]
         trainable = _trainable(plan, context, callback, marks)
         import_tensorboard()
+        sized = tune.with_resources(trainable, _resources_of_trials(requests, _is_grouped(plan)))
         with shared_filesystem(context.storage) as filesystem, _quiet_tune(), noticing_full():
             try:
-                _tune(plan, context, searcher, callbacks, trainable, filesystem, most)
+                _tune(plan, context, searcher, callbacks, sized, filesystem, most)
             except NothingStarts as error:
                 stuck = error
     refuse_full(callback, watch.trials)
@@ -158,7 +161,7 @@ def _tune(
 
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     tune.run(
-        tune.with_resources(trainable, _resources_of_trials(plan)),
+        trainable,
         name=name,
         search_alg=searcher,
         num_samples=len(plan.packs),
@@ -192,7 +195,9 @@ def _requests(plan: Plan) -> dict[str, Request]:
     return asked
 
 
-def _resources_of_trials(plan: Plan) -> Callable[[dict[str, Any]], Any]:
+def _resources_of_trials(
+    requests: Mapping[str, Request], grouped: bool
+) -> Callable[[dict[str, Any]], Any]:
     """What Tune reserves for a trial, by its configuration.
 
     A trial that drives workers asks for next to nothing itself: they ask for theirs later, and
@@ -200,10 +205,8 @@ def _resources_of_trials(plan: Plan) -> Callable[[dict[str, Any]], Any]:
     """
     from ray.tune import PlacementGroupFactory
 
-    requests = {} if _is_grouped(plan) else _requests(plan)
-
     def reserve(config: dict[str, Any]) -> PlacementGroupFactory:
-        request = requests.get(config["pack"], Request(DRIVER_REQUEST))
+        request = Request(DRIVER_REQUEST) if grouped else requests[config["pack"]]
         selector: dict[str, Any] = {}
         if request.labels:
             selector["bundle_label_selector"] = [dict(request.labels)]

@@ -84,7 +84,7 @@ class Resources(BaseModel):
     @field_validator("gpus_per_trial")
     @classmethod
     def _share_that_ray_gives(cls, value: float) -> float:
-        _check_share(value, "GPUs", value)
+        _check_share(value, "GPUs")
         return value
 
     @field_validator("custom")
@@ -97,7 +97,7 @@ class Resources(BaseModel):
                 raise ValueError(f"{shown(name)} names no custom resource of a Ray cluster")
             if amount <= 0:
                 raise ValueError(f"{name}: {amount}: ask for more than nothing, or remove it")
-            _check_share(amount, name, amount)
+            _check_share(amount, name)
         return value
 
     @field_validator("labels")
@@ -144,10 +144,14 @@ class Resources(BaseModel):
             return self
         return type(self).model_validate({**self.model_dump(), **own, "stages": {}})
 
+    def of_all(self) -> list[Self]:
+        """What is asked for at all: by stages without fields of their own, and by each with."""
+        return [self.of_stage(stage) for stage in (None, *self.stages)]
+
     @property
     def uses_gpus(self) -> bool:
         """Whether any stage's workers ask for a GPU."""
-        return any(self.of_stage(stage).gpus_per_trial > 0 for stage in (None, *self.stages))
+        return any(asked.gpus_per_trial > 0 for asked in self.of_all())
 
 
 NOT_BY_STAGE = frozenset({"stages", "max_retries", "time_limits", "pending_minutes"})
@@ -159,11 +163,11 @@ GROUP_FIELDS = ("workers", "checkpoint_updates")
 """Fields that only kinds read whose packs a group of workers executes."""
 
 
-def _check_share(value: float, what: str, given: float) -> None:
+def _check_share(value: float, what: str) -> None:
     """Refuse amounts that Ray doesn't hand out."""
     if 0 < value < 0.01 or (value > 1 and value != int(value)):
         raise ValueError(
-            f"{given} {what}: give a share from 0.01 to 1, a whole number of them, or 0"
+            f"{value} {what}: give a share from 0.01 to 1, a whole number of them, or 0"
         )
 
 

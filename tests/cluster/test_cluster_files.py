@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 import ray
-import yaml
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -23,8 +23,8 @@ LOCKED = dict(
     if "==" in line
 )
 VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-RAY_UP = yaml.safe_load((CLUSTER / "ray-up.yaml").read_text())
-RAY_JOB = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())
+RAY_UP = YAML(typ="safe").load((CLUSTER / "ray-up.yaml").read_text())
+RAY_JOB = YAML(typ="safe").load((CLUSTER / "rayjob.yaml").read_text())
 SLURM = CLUSTER / "recalltrap.slurm"
 
 
@@ -119,7 +119,9 @@ def test_the_slurm_script_ends_what_it_started(tmp_path: Path) -> None:
     for name, body in {
         "scontrol": "echo one; echo two",
         "sleep": "true",
-        "srun": 'echo "$@" >> "$LOG"; case "$*" in *"recalltrap run"*) exit 7;; esac; '
+        # the run ends when both nodes have been started, as a run that uses them would
+        "srun": 'echo "$@" >> "$LOG"; case "$*" in *"recalltrap run"*) '
+        'until [ "$(wc -l < "$LOG")" -ge 3 ]; do /bin/sleep 0.05; done; exit 7;; esac; '
         "exec python3 -c 'import time; time.sleep(60)'",
     }.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")

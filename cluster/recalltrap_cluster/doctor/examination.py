@@ -52,14 +52,12 @@ def _wants_zero(study: Study | None) -> bool:
     """Whether any stage asks for DeepSpeed, which a kind without it can't."""
     if study is None:
         return False
-    resources = study.resources
-    asked = [resources.of_stage(stage) for stage in (None, *resources.stages)]
+    asked = study.resources.of_all()
     return any(getattr(each, "zero_stage", None) is not None for each in asked)
 
 
 def _gpus_wanted(study: Study) -> float:
-    resources = study.resources
-    return max(resources.of_stage(stage).gpus_per_trial for stage in (None, *resources.stages))
+    return max(asked.gpus_per_trial for asked in study.resources.of_all())
 
 
 def _bytes_needed(plan: Plan) -> float:

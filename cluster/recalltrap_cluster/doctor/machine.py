@@ -142,8 +142,8 @@ def check_clock(storage: Storage, skew: Callable[[], float | None] | None = None
 
 def clock_skew(storage: Storage) -> float | None:
     """Seconds that the storage's clock is ahead of this machine's; None where there is none yet."""
-    if not storage.exists(""):
-        return None
+    if storage.is_local and not os.path.isdir(storage.path("")):
+        return None  # an object store has no folders to be there
     path = storage.path(f".doctor-{uuid.uuid4().hex}")
     before = time.time()
     with storage.filesystem.open_output_stream(path) as stream:

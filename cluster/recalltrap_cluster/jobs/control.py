@@ -53,9 +53,8 @@ class Job:
             )
         return found
 
-    def row(self) -> dict[str, Any]:
-        """The job as a row of a table: its state, and the cells of its run."""
-        state = self.state()
+    def row(self, state: JobState) -> dict[str, Any]:
+        """The job as a row of a table: its `state()`, and the cells of its run."""
         return {
             "job": self.record.id,
             "study": self.record.study,

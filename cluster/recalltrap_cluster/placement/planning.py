@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recalltrap.errors import InputError, shown
+from recalltrap.registry import find_kind
 from recalltrap.resources import Resources
 from recalltrap.run.plan import Plan
 from recalltrap.run.stage_packs import pack_resources
@@ -33,12 +34,13 @@ class Placement:
     """Whose packs: their stages, where those of a study differ."""
 
 
-def place_plan(nodes: Sequence[ClusterNode], plan: Plan, *, grouped: bool) -> list[Placement]:
+def place_plan(nodes: Sequence[ClusterNode], plan: Plan) -> list[Placement]:
     """Fit a plan's packs onto a cluster's nodes, one placement for all that ask for the same.
 
     Raises:
         InputError: the nodes can never hold one of them; the message names the shortfall.
     """
+    grouped = find_kind(plan.study.kind).grouped
     asked: list[tuple[Resources, int, list[str]]] = []
     for pack in plan.packs:
         wanted = pack_resources(pack, plan.study.resources)

@@ -7,7 +7,7 @@ from recalltrap.run.plan import Plan
 from recalltrap_cluster.placement.planning import Placement, place_plan
 
 
-def place_on_cluster(plan: Plan, *, grouped: bool) -> list[Placement]:
+def place_on_cluster(plan: Plan) -> list[Placement]:
     """Fit a plan's packs onto the joined cluster, or onto what its autoscaler can make of it.
 
     Empty where the autoscaler doesn't say how far it goes and no node holds them yet: Ray is asked
@@ -20,9 +20,9 @@ def place_on_cluster(plan: Plan, *, grouped: bool) -> list[Placement]:
 
     nodes = live_nodes()
     try:
-        return place_plan(nodes, plan, grouped=grouped)
+        return place_plan(nodes, plan)
     except InputError:
         if not has_autoscaler():
             raise
     more = planned_nodes()
-    return [] if more is None else place_plan(more, plan, grouped=grouped)
+    return [] if more is None else place_plan(more, plan)

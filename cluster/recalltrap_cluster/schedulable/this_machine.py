@@ -7,7 +7,6 @@ import os
 import socket
 from pathlib import Path
 
-from recalltrap.registry import find_kind
 from recalltrap.run.plan import Plan
 from recalltrap_cluster.placement.planning import Placement, place_plan
 from recalltrap_cluster.placement.requests import ClusterNode
@@ -23,10 +22,8 @@ def place_here(plan: Plan) -> list[Placement]:
     Raises:
         InputError: it can never hold one of them; the message names the shortfall.
     """
-    wanted = plan.study.resources
-    typed = any(wanted.of_stage(stage).accelerator_type for stage in (None, *wanted.stages))
-    grouped = find_kind(plan.study.kind).grouped
-    return place_plan([this_machine(typed=typed)], plan, grouped=grouped)
+    typed = any(asked.accelerator_type for asked in plan.study.resources.of_all())
+    return place_plan([this_machine(typed=typed)], plan)
 
 
 def this_machine(*, typed: bool = False) -> ClusterNode:

@@ -31,7 +31,7 @@ def schedulable(plan: Plan, address: str = "local") -> str:
         from recalltrap_cluster.schedulable.joined_cluster import place_on_cluster
 
         try:
-            placements = place_on_cluster(plan, grouped=grouped)
+            placements = place_on_cluster(plan)
         except InputError as error:
             return f"no: {error}"
     if not placements and plan.packs:

@@ -55,12 +55,11 @@ def follow_job(name: str, location: str | None, address: str | None, *, log: boo
 def job_rows(name: str, location: str | None, address: str | None) -> list[dict[str, Any]]:
     """A job's state and its run's cells, with what there is to note on stderr."""
     job = job_named(name, location, address)
-    row = job.row()
     state = job.state()
     if state.state == "FAILED":
         say(f"note: {state.message.strip().splitlines()[0]}", error=True)
     say(f"note: {job.dashboard}", error=True)
-    return [row]
+    return [job.row(state)]
 
 
 def is_job(name: str, location: str | None) -> bool:

@@ -143,10 +143,8 @@ def loading(node: Node) -> CostEstimate:
 
 def sampling(node: Node) -> CostEstimate:
     """What a teacher's samples take, those held out too."""
-    count, longest = (
-        int(node.config["samples"] + node.config["heldout_samples"]),
-        int(node.config["sample_tokens"]),
-    )
+    count = int(node.config["samples"] + node.config["heldout_samples"])
+    longest = int(node.config["sample_tokens"])
     # In shards, by the smallest type that holds a token; the codec takes little of it away.
     width = 2 if shape_of(node).vocabulary <= 1 << 16 else 4
     stored = count * (4 + width * fill_of(node) * longest)
@@ -243,10 +241,8 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
     if "batch_size" in config:
         shape, samples = shape_of(node), parents.get("samples")
         longest = int(samples.config["sample_tokens"]) if samples else CORPUS_TOKENS
-        tokens, teacher = (
-            int(config["batch_size"]) * fill_of(node) * longest,
-            _scoring_teacher(node),
-        )
+        tokens = int(config["batch_size"]) * fill_of(node) * longest
+        teacher = _scoring_teacher(node)
         beside = {"teacher": each * shape_of(teacher).parameters} if teacher else {}
         learned = _learned(shape, tokens, wanted, whole=teacher is not None)
         return {"model and AdamW": _trained(shape, wanted), **beside, **learned}

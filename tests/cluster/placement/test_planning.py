@@ -268,7 +268,7 @@ def test_stages_are_placed_by_what_each_asks_for(
 ) -> None:
     resources = {"workers": 2, "stages": {"align": {"workers": 4, "cpus_per_trial": 2}}}
     plan = planned_study(study_file, storage, resources=resources)
-    placements = place_plan([LAPTOP, LAPTOP], plan, grouped=True)
+    placements = place_plan([LAPTOP, LAPTOP], plan)
     by_stage = {placement.stages: placement for placement in placements}
     assert by_stage["align"].concurrent == 2
     others = [pack for pack in plan.packs if {node.stage for node in pack.nodes} != {"align"}]
@@ -276,4 +276,4 @@ def test_stages_are_placed_by_what_each_asks_for(
     words = in_words(placements, grouped=True)
     assert "align: 2 at once, 4 worker(s) each" in words
     with pytest.raises(InputError, match=r"the stage align: resources\.workers = 4.*hold 3 of"):
-        place_plan([LAPTOP.__class__("small", {"CPU": 7.0})], plan, grouped=True)
+        place_plan([LAPTOP.__class__("small", {"CPU": 7.0})], plan)

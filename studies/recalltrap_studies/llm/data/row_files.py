@@ -133,7 +133,9 @@ class RowFile:
                 ) from None
             except UnicodeDecodeError as error:
                 reason = f"not UTF-8 text (byte {error.start} of the line)"
-                raise self.refused(number, reason, "Save the file as UTF-8") from None
+                raise self.refused(
+                    number, reason, "Save the file as UTF-8; a Parquet file begins with PAR1"
+                ) from None
             except json.JSONDecodeError as error:
                 reason = f"no JSON ({error.msg}, column {error.colno})"
                 raise self.refused(number, reason) from None

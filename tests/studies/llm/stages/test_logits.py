@@ -12,23 +12,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.distillation.registry import SETTING, run_distillation
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages.logits import forward_kl
-from tests.studies.llm.conftest import put_model
 from tests.studies.llm.training_nodes import (
     BATCH,
     SAMPLES,
+    TEACHER,
     UPDATES,
-    draw_samples,
-    sample_node,
     student_node,
 )
 
@@ -102,22 +98,6 @@ def test_a_token_that_the_teacher_never_says_costs_nothing_and_loses_probability
     (slope,) = torch.autograd.grad(found, student)
     assert torch.isfinite(slope).all()
     assert (slope[..., 2] > 0).all()
-
-
-TEACHER = Node("pretrain", 0, {"test": "teacher"})
-
-
-@pytest.fixture(scope="module")
-def taught(
-    tmp_path_factory: pytest.TempPathFactory,
-    tiny_model: PreTrainedModel,
-    tiny_tokenizer: PreTrainedTokenizerFast,
-) -> ArtifactStore:
-    """A store with a teacher and its samples."""
-    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("taught"))))
-    put_model(store, TEACHER, tiny_model, tiny_tokenizer)
-    draw_samples(store, sample_node(TEACHER))
-    return store
 
 
 def distilled(

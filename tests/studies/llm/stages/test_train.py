@@ -17,8 +17,6 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -26,7 +24,6 @@ from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.sample_shards import read_shards
@@ -36,26 +33,9 @@ from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages import train
 from recalltrap_studies.llm.stages.train import StudentTrainer, run_train
 from recalltrap_studies.llm.training import checkpoints, resumable
-from tests.studies.llm.conftest import put_model
-from tests.studies.llm.training_nodes import UPDATES, draw_samples, sample_node, student_node
+from tests.studies.llm.training_nodes import TEACHER, UPDATES, student_node
 
 pytestmark = pytest.mark.slow  # they train
-
-
-TEACHER = Node("pretrain", 0, {"test": "teacher"})
-
-
-@pytest.fixture(scope="module")
-def taught(
-    tmp_path_factory: pytest.TempPathFactory,
-    tiny_model: PreTrainedModel,
-    tiny_tokenizer: PreTrainedTokenizerFast,
-) -> ArtifactStore:
-    """A store with a teacher and its samples."""
-    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("taught"))))
-    put_model(store, TEACHER, tiny_model, tiny_tokenizer)
-    draw_samples(store, sample_node(TEACHER))
-    return store
 
 
 def run(node: Node, store: ArtifactStore, group: WorkerGroup | None = None) -> list[Progress]:

@@ -13,22 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.stages.registry import STAGES
 from recalltrap_studies.llm.training import checkpoints
-from tests.studies.llm.conftest import put_model
 from tests.studies.llm.training_nodes import (
     TEACHER,
     alignment_node,
-    draw_samples,
     oracle_node,
-    sample_node,
     student_node,
 )
 
@@ -39,19 +34,12 @@ ALONE = 1
 
 
 @pytest.fixture(scope="module")
-def taught(
-    tmp_path_factory: pytest.TempPathFactory,
-    tiny_model: PreTrainedModel,
-    tiny_tokenizer: PreTrainedTokenizerFast,
-) -> ArtifactStore:
-    """A store with a teacher, its samples, and the student of one worker."""
-    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("taught"))))
-    put_model(store, TEACHER, tiny_model, tiny_tokenizer)
-    draw_samples(store, sample_node(TEACHER))
+def taught(taught: ArtifactStore) -> ArtifactStore:
+    """The same store with the student of one worker, aligned."""
     for node in (version(ALONE), oracle_node(TEACHER), aligned(ALONE)):
-        for _ in STAGES[node.stage].runner()(node, store, WorkerGroup()):
+        for _ in STAGES[node.stage].runner()(node, taught, WorkerGroup()):
             pass
-    return store
+    return taught
 
 
 def version(number: int) -> Node:
