@@ -194,6 +194,8 @@ def test_the_large_studies_hold_the_papers_table(name: str) -> None:
     for cell in study.cells():
         found = {field: cell.factors[field] for field in {**PAPER, **PAPER_OF[name]}}
         assert found == {**PAPER, **PAPER_OF[name]}
+    assert isinstance(study.resources, LlmResources)
+    assert study.resources.of_stage("align").workers == 1  # of a minibatch of eight rows
     if name == "temperature":
         assert study.grid["last_distill_temperature"] == (0.925, 0.95, 0.975)
 
