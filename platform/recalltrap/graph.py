@@ -50,10 +50,6 @@ class Node:
         made.__dict__.update(self.__dict__, parents=parents)
         return made
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what is long and made again at once."""
-        return {name: value for name, value in self.__dict__.items() if name != "hashed"}
-
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the artifact."""
@@ -65,7 +61,7 @@ class Node:
             "version": self.version,
         }
 
-    @cached_property
+    @property
     def hashed(self) -> bytes:
         """What is hashed; kept as text in the artifact's record."""
         return self._spelled(self._own_config)
@@ -121,13 +117,14 @@ def ancestry(nodes: Sequence[Node]) -> list[Node]:
     seen: dict[str, Node] = {}
 
     def visit(node: Node) -> None:
-        if node.id not in seen:
-            for parent in node.parents.values():
+        for parent in node.parents.values():
+            if parent.id not in seen:
                 visit(parent)
-            seen[node.id] = node
+        seen[node.id] = node
 
     for node in nodes:
-        visit(node)
+        if node.id not in seen:
+            visit(node)
     return list(seen.values())
 
 
@@ -152,18 +149,24 @@ class Cell:
     decides: frozenset[str] | None = None
     stored_id: str | None = None
 
-    @cached_property
+    def with_nodes(self, models: Mapping[str, Node], assessments: Mapping[str, Node]) -> Cell:
+        """The same cell with equal nodes that are other objects; `replace` without its checks."""
+        made = object.__new__(Cell)
+        made.__dict__.update(self.__dict__, models=models, assessments=assessments)
+        return made
+
+    @property
     def outputs(self) -> list[Node]:
         """What must stand before the cell can be evaluated."""
         return [*self.models.values(), *self.assessments.values()]
 
-    @cached_property
+    @property
     def references(self) -> list[Node]:
         """What a forecast needs: p' and p'', and what judges them."""
         names = ("p_prime", "p_second")
         return [found[n] for found in (self.models, self.assessments) for n in names if n in found]
 
-    @cached_property
+    @property
     def factors(self) -> Config:
         """Every setting of the cell, by name: the typed columns of the tables."""
         return all_settings(self.settings)
@@ -175,17 +178,13 @@ class Cell:
             "kind": self.kind,
             "ordering": [self.ordering.name, list(self.ordering.stages)],
             "seed": self.seed,
-            "settings": self._deciding,
+            "settings": deciding_settings(self.settings, self.decides),
             "models": {name: node.id for name, node in self.models.items()},
             "evaluation_version": self.evaluation_version,
             **self._judges,
         }
 
-    @cached_property
-    def _deciding(self) -> Config:
-        return deciding_settings(self.settings, self.decides)
-
-    @cached_property
+    @property
     def _judges(self) -> dict[str, Any]:
         if not self.assessments:
             return {}

@@ -84,7 +84,7 @@ def _spell_plain(value: Any) -> str:
         items = [f"{encode_basestring(k)}:{_spell_plain(value[k])}" for k in sorted(value)]
         return "{" + ",".join(items) + "}"
     if kind is list:
-        return "[" + ",".join([_spell_plain(item) for item in value]) + "]"
+        return "[" + ",".join(map(_spell_plain, value)) + "]"
     if kind is float and math.isfinite(value):
         return repr(value)
     if kind is bool or value is None:

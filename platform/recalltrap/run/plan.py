@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
+from recalltrap.garbage import uncollected
 from recalltrap.graph import Cell, Node, ancestry
 from recalltrap.identity import fingerprint
 from recalltrap.kind import CostEstimate, StudyKind
@@ -91,13 +92,15 @@ class Plan:
         return [node for pack in self.packs for node in pack.nodes]
 
 
+@uncollected()
 def make_plan(study: Study, kind: StudyKind, store: ArtifactStore, done: Iterable[str]) -> Plan:
     """Plan the cells that are not done."""
     cells = study.cells()
     done = frozenset(done) & {cell.id for cell in cells}
     todo = [cell for cell in cells if cell.id not in done]
     wanted = ancestry([node for cell in todo for node in cell.outputs])
-    missing = _missing(todo, store)
+    built = store.built(wanted)
+    missing = _missing(todo, built)
     groups = [[cell] for cell in todo] if kind.grouped else _group_cells(todo, kind, missing)
     users: dict[str, set[int]] = defaultdict(set)
     for index, group in enumerate(groups):
@@ -112,7 +115,7 @@ def make_plan(study: Study, kind: StudyKind, store: ArtifactStore, done: Iterabl
         own = tuple(node for node in nodes if node.id in missing and node.id not in builder)
         needs = frozenset(builder[node.id] for node in nodes if node.id in builder)
         packs.append(Pack(own, tuple(group), needs, _cell_config(group, study.axes)))
-    cached = tuple(node for node in wanted if store.has(node))
+    cached = tuple(node for node in wanted if node.id in built)
     return Plan(study, tuple(cells), done, tuple(packs), cached)
 
 
@@ -120,9 +123,10 @@ def plan_references(study: Study, store: ArtifactStore) -> Plan:
     """Plan p' and p'' of every cell and nothing else: what a forecast needs."""
     cells = study.cells()
     wanted = ancestry([node for cell in cells for node in cell.references])
-    missing = [node for node in wanted if not store.has(node)]
+    built = store.built(wanted)
+    missing = [node for node in wanted if node.id not in built]
     packs = _reference_packs(missing, find_kind(study.kind))
-    cached = tuple(node for node in wanted if store.has(node))
+    cached = tuple(node for node in wanted if node.id in built)
     return Plan(study, tuple(cells), frozenset(), tuple(packs), cached)
 
 
@@ -206,27 +210,22 @@ def longest(nodes: Iterable[Node]) -> list[Node]:
     return list(found.values())
 
 
-def _missing(cells: Sequence[Cell], store: ArtifactStore) -> set[str]:
-    """What the store lacks of all that leads to an output that it lacks.
+def _missing(cells: Sequence[Cell], built: set[str]) -> set[str]:
+    """What the store, which has built those, lacks of all that leads to an output that it lacks.
 
     An output that stands needs nothing of what it was made from: a checkpoint is not trained
     again because somebody removed its samples.
     """
     missing: set[str] = set()
-    seen: set[str] = set()
 
-    def visit(node: Node) -> None:
-        if node.id in seen:
-            return
-        seen.add(node.id)
-        if not store.has(node):
-            missing.add(node.id)
-            for parent in node.parents.values():
-                visit(parent)
+    def visit(nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            if node.id not in built and node.id not in missing:
+                missing.add(node.id)
+                visit(node.parents.values())
 
     for cell in cells:
-        for node in cell.outputs:
-            visit(node)
+        visit(cell.outputs)
     return missing
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -22,6 +23,8 @@ from recalltrap.store.provenance import current_provenance
 from recalltrap.store.storage import Storage
 
 RECORD = "record.json"
+FEW_ARTIFACTS = 100
+"""Up to so many of a stage are looked for one by one: a store may hold many more."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,19 @@ class ArtifactStore:
         if node.id not in self._known and self.storage.exists(f"{self.folder(node)}/{RECORD}"):
             self._known.add(node.id)
         return node.id in self._known
+
+    def built(self, nodes: Iterable[Node]) -> set[str]:
+        """Ids of those that were built; many of a stage by one listing, fast on any storage."""
+        stages: dict[str, list[Node]] = defaultdict(list)
+        for node in nodes:
+            stages[node.stage].append(node)
+        found = set()
+        for stage, asked in stages.items():
+            if len(asked) > FEW_ARTIFACTS:
+                there = set(self.storage.list(f"artifacts/{stage}"))
+                asked = [node for node in asked if node.id in there]
+            found.update(node.id for node in asked if self.has(node))
+        return found
 
     def put(self, node: Node, files: Mapping[str, bytes | pa.Table], cost: Cost) -> None:
         """Write the files, then the record; tables as Parquet."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from recalltrap.graph import Cell, Node
@@ -22,14 +21,16 @@ class Sharing:
         met: dict[int, Node] = {}  # a node is the parent of several
         models = {name: self._node(node, met) for name, node in cell.models.items()}
         judges = {name: self._node(node, met) for name, node in cell.assessments.items()}
-        return replace(cell, models=models, assessments=judges)
+        return cell.with_nodes(models, judges)
 
     def _node(self, node: Node, met: dict[int, Node]) -> Node:
-        if id(node) not in met:
+        found = met.get(id(node))
+        if found is None:
             parents = {name: self._node(parent, met) for name, parent in node.parents.items()}
             facts = (node.stage, node.seed, node.version, node.length_field)
             key = (*facts, id(node.config), *parents, *map(id, parents.values()))
-            if key not in self._nodes:
-                self._nodes[key] = node.with_parents(parents)
-            met[id(node)] = self._nodes[key]
-        return met[id(node)]
+            found = self._nodes.get(key)
+            if found is None:
+                found = self._nodes[key] = node.with_parents(parents)
+            met[id(node)] = found
+        return found

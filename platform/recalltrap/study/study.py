@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from recalltrap.errors import InputError, nearest, shown
+from recalltrap.garbage import uncollected
 from recalltrap.graph import Cell
 from recalltrap.orderings import Ordering
 from recalltrap.registry import claim_ids, find_kind, kind_names
@@ -273,6 +274,7 @@ class Study(BaseModel):
         return copied
 
     @cached_property
+    @uncollected()
     def _cells(self) -> tuple[Cell, ...]:
         if self.size > MAX_CELLS:
             raise InputError(

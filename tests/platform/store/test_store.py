@@ -10,7 +10,7 @@ import pytest
 from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.store.storage import Storage
-from recalltrap.store.store import ArtifactStore, Cost
+from recalltrap.store.store import FEW_ARTIFACTS, ArtifactStore, Cost
 
 PARENT = Node("sft", 3, {"rate": 0.1})
 NODE = Node("distill", 3, {"components": 4}, {"teacher": PARENT})
@@ -190,3 +190,12 @@ def test_the_record_is_read_once_however_many_files_are(
     assert {artifact.read(name) for name in artifact.names} == {b"x"}
     assert sum(path.endswith("record.json") for path in asked) == 1
     assert len(asked) == 21
+
+
+@pytest.mark.parametrize("asked", [3, FEW_ARTIFACTS + 1])
+def test_what_was_built_is_told_of_few_and_of_many(store: ArtifactStore, asked: int) -> None:
+    nodes = [Node("sft", seed, {}) for seed in range(asked)]
+    store.put(nodes[1], {"weights": b"1"}, COST)
+    store.write_file(nodes[2], "weights", b"half of an artifact")
+    assert again(store).built(nodes) == {nodes[1].id}
+    assert again(store).built([]) == set()
