@@ -7,7 +7,6 @@ workers share and which is given up first. What the arrays mean is decided elsew
 from __future__ import annotations
 
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,10 +38,8 @@ def shared_folder(parent: Path, group: WorkerGroup) -> Iterator[Place]:
     mapped stay readable and free their space with the last map. Each machine has its own, since
     another's system may take a removed file away.
     """
-    everyone = group.gather((socket.gethostname(), uuid.uuid4().hex))
-    mine = everyone[group.rank][0]
-    here = [rank for rank, (machine, _) in enumerate(everyone) if machine == mine]
-    place = Place(parent / everyone[here[0]][1], here.index(group.rank), len(here))
+    names, here = group.gather(uuid.uuid4().hex), group.sharing(parent)
+    place = Place(parent / names[here[0]], here.index(group.rank), len(here))
     try:
         yield place
         group.gather(None)

@@ -45,8 +45,9 @@ def test_each_machine_has_a_folder_of_its_own(
         monkeypatch.setattr(socket, "gethostname", lambda machine=machine: machine)
 
         def gather(value: object) -> list[object]:
-            everyone = [(machine, f"of {index}") for index, machine in enumerate(machines)]
-            return [*everyone] if value is not None else [None] * 3
+            if value == f"{machine} {tmp_path}":  # noqa: B023
+                return [f"{its} {tmp_path}" for its in machines]
+            return [f"of {index}" for index in range(3)]
 
         with shared_folder(tmp_path, WorkerGroup(rank, 3, gather=gather)) as place:
             found.append((place.folder.name, place.rank, place.size))

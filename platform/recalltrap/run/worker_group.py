@@ -6,9 +6,11 @@ Who launches them says so with `joined`; whoever builds a stage asks `current_gr
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from recalltrap.kind import Progress
@@ -48,6 +50,11 @@ class WorkerGroup:
     def leads(self) -> bool:
         """Whether this process writes what the group makes."""
         return self.rank == 0
+
+    def sharing(self, folder: Path) -> list[int]:
+        """Ranks for which a machine's `folder` is the same one, this process's among them."""
+        mine = f"{socket.gethostname()} {folder}"
+        return [rank for rank, its in enumerate(self.gather(mine)) if its == mine]
 
 
 ALONE = WorkerGroup()

@@ -27,6 +27,7 @@ from recalltrap_studies.llm.alignment.registry import find_algorithm
 from recalltrap_studies.llm.alignment.rollouts import Rollout, RolloutContext, roll_out, rows_of
 from recalltrap_studies.llm.training import upstream
 from recalltrap_studies.llm.training.arguments import alignment_arguments
+from recalltrap_studies.llm.training.checkpoints import CANDIDATES
 
 POLICY_FILE = "policy.safetensors"
 
@@ -162,7 +163,7 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
 
     def candidate(self, index: int) -> Path:
         """The folder of the weights after `index` iterations, in the hub's format."""
-        return self.scratch / "candidates" / str(index)
+        return self.scratch / CANDIDATES / str(index)
 
     def is_candidate(self, index: int) -> bool:
         """Whether the weights after `index` iterations may be chosen; the last always are."""

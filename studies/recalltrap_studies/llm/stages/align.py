@@ -30,6 +30,7 @@ from recalltrap_studies.llm.models import devices, tokenizers, weights
 from recalltrap_studies.llm.rewards.judges import read_reward
 from recalltrap_studies.llm.stage_settings import Alignment
 from recalltrap_studies.llm.training import checkpoints, resumable
+from recalltrap_studies.llm.training.mirror import mirror_of
 
 NOT_CURVES = frozenset({"rollout", "epoch", "step", "tokens", "seconds"})
 SELECTED = ("reward", "kl", "target_nll")
@@ -52,6 +53,7 @@ def run_align(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     algorithm = find_algorithm(node.config["algorithm"])
     settings = algorithm.read(node.config)
     scratch = checkpoints.scratch_folder(store, node, group)
+    mirror = mirror_of(store, node, scratch, group)
     policy, context = _models(node, store, settings, algorithm.value_head)
     trainer_class = algorithm.trainer_class()
     trainer = trainer_class(policy, context, settings, seed=node.seed, group=group, scratch=scratch)
@@ -60,7 +62,7 @@ def run_align(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     repeats = 0.05 if devices.device().type == "cpu" else None
     resumable.train(
         trainer, stage=node.stage, scratch=scratch, group=group, fields=FIELDS,
-        repeat_tolerance=repeats,
+        repeat_tolerance=repeats, mirror=mirror,
     )  # fmt: skip
     trainer.finish()
     # A checkpoint holds the points before it, so an interrupted training's are here too.
@@ -71,6 +73,8 @@ def run_align(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[
     if group.leads:
         store.put(node, _files(node, store, settings, trainer, history), cost)
         checkpoints.clear(scratch)
+        if mirror is not None:
+            mirror.clear()
     group.broadcast(None)
     last = {name: float(value) for name, value in history[-1].items() if name not in NOT_CURVES}
     yield Progress(node.stage, settings.iterations, settings.iterations, last)

@@ -42,6 +42,7 @@ from recalltrap_studies.llm.stage_settings import Optimiser
 from recalltrap_studies.llm.stages.registry import training_of
 from recalltrap_studies.llm.training import arguments, checkpoints, resumable, upstream
 from recalltrap_studies.llm.training.held_out_loss import HeldoutPoints, heldout_loss
+from recalltrap_studies.llm.training.mirror import mirror_of
 
 FULL_LOGITS = 4096
 """Vocabularies up to here get all logits at once: TRL's chunked loss saves memory beyond, and
@@ -75,6 +76,7 @@ def train_model(
     """
     clock = time.perf_counter()
     scratch = checkpoints.scratch_folder(store, node, group)
+    mirror = mirror_of(store, node, scratch, group)
     data = datasets.prepare(node, store, scratch, group)
     schedule = make_schedule(node, data)
     model = untrained(node, store, data.tokenizer)
@@ -83,7 +85,7 @@ def train_model(
     # A training that went on from a checkpoint must not be worse off than it was.
     resumable.train(
         trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5,
-        repeat_tolerance=0.05,
+        repeat_tolerance=0.05, mirror=mirror,
     )  # fmt: skip
     loss = heldout_loss(trainer, data.heldout, data.tokenizer.pad_token_id, group)
     # Gathered by all ranks, stored by the first, before the trainer's memory is given back.
@@ -109,6 +111,8 @@ def train_model(
     group.broadcast(None)  # no rank goes on before the artifact stands
     if group.leads:
         checkpoints.clear(scratch)
+        if mirror is not None:
+            mirror.clear()
     metrics = {name: float(v) for name, v in facts.items() if name in ("heldout_loss", "gap")}
     yield Progress(node.stage, schedule.updates, schedule.updates, metrics)
 

@@ -18,13 +18,16 @@ from recalltrap_studies.llm.resources import resources_of
 
 STATE = "trainer_state.json"
 NAME = re.compile(r"checkpoint-(\d+)")
+CANDIDATES = "candidates"
+"""Beside them: whole weights of which an alignment chooses one at its end."""
 
 
 def scratch_folder(store: ArtifactStore, node: Node, group: WorkerGroup) -> Path:
     """Where a stage keeps its checkpoints: `<storage>/scratch/<node.id>/<layout>`.
 
     The layout names workers and ZeRO stage, since shards written by one layout fit no other. Where
-    the storage isn't local it is a temporary folder of this machine. Nothing is created.
+    the storage isn't local it is a temporary folder of this machine, which `mirror` copies to that
+    place. Nothing is created.
     """
     zero = resources_of(group).zero_stage if group.distributed else None
     layout = f"{group.size}-workers" + (f"-zero-{zero}" if zero else "")

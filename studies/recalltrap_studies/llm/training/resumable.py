@@ -32,6 +32,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap_studies.llm.models.weights import CURVES_FILE, FACTS_FILE
 from recalltrap_studies.llm.training import checkpoints, upstream
 from recalltrap_studies.llm.training.logged_losses import LoggedLosses
+from recalltrap_studies.llm.training.mirror import Mirror
 
 CURVES_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
 
@@ -53,12 +54,14 @@ def train(
     fields: SettingNames | None = None,
     resume_tolerance: float | None = None,
     repeat_tolerance: float | None = None,
+    mirror: Mirror | None = None,
 ) -> None:
     """Train to the end, from the last complete checkpoint where there is one.
 
-    Every rank calls it. With a `resume_tolerance` (nats) the first loss logged after resuming may
-    exceed the last one before by that much; with a `repeat_tolerance` the losses of updates that
-    are passed again may differ by so much from those that were logged before.
+    Every rank calls it. A `mirror` keeps the checkpoints where no machine can lose them. With a
+    `resume_tolerance` (nats) the first loss logged after resuming may exceed the last one before by
+    that much; with a `repeat_tolerance` the losses of updates that are passed again may differ by
+    so much from those that were logged before.
 
     Raises:
         StageError: `nan` (the loss is no number), `oom`, or a resumption that lost its place.
@@ -69,6 +72,9 @@ def train(
     if repeat_tolerance is not None and group.leads:
         monitor.logged = LoggedLosses(scratch, stage, repeat_tolerance)
     trainer.add_callback(monitor)
+    if mirror is not None:
+        mirror.fetch()
+        trainer.add_callback(mirror)
     try:
         with memory_guard(fields):
             trainer.train(resume_from_checkpoint=checkpoints.last(scratch, group))

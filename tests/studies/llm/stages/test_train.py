@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from pyarrow import fs
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -24,6 +26,7 @@ from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
+from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.sample_shards import read_shards
@@ -164,6 +167,36 @@ def test_an_interrupted_training_ends_where_it_would_have(
     assert curves(taught, node).equals(curves(taught, student))
     assert taught.read(node, "model.safetensors") == taught.read(student, "model.safetensors")
     assert not scratch.parent.exists()
+
+
+def test_another_machine_goes_on_from_what_an_object_store_holds(
+    taught: ArtifactStore, student: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = replace(student, version=8)
+    resources = LlmResources(checkpoint_updates=8)
+    steps: list[int] = []
+    store = ArtifactStore(Storage("fsspec+memory://mirror/runs"))
+    storage = store.storage
+    fs.copy_files(
+        taught.storage.location, storage.path(""), destination_filesystem=storage.filesystem
+    )
+    for machine in ("first", "second"):
+        folder = tmp_path / machine
+        folder.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        if machine == "first":
+            with pytest.raises(Interrupted):
+                run(node, store, WorkerGroup(resources=resources, report=breaking_at(19)))
+            assert storage.list(f"scratch/{node.id}/1-workers") == ["checkpoint-16"]
+        else:
+            run(
+                node, store, WorkerGroup(resources=resources, report=lambda p: steps.append(p.step))
+            )
+        assert any(folder.rglob("checkpoint-16")) == (machine == "first")
+    assert steps[0] == 17
+    assert curves(store, node).equals(curves(taught, student))
+    assert store.read(node, "model.safetensors") == taught.read(student, "model.safetensors")
+    assert not storage.list(f"scratch/{node.id}")
 
 
 def test_a_resumption_that_lost_its_place_is_refused() -> None:

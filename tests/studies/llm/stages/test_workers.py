@@ -7,15 +7,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from object_store import serve
+from pyarrow import fs
 
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
+from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.stages.registry import STAGES
@@ -51,9 +55,16 @@ def aligned(number: int) -> Node:
 
 
 def start(
-    store: ArtifactStore, versions: list[int], kill_at: int = -1, **resources: object
+    store: ArtifactStore,
+    versions: list[int],
+    kill_at: int = -1,
+    machines: Sequence[Path | None] = (None, None),
+    **resources: object,
 ) -> list[int]:
-    """Two workers train nodes one after the other; their exit statuses."""
+    """Two workers train nodes one after the other; their exit statuses.
+
+    Workers with a temporary folder each are on machines of their own, as far as they can tell.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,10 +82,11 @@ def start(
     workers = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.studies.llm.training_worker", *arguments],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            | ({"TMPDIR": str(machine)} if machine else {}),
             cwd=ROOT,
         )
-        for rank in range(2)
+        for rank, machine in enumerate(machines)
     ]
     return [worker.wait(timeout=500) for worker in workers]
 
@@ -86,12 +98,17 @@ def values(store: ArtifactStore, node: Node) -> list[float]:
     return [float(value) for value in table["value"].to_pylist()]
 
 
-def check(store: ArtifactStore, number: int, node_of: Callable[[int], Node] = version) -> None:
+def check(
+    taught: ArtifactStore,
+    number: int,
+    node_of: Callable[[int], Node] = version,
+    store: ArtifactStore | None = None,
+) -> None:
     """The node's curves are the lone worker's, and its weights are whole."""
-    alone, node = node_of(ALONE), node_of(number)
-    np.testing.assert_allclose(values(store, node), values(store, alone), rtol=1e-3)
+    alone, node, store = node_of(ALONE), node_of(number), store or taught
+    np.testing.assert_allclose(values(store, node), values(taught, alone), rtol=1e-3)
     model = weights.read_model(store, node)
-    expected = dict(weights.read_model(store, alone).named_parameters())
+    expected = dict(weights.read_model(taught, alone).named_parameters())
     for name, parameter in model.named_parameters():
         assert parameter.shape == expected[name].shape
         assert float((parameter - expected[name]).detach().abs().max()) < 2e-2, name
@@ -113,7 +130,7 @@ def test_killed_workers_go_on_and_end_at_the_same_losses(
     taught: ArtifactStore, zero_stage: int
 ) -> None:
     number = 40 + zero_stage
-    fields = {"zero_stage": zero_stage, "checkpoint_updates": 8}
+    fields: dict[str, Any] = {"zero_stage": zero_stage, "checkpoint_updates": 8}
     assert start(taught, [number], kill_at=19, **fields) != [0, 0]
     assert not taught.has(version(number))
     scratch = checkpoints.scratch_folder(taught, version(number), WorkerGroup()).parent
@@ -122,3 +139,28 @@ def test_killed_workers_go_on_and_end_at_the_same_losses(
     assert start(taught, [number], **fields) == [0, 0]
     check(taught, number)
     assert not scratch.exists()
+
+
+def test_workers_of_lost_machines_go_on_elsewhere_from_what_an_object_store_holds(
+    taught: ArtifactStore, tmp_path: Path
+) -> None:
+    number = 52
+    fields: dict[str, Any] = {"zero_stage": 2, "checkpoint_updates": 8}
+    machines = [tmp_path / name for name in ("first", "second", "third", "fourth")]
+    for machine in machines:
+        machine.mkdir()
+    with serve() as server:
+        storage = Storage(server.location("runs"))
+        there = storage.filesystem
+        fs.copy_files(taught.storage.location, storage.path(""), destination_filesystem=there)
+        store, scratch = ArtifactStore(storage), f"scratch/{version(number).id}"
+        assert start(store, [number], kill_at=19, machines=machines[:2], **fields) != [0, 0]
+        (layout,) = storage.list(scratch)
+        assert storage.list(f"{scratch}/{layout}") == ["checkpoint-16"]
+        # Each machine has its own worker's part alone, and none of them is seen again.
+        parts = [set(machine.rglob("rng_state_*.pth")) for machine in machines[:2]]
+        assert all(len({part.name for part in found}) == 1 for found in parts)
+        assert start(store, [number], machines=machines[2:], **fields) == [0, 0]
+        check(taught, number, store=store)
+        check(taught, number, aligned, store=store)
+        assert not storage.list(scratch)
