@@ -74,9 +74,9 @@ def is_job(storage: Storage, name: str) -> bool:
 
 
 def _read(storage: Storage, path: str) -> JobRecord:
+    way_out = "remove it; the job itself is `ray job list`'s"
+    found = storage.read_mapping(path, way_out)
     try:
-        return JobRecord(**json.loads(storage.read(path)))
-    except (ValueError, TypeError):
-        raise InputError(
-            f"{storage.display(path)} is damaged: remove it; the job itself is `ray job list`'s"
-        ) from None
+        return JobRecord(**found)
+    except TypeError as error:
+        raise InputError(f"{storage.display(path)} is damaged ({error}): {way_out}") from None

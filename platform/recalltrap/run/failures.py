@@ -93,10 +93,11 @@ def _note_path(context: RunContext, node: Node) -> str:
 
 def _read_note(context: RunContext, node: Node) -> dict[str, Any] | None:
     try:
-        note: dict[str, Any] = json.loads(context.storage.read(_note_path(context, node)))
+        return context.storage.read_mapping(
+            _note_path(context, node), "remove it", ("failure", "message")
+        )
     except FileNotFoundError:
         return None
-    return note
 
 
 def _told(node: Node, note: Mapping[str, Any]) -> NodeFailure:

@@ -14,8 +14,9 @@ import os
 import posixpath
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -199,6 +200,26 @@ class Storage:
 
         return patiently(read)
 
+    def read_mapping(
+        self, relative: str, way_out: str, needs: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """A file's mapping in JSON, which has the keys that it `needs`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            InputError: it holds something else; says the `way_out`, too.
+        """
+        try:
+            found = json.loads(self.read(relative))
+            why = "" if isinstance(found, dict) else "it holds no mapping"
+        except (ValueError, RecursionError) as error:
+            found, why = {}, str(error)
+        lacking = [] if why else [key for key in needs if key not in found]
+        if not why and not lacking:
+            return dict(found)
+        why = why or f"it lacks {', '.join(lacking)}"
+        raise InputError(f"{self.display(relative)} is damaged ({why}): {way_out}")
+
     def digest(self, relative: str) -> tuple[str, int]:
         """A file's SHA-256 and its size in bytes, read in pieces.
 
@@ -271,6 +292,9 @@ class Storage:
             file = open(path, "wb")  # noqa: SIM115
         with file:
             file.write(data)
+            file.flush()
+            # A power cut after the file has its name must not leave it empty.
+            os.fsync(file.fileno())
 
 
 def _located(location: str) -> Storage:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import recalltrap as rt
+from recalltrap.cli.command_line import main
 from recalltrap.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -18,7 +20,8 @@ Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]
 
 def damage(path: Path, how: str) -> None:
     data = path.read_bytes()
-    path.write_bytes({"half": data[: len(data) // 2], "empty": b"", "text": b"hello"}[how])
+    texts = {"half": data[: len(data) // 2], "empty": b"", "text": b"hello", "mapping": b"{}"}
+    path.write_bytes(texts[how])
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,35 @@ def test_a_damaged_study_file_of_a_run_is_refused(
     with pytest.raises(InputError, match=r"study\.yaml is damaged"):
         rt.open_run("toy/test", storage).planned()
     assert snapshot(storage) == before
+
+
+@pytest.mark.parametrize("how", ["empty", "mapping"])
+@pytest.mark.parametrize(
+    "where",
+    ["studies/toy/test/launches", "provenance", "recalltrap-storage.json",
+     "studies/toy/test/study.yaml"],
+)  # fmt: skip
+def test_whoever_reads_a_damaged_file_names_it_and_says_no_more(
+    where: str, how: str, study_file: StudyFile, storage: str
+) -> None:
+    study = study_file(seeds=2)
+    rt.run(study, storage=storage, local=True)
+    place = Path(storage, where)
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    assert files
+    for file in files:
+        damage(file, how)
+    refused = 0
+    for command in (
+        ["run", study, "--local"], ["report", "toy/test"], ["status", "toy/test"],
+        ["query", "toy/test", "from cells"], ["plan", study],
+    ):  # fmt: skip
+        done = CliRunner().invoke(main, [*command, "--storage", storage])
+        assert isinstance(done.exception, SystemExit | None), (command, done.exception)
+        if done.exit_code == 2:
+            assert any(file.name in done.output for file in files), (command, done.output)
+            refused += 1
+    assert refused or where == "provenance"  # which a report mentions, and nothing needs
 
 
 def test_a_foreign_folder_is_refused(
