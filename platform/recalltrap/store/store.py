@@ -69,7 +69,7 @@ class ArtifactStore:
         stages: dict[str, list[Node]] = defaultdict(list)
         for node in nodes:
             stages[node.stage].append(node)
-        found = set()
+        found: set[str] = set()
         for stage, asked in stages.items():
             if len(asked) > FEW_ARTIFACTS:
                 there = set(self.storage.list(f"artifacts/{stage}"))
