@@ -34,9 +34,11 @@ COMMANDS = {
     "check": ("check", "--local"),
     "submit": ("submit", "--address", "http://127.0.0.1:9"),
 }
-LIBRARIES = ("torch", "transformers", "recalltrap.cli.commands", "recalltrap_studies.llm.preflight",
-             "recalltrap_studies.llm.rewards.classifier", "pyarrow.parquet", "ray.tune",
-             "transformers.models.llama.modeling_llama", "transformers.models.bert.modeling_bert")  # fmt: skip
+LIBRARIES = (
+    "torch", "transformers", "recalltrap.cli.commands", "recalltrap_studies.llm.preflight",
+    "recalltrap_studies.llm.rewards.classifier", "pyarrow.parquet", "ray.tune",
+    "transformers.models.llama.modeling_llama", "transformers.models.bert.modeling_bert",
+)  # fmt: skip
 MOST_SECONDS, MOST_MEGABYTES = 5.0, 1000.0
 LONGEST = 2_000
 
@@ -72,8 +74,7 @@ def complaints(asked: Asked, found: Outcome) -> list[str]:
     lines = [line for line in said.splitlines() if not line.startswith("note: ")]
     if len(lines) != 1 or not said.startswith("recalltrap: "):
         bad.append(f"{len(lines)} lines")
-    named = case.file in said or case.setting == "reward" and case.file.removeprefix("'") in said
-    if not named:
+    if case.file not in said:
         bad.append("the file isn't named")
     if case.says and not re.search(case.says, said):
         bad.append(f"doesn't say {case.says!r}")
@@ -102,8 +103,10 @@ def show(asked: Asked, found: Outcome) -> None:
     """Print a refusal, and what is wrong with it."""
     bad = complaints(asked, found)
     said = "\n    ".join(found.errors.strip().splitlines()[-3:])
-    print(f"{'WRONG' if bad else 'ok'} {asked.case.name} | {asked.command}: {'; '.join(bad)} "
-          f"({found.seconds:.1f} s, {found.megabytes:.0f} MB)\n    {said[:700]}", flush=True)  # fmt: skip
+    cost = f"({found.seconds:.1f} s, {found.megabytes:.0f} MB)"
+    verdict = "WRONG" if bad else "ok"
+    print(f"{verdict} {asked.case.name} | {asked.command}: {'; '.join(bad)} {cost}")
+    print(f"    {said[:700]}", flush=True)
 
 
 def table(how: str, found: Sequence[tuple[Asked, Outcome]]) -> None:
@@ -138,8 +141,8 @@ def main() -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(plugins), os.environ.get("PYTHONPATH", "")])
     rewards = [Hostile(f"function: {name}", "reward", name, lambda path: None, says, name)
                for name, says in functions.items()]  # fmt: skip
-    wanted = [case for case in (*every_file(models), *rewards, *every_generated_file(arguments.generated))
-              if re.search(arguments.only, case.name)]  # fmt: skip
+    every = [*every_file(models), *rewards, *every_generated_file(arguments.generated)]
+    wanted = [case for case in every if re.search(arguments.only, case.name)]
     studies = {case.name: write_study(case, folder / f"case {number}", models)
                for number, case in enumerate(wanted)}  # fmt: skip
     planned = [Asked(case, studies[case.name], "plan") for case in wanted]

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds until a command that hangs is ended, by SIGALRM."""
 MOST_BYTES = 8 << 30
 """Of a command: one that wants more fails, and not the machine."""

@@ -91,7 +91,8 @@ def of_weights() -> dict[str, tuple[Change, str]]:
         ),
         "weights of no byte": (written(WEIGHTS, b""), "no whole safetensors"),
         "weights of three bytes": (written(WEIGHTS, b"abc"), "no whole safetensors"),
-        "weights that are a page": (written(WEIGHTS, "<!DOCTYPE html>" * 50), "no whole safetensors"),
+        "weights that are a page": (
+            written(WEIGHTS, "<!DOCTYPE html>" * 50), "no whole safetensors"),
         "weights that stand elsewhere (LFS)": (
             written(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
             "no whole safetensors",
@@ -138,7 +139,6 @@ def of_config() -> dict[str, tuple[Change, str]]:
         "a family with code of its own": (
             edited(file, model_type="mine", auto_map=code), "configuration"),
         "another family's class": (edited(file, architectures=["BertForMaskedLM"]), "which is no"),
-        "architectures that are a number": (edited(file, architectures=7), ""),
         "architectures of numbers": (edited(file, architectures=[7]), ""),
         "a negative size": (edited(file, hidden_size=-16), ""),
         "a size of text": (edited(file, hidden_size="wide"), ""),
@@ -174,6 +174,7 @@ def of_rewards(good: Path) -> Iterator[Hostile]:
     for found in (of_weights(), of_config(), of_tokenizer()):
         for name, (change, says) in found.items():
             yield bad(name, change, says=says)
+    yield bad("architectures that are a number", edited("config.json", architectures=7))
     labels = {"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": 0, "good": 1}}
     yield bad("two labels, none named", edited("config.json", **labels), says="2 labels")
     yield bad("labels that are a list", edited("config.json", id2label=["bad", "good"]))

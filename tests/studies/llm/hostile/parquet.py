@@ -82,7 +82,8 @@ def of_parquet(setting: str = "prompts", column: str = "prompt") -> Iterator[Hos
         "bytes": [b"The fox", b"\xff"], "nulls": pa.nulls(2),
         "dates": [dt.date(2026, 1, 1)] * 2, "times": [dt.datetime(2026, 1, 1)] * 2,
         "lists": [["The fox"], []], "structs": [{"a": "The"}, {"a": None}],
-        "durations": [dt.timedelta(1)] * 2, "categories of numbers": pa.array([1, 2]).dictionary_encode(),
+        "durations": [dt.timedelta(1)] * 2,
+        "categories of numbers": pa.array([1, 2]).dictionary_encode(),
         "maps": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int8())),
     }  # fmt: skip
     for name, values in kinds.items():

@@ -16,10 +16,10 @@ from recalltrap_studies.llm.models import tokenizers
 from tests.studies.llm.conftest import tiny_sentences
 from tests.studies.llm.gguf_files import write_gguf
 from tests.studies.llm.given_folders import folder_of, layered
+from tests.studies.llm.hostile.case import Hostile
 from tests.studies.llm.hostile.folders import of_models, of_rewards
 from tests.studies.llm.hostile.parquet import of_parquet
 from tests.studies.llm.hostile.rows import every_row_file
-from tests.studies.llm.hostile.case import Hostile
 
 
 @dataclass(frozen=True)
