@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-Make = Callable[[Path], None]
+Make = Callable[[Path], object]
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,4 @@ class Hostile:
 def holding(data: bytes | str) -> Make:
     """Writes these bytes, or this text as UTF-8 (with whatever it holds)."""
     content = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    return lambda path: path.write_bytes(content) and None
+    return lambda path: path.write_bytes(content)

@@ -183,7 +183,7 @@ def of_rewards(good: Path) -> Iterator[Hostile]:
     yield bad("a context of four", edited("config.json", max_position_embeddings=4),
               says="reads 4 tokens")  # fmt: skip
     yield Hostile("reward: an empty folder", "reward", "judge", lambda p: p.mkdir(), "")
-    yield Hostile("reward: a file", "reward", "judge", lambda p: p.write_text("x") and None, "")
+    yield Hostile("reward: a file", "reward", "judge", lambda p: p.write_text("x"), "")
     yield Hostile("reward: missing", "reward", "judge", lambda p: None, "no such folder")
     yield Hostile("reward: a link to itself", "reward", "judge", lambda p: p.symlink_to(p), "")
     yield Hostile("reward: /dev/zero", "reward", "judge", lambda p: p.symlink_to("/dev/zero"), "")
