@@ -45,7 +45,12 @@ def edited(name: str, **fields: Any) -> Change:
 
 def without(*names: str) -> Change:
     """Files taken away."""
-    return lambda folder: [(folder / name).unlink() for name in names]
+
+    def remove(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return remove
 
 
 def cut(name: str, size: int | None = None) -> Change:
@@ -78,6 +83,11 @@ def _relabelled(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(data.replace(b".weight", b".wright"))
 
 
+def _as_folder(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).mkdir()
+
+
 def of_weights() -> dict[str, tuple[Change, str]]:
     """What may be wrong with the weights of any model, and what is said of it."""
     outside = '{"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}'
@@ -104,7 +114,7 @@ def of_weights() -> dict[str, tuple[Change, str]]:
         "a tensor beyond the end": (_header(outside), "no whole safetensors"),
         "tensors of other names": (_relabelled, "no usable model"),
         "weights that are a folder": (
-            lambda folder: ((folder / WEIGHTS).unlink(), (folder / WEIGHTS).mkdir()),
+            _as_folder,
             "weights|directory",
         ),
         "an index that is no JSON": (

@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 
@@ -148,11 +148,11 @@ def _terabyte(path: Path) -> None:
 def of_prompts() -> Iterator[Hostile]:
     """What is wrong with prompts alone."""
 
-    def rows(name: str, *given: dict[str, object] | str, says: str = SECOND) -> Hostile:
+    def rows(name: str, *given: Mapping[str, object] | str, says: str = SECOND) -> Hostile:
         text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in given)
         return Hostile(f"prompts: {name}", "prompts", "rows.jsonl", holding(text), says)
 
-    def second(name: str, row: dict[str, object] | str, says: str = "") -> Hostile:
+    def second(name: str, row: Mapping[str, object] | str, says: str = "") -> Hostile:
         first = {"prompt": "The moon", "id": "a"}
         return rows(name, first, row, says=f"{SECOND}.*{says}")
 
@@ -190,7 +190,7 @@ def of_prompts() -> Iterator[Hostile]:
 def of_preferences() -> Iterator[Hostile]:
     """What is wrong with preferences alone."""
 
-    def second(name: str, row: dict[str, object], says: str = "row 2") -> Hostile:
+    def second(name: str, row: Mapping[str, object], says: str = "row 2") -> Hostile:
         text = f"{line('preferences')}\n{json.dumps(row)}\n"
         return Hostile(f"preferences: {name}", "preferences", "rows.jsonl", holding(text), says)
 
