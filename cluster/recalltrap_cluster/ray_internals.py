@@ -332,3 +332,32 @@ def recorded_grid(
 ) -> ResultGrid:
     """Tune's own view of some trials, in the order of their records."""
     return ResultGrid(_RecordedAnalysis(path, filesystem, records))
+
+
+def wandb_callback(**options: Any) -> Any:
+    """Ray's callback for W&B, whose actors get the key as an argument.
+
+    Ray's own gives it to them as a variable of their runtime environment, which Ray writes into
+    its logs (`runtime_env_agent.log`), key and all.
+    """
+    wandb = importlib.import_module("ray.air.integrations.wandb")
+    variable = str(wandb.WANDB_ENV_VAR)
+
+    class Actor(wandb._WandbLoggingActor):  # type: ignore[misc, name-defined]
+        def __init__(self, *args: Any, api_key: str | None = None, **kwargs: Any) -> None:
+            if api_key is not None:
+                os.environ[variable] = api_key
+            super().__init__(*args, **kwargs)
+
+    class Callback(wandb.WandbLoggerCallback):  # type: ignore[misc, name-defined]
+        _logger_actor_cls = Actor
+
+        def _start_logging_actor(self, trial: Any, exclude: Any, **kwargs: Any) -> None:
+            api_key = os.environ.pop(variable, None)
+            try:
+                super()._start_logging_actor(trial, exclude, api_key=api_key, **kwargs)
+            finally:
+                if api_key is not None:
+                    os.environ[variable] = api_key
+
+    return Callback(**options)

@@ -50,9 +50,10 @@ def tracker_callbacks(study: str, tell: Callable[[str], None]) -> list[Any]:
 
 
 def _wandb(study: str) -> Any:
-    callback = importlib.import_module("ray.air.integrations.wandb").WandbLoggerCallback
+    from recalltrap_cluster.ray_internals import wandb_callback
+
     project = None if os.environ.get("WANDB_PROJECT_NAME") else DEFAULT_PROJECT
-    return callback(project=project, group=study, log_config=False)
+    return wandb_callback(project=project, group=study, log_config=False)
 
 
 def _mlflow(study: str) -> Any:

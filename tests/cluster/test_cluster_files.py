@@ -61,6 +61,26 @@ def test_kuberay_takes_the_job() -> None:
         check_ray_job(wrong)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("memory: 16Gi", "memory: 16GB"),
+        ("key: auth_token", "kee: auth_token"),
+        ("envFrom:", "envform:"),
+        ("medium: Memory", "medum: Memory"),
+        ("sizeLimit: 64Gi", "sizeLimit: 64 GB"),
+        ("mountPath:", "mountpath:"),
+        ("backoffLimit: 2", "backoffLimit: two"),
+    ],
+)
+def test_kuberay_takes_no_slip_of_the_pen(right: str, wrong: str) -> None:
+    """Each was refused by the CRD's own fields and by Kubernetes' client, too (2026-11-27)."""
+    text = (CLUSTER / "rayjob.yaml").read_text()
+    assert right in text
+    with pytest.raises(jsonschema.ValidationError):
+        check_ray_job(YAML(typ="safe").load(text.replace(right, wrong)))
+
+
 def images() -> list[str]:
     pods = [
         RAY_JOB["spec"]["rayClusterSpec"]["headGroupSpec"],

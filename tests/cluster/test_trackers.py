@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ray.tune import Callback
@@ -49,16 +51,17 @@ def test_each_is_rays_own_callback_with_the_studys_name(monkeypatch: pytest.Monk
     """Without the packages: what Ray's callbacks are given."""
     given: dict[str, dict[str, Any]] = {}
 
-    def callback(name: str) -> Callable[..., str]:
-        def make(**options: Any) -> str:
-            given[name] = options
-            return name
+    def callback(name: str) -> type[Callback]:
+        class Given(Callback):
+            def __init__(self, **options: Any) -> None:
+                given[name] = options
 
-        return make
+        return Given
 
     for name, attribute in (("wandb", "WandbLoggerCallback"), ("mlflow", "MLflowLoggerCallback")):
         module: Any = ModuleType(name)
         setattr(module, attribute, callback(name))
+        module.WANDB_ENV_VAR, module._WandbLoggingActor = "WANDB_API_KEY", object
         monkeypatch.setitem(sys.modules, f"ray.air.integrations.{name}", module)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setenv(TRACKERS_VARIABLE, "wandb, mlflow,wandb")
@@ -86,6 +89,40 @@ def test_rays_callbacks_take_these(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wanted <= set(inspect.signature(wandb.WandbLoggerCallback.__init__).parameters)
     options = inspect.signature(mlflow.MLflowLoggerCallback.__init__).parameters
     assert "experiment_name" in options
+
+
+def test_wandbs_key_is_no_part_of_an_environment_that_ray_writes_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever Ray's callback puts into a runtime environment stands in its logs."""
+    import ray.air.integrations.wandb as wandb
+
+    from recalltrap_cluster.ray_internals import wandb_callback
+
+    made: list[Any] = []
+
+    def remote(**options: Any) -> Any:
+        def of(actor: Any) -> Any:
+            made.append((actor, options))
+            return SimpleNamespace(remote=lambda **kwargs: made.append(kwargs) or Mock())
+
+        return of
+
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr(wandb, "wandb", Mock())
+    monkeypatch.setattr(wandb, "_force_on_current_node", dict)
+    monkeypatch.setattr(wandb, "Queue", lambda **options: None)
+    monkeypatch.setattr(wandb.ray, "remote", remote)
+    callback = wandb_callback(project="recalltrap")
+    callback._start_logging_actor(Mock(local_path="here"), [], name="trial")
+    (actor, options), arguments = made
+    assert "k" * 40 not in str(options)
+    assert arguments["api_key"] == "k" * 40
+    assert os.environ["WANDB_API_KEY"] == "k" * 40
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setattr(wandb._WandbLoggingActor, "__init__", lambda self, **kwargs: None)
+    actor(api_key="k" * 40, logdir="here")
+    assert os.environ.pop("WANDB_API_KEY") == "k" * 40
 
 
 class Moody(Callback):

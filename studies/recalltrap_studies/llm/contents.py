@@ -51,9 +51,9 @@ def opened(identity: Any, field: str) -> str:
     )
 
 
-def content_of(spec: str, patterns: tuple[str, ...]) -> Identity:
+def content_of(spec: str, patterns: tuple[str, ...], most: int | None = None) -> Identity:
     """The content of a folder's files, or of a file where there are no patterns; else the text,
-    which `preflight` judges."""
+    which `preflight` judges: also of a file of more than `most` bytes, which nothing reads."""
     if known := remembered(spec, patterns):
         return known
     try:
@@ -65,6 +65,8 @@ def content_of(spec: str, patterns: tuple[str, ...]) -> Identity:
     files = [path] if not patterns else sorted({f for p in patterns for f in path.glob(p)})
     kept = [file for file in files if file.is_file() and not file.name.startswith(".")]
     try:
+        if most is not None and path.stat().st_size > most:
+            return spec
         state = tuple(_state(file) for file in (kept if patterns else files))
         return Content(_digest(state, bool(patterns)), spec, str(path), patterns)
     except OSError as error:

@@ -8,8 +8,10 @@ first loaded is pinned in the `load` artifact. No model is loaded here.
 from __future__ import annotations
 
 from recalltrap_studies.llm.contents import Identity, content_of
+from recalltrap_studies.llm.data import corpus
 from recalltrap_studies.llm.data.corpus import GRAMMAR
 from recalltrap_studies.llm.data.prompt_files import OPENINGS
+from recalltrap_studies.llm.data.row_files import MOST_BYTES
 from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.models.gguf import is_gguf
 
@@ -41,9 +43,9 @@ def prompts_identity(spec: str) -> Identity:
 
 def rows_identity(spec: str) -> Identity:
     """Identity of a file of rows (prompts, preferences, texts): its content."""
-    return content_of(spec, ())
+    return content_of(spec, (), MOST_BYTES)
 
 
 def corpus_identity(spec: str) -> Identity:
     """Identity of a corpus: the grammar, or a text file's content."""
-    return spec if spec == GRAMMAR else content_of(spec, ())
+    return spec if spec == GRAMMAR else content_of(spec, (), corpus.MOST_BYTES)

@@ -50,10 +50,16 @@ class LlmKind(StudyKind):
 
         Says which models are given with weights that aren't used.
         """
+        from recalltrap_studies.llm.first_look import check_files
+
+        distinct = list(dict.fromkeys(cell.settings for cell in cells))
+        for settings in distinct:
+            assert isinstance(settings, LlmSettings)
+            check_files(settings)
         from recalltrap_studies.llm.preflight import check_sources
 
         notes: list[str] = []
-        for settings in dict.fromkeys(cell.settings for cell in cells):
+        for settings in distinct:
             assert isinstance(settings, LlmSettings)
             notes += check_sources(settings)
         return list(dict.fromkeys(notes))

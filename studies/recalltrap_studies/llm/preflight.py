@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
-from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
 
 from recalltrap.errors import InputError, nearest
 from recalltrap_studies.llm.data import corpus
@@ -18,7 +18,7 @@ from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, folders, hub
 from recalltrap_studies.llm.models.families import first_line
 from recalltrap_studies.llm.models.layers import check_cut
-from recalltrap_studies.llm.models.pretrained import look
+from recalltrap_studies.llm.models.pretrained import check_loadable, look
 from recalltrap_studies.llm.models.tokenizers import compare_vocabularies
 from recalltrap_studies.llm.prompt_checks import LongestPrompt, check_prompts
 from recalltrap_studies.llm.rewards import checks
@@ -160,6 +160,7 @@ def _known(
         _check_buildable(known[field][1], spec, field)
         if field in given and architectures.is_folder(spec):
             folders.check_weights(spec, field, Path(architectures.location(spec, field)[0]))
+            check_loadable(AutoModelForCausalLM, spec, field)
     return known
 
 
@@ -219,7 +220,7 @@ def _check_own_vocabulary(specs: Mapping[str, str]) -> None:
 
 def _check_corpus(settings: LlmSettings) -> None:
     if settings.corpus != corpus.GRAMMAR:
-        corpus.read_documents(settings.corpus)
+        corpus.check_documents(settings.corpus)
 
 
 def _check_grammar_unread(settings: LlmSettings) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from recalltrap.errors import InputError
 from recalltrap.paths import resolve
-from recalltrap_studies.llm.data.row_files import read_regular
+from recalltrap_studies.llm.data.row_files import CONTROLS, check_regular
 from recalltrap_studies.llm.grammar import sentences
 
 GRAMMAR = "grammar"
 LEAST_DOCUMENTS = 2
 MOST_BYTES = 1 << 30
-CONTROLS = frozenset(map(chr, range(32))) - {"\t", "\n", "\r", "\f"}
-"""Signs that no text holds."""
+LONGEST_DOCUMENT = 16 << 20
+"""Bytes of a line: a book has one or two million."""
 
 
 def load_corpus(spec: str, count: int, generator: np.random.Generator) -> list[str]:
@@ -39,29 +40,56 @@ def read_documents(path: str) -> list[str]:
     Raises:
         InputError: see `load_corpus`.
     """
-    text = _read_text(path)
-    found = next((sign for sign in text if sign in CONTROLS), None)
-    if found is not None:
-        line = text[: text.index(found)].count("\n") + 1
-        raise _refused(path, f"line {line} holds the control character {found!r}: not a text file")
-    documents = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(documents) < LEAST_DOCUMENTS:
-        what = "is empty" if not documents else f"has {len(documents)} document"
-        raise _refused(path, f"{what}; it needs {LEAST_DOCUMENTS} or more, to keep some held out")
+    documents = list(_documents(path))
+    _check_enough(path, len(documents))
     return documents
 
 
-def _read_text(path: str) -> str:
+def check_documents(path: str) -> None:
+    """Refuse what `read_documents` would, and keep nothing of it in memory.
+
+    Raises:
+        InputError: see `load_corpus`.
+    """
+    _check_enough(path, sum(1 for _ in _documents(path)))
+
+
+def _check_enough(path: str, found: int) -> None:
+    if found < LEAST_DOCUMENTS:
+        what = "is empty" if not found else f"has {found} document"
+        raise _refused(path, f"{what}; it needs {LEAST_DOCUMENTS} or more, to keep some held out")
+
+
+def _documents(path: str) -> Iterator[str]:
     try:
-        data = read_regular(Path(resolve(path, "settings.corpus")), MOST_BYTES)
-        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise _refused(path, f"not UTF-8 text (byte {error.start})") from None
+        file = Path(resolve(path, "settings.corpus"))
+        check_regular(file, MOST_BYTES)
+        with file.open("rb") as opened:
+            yield from _of_lines(path, iter(lambda: opened.readline(LONGEST_DOCUMENT + 1), b""))
     except FileNotFoundError:
         raise _refused(path, "no such file") from None
     except OSError as error:
         raise _refused(path, f"can't be read ({error.strerror or error})") from None
-    return text
+
+
+def _of_lines(path: str, lines: Iterator[bytes]) -> Iterator[str]:
+    before, number = 0, 1
+    for raw in lines:
+        if len(raw) > LONGEST_DOCUMENT:
+            raise _refused(path, f"line {number} has more than {LONGEST_DOCUMENT:,} bytes")
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _refused(path, f"not UTF-8 text (byte {before + error.start})") from None
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if not before:
+            text = text.removeprefix("\ufeff")
+        if found := CONTROLS.search(text):
+            line = number + text.count("\n", 0, found.start())
+            reason = f"line {line} holds the control character {found[0]!r}: not a text file"
+            raise _refused(path, reason)
+        yield from filter(None, map(str.strip, text.splitlines()))
+        before, number = before + len(raw), number + text.count("\n")
 
 
 def _refused(path: str, reason: str) -> InputError:

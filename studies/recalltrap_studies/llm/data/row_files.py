@@ -9,6 +9,7 @@ import errno
 import io
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,25 +24,42 @@ from recalltrap.paths import resolve
 PARQUET = b"PAR1"
 """A Parquet file begins with it, whatever it is called."""
 LONGEST_SHOWN = 60
-
-
 MOST_BYTES = 256 << 20
 """Of a file, and of a Parquet file's rows in memory: more is a mistake, or meant to do harm."""
-MOST_ROWS = 10_000_000
+MOST_ROWS = 1_000_000
+MOST_CHUNK = 128 << 20
+"""Of a column's piece in a Parquet file: reading one takes several times as much memory."""
+LONGEST_ROW = 1 << 20
+"""Bytes of a row: more than any model here reads, and a tokenizer takes a thousand times as much
+memory for it."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f]")
+"""Signs that no text holds."""
 
 
-def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
-    """A file's bytes. A device may have no end, and a pipe may never have a beginning.
+def check_regular(path: Path, most: int) -> None:
+    """Look before reading: a device may have no end, and a pipe may never have a beginning.
 
     Raises:
         OSError: there is none, or it's no regular file, or larger than `most`.
     """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise OSError(os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no regular file")
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        folder = stat.S_ISDIR(found.st_mode)
+        raise OSError(os.strerror(errno.EISDIR) if folder else "it is no regular file")
+    if found.st_size > most:
+        raise OSError(f"it holds more than {most:,} bytes")
+
+
+def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        OSError: see `check_regular`.
+    """
+    check_regular(path, most)
     with path.open("rb") as file:
         data = file.read(most + 1)
-    if len(data) > most:
+    if len(data) > most:  # some that the system makes up have no size
         raise OSError(f"it holds more than {most:,} bytes")
     return data
 
@@ -120,11 +138,29 @@ class RowFile:
                                "Write it in quotes")  # fmt: skip
         return given
 
+    def lines(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The lines of what the file holds, with their numbers, from 1; a BOM is none of it.
+
+        Raises:
+            InputError: there are too many, or one is too long.
+        """
+        if data.count(b"\n") > MOST_ROWS:
+            raise self.refused(None, f"more than {MOST_ROWS:,} lines", "Give a sample of them")
+        stream = io.BytesIO(data.removeprefix(b"\xef\xbb\xbf"))
+        for number, line in enumerate(iter(lambda: stream.readline(LONGEST_ROW + 1), b""), 1):
+            if len(line) > LONGEST_ROW:
+                raise self._too_long(number)
+            yield number, line
+
+    def _too_long(self, row: int) -> InputError:
+        reason = f"it has more than {LONGEST_ROW:,} bytes, and no model reads so much"
+        return self.refused(row, reason, "Shorten or split it, or take it out")
+
     def _json_rows(self, data: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for number, line in enumerate(io.BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
+        for number, line in self.lines(data):
             try:
                 text = line.decode("utf-8").strip()
-                row = json.loads(text) if text else None
+                row = json.loads(text, object_pairs_hook=_object) if text else None
                 if "\\u" in text:
                     json.dumps(row, ensure_ascii=False).encode()  # no half of a character
             except UnicodeEncodeError:
@@ -139,6 +175,9 @@ class RowFile:
             except json.JSONDecodeError as error:
                 reason = f"no JSON ({error.msg}, column {error.colno})"
                 raise self.refused(number, reason) from None
+            except _Twice as error:
+                reason = f"{error} stands twice in an object"
+                raise self.refused(number, reason, "Keep one of them") from None
             except (ValueError, RecursionError) as error:  # a number of too many digits, too deep
                 raise self.refused(number, f"no JSON ({error})") from None
             if not text:
@@ -150,14 +189,16 @@ class RowFile:
     def _parquet_rows(self, data: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
         try:
             rows = self._parquet_batches(data)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            reason = f"no readable Parquet file ({str(error).splitlines()[0]})"
-            raise self.refused(None, reason) from None
+        except InputError:
+            raise
+        except Exception as error:  # whatever a damaged or strange file does to its reader
+            said = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            raise self.refused(None, f"no readable Parquet file ({said})") from None
         yield from enumerate(rows, 1)
 
     def _parquet_batches(self, data: bytes) -> list[Any]:
         """Its rows, a few at a time: a small file may say the same long text a million times."""
-        file = pq.ParquetFile(io.BytesIO(data))
+        file = pq.ParquetFile(pa.BufferReader(data))
         footer = file.metadata
         chunks = [
             footer.row_group(group).column(column).total_uncompressed_size
@@ -165,22 +206,41 @@ class RowFile:
             for column in range(footer.num_columns)
         ]
         largest = max(chunks, default=0)
-        if footer.num_rows > MOST_ROWS or largest > MOST_BYTES:
+        if footer.num_rows > MOST_ROWS or largest > MOST_CHUNK:
             raise self.refused(
-                None, f"{footer.num_rows:,} rows, {largest:,} bytes in a column",
-                f"At most {MOST_ROWS:,} rows and {MOST_BYTES:,} bytes: give a sample of them",
+                None, f"{footer.num_rows:,} rows, up to {largest:,} bytes in a column of a row "
+                "group", f"At most {MOST_ROWS:,} rows, and {MOST_CHUNK:,} bytes there: give a "
+                "sample of them, or write smaller row groups",
             )  # fmt: skip
-        rows, size = [], 0
+        rows: list[Any] = []
+        size = 0
         at_once = max(1, min(10_000, MOST_BYTES // 4 // max(largest, 1)))
         for batch in file.iter_batches(batch_size=at_once):
+            if batch.nbytes > LONGEST_ROW * batch.num_rows:
+                raise self._too_long(len(rows) + 1)
             found = batch.to_pylist()
-            size += _size(found)
+            sizes = [_size(row) for row in found]
+            if max(sizes) > LONGEST_ROW:
+                raise self._too_long(len(rows) + sizes.index(max(sizes)) + 1)
+            size += sum(sizes)
             if size > MOST_BYTES:
                 raise self.refused(
                     None, f"its rows take more than {MOST_BYTES:,} bytes", "Give a sample of them"
                 )
             rows += found
         return rows
+
+
+class _Twice(ValueError):
+    """A key of an object that has it already."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(shown(next(name for name in names if names.count(name) > 1)))
+    return found
 
 
 def _size(value: Any) -> int:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recalltrap_studies.llm.data.corpus import CONTROLS
-from recalltrap_studies.llm.data.row_files import PARQUET, RowFile, shown
+from recalltrap_studies.llm.data.row_files import CONTROLS, PARQUET, RowFile, shown
 from recalltrap_studies.llm.data.written_chats import Question, asked_messages
 
 COLUMNS = ("text", "prompt", "messages", "response", "group")
@@ -81,15 +80,14 @@ def _is_json(spec: str, data: bytes) -> bool:
 def _texts(file: RowFile, data: bytes) -> Iterator[tuple[int, str]]:
     """The lines of a text, or its paragraphs where empty lines part them, with their first line."""
     lines: list[str] = []
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    for number, raw in file.lines(data):
         try:
             text = raw.decode("utf-8").rstrip()
         except UnicodeDecodeError as error:
             reason = f"line {number} is not UTF-8 text (byte {error.start} of the line)"
             raise file.refused(None, reason, "Save the file as UTF-8") from None
-        found = next((sign for sign in text if sign in CONTROLS), None)
-        if found is not None:
-            reason = f"line {number} holds the control character {found!r}: no UTF-8 text"
+        if found := CONTROLS.search(text):
+            reason = f"line {number} holds the control character {found[0]!r}: no UTF-8 text"
             raise file.refused(None, reason, "Save the file as UTF-8")
         lines.append(text)
     whole = "\n".join(lines).strip()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError, nearest
 from recalltrap.paths import resolve
-from recalltrap_studies.llm.models import folders, gguf, hub
+from recalltrap_studies.llm.models import folders, gguf, hub, upstream
 from recalltrap_studies.llm.models.families import check_family, first_line
 
 if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait for torch
@@ -161,9 +161,10 @@ def load_config(spec: str, field: str, *, local_only: bool = False) -> PreTraine
     if is_folder(spec):
         folders.check_no_adapter(spec, field, Path(name))
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            name, revision=revision, local_files_only=local_only or must_be_here(spec)
-        )
+        with upstream.quiet():
+            config: PreTrainedConfig = AutoConfig.from_pretrained(
+                name, revision=revision, local_files_only=local_only or must_be_here(spec)
+            )
     except Exception as error:  # each family checks its own numbers in its own way
         raise unreachable(spec, field, "configuration", error) from None
     check_family(config, spec, field)
@@ -201,7 +202,8 @@ def blank_model(config: PreTrainedConfig) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM, PreTrainedModel
 
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    with upstream.quiet():
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     assert isinstance(model, PreTrainedModel)
     return model
 

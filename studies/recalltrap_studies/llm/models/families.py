@@ -23,6 +23,8 @@ NUMBERS = (
     "num_attention_heads",
 )
 """What is read of every configuration, under these names or those that its family maps to them."""
+MOST = {"num_hidden_layers": 1_000, "vocab_size": 100_000_000, "hidden_size": 1_000_000}
+"""More is a mistake, or meant to do harm: a model's outline takes time for every layer."""
 KNOWN = "Llama, Qwen, Gemma, Mistral, GPT-2, GPT-NeoX, OPT, Phi and OLMo"
 """Families that are known to work, for messages."""
 
@@ -35,7 +37,7 @@ def check_family(config: PreTrainedConfig, spec: str, field: str) -> None:
     Raises:
         InputError: naming the setting, what was found, and the way out.
     """
-    reason = _not_causal(config) or _without_numbers(config)
+    reason = _not_causal(config) or _without_numbers(config) or too_large(config)
     try:
         reason = reason or _without_cache(config)
     except Exception as error:  # whatever a family's own code makes of strange numbers
@@ -55,7 +57,7 @@ def _not_causal(config: PreTrainedConfig) -> str | None:
     from transformers.models.auto import modeling_auto as auto
 
     causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    stated = list(getattr(config, "architectures", None) or [])
+    stated = stated_architectures(config)
     strange = [name for name in stated if name not in causal.values()]
     family = str(config.model_type)
     # BERT's kin have a language model's class too, whose attention looks both ways unless told.
@@ -86,6 +88,22 @@ def _without_numbers(config: PreTrainedConfig) -> str | None:
         f"its configuration ({config.model_type}) states no {' and no '.join(missing)}, so whether "
         f"prompt, responses and vocabulary fit can't be told; {way_out}"
     )
+
+
+def stated_architectures(config: PreTrainedConfig) -> list[str]:
+    """The classes that a configuration names; none where that is no list."""
+    stated = getattr(config, "architectures", None)
+    return list(map(str, stated)) if isinstance(stated, list | tuple) else []
+
+
+def too_large(config: PreTrainedConfig) -> str | None:
+    """What of a configuration no model has; None where there is nothing of it."""
+    for name, most in MOST.items():
+        if (found := number(config, name) or 0) > most:
+            return (
+                f"its configuration says {name} = {found:,}. Mend its config.json: {most:,} at most"
+            )
+    return None
 
 
 def number(config: PreTrainedConfig, name: str) -> int | None:

@@ -6,6 +6,8 @@ import json
 import shlex
 from pathlib import Path
 
+from safetensors import safe_open
+
 from recalltrap.errors import InputError
 from recalltrap_studies.llm.models.families import first_line
 
@@ -71,6 +73,8 @@ def check_weights(spec: str, field: str, folder: Path, model: str = "AutoModelFo
         InputError: names the setting and the way out.
     """
     check_no_adapter(spec, field, folder)
+    for file in sorted(_model_files(folder)):
+        _check_whole(spec, field, file)
     if (folder / INDEX).is_file():
         _check_shards(spec, field, folder)
     elif not _model_files(folder):
@@ -88,14 +92,30 @@ def check_weights(spec: str, field: str, folder: Path, model: str = "AutoModelFo
 
 def _model_files(folder: Path) -> list[Path]:
     """Files of a model's weights, an adapter's aside."""
-    return [p for p in folder.glob("*.safetensors") if not p.name.startswith("adapter_")]
+    found = (p for p in folder.glob("*.safetensors") if p.is_file())
+    return [p for p in found if not p.name.startswith("adapter_")]
+
+
+def _check_whole(spec: str, field: str, file: Path) -> None:
+    """Refuse a file whose header isn't one, or speaks of more or less than the file holds."""
+    try:
+        with safe_open(file, "numpy") as found:
+            found.keys()
+    except Exception as error:  # safetensors has a class of its own
+        raise InputError(
+            f"settings.{field} = {spec!r}: its {file.name} is no whole safetensors file "
+            f"({first_line(error)}). Copy the model's folder again"
+        ) from None
 
 
 def _check_shards(spec: str, field: str, folder: Path) -> None:
     try:
         names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
         lacking = sorted(str(name) for name in names if not (folder / str(name)).is_file())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        strange = [name for name in names if Path(name).name != name or ".safetensors" not in name]
+        if strange:
+            raise ValueError(f"{strange[0]} is no *.safetensors of this folder")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"settings.{field} = {spec!r}: its {INDEX} can't be read ({first_line(error)}). Copy "
             "the model's folder again"

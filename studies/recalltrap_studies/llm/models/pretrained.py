@@ -17,8 +17,9 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
-from recalltrap.errors import InputError
+from recalltrap.errors import InputError, is_out_of_memory
 from recalltrap.graph import Node
 from recalltrap.store.contents import Content
 from recalltrap_studies.llm.contents import loaded, opened
@@ -26,6 +27,9 @@ from recalltrap_studies.llm.models import architectures, devices, gguf, upstream
 from recalltrap_studies.llm.models.tokenizers import load_tokenizer, tokenizer_files
 
 SOURCE_FILE = "source.json"
+
+# A bar for each of thousands of small reads would hide the study's own table.
+logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def load_pretrained(
@@ -82,16 +86,36 @@ def load_whole(
             revision=revision or asked,
             dtype=devices.dtype(where),
             local_files_only=architectures.must_be_here(spec),
+            use_safetensors=True,  # never a pickle
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # said below, in one line
+            device_map=where if where.type == "meta" else None,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever damaged files do to their readers
+        if is_out_of_memory(error):
+            raise
         raise architectures.unreachable(spec, field, "model", error) from None
-    # transformers draws what it doesn't find, and goes on.
+    # transformers draws what it doesn't find, or finds in another shape, and goes on.
+    for name, stands, wanted in sorted(found["mismatched_keys"]):
+        sizes = " and ".join("x".join(map(str, shape)) for shape in (stands, wanted))
+        reason = ValueError(f"{name} has {sizes} numbers by its weights and its configuration")
+        raise architectures.unreachable(spec, field, "model", reason)
     if lacking := sorted(found["missing_keys"]):
         reason = ValueError(f"no {lacking[0]} among its weights, {len(lacking)} missing")
         raise architectures.unreachable(spec, field, "model", reason)
     whole: PreTrainedModel = model
     return whole
+
+
+def check_loadable(auto: Any, spec: str, field: str) -> None:
+    """Refuse a folder whose weights don't make its model: damaged, of other names or shapes. Their
+    files' headers are read and no number.
+
+    Raises:
+        InputError: names the setting and the way out.
+    """
+    with upstream.quiet():
+        load_whole(auto, spec, field, None, torch.device("meta"))
 
 
 def placed(model: PreTrainedModel, where: torch.device) -> PreTrainedModel:

@@ -91,7 +91,9 @@ def load_tokenizer(spec: str, field: str, *, local_only: bool = False) -> PreTra
             tokenizer = AutoTokenizer.from_pretrained(
                 name, revision=revision, local_files_only=local_only or must_be_here(spec)
             )
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged or strange file does to its readers
         raise unreachable(spec, field, "tokenizer", error) from None
     if not isinstance(tokenizer, PreTrainedTokenizerFast) or not tokenizer.get_vocab():
         raise unreachable(spec, field, "tokenizer", ValueError("no tokenizer.json"))

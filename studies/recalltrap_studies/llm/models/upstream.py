@@ -6,8 +6,10 @@ Trainers have a door of their own. Light to import, for `recalltrap plan` comes 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,16 @@ def commit_of(name: str, revision: str | None) -> str | None:
     path = try_to_load_from_cache(name, "config.json", revision=revision)
     commit = Path(path).parent.name if isinstance(path, str) else ""
     return commit if COMMIT.fullmatch(commit) else None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """For the duration transformers logs errors alone: what is wrong with a file is said by us."""
+    from transformers.utils import logging
+
+    said = logging.get_verbosity()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(said)  # type: ignore[no-untyped-call]

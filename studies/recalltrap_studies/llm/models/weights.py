@@ -21,7 +21,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
 
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
@@ -37,9 +36,6 @@ from recalltrap_studies.llm.models.tokenizers import tokenizer_files
 
 CURVES_FILE, FACTS_FILE = "curves.parquet", "facts.json"
 """What a training leaves beside a model."""
-
-# A bar for each of thousands of small reads would hide the study's own table.
-disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def fresh_model(config: PreTrainedConfig, seed: int | np.random.SeedSequence) -> PreTrainedModel:

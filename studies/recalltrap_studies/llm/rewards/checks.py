@@ -19,18 +19,27 @@ def check_judges(settings: Any, prompt_tokens: int) -> None:
     Raises:
         InputError: naming the setting, its value and the way out.
     """
+    check_functions(settings)
+    for field, spec, label in classifiers(settings):
+        try:
+            _check_classifier(settings, field, spec, label, prompt_tokens)
+        except architectures.Unreachable:
+            if architectures.is_folder(spec):
+                raise  # a hub id that isn't cached is `check_access`' business
+
+
+def check_functions(settings: Any) -> None:
+    """Refuse functions that can't be had here, or not called.
+
+    Raises:
+        InputError: naming the setting, its value and the way out.
+    """
     for field, spec, _ in _named(settings):
         if sort_of(spec) == "function":
             try:
                 find_function(spec)
             except InputError as error:
                 raise InputError(f"settings.{field}: {error}") from None
-    for field, spec, label in _classifiers(settings):
-        try:
-            _check_classifier(settings, field, spec, label, prompt_tokens)
-        except architectures.Unreachable:
-            if architectures.is_folder(spec):
-                raise  # a hub id that isn't cached is `check_access`' business
 
 
 def check_access(settings: Any) -> None:
@@ -41,7 +50,7 @@ def check_access(settings: Any) -> None:
     """
     from recalltrap_studies.llm.rewards.classifier import label_index, look_at
 
-    for field, spec, label in _classifiers(settings):
+    for field, spec, label in classifiers(settings):
         if not architectures.is_folder(spec):
             label_index(look_at(spec, field)[0], label, spec, field)
 
@@ -50,13 +59,21 @@ def _check_classifier(
     settings: Any, field: str, spec: str, label: str | None, prompt_tokens: int
 ) -> None:
     # Imported with torch, which no study without a classifier waits for.
-    from recalltrap_studies.llm.rewards.classifier import context_of, label_index, look_at
+    from transformers import AutoModelForSequenceClassification as Classifier
+
+    from recalltrap_studies.llm.models.pretrained import check_loadable
+    from recalltrap_studies.llm.rewards.classifier import (
+        blank_classifier,
+        context_of,
+        label_index,
+        look_at,
+    )
 
     config, tokenizer = look_at(spec, field, local_only=True)
     label_index(config, label, spec, field)
     if architectures.is_folder(spec):
         folder = Path(architectures.location(spec, field)[0])
-        folders.check_weights(spec, field, folder, "AutoModelForSequenceClassification")
+        folders.check_weights(spec, field, folder, Classifier.__name__)
     limit, needed = context_of(config, tokenizer), prompt_tokens + settings.align_tokens
     if limit is not None and needed > limit:
         raise InputError(
@@ -64,6 +81,9 @@ def _check_classifier(
             f"with a response of settings.align_tokens = {settings.align_tokens} is longer. "
             "Shorten them, or give a classifier with a longer context"
         )
+    if architectures.is_folder(spec):
+        blank_classifier(spec, field)
+        check_loadable(Classifier, spec, field)
 
 
 def _named(settings: Any) -> Iterator[tuple[str, str, str | None]]:
@@ -73,7 +93,7 @@ def _named(settings: Any) -> Iterator[tuple[str, str, str | None]]:
         yield SCORERS, spec, None
 
 
-def _classifiers(settings: Any) -> Iterator[tuple[str, str, str | None]]:
+def classifiers(settings: Any) -> Iterator[tuple[str, str, str | None]]:
     """(field, folder or hub id, label) of those that are classifiers."""
     for field, spec, label in _named(settings):
         if sort_of(spec) == "classifier":

@@ -29,7 +29,7 @@ from recalltrap.store.contents import Content
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.contents import loaded, opened
 from recalltrap_studies.llm.data.responses import PromptRows
-from recalltrap_studies.llm.models import architectures, devices, folders, upstream
+from recalltrap_studies.llm.models import architectures, devices, families, folders, upstream
 from recalltrap_studies.llm.models.families import first_line
 from recalltrap_studies.llm.models.pretrained import SOURCE_FILE, load_whole, placed
 from recalltrap_studies.llm.models.tokenizers import set_pad
@@ -153,10 +153,13 @@ def look_at(
     if architectures.is_folder(spec):
         folders.check_no_adapter(spec, field, Path(name))
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(name, **where)
+        with upstream.quiet():
+            config: PreTrainedConfig = AutoConfig.from_pretrained(name, **where)
     except Exception as error:  # each family checks its own numbers in its own way
         raise architectures.unreachable(spec, field, "configuration", error) from None
-    stated = list(getattr(config, "architectures", None) or [])
+    if reason := families.too_large(config):
+        raise InputError(f"settings.{field} = {spec!r}: {reason}")
+    stated = families.stated_architectures(config)
     if not any(architecture.endswith(CLASSIFIER) for architecture in stated):
         raise InputError(
             f"settings.{field} = {spec!r}: its configuration says that it is "
@@ -167,6 +170,8 @@ def look_at(
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **where)
     except Exception as error:  # likewise
         raise architectures.unreachable(spec, field, "tokenizer", error) from None
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):  # made of nothing
+        raise architectures.unreachable(spec, field, "tokenizer", ValueError("no tokenizer.json"))
     set_pad(tokenizer)
     tokenizer.padding_side, tokenizer.truncation_side = "right", "left"
     return config, tokenizer
@@ -237,7 +242,7 @@ def blank_classifier(spec: str, field: str) -> tuple[PreTrainedModel, PreTrained
     config, _ = look_at(spec, field, local_only=True)
     make: Any = AutoModelForSequenceClassification.from_config
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), upstream.quiet():
             model: PreTrainedModel = make(config)
     except Exception as error:  # whatever a family's own code makes of strange numbers
         raise InputError(

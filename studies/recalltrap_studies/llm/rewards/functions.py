@@ -24,6 +24,7 @@ from recalltrap_studies.llm.stage_settings import ORACLE
 GROUP = "recalltrap.rewards"
 EXTRA = "pip install 'recalltrap[rewards]'"
 OURS = "recalltrap_studies."
+LONGEST_ERROR = 300
 SOURCE = ("reward",)
 """By what a run remembers the source of a function that isn't installed any more."""
 
@@ -64,7 +65,9 @@ def source_of(name: str) -> Content | None:
 def _file_of(module: str) -> str | None:
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a package that it lies in is imported for it
         return None
     return spec.origin if spec and spec.origin and Path(spec.origin).is_file() else None
 
@@ -86,11 +89,15 @@ def find_function(name: str) -> Function:
         )
     try:
         found = points[name].load()
-        lacking = [m for m in getattr(found, "requires", ()) if not importlib.util.find_spec(m)]
-    except Exception as error:  # whatever a stranger's module does when it is imported
+        lacking = [m for m in _required(found) if not importlib.util.find_spec(m)]
+        if not lacking and inspect.isclass(found):
+            found = found()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a stranger's module does, leaving the program too
         raise InputError(
-            f"the reward {name!r} ({points[name].value}) can't be imported: {error}. Reinstall the "
-            "package that provides it"
+            f"the reward {name!r} ({points[name].value}) can't be imported: {_said(error)}. "
+            "Reinstall the package that provides it, or give another reward"
         ) from error
     if lacking:
         way_out = EXTRA if points[name].value.startswith(OURS) else f"pip install {lacking[0]}"
@@ -98,10 +105,26 @@ def find_function(name: str) -> Function:
             f"the reward {name!r} needs {lacking[0]}, which isn't installed here: {way_out}, on "
             "every machine"
         )
-    if inspect.isclass(found):
-        found = found()
     _check_call(name, found)
     return found  # type: ignore[no-any-return]
+
+
+def _required(found: Any) -> Sequence[str]:
+    """The modules that a function needs."""
+    names = getattr(found, "requires", ())
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"it says requires = {shown(names)}, which is no list of modules")
+    return list(names)
+
+
+def _said(error: BaseException) -> str:
+    """A stranger's error in one line."""
+    try:
+        words = " ".join(str(error).split())[:LONGEST_ERROR]
+    except Exception:
+        words = ""
+    kind = type(error).__name__
+    return f"{kind}: {words}" if words else kind
 
 
 def _check_call(name: str, found: Any) -> None:
@@ -109,9 +132,10 @@ def _check_call(name: str, found: Any) -> None:
     point = registered(GROUP)[name].value
     try:
         inspect.signature(found).bind([], [])
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(
-            f"the reward {name!r} ({point}) can't be called as reward(prompts, responses): {error}"
+            f"the reward {name!r} ({point}) can't be called as reward(prompts, responses): {error}."
+            " Make it a function of two lists of texts"
         ) from None
     supremum = getattr(found, "supremum", None)
     number = isinstance(supremum, int | float) and not isinstance(supremum, bool)
