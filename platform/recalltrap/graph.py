@@ -176,7 +176,7 @@ class Cell:
         """What decides the cell's rows."""
         return {
             "kind": self.kind,
-            "ordering": [self.ordering.name, list(self.ordering.stages)],
+            "ordering": [self.ordering.name, self.ordering.written],
             "seed": self.seed,
             "settings": deciding_settings(self.settings, self.decides),
             "models": {name: node.id for name, node in self.models.items()},

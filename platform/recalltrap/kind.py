@@ -168,6 +168,8 @@ class StudyKind(Protocol):
     """A commented study file to start one's own from, with `{name}` for its name."""
     metrics: Mapping[str, Metric] = METRICS
     """What its metrics are called, in the order in which a report shows them."""
+    distillations: Sequence[str] = ()
+    """What a step of an ordering may distil by, `{distill: NAME}`; none where there is one way."""
     grouped: bool
     """Whether a pack is one cell that a group of workers executes together
     (`recalltrap.run.worker_group`), rather than all seeds of a setting in one process."""

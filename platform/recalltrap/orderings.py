@@ -26,13 +26,28 @@ ALIGN: Final = "align"
 STEPS: tuple[Step, ...] = ("distill", "align", "align@p'")
 
 
+class DistillBy(BaseModel):
+    """A step that distils another way than the study's settings say: `{distill: logits}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    distill: str = Field(min_length=1, max_length=40)
+    """A distillation of the study's kind, by its name (`StudyKind.distillations`)."""
+
+    def __str__(self) -> str:
+        return f"{DISTILL} ({self.distill})"
+
+
+_ALLOWED = "one of " + ", ".join(map(repr, STEPS)) + ", or {distill: NAME}"
+
+
 class Ordering(BaseModel):
     """What happens to p', in order. In a study file: a standard name, or `{name, stages}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=40)
-    stages: tuple[Step, ...] = Field(min_length=1, max_length=20)
+    stages: tuple[Step | DistillBy, ...] = Field(min_length=1, max_length=20)
 
     @model_validator(mode="before")
     @classmethod
@@ -48,6 +63,18 @@ class Ordering(BaseModel):
             return {**value, "stages": tuple(value["stages"])}  # as pydantic's strict mode wants
         return value
 
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _steps_are_known(cls, value: Any) -> Any:
+        for step in value if isinstance(value, list | tuple) else ():
+            named = (
+                isinstance(step, dict) and [*step] == [DISTILL] and isinstance(step[DISTILL], str)
+            )
+            if not (named or isinstance(step, DistillBy) or step in STEPS):
+                hint = nearest(step, STEPS) if isinstance(step, str) else f"a step is {_ALLOWED}"
+                raise ValueError(f"{shown(step)} is no step of an ordering; {hint}")
+        return value
+
     @field_validator("name")
     @classmethod
     def _name_is_one_line(cls, value: str) -> str:
@@ -61,15 +88,30 @@ class Ordering(BaseModel):
         if standard is not None and standard != self.stages:
             raise ValueError(
                 f"the ordering {self.name!r} always means {list(standard)}; "
-                f"give {list(self.stages)} a name of its own"
+                f"give {self.written} a name of its own"
             )
         return self
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The stages without how they distil."""
+        return tuple(DISTILL if isinstance(s, DistillBy) else s for s in self.stages)
+
+    @property
+    def written(self) -> list[str | dict[str, str]]:
+        """The stages as a study file has them."""
+        return [s.model_dump() if isinstance(s, DistillBy) else s for s in self.stages]
+
+    @property
+    def distillations(self) -> frozenset[str]:
+        """The distillations that steps ask for by name."""
+        return frozenset(s.distill for s in self.stages if isinstance(s, DistillBy))
 
     @model_serializer
     def _to_yaml(self) -> Any:
         if self.name in STANDARD:
             return self.name
-        return {"name": self.name, "stages": list(self.stages)}
+        return {"name": self.name, "stages": self.written}
 
 
 STANDARD: dict[str, tuple[Step, ...]] = {
@@ -89,6 +131,7 @@ def walk(
     p_prime: Made,
     distill: Callable[[Made, bool], Made],
     align: Callable[[Made, Made, bool], Made],
+    distill_by: Callable[[Made, bool, str], Made] | None = None,
 ) -> dict[str, Made]:
     """What an ordering makes of p', by the names of the `metrics` table.
 
@@ -101,11 +144,16 @@ def walk(
         distill: Of a teacher, and whether it or a teacher before it has been aligned: its student.
         align: Of the model that an alignment starts from, its reference, and whether that model is
             a student, which has the size of p'' and not of p': the aligned model.
+        distill_by: As `distill`, by the distillation of that name; of kinds that have several.
     """
     models = {"p_prime": p_prime, "p_second": distill(p_prime, False)}
     current, aligned, student = p_prime, False, False
     for step in ordering.stages:
-        if step == "distill":
+        if isinstance(step, DistillBy):
+            assert distill_by is not None, step
+            current, student = distill_by(current, aligned, step.distill), True
+            continue
+        if step == DISTILL:
             current, student = distill(current, aligned), True
             continue
         start = current
@@ -122,7 +170,7 @@ NOTHING_ALIGNS = "no ordering of the study aligns: nothing"
 
 def aligns(ordering: Ordering) -> bool:
     """Whether the ordering has an alignment."""
-    return any(step != DISTILL for step in ordering.stages)
+    return any(step != DISTILL for step in ordering.steps)
 
 
 @dataclass(frozen=True)
@@ -141,13 +189,16 @@ class Operations:
     """Whether a model other than p' is distilled."""
     aligns_p_prime_again: bool = False
     """Whether a model of the size of p' is aligned that was aligned before."""
+    distillations: frozenset[str] = frozenset()
+    """Those that steps ask for by name, beside the settings' own."""
 
     @classmethod
     def of(cls, orderings: Iterable[Ordering] | None) -> Self:
         """What any of the orderings does; all of it where there may be any (None)."""
         if orderings is None:
             return cls(True, True, True, True, True, True)
-        stages = [ordering.stages for ordering in orderings]
+        orderings = list(orderings)
+        stages = [ordering.steps for ordering in orderings]
         pairs = [(a, b) for steps in stages for i, a in enumerate(steps) for b in steps[i + 1 :]]
         return cls(
             aligns_p_prime=any(steps[0] != DISTILL for steps in stages),
@@ -158,6 +209,7 @@ class Operations:
             aligns_p_prime_again=any(
                 DISTILL not in steps[:2] and len(steps) > 1 for steps in stages
             ),
+            distillations=frozenset().union(*(o.distillations for o in orderings)),
         )
 
     @property

@@ -126,7 +126,7 @@ class StratumEvidence:
 
 def ends_compact(ordering: Ordering) -> bool:
     """Whether an ordering aligns and ends with a student: one once distilled stays compact."""
-    return aligns(ordering) and DISTILL in ordering.stages
+    return aligns(ordering) and DISTILL in ordering.steps
 
 
 def evidence_by_stratum(

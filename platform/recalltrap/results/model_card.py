@@ -47,7 +47,7 @@ def model_card(study: Study, cell: Cell, exported: ExportedModel, made: Made) ->
         f"> {_line(study.question)}",
         "Made by recalltrap (a study after [arXiv 2509.23667](https://arxiv.org/abs/2509.23667)) "
         f"on {made.created[:10]}: the last model of the ordering {cell.ordering.name} "
-        f"({', then '.join(cell.ordering.stages)}).",
+        f"({', then '.join(map(str, cell.ordering.stages))}).",
         "## Licence",
         "The base model's licence applies, and isn't known here: write it into `license:` above "
         "before you pass the model on.",

@@ -114,6 +114,7 @@ def check_settings(study: Study, source: Source) -> None:
     _check_values({"settings": study.settings, "grid": study.grid}, source)
     _check_size(study, source)
     _check_names(study, kind, source)
+    _check_distillations(study, kind, source)
     _check_workers(study, kind, source)
     _check_given(kind, study.settings, source)
     for axis, values in study.grid.items():
@@ -186,6 +187,20 @@ def _check_names(study: Study, kind: StudyKind, source: Source) -> None:
                     f"{source.where((section, name))}: {shown(name)} is not a setting of the kind "
                     f"{kind.name!r}; {nearest(name, fields)}"
                 )
+
+
+def _check_distillations(study: Study, kind: StudyKind, source: Source) -> None:
+    """Refuse a step of an ordering that distils by what the kind doesn't have."""
+    for index, ordering in enumerate(study.orderings):
+        for name in sorted(ordering.distillations):
+            known = kind.distillations
+            if name in known:
+                continue
+            hint = nearest(name, known) if known else "it has one way to distil: write distill"
+            raise InputError(
+                f"{source.where(('orderings', index))}: {{distill: {shown(name)}}} in the ordering "
+                f"{ordering.name!r} is no distillation of the kind {kind.name!r}; {hint}"
+            )
 
 
 def _check_workers(study: Study, kind: StudyKind, source: Source) -> None:

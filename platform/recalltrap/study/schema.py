@@ -37,7 +37,15 @@ def study_schema() -> dict[str, Any]:
             plan,
         ],
     }
-    steps = {"type": "array", "items": {"enum": list(STEPS)}, "minItems": 1, "maxItems": 20}
+    names = sorted({name for kind in kind_names() for name in find_kind(kind).distillations})
+    by_name = {
+        "type": "object",
+        "properties": {"distill": {"enum": names}},
+        "required": ["distill"],
+        "additionalProperties": False,
+    }
+    step = {"anyOf": [{"enum": list(STEPS)}, by_name]}
+    steps = {"type": "array", "items": step, "minItems": 1, "maxItems": 20}
     own = {
         "type": "object",
         "properties": {"name": {"type": "string"}, "stages": steps},
@@ -51,7 +59,7 @@ def study_schema() -> dict[str, Any]:
     properties["resources"] = {
         "type": "object", "description": properties["resources"]["description"],
     }  # fmt: skip
-    for name in ("Ordering", "Resources"):
+    for name in ("Ordering", "DistillBy", "Resources"):
         schema.get("$defs", {}).pop(name, None)
     return schema
 

@@ -148,15 +148,19 @@ class Graph:
         return stage.node(self.seed, config, version, **parents)
 
     def distill(self, teacher: Node, aligned: bool) -> Node:
-        """A student of a teacher, from its samples at temperature tau: the last distillation's own
-        where the teacher, or a teacher before it, has been aligned. Of p' it may be given."""
+        """A student of a teacher by the settings' distillation. Of p' it may be given."""
+        if teacher is self.p_prime and self.settings.p_second is not None:
+            return _loaded("p_second", self.settings.p_second)
+        return self.distill_by(teacher, aligned, self.settings.distillation)
+
+    def distill_by(self, teacher: Node, aligned: bool, name: str) -> Node:
+        """A student of a teacher by one of the distillations, from samples at temperature tau: the
+        last distillation's own where the teacher, or a teacher before it, has been aligned."""
         settings = self.settings
-        if teacher is self.p_prime and settings.p_second is not None:
-            return _loaded("p_second", settings.p_second)
         temperature = settings.last_distill_temperature
         if temperature is None or not aligned:
             temperature = settings.distill_temperature
-        record = distillation_of(settings)
+        record = distillation_of(settings, name)
         config = record.config(settings)
         if settings.student_weights != "layers":
             config.pop("student_layers", None)  # a grid's other points have it
@@ -211,7 +215,7 @@ class Graph:
 
     def models(self, ordering: Ordering) -> dict[str, Node]:
         """p', p'' and the final model, whatever the ordering; p'_AK where there is one."""
-        return walk(ordering, self.p_prime, self.distill, self.align)
+        return walk(ordering, self.p_prime, self.distill, self.align, self.distill_by)
 
 
 def asked(settings: Prompt, *, judged: bool = False) -> dict[str, Any]:

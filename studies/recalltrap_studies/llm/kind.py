@@ -15,6 +15,7 @@ from recalltrap.resources import Resources
 from recalltrap.settings_parts import Reads
 from recalltrap_studies.devices import check_device, device_memory
 from recalltrap_studies.llm.cost_estimates import memory
+from recalltrap_studies.llm.distillation.registry import DISTILLATIONS
 from recalltrap_studies.llm.graph import Graph
 from recalltrap_studies.llm.metrics.names import METRICS
 from recalltrap_studies.llm.reads import reads_of
@@ -43,6 +44,7 @@ class LlmKind(StudyKind):
     metrics = METRICS
     studies = Path(__file__).with_name("named")
     template = Path(__file__).with_name("new.yaml")
+    distillations = tuple(DISTILLATIONS)
     grouped = True
 
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:

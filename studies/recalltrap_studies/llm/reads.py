@@ -50,6 +50,7 @@ def reads_of(settings: LlmSettings, operations: Operations) -> Reads:
         parts.append(Classifying)
     if DISTILL in stages:
         parts.append(distillation.part)
+        parts += [distillation_of(settings, name).part for name in operations.distillations]
     if run.aligns:
         parts.append(algorithm.part)
     parts += factors_read(run)
@@ -85,7 +86,7 @@ def _unused(settings: LlmSettings, run: Operations) -> list[Stage]:
         unused.append(PRETRAIN)
     if settings.p_prime_weights == "given":
         unused.append(SFT)
-    if settings.p_second is not None and not run.distils_others:
+    if settings.p_second is not None and not (run.distils_others or run.distillations):
         unused.append(DISTILL)
     return unused
 
@@ -119,7 +120,7 @@ def _reasons(
         yield "p_prime_aligned", why
     if settings.p_prime_weights == "given":
         yield from _unread(Sft.model_fields, "p_prime_weights = given, so p' isn't trained")
-    if settings.p_second is not None and not run.distils_others:
+    if settings.p_second is not None and not (run.distils_others or run.distillations):
         fields = {"distill_temperature", *distillation_of(settings).part.model_fields}
         yield from _unread(fields, "p_second is given and no other model is distilled")
     if settings.p_prime_aligned is not None:

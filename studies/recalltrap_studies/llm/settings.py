@@ -147,13 +147,13 @@ def algorithm_of(settings: LlmSettings) -> Algorithm:
     return record
 
 
-def distillation_of(settings: LlmSettings) -> Distillation:
-    """The record of the distillation that these settings distil with.
+def distillation_of(settings: LlmSettings, name: str | None = None) -> Distillation:
+    """The record of the distillation of that name, by default the one that the settings name.
 
     Raises:
         InputError: it isn't wholly registered; says what is missing.
     """
-    record = find_distillation(settings.distillation)
+    record = find_distillation(name or settings.distillation)
     _composed(settings, record.name, record.part)
     return record
 

@@ -26,7 +26,8 @@ STUDY = """
 name: llm/tiny
 kind: llm
 question: Does it run from end to end?
-orderings: [K-A, A-K, A, K, "K-A@p'", K-A-K]
+orderings:
+  [K-A, A-K, A, K, "K-A@p'", K-A-K, {name: A-logits, stages: [align, {distill: logits}]}]
 seeds: 1
 settings:
   p_star: nano-small
@@ -69,14 +70,15 @@ def test_forecast_run_and_run_again(tmp_path: Path) -> None:
     assert "report: " in said
     after = {path.parent for path in tmp_path.glob("runs/artifacts/*/*/record.json")}
     stages = sorted(path.parent.name for path in after - built)
-    # K-A, A-K (also A's) and K-A@p' align; A-K and K-A-K distil once more; K is p'' itself
-    assert stages == ["align"] * 3 + ["assess"] * 5 + ["distill"] * 2 + ["sample"] * 2
+    # K-A, A-K (also A's) and K-A@p' align; A-K and K-A-K distil once more, A-logits from A-K's
+    # samples; K is p'' itself
+    assert stages == ["align"] * 3 + ["assess"] * 6 + ["distill"] * 3 + ["sample"] * 2
     planned = json.loads(recalltrap("plan", "tiny.yaml", "--format", "json", folder=tmp_path))
     rows = {row["what"]: row["value"] for row in planned}
     assert rows["cells to do"] == 0
     query = "select count(*) as n from metrics where model = 'final' and metric = 'reward'"
     (row,) = json.loads(recalltrap("query", "llm/tiny", query, "--format", "json", folder=tmp_path))
-    assert row["n"] == 6
+    assert row["n"] == 7
     recalltrap("export", "llm/tiny", "A-K", "0", "out", folder=tmp_path)
     results = open_run("llm/tiny", tmp_path / "runs")
     (cell,) = [cell for cell in results.planned() if cell.ordering.name == "A-K"]

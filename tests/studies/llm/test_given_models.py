@@ -152,6 +152,16 @@ def test_arms_are_taken_as_they_are(folders: dict[str, str]) -> None:
     assert a_k.models["final"].parents["teacher"].id == a_k.models["p_prime_aligned"].id
 
 
+def test_a_given_p_second_is_not_what_a_step_distils_by_name(folders: dict[str, str]) -> None:
+    own: Any = {"name": "logits-A", "stages": [{"distill": "logits"}, "align"]}
+    one = cell(folders, own, p_second="@second")
+    assert list(one.models["p_second"].config) == ["p_second"]
+    start = one.models["final"].parents["start"]
+    assert (start.stage, start.config["distillation"]) == ("distill", "logits")
+    assert "distill_epochs" in reads(folders, ["K-A"], p_second="@second")
+    assert "distill_epochs" not in reads(folders, [own], p_second="@second")
+
+
 def test_orderings_share_their_arms(folders: dict[str, str]) -> None:
     arms = {"p_second": "@second", "p_prime_aligned": "@aligned"}
     cells = [cell(folders, ordering, **arms) for ordering in ("K-A", "A-K", "K-A@p'")]

@@ -17,7 +17,7 @@ from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stages.registry import DISTILL
 
 
-def cell(ordering: str = "K-A", seed: int = 1, **settings: Any) -> Cell:
+def cell(ordering: Any = "K-A", seed: int = 1, **settings: Any) -> Cell:
     return KIND.cell(Ordering.model_validate(ordering), LlmSettings(**settings), seed)
 
 
@@ -48,6 +48,26 @@ def test_a_setting_builds_anew_what_reads_it_and_what_follows(
     ordering: str, settings: dict[str, Any], stages: list[str]
 ) -> None:
     assert changed(ordering, **settings) == stages
+
+
+HANDED_OVER: Any = {"name": "A-logits", "stages": ["align", {"distill": "logits"}]}
+
+
+def test_a_step_distils_as_it_says_from_what_the_others_share() -> None:
+    plain, own = cell("A-K"), cell(HANDED_OVER)
+    assert own.models["final"].id != plain.models["final"].id
+    assert own.models["final"].config["distillation"] == "logits"
+    differing = {node.id for node in own.nodes} - {node.id for node in plain.nodes}
+    assert {node.stage for node in own.nodes if node.id in differing} == {"distill", "assess"}
+    # As the settings' own distillation would have made it, and only the last step.
+    everywhere = cell("A-K", distillation="logits")
+    assert own.models["final"].id == everywhere.models["final"].id
+    assert (
+        own.models["p_second"].id == plain.models["p_second"].id != everywhere.models["p_second"].id
+    )
+    assert (
+        cell({**HANDED_OVER, "stages": ["align", {"distill": "sequence"}]}).models == plain.models
+    )
 
 
 def taus(ordering: Any, **settings: Any) -> list[float]:

@@ -59,7 +59,7 @@ def reward_recall_plot(
     shown = thin(list(panels), MOST_PANELS)
     axes = other_axes(summary.design, summary.kind.kl_weight)
     titles = [point_text(stratum, axes) if axes else "" for stratum in shown]
-    compact = {c.ordering.name for c in summary.cells if DISTILL in c.ordering.stages}
+    compact = {c.ordering.name for c in summary.cells if DISTILL in c.ordering.steps}
     traced = [
         [_traced(curve, panels[stratum], compact) for curve in panels[stratum]] for stratum in shown
     ]
