@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import ray
 from ray.tune import Callback
 
 import recalltrap as rt
@@ -101,10 +102,14 @@ def test_wandbs_key_is_no_part_of_an_environment_that_ray_writes_down(
 
     made: list[Any] = []
 
+    def started(**arguments: Any) -> Mock:
+        made.append(arguments)
+        return Mock()
+
     def remote(**options: Any) -> Any:
         def of(actor: Any) -> Any:
             made.append((actor, options))
-            return SimpleNamespace(remote=lambda **kwargs: made.append(kwargs) or Mock())
+            return SimpleNamespace(remote=started)
 
         return of
 
@@ -112,7 +117,7 @@ def test_wandbs_key_is_no_part_of_an_environment_that_ray_writes_down(
     monkeypatch.setattr(wandb, "wandb", Mock())
     monkeypatch.setattr(wandb, "_force_on_current_node", dict)
     monkeypatch.setattr(wandb, "Queue", lambda **options: None)
-    monkeypatch.setattr(wandb.ray, "remote", remote)
+    monkeypatch.setattr(ray, "remote", remote)
     callback = wandb_callback(project="recalltrap")
     callback._start_logging_actor(Mock(local_path="here"), [], name="trial")
     (actor, options), arguments = made

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from measured_commands import measured
 
 from recalltrap.errors import InputError
+from recalltrap.graph import Cell
+from recalltrap.orderings import Ordering
+from recalltrap.registry import registered
 from recalltrap_studies.llm.first_look import check_files
 from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.preflight import check_sources
@@ -83,7 +85,7 @@ def test_a_function_that_cannot_be_had_is_refused(
     source, says = FUNCTIONS[name]
     (tmp_path / f"hostile_{name}.py").write_text(source + "\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    point = functions.registered(functions.GROUP)["length"]
+    point = registered(functions.GROUP)["length"]
     other = type(point)(f"hostile_{name}", f"hostile_{name}:reward", functions.GROUP)
     monkeypatch.setattr(functions, "registered", lambda group: {other.name: other})
     with pytest.raises(InputError, match=f"the reward 'hostile_{name}'.*{says}") as refused:
@@ -98,15 +100,12 @@ def test_a_bad_file_is_refused_before_torch_is_imported(
     (tmp_path / "rows.jsonl").write_text("{")
     monkeypatch.setitem(sys.modules, "recalltrap_studies.llm.preflight", None)
     settings = {"prompts": str(tmp_path / "rows.jsonl")}
-    cell = next(_cells(settings))
     with pytest.raises(InputError, match=r"rows\.jsonl', row 1: no JSON"):
-        KIND.check([cell])
+        KIND.check([_cell(settings)])
 
 
-def _cells(settings: dict[str, str]) -> Iterator[object]:
-    from recalltrap.orderings import Ordering
-
-    yield KIND.cell(Ordering.model_validate("K-A"), LlmSettings.model_validate(settings), 0)
+def _cell(settings: dict[str, str]) -> Cell:
+    return KIND.cell(Ordering.model_validate("K-A"), LlmSettings.model_validate(settings), 0)
 
 
 def test_a_file_that_is_too_large_is_not_hashed(tmp_path: Path) -> None:
@@ -117,7 +116,7 @@ def test_a_file_that_is_too_large_is_not_hashed(tmp_path: Path) -> None:
             file.truncate(1 << 40)
         settings = {setting: str(path)}
         with pytest.raises(InputError, match="it holds more than"):
-            KIND.check(list(_cells(settings)))
+            KIND.check([_cell(settings)])
 
 
 COMMANDS = {

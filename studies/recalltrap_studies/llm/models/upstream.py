@@ -7,6 +7,7 @@ Trainers have a door of their own. Light to import, for `recalltrap plan` comes 
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -50,11 +51,11 @@ def commit_of(name: str, revision: str | None) -> str | None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """For the duration transformers logs errors alone: what is wrong with a file is said by us."""
-    from transformers.utils import logging
+    from transformers.utils.logging import get_verbosity, set_verbosity
 
-    said = logging.get_verbosity()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    said = get_verbosity()
+    set_verbosity(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(said)  # type: ignore[no-untyped-call]
+        set_verbosity(said)
