@@ -27,7 +27,7 @@ OWNERS = {
     "studies/recalltrap_studies/llm/training/upstream.py",  # TRL, transformers, DeepSpeed
 }
 """`torch_store.py` is about one undocumented name of torch without a _."""
-NAMEDTUPLE = {"_replace", "_asdict", "_fields", "_make"}  # public, for all their looks
+PUBLIC = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # for all their looks
 RAY_MODULES = {
     "ray", "ray.cloudpickle", "ray.exceptions", "ray.train", "ray.train.backend",
     "ray.train.torch", "ray.tune", "ray.tune.search", "ray.util",
@@ -72,7 +72,7 @@ def foreign_private_names(source: str, ours: frozenset[str]) -> list[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             if (node.module or "").startswith("ray.") and node.module not in RAY_MODULES:
                 private.append(f"{node.lineno}: {node.module} (not in Ray's documentation)")
-        elif isinstance(node, ast.Attribute) and node.attr not in NAMEDTUPLE:
+        elif isinstance(node, ast.Attribute) and node.attr not in PUBLIC:
             overridden = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
             names = [node.attr] if overridden or node.attr not in ours else []
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
