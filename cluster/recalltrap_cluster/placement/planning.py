@@ -112,8 +112,9 @@ def _never(nodes: Sequence[ClusterNode], request: Request, who: str) -> str:
     selected = [node for node in nodes if is_selected(node, request)]
     if nodes and not selected:
         return (
-            f"{says}, and {_unlabelled(nodes, request)}: it could never start. Set resources.labels "
-            "to labels that nodes have, or join a cluster with such nodes (`ray start --labels`)"
+            f"{says}, and {_unlabelled(nodes, request)}: it could never start. Set "
+            "resources.labels to labels that nodes have, or join a cluster with such nodes "
+            "(`ray start --labels`)"
         )
     most = {
         name: max((node.resources.get(name, 0.0) for node in selected), default=0.0)

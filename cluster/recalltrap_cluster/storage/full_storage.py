@@ -7,6 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recalltrap.errors import is_storage_full, storage_full
+from recalltrap.run.context import RunContext
+from recalltrap.run.execution import record_failure
+from recalltrap.run.failures import Reason
+from recalltrap.run.plan import Pack
 
 if TYPE_CHECKING:
     from recalltrap_cluster.callback import DisplayCallback
@@ -25,6 +29,21 @@ def noticing_full() -> Iterator[None]:
         if is_storage_full(str(error)):
             raise storage_full(str(error)) from None
         raise
+
+
+def recorded(context: RunContext, pack: Pack, reason: Reason, trial_id: str) -> str | None:
+    """Record that a pack failed; what to say where there is no room for that either, else None.
+
+    Then that is what it failed for, whatever it said: torch, for one, says of a full disk
+    "unexpected pos".
+    """
+    try:
+        record_failure(context, pack, reason, trial_id)
+    except Exception as error:
+        if not is_storage_full(error):
+            raise
+        return str(storage_full(error))
+    return None
 
 
 def refuse_full(callback: DisplayCallback, trials: Sequence[Any]) -> None:
