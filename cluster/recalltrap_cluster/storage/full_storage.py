@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recalltrap.errors import is_storage_full, storage_full
 from recalltrap.run.context import RunContext
 from recalltrap.run.execution import record_failure
 from recalltrap.run.failures import Reason
 from recalltrap.run.plan import Pack
-
-if TYPE_CHECKING:
-    from recalltrap_cluster.callback import DisplayCallback
 
 
 @contextlib.contextmanager
@@ -46,15 +43,17 @@ def recorded(context: RunContext, pack: Pack, reason: Reason, trial_id: str) -> 
     return None
 
 
-def refuse_full(callback: DisplayCallback, trials: Sequence[Any]) -> None:
+def refuse_full(full: str | None, trials: Sequence[Any]) -> None:
     """Once Tune has ended, in whatever way: nothing failed but for want of room.
+
+    `full` is what a trial said of it, if one did.
 
     Raises:
         StorageFullError: a trial found none.
     """
     from recalltrap_cluster.ray_internals import error_text
 
-    said = [callback.full, *(error_text(trial) for trial in trials)]
+    said = [full, *(error_text(trial) for trial in trials)]
     for text in said:
         if text and is_storage_full(text):
             raise storage_full(text)
