@@ -29,8 +29,8 @@ OWNERS = {
 """`torch_store.py` is about one undocumented name of torch without a _."""
 PUBLIC = {"_replace", "_asdict", "_fields", "_make", "_exit"}  # for all their looks
 RAY_MODULES = {
-    "ray", "ray.cloudpickle", "ray.exceptions", "ray.train", "ray.train.backend",
-    "ray.train.torch", "ray.tune", "ray.tune.search", "ray.util",
+    "ray", "ray.cloudpickle", "ray.cluster_utils", "ray.exceptions", "ray.train",
+    "ray.train.backend", "ray.train.torch", "ray.tune", "ray.tune.search", "ray.util",
 }  # fmt: skip
 """What Ray documents, as far as we use it."""
 RAY_VARIABLES = {

@@ -129,7 +129,7 @@ def _run_trials(
                 _tune(plan, context, searcher, callbacks, sized, filesystem, most)
             except NothingStarts as error:
                 stuck = error
-    refuse_full(callback, watch.trials)
+    refuse_full(callback.full, watch.trials)
     for trial in watch.trials:
         text = error_text(trial)
         if text is not None and trial.trial_id not in callback.broken:

@@ -6,6 +6,7 @@ nothing of one another. So all of it is made on the cluster, and word of the pro
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from recalltrap.run.context import RunContext
 from recalltrap.run.display import Display
 from recalltrap.run.plan import Pack, Plan
 from recalltrap.store.provenance import ARGV_VARIABLE
+from recalltrap.supervision.lifeline import KEPT
 from recalltrap_cluster.ray_internals import HEAD_RESOURCES, SESSION_ENVIRONMENT
 from recalltrap_cluster.trackers import TRACKERS_VARIABLE
 
@@ -25,6 +27,8 @@ Event = tuple[str, str, Any]
 POLL_SECONDS = 0.5
 STOP_SECONDS = 6.0
 """How long a cancelled Tune may take to stop its trials; the supervisor waits for ten."""
+LOST = (ray.exceptions.RayError, ConnectionError)
+"""The task's process or node died, or the client found no server any more."""
 PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", TRACKERS_VARIABLE, *SESSION_ENVIRONMENT)
 
 
@@ -94,8 +98,18 @@ def run_on_cluster(run: Run, plan: Plan, context: RunContext, display: Display) 
         if isinstance(error.cause, RecalltrapError):
             raise error.cause from None  # without the traceback that Ray adds
         raise
+    except LOST as error:
+        raise RecalltrapError(
+            f"what drives the run on the head is lost: {_brief(error)}; {KEPT}"
+        ) from None
     finally:
-        _show(display, packs, ray.get(events.take.remote()))
+        with contextlib.suppress(*LOST):  # then nothing more is known
+            _show(display, packs, ray.get(events.take.remote()))
+
+
+def _brief(error: Exception) -> str:
+    """The first sentence of what Ray says, which goes on with where its logs are."""
+    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
 
 
 def _drive(run: Run, plan: Plan, context: RunContext, events: Any) -> None:

@@ -94,6 +94,17 @@ def is_client() -> bool:
     return bool(client.is_connected())  # type: ignore[no-untyped-call]
 
 
+CLIENT_LOGGERS = ("ray.util.client", "ray.util.client.logsclient")
+"""The second has a level of its own."""
+
+
+def quiet_client() -> None:
+    """Keep Ray's client from telling how it tries to reach a head that is lost: the supervisor
+    says it. `logging_level` is the other side's there. After `ray.init`, which sets levels."""
+    for name in CLIENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def say_ready(actor: Any) -> Any:
     """Ask an actor for a sign of life; a reference to nothing, which it keeps once it's alive."""
     return actor.__ray_ready__.remote()

@@ -6,10 +6,11 @@ half this is, it is imported late.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import ray
 from ray._private.accelerators import NvidiaGPUAcceleratorManager
@@ -18,6 +19,9 @@ from ray.autoscaler.sdk import request_resources
 from ray.experimental import internal_kv
 
 from recalltrap_cluster.placement.requests import ClusterNode, Request
+from recalltrap_cluster.ray_internals import HEAD_RESOURCES, is_client
+
+T = TypeVar("T")
 
 MOST_NODES = 4096
 """Of one kind that a plan counts with where an autoscaler has no limit."""
@@ -29,15 +33,34 @@ OWN_TYPE = re.compile("node_[0-9a-f]+")
 
 
 def live_nodes() -> list[ClusterNode]:
-    """The live nodes of the joined cluster. Ray's own list is documented as "for debugging"."""
+    """The live nodes of the joined cluster that take new work.
+
+    Ray's own list is documented as "for debugging". It holds nodes that are drained, too: what runs
+    there goes on, and nothing is begun any more. A client can't ask which they are.
+    """
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    leaving = {} if is_client() else ray_state.get_draining_nodes()
     return [
         ClusterNode(node["NodeManagerHostname"], dict(node["Resources"]), dict(node["Labels"]))
         for node in nodes
-        if node["Alive"]
+        if node["Alive"] and node["NodeID"] not in leaving
     ]
 
 
+def answered_on_head(question: Callable[[], T]) -> Callable[[], T]:
+    """A question to Ray's state, which Ray's client can't ask: a task on the head does."""
+
+    @functools.wraps(question)
+    def ask() -> T:
+        if not is_client():
+            return question()
+        answer: T = ray.get(ray.remote(num_cpus=0, resources=HEAD_RESOURCES)(ask).remote())
+        return answer
+
+    return ask
+
+
+@answered_on_head
 def has_autoscaler() -> bool:
     """Whether the joined cluster starts nodes when they are asked for.
 
@@ -71,6 +94,7 @@ def ask_autoscaler(requests: Sequence[Request]) -> None:
     request_resources(bundles=bundles, bundle_label_selectors=selectors if any(selectors) else None)
 
 
+@answered_on_head
 def planned_nodes() -> list[ClusterNode] | None:
     """The nodes that the cluster's autoscaler may start, all of them; None: it doesn't say.
 

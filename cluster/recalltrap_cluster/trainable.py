@@ -14,10 +14,11 @@ from recalltrap.errors import is_storage_full, storage_full
 from recalltrap.kind import Progress
 from recalltrap.registry import find_kind
 from recalltrap.run.context import RunContext
-from recalltrap.run.execution import PackRun, record_failure
+from recalltrap.run.execution import PackRun
 from recalltrap.run.failures import classify
 from recalltrap.run.plan import Pack
 from recalltrap.store.provenance import ARGV_VARIABLE
+from recalltrap_cluster.storage.full_storage import recorded
 
 REPORT_SECONDS = 0.5
 """Tune takes several ms for a result: chunks that end sooner are reported together."""
@@ -87,7 +88,8 @@ class PackTrainable(tune.Trainable):
             if is_storage_full(error):
                 return {**self.last, FULL: str(storage_full(error))}
             reason = classify(error)
-            record_failure(self.context, self.pack, reason, self.trial_id)
+            if (full := recorded(self.context, self.pack, reason, self.trial_id)) is not None:
+                return {**self.last, FULL: full}
             return {**self.last, FAILED: reason[1]}
         return {**self.last, "done": True}
 

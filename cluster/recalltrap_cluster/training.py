@@ -18,10 +18,10 @@ from typing import Any
 import ray
 from ray import train, tune
 
-from recalltrap.errors import StageError, is_storage_full, storage_full
+from recalltrap.errors import StageError, StorageFullError, is_storage_full, storage_full
 from recalltrap.resources import Resources
 from recalltrap.run.context import RunContext
-from recalltrap.run.execution import PackRun, record_failure
+from recalltrap.run.execution import PackRun
 from recalltrap.run.failures import classify
 from recalltrap.run.plan import Pack
 from recalltrap.run.stage_packs import pack_resources
@@ -37,6 +37,7 @@ from recalltrap_cluster.ray_internals import (
     start_failures,
 )
 from recalltrap_cluster.storage.filesystem import shared_filesystem
+from recalltrap_cluster.storage.full_storage import recorded
 from recalltrap_cluster.trainable import FAILED, FULL, REPORT_SECONDS
 
 PASSED_ON = (ARGV_VARIABLE, "RECALLTRAP_DEVICE", "RECALLTRAP_COMPILE")
@@ -88,18 +89,24 @@ def train_pack(
             reason = ray.get(mailbox.take_reason.remote(trial_id))
             said = reason[1] if reason else str(raised)
             if is_storage_full(said):
-                full = storage_full(said)
-                tune.report({**last, FULL: str(full)})
-                raise full from None
+                raise _full(last, said) from None
             if reason is None:
                 raise
             error = StageError(*reason[:2])
         else:
             row: dict[str, Any] = result.return_value
             return row if row != last else {}  # nothing new for Tune
-    record_failure(context, task.pack, reason, trial_id)
+    if (full := recorded(context, task.pack, reason, trial_id)) is not None:
+        raise _full(last, full)
     tune.report({**last, FAILED: error.message})
     raise error
+
+
+def _full(last: Mapping[str, Any], said: str) -> StorageFullError:
+    """Tell Tune's callback that there is no room; the error that ends the trial."""
+    full = storage_full(said)
+    tune.report({**last, FULL: str(full)})
+    return full
 
 
 @contextlib.contextmanager

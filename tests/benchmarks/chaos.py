@@ -21,14 +21,13 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,11 +36,11 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 from poor_storage import failing_writes, small_disk
-from toy_processes import MARK, processes_with
+from simulated_machines import ENVIRONMENT, simulated_machines
+from toy_processes import MARK, marked_processes, processes_with
 
 import recalltrap as rt
 from recalltrap.results.results import Results
-from recalltrap_cluster.ray_internals import LOOPBACK_ENVIRONMENT
 
 MIXTURE: dict[str, Any] = {
     "name": "chaos/mixture", "kind": "mog", "question": "Does anybody notice?",
@@ -59,6 +58,10 @@ LANGUAGE: dict[str, Any] = {
     },
     "resources": {"max_retries": 100, "checkpoint_updates": 5},
 }  # fmt: skip
+FULL_AT = (0.2, 0.9)
+"""A disk that becomes full holds so much of what the undisturbed run left."""
+PAGE = 4096
+"""What a small disk's file takes at least, in bytes."""
 ENDED_WITHIN = 20.0
 """Seconds that a run may take to end once what it can't do without is gone."""
 
@@ -156,7 +159,7 @@ class Chaos:
         """One launch: up to `most` kills that it survives, then one that ends it; its status."""
         began, done = time.monotonic(), standing(storage)
         process, mark = self.start(storage)
-        wait_for(lambda: process.poll() is not None or at_work(mark), 300)
+        self.await_work(process, mark, GROUP_DRIVER)
         faults = [self.random.choice(going_on) for _ in range(most)]
         met = [fault for fault in faults if self.strike(process, mark, fault)]
         ended = ending is not None and self.strike(process, mark, ending)
@@ -169,7 +172,7 @@ class Chaos:
             self.counts[ending.name].seconds_to_end.append(took)
             wrong += self.wrong_end(ending, status, took)
         elif status != 0:
-            wrong.append(f"ended with {status}: {(self.folder / 'stderr').read_text()[-600:]}")
+            wrong.append(f"ended with {status}: {self.said()}")
         if left := gone(mark):
             wrong.append(f"left {left}")
         for fault in met:
@@ -177,6 +180,10 @@ class Chaos:
         self.note([fault.name for fault in met], wrong)
         self.seconds += time.monotonic() - began
         return status
+
+    def await_work(self, process: Any, mark: str, worker: Callable[..., bool]) -> None:
+        """Until a trial or such a process runs with that mark, or the launch has ended."""
+        wait_for(lambda: process.poll() is not None or at_work(mark, TRIAL, worker), 300)
 
     def strike(self, process: Any, mark: str, fault: Fault) -> bool:
         """Wait for a random while and kill one of those that are meant, if there is one."""
@@ -192,7 +199,7 @@ class Chaos:
 
     def victims(self, mark: str, fault: Fault) -> list[psutil.Process]:
         """Those of a launch that a fault may meet."""
-        return [found for found in marked(mark) if _is(found, fault)]
+        return [found for found in marked_processes(mark) if _is(found, [fault.who])]
 
     def wrong_end(self, fault: Fault, status: int, took: float) -> list[str]:
         """What is wrong with the end of a launch that met what it can't survive."""
@@ -205,11 +212,40 @@ class Chaos:
             wrong.append(f"{fault.name}: said more than a line: {said[-600:]}")
         return wrong
 
+    def left_alone(
+        self, storage: Path, statuses: tuple[int, ...], **environment: str
+    ) -> tuple[int, list[str]]:
+        """One launch with nothing but the trouble that it was given: its status, what is wrong."""
+        began, done = time.monotonic(), standing(storage)
+        process, mark = self.start(storage, **environment)
+        status, wrong = self.ended(process, mark, statuses)
+        self.seconds += time.monotonic() - began
+        return status, wrong + self.look(storage, done)
+
+    def ended(self, process: Any, mark: str, statuses: tuple[int, ...]) -> tuple[int, list[str]]:
+        """Wait for a launch's end: its status, and what is wrong with it."""
+        status = self._await(process, 900)
+        said, wrong = (self.folder / "stderr").read_text(), []
+        if status not in statuses or "Traceback" in said:
+            wrong.append(f"ended with {status}: {self.said()}")
+        if left := gone(mark):
+            wrong.append(f"left {left}")
+        return status, wrong
+
+    def met(self, name: str, times: int, wrong: list[str]) -> None:
+        """A launch has met the same trouble so many times."""
+        self.counts[name].tried += times
+        self.note([name] * times, wrong)
+
     def note(self, met: list[str], wrong: list[str]) -> None:
         self.complaints += wrong
         for name in met if not wrong else ():
             self.counts[name].survived += 1
         print(f"{self.kills:4d} {', '.join(met)}: {'; '.join(wrong) or 'survived'}", flush=True)
+
+    def said(self) -> str:
+        """The end of what the last launch said."""
+        return (self.folder / "stderr").read_text()[-600:]
 
     def _await(self, process: Any, seconds: float) -> int:
         try:
@@ -225,24 +261,15 @@ class Chaos:
         return [f"built again or gone: {changed}"] if changed else []
 
 
-def _is(process: psutil.Process, fault: Fault) -> bool:
+def _is(process: psutil.Process, who: Iterable[Callable[[psutil.Process], bool]]) -> bool:
     with contextlib.suppress(psutil.Error, OSError):
-        return fault.who(process)
+        return any(is_one(process) for is_one in who)
     return False
 
 
-def marked(mark: str) -> Iterator[psutil.Process]:
-    """The live processes of a launch."""
-    wanted = f"{MARK}={mark}".encode()
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if wanted in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
-                yield process
-
-
-def at_work(mark: str) -> bool:
-    """Whether the launch's first trial has a process."""
-    return any(TRIAL(found) or GROUP_DRIVER(found) for found in marked(mark))
+def at_work(mark: str, *who: Callable[[psutil.Process], bool]) -> bool:
+    """Whether one of those has a process there."""
+    return any(_is(found, who) for found in marked_processes(mark))
 
 
 def gone(mark: str) -> list[str]:
@@ -289,88 +316,41 @@ def compare(one: Results, other: Results) -> list[str]:
 
 
 def full_disk(chaos: Chaos, storage: Path) -> None:
-    """A launch on a disk that becomes full on the way, then its rest with room."""
-    name, disk = "a full disk", chaos.folder / "disk"
-    kilobytes = chaos.random.randint(60, 400)
-    with small_disk(disk, kilobytes):
-        process, mark = chaos.start(disk / "runs")
-        status = chaos._await(process, 600)
-        wrong = [] if status in (0, 2) else [f"ended with {status}"]
-        wrong += [f"left {left}"] if (left := gone(mark)) else []
+    """A launch on a disk that becomes full on the way; its rest will have room."""
+    disk = chaos.folder / "disk"
+    files = [path for path in (chaos.folder / "undisturbed").rglob("*") if path.is_file()]
+    kilobytes = sum(-(-path.stat().st_size // PAGE) for path in files) * PAGE // 1024
+    with small_disk(disk, int(kilobytes * chaos.random.uniform(*FULL_AT))):
+        status, wrong = chaos.left_alone(disk / "runs", (0, 2))
         if (disk / "runs").is_dir():
             shutil.copytree(disk / "runs", storage)
-    chaos.counts[name].tried += 1
-    chaos.note([name], wrong)
+    chaos.met("a full disk", int(status != 0), wrong)
 
 
 def poor_writes(chaos: Chaos, storage: Path) -> None:
     """A launch whose every process fails in one write of twenty to the storage."""
-    name, done = "one write in twenty fails", standing(storage)
-    process, mark = chaos.start(storage, **failing_writes(storage))
-    status = chaos._await(process, 600)
-    wrong = chaos.look(storage, done)
-    wrong += [] if status in (0, 1, 2) else [f"ended with {status}"]
-    wrong += [f"left {left}"] if (left := gone(mark)) else []
-    chaos.counts[name].tried += 1
-    chaos.note([name], wrong)
+    _, wrong = chaos.left_alone(storage, (0, 1, 2), **failing_writes(storage))
+    chaos.met("one write in twenty fails", 1, wrong)
 
 
-@dataclass
-class Machine:
-    """A simulated one: a node of Ray's with one core, in processes of its own."""
-
-    arguments: list[str]
-    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    def __post_init__(self) -> None:
-        ray = str(Path(sys.executable).with_name("ray"))
-        self.process = subprocess.Popen(
-            [ray, "start", "--block", "--num-cpus", "1", "--disable-usage-stats",
-             *self.arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            env={**os.environ, MARK: self.mark},
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        assert any("Ray runtime started" in line for line in self.process.stdout)
-
-    def lose(self) -> None:
-        """All of its processes are gone at once."""
-        for process in marked(self.mark):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self.process.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def lost_machines(chaos: Chaos, storage: Path, most: int) -> None:
-    """A launch on a simulated cluster whose second machine is lost and replaced, several times."""
-    name, done, killed = "a machine of a cluster is lost", standing(storage), 0
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
-    os.environ |= LOOPBACK_ENVIRONMENT
-    port = free_port()
-    address, folder = f"127.0.0.1:{port}", ["--temp-dir", str(chaos.folder / "ray")]
-    head = Machine(["--head", "--port", str(port), "--include-dashboard", "false", *folder])
-    machine = Machine(["--address", address])
-    process, mark = chaos.start(storage, "--address", address)
-    wait_for(lambda: process.poll() is not None or bool(list(storage.rglob("*.parquet"))), 300)
-    while process.poll() is None and killed < most:
-        time.sleep(chaos.random.uniform(1.0, 6.0))
-        machine.lose()
-        killed += 1
-        machine = Machine(["--address", address])
-    status = chaos._await(process, 900)
-    wrong = chaos.look(storage, done)
-    wrong += [] if status == 0 else [f"ended with {status}"]
-    wrong += [f"left {left}"] if (left := gone(mark)) else []
-    machine.lose()
-    head.lose()
-    chaos.counts[name].tried += killed
-    chaos.note([name] * killed, wrong)
+def lost_machines(chaos: Chaos, storage: Path, most: int, head_cores: int) -> None:
+    """A launch on a simulated cluster whose machine of one core, beside its head, is lost at work
+    and replaced, several times."""
+    began, done, lost = time.monotonic(), standing(storage), 0
+    os.environ |= ENVIRONMENT
+    with simulated_machines(head_cores) as machines:
+        process, mark = chaos.start(storage, "--address", machines.address)
+        while process.poll() is None and lost < most:
+            machine = machines.join()
+            chaos.await_work(process, machine.mark, WORKER)
+            time.sleep(chaos.random.uniform(0.5, 5.0))
+            lost += process.poll() is None
+            machines.lose(machine)
+        machines.join()
+        _, wrong = chaos.ended(process, mark, (0,))
+        wrong += chaos.look(storage, done)
+    chaos.seconds += time.monotonic() - began
+    chaos.met("a machine of a cluster is lost", lost, wrong)
 
 
 def disturb(chaos: Chaos, storage: Path, kills: int, going_on: list[Fault], most: int) -> None:
@@ -415,7 +395,7 @@ def main() -> None:
     for _ in range(asked.poor):
         turns += [lambda storage: full_disk(chaos, storage), lambda s: poor_writes(chaos, s)]
     if asked.machines:
-        turns.append(lambda storage: lost_machines(chaos, storage, asked.machines))
+        turns.append(lambda storage: lost_machines(chaos, storage, asked.machines, int(mixture)))
     while turns or chaos.kills < asked.kills:
         storage = folder / f"disturbed-{len(storages)}"
         storages.append(storage)

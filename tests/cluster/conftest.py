@@ -1,76 +1,20 @@
-"""A head of Ray's that tests join."""
+"""What several tests of clusters join."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from toy_processes import MARK, await_nobody
 
-
-@dataclass(frozen=True)
-class Head:
-    """A head that was started by hand, on loopback: where it is joined, and where jobs go."""
-
-    address: str
-    client: str
-    dashboard: str
-    token: str
-    mark: str
-    """In the environment of all its processes."""
+if TYPE_CHECKING:
+    from ray_head import Head
 
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """One with a token, as `ray start --head` makes it."""
-    from recalltrap_cluster.ray_internals import CLIENT_SERVER_ENVIRONMENT, LOOPBACK_ENVIRONMENT
+    """A head with a token, for all tests of a module."""
+    from ray_head import started_head  # late: it imports Ray
 
-    ports = [_free_port() for _ in range(4)]
-    found = Head(
-        f"127.0.0.1:{ports[0]}", f"ray://127.0.0.1:{ports[1]}", f"http://127.0.0.1:{ports[2]}",
-        uuid.uuid4().hex, uuid.uuid4().hex,
-    )  # fmt: skip
-    folder = tempfile.mkdtemp(prefix="rt-", dir="/tmp")  # short: sockets' names are limited
-    program = Path(sys.executable)
-    process = subprocess.Popen(
-        [
-            str(program.with_name("ray")), "start", "--head", "--block",
-            "--port", str(ports[0]), "--ray-client-server-port", str(ports[1]),
-            "--dashboard-host", "127.0.0.1", "--dashboard-port", str(ports[2]),
-            "--dashboard-agent-listen-port", str(ports[3]), "--num-cpus", "2",
-            "--disable-usage-stats", "--temp-dir", folder,
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, MARK: found.mark, "RAY_AUTH_MODE": "token",
-             "RAY_AUTH_TOKEN": found.token, "PATH": f"{program.parent}:{os.environ['PATH']}",
-             **LOOPBACK_ENVIRONMENT, **CLIENT_SERVER_ENVIRONMENT},
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        assert any("Ray runtime started" in line for line in process.stdout), "ray start ended"
+    with started_head() as found:
         yield found
-    finally:
-        process.terminate()
-        try:
-            process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-        await_nobody(found.mark)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -1,20 +1,20 @@
-"""A simulated cluster of three nodes of which one is lost in the middle of a stage."""
+"""A simulated cluster that changes while a study runs: machines come, leave in peace, are lost."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
+import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
-from toy_processes import await_nobody, start
+from simulated_machines import ENVIRONMENT, simulated_machines
+from toy_processes import await_nobody, processes_with, start
+from toy_trouble import plant
 
 import recalltrap as rt
-from recalltrap_cluster.ray_internals import LOOPBACK_ENVIRONMENT, loopback_only
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -33,38 +33,63 @@ LANGUAGE: dict[str, Any] = {
     },
     "resources": {"checkpoint_updates": 10},
 }  # fmt: skip
+GROUPS: dict[str, Any] = {
+    "kind": "toy_group", "orderings": ["K-A"], "seeds": 1, "grid": {"kl_weight": [0.5, 2.0]},
+}  # fmt: skip
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head without cores and two machines of one, on loopback.
-
-    Without a token: this process has imported Ray, which asked then whether it shall send one.
-    """
-    environment = {"RAY_AUTH_MODE": "disabled", **LOOPBACK_ENVIRONMENT}
-    for name, value in environment.items():
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    from ray.cluster_utils import Cluster
-
-    with loopback_only():
-        head = {"num_cpus": 0, "include_dashboard": False}
-        found: Any = Cluster(initialize_head=True, head_node_args=head)
-        try:
-            for _ in range(2):
-                found.add_node(num_cpus=1)
-            yield found
-        finally:
-            found.shutdown()
+    monkeypatch.setenv("RECALLTRAP_DEVICE", "cpu")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def node_with(cluster: Any, worker: str) -> Any:
-    """A node, not the head, on which such a worker runs."""
-    for node in cluster.worker_nodes:
-        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-        with contextlib.suppress(psutil.Error):
-            if any(worker in " ".join(child.cmdline()) for child in raylet.children()):
-                return node
-    raise AssertionError(f"no node has a {worker}")
+class Launch:
+    """`recalltrap run` on a cluster, and what its log says, as it comes."""
+
+    def __init__(self, study: str, storage: str, address: str) -> None:
+        self.mark = uuid.uuid4().hex
+        self.process = start(
+            self.mark, "run", study, "--storage", storage, "--address", address, "--log", "json"
+        )
+        self.events: list[dict[str, Any]] = []
+        self.strange: list[str] = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if line.startswith("{"):
+                self.events.append(json.loads(line))
+            else:
+                self.strange.append(line)
+
+    def until(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            assert self.process.poll() is None, (self.strange, self.events[-3:])
+            time.sleep(0.05)
+
+    def stages(self) -> list[str]:
+        return [event.get("stage", "") for event in self.events]
+
+    def end(self) -> None:
+        assert self.process.wait(400) == 0, (self.strange, self.events[-3:])
+        self.reader.join()
+        assert not self.strange
+        await_nobody(self.mark)
+
+
+def check_rows(study: str, storage: str, other: str) -> None:
+    """They are those of an undisturbed run in this process; nothing has failed."""
+    there = rt.open_run("toy/test", storage)
+    here = rt.run(study, storage=other, local=True)
+    for table in ("metrics", "curves"):
+        assert there.table(table).num_rows > 0
+        assert there.table(table).equals(here.table(table)), table
+    assert not there.table("failures").num_rows
 
 
 def middle_of(stage: str, event: dict[str, Any]) -> bool:
@@ -74,34 +99,45 @@ def middle_of(stage: str, event: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize(
     ("fields", "worker"),
-    [(MIXTURE, "PackTrainable"), (LANGUAGE, "RayTrainWorker")],
+    [(MIXTURE, "Trainable"), (LANGUAGE, "RayTrainWorker")],
     ids=["mixture", "language"],
 )
 def test_what_it_had_finished_stands_and_the_rest_is_done_by_the_others(
-    fields: dict[str, Any], worker: str, cluster: Any, study_file: StudyFile, storage: str,
+    fields: dict[str, Any], worker: str, environment: None, study_file: StudyFile, storage: str,
     tmp_path: Any,
 ) -> None:  # fmt: skip
-    study, mark = study_file(**fields), uuid.uuid4().hex
-    process = start(
-        mark, "run", study, "--storage", storage, "--address", cluster.address, "--log", "json",
-        RECALLTRAP_DEVICE="cpu", OMP_NUM_THREADS="1",
-    )  # fmt: skip
-    assert process.stderr is not None
-    events: list[dict[str, Any]] = []
-    lost = None
-    for line in process.stderr:
-        assert line.startswith("{"), line + process.stderr.read()
-        events.append(json.loads(line))
-        if lost is None and middle_of("align", events[-1]):
-            lost = node_with(cluster, worker)
-            cluster.remove_node(lost, allow_graceful=False)
-    assert process.wait(300) == 0, events[-1]
-    assert lost is not None, "no stage was met in its middle"
-    assert any("trying again" in event.get("stage", "") for event in events)
-    there = rt.open_run("toy/test", storage)
-    os.environ.setdefault("RECALLTRAP_DEVICE", "cpu")
-    here = rt.run(study, storage=str(tmp_path / "here"), local=True)
-    for table in ("metrics", "curves"):
-        assert there.table(table).equals(here.table(table)), table
-    assert not there.table("failures").num_rows
-    await_nobody(mark)
+    study = study_file(**fields)
+    with simulated_machines(head_cores=0) as machines:
+        both = [machines.join() for _ in range(2)]
+        launch = Launch(study, storage, machines.address)
+        launch.until(lambda: any(middle_of("align", event) for event in launch.events))
+        machines.lose(next(machine for machine in both if machine.runs(worker)))
+        launch.end()
+    assert any("trying again" in stage for stage in launch.stages())
+    check_rows(study, storage, str(tmp_path / "here"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "worker"),
+    [(MIXTURE, "Trainable"), (GROUPS, "RayTrainWorker")],
+    ids=["mixture", "groups"],
+)
+def test_a_machine_that_comes_is_used_and_takes_nothing_with_it_when_it_leaves(
+    fields: dict[str, Any], worker: str, environment: None, study_file: StudyFile, storage: str,
+    tmp_path: Any,
+) -> None:  # fmt: skip
+    """One trial at once on the head's one core; two while the second machine is there."""
+    trouble = tmp_path / "trouble"
+    plant(trouble, "wait", "align/7")
+    held = {} if fields is MIXTURE else {"settings": {"trouble": str(trouble)}}
+    study = study_file(**fields, **held)
+    with simulated_machines(head_cores=1) as machines:
+        launch = Launch(study, storage, machines.address)
+        launch.until(lambda: machines.head.runs(worker))
+        joined = machines.join()
+        launch.until(lambda: joined.runs(worker) and machines.head.runs(worker))
+        machines.leave(joined)
+        assert not processes_with(joined.mark)
+        (trouble / "release").touch()
+        launch.end()
+    check_rows(study, storage, str(tmp_path / "here"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from object_store import ObjectStore, serve
 from poor_storage import CAN_MOUNT, small_disk
 from pyarrow import fs
 from toy_display import RecordingDisplay
+from toy_trouble import plant
 
 import recalltrap as rt
 from recalltrap.errors import StorageFullError
@@ -77,6 +81,41 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
         rest = rt.run(study, storage=disk / "runs")
         same_numbers(rest, expected)
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="makes a disk of its own, which needs root")
+@pytest.mark.parametrize("kind", ["toy", "toy_group"])
+def test_who_says_something_else_of_a_full_disk_is_not_tried_again(
+    kind: str, study_file: StudyFile, tmp_path: Path
+) -> None:
+    """As torch does. That it failed can't be recorded, either: that is how it's known."""
+    trouble = tmp_path / "trouble"
+    held, broken = ("distill", "align") if kind == "toy" else ("align/7", "align/8")
+    plant(trouble, "wait", held)
+    plant(trouble, "raise", broken)
+    study = study_file(
+        kind=kind, seeds=1, orderings=["K-A"], grid={"kl_weight": [0.5]},
+        settings={"trouble": str(trouble)}, resources={"max_retries": 3},
+    )  # fmt: skip
+    shown = RecordingDisplay()
+    with small_disk(tmp_path / "disk", 2000) as disk:
+        filling = threading.Thread(target=fill, args=(disk / "filler", trouble))
+        filling.start()
+        with pytest.raises(StorageFullError, match=r"No space left on device.*Make room"):
+            rt.run(study, storage=disk / "runs", display=shown)
+        filling.join()
+    assert shown.packs("failed") == []
+    assert not [stage for stage in shown.stages if "trying again" in stage]
+
+
+def fill(path: Path, trouble: Path) -> None:
+    """Once somebody waits, leave no room beside a file, and let them go on."""
+    while not (trouble / "waiting").exists():
+        time.sleep(0.05)
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    (trouble / "release").touch()
 
 
 def test_tunes_own_want_of_room_is_known() -> None:

@@ -371,6 +371,16 @@ def test_the_loggers_of_the_jobs_api_are_called_so() -> None:
     assert set(ray_internals.TALKING_LOGGERS) <= set(logging.Logger.manager.loggerDict)
 
 
+def test_the_clients_loggers_are_called_so() -> None:
+    for name in ("dataclient", "worker"):
+        module = importlib.import_module(f"ray.util.client.{name}")
+        assert module.logger.name == f"{ray_internals.CLIENT_LOGGERS[0]}.{name}"
+    logs = importlib.import_module("ray.util.client.logsclient")
+    assert logs.logger.name == ray_internals.CLIENT_LOGGERS[1], (
+        "a run whose head is lost shows how Ray's client tries to reach it"
+    )
+
+
 def test_tune_adds_no_other_field_to_a_result() -> None:
     assert {"training_iteration", "timestamp", "node_ip", "config"} <= ray_internals.BOOKKEEPING
     assert not {"stage", "step", "steps"} & ray_internals.BOOKKEEPING

@@ -10,6 +10,7 @@ class RecordingDisplay:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
+        self.stages: list[str] = []
 
     def begin(self, plan: Any) -> None:
         self.events.append(("begin", plan.study.name))
@@ -20,6 +21,7 @@ class RecordingDisplay:
     def progress(self, pack: Any, row: dict[str, Any]) -> None:
         self.events.append(("progress", pack.name))
         assert {"stage", "step", "steps"} <= set(row)
+        self.stages.append(row["stage"])
 
     def finished(self, pack: Any) -> None:
         self.events.append(("finished", pack.name))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,32 +21,45 @@ TUNE_FUNCTION = "ImplicitFunc"
 """The class that Tune makes of a function, in the name of the process that drives its trial."""
 
 
+def marked_processes(mark: str) -> Iterator[psutil.Process]:
+    """The processes that inherited a mark in their environment."""
+    wanted = f"{MARK}={mark}".encode()
+    for process in psutil.process_iter():
+        # It may end while we look, or be another user's.
+        with contextlib.suppress(psutil.Error, OSError):
+            if wanted in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+                yield process
+
+
 def processes_with(mark: str) -> list[str]:
-    """Command lines of the processes that inherited a mark in their environment."""
-    wanted, found = f"{MARK}={mark}".encode(), []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((folder / "cmdline").read_text().replace("\0", " "))
-            except OSError:
-                continue  # it ended while we looked, or is another user's
+    """Their command lines."""
+    found = []
+    for process in marked_processes(mark):
+        with contextlib.suppress(psutil.Error, OSError):
+            found.append(Path(f"/proc/{process.pid}/cmdline").read_text().replace("\0", " "))
     return [line for line in found if line]
+
+
+def named(mark: str, name: str) -> list[psutil.Process]:
+    """Those of them that are called so, or were started with it as a word of the command."""
+    found = []
+    for process in marked_processes(mark):
+        with contextlib.suppress(psutil.Error):
+            if name in (process.name(), *process.cmdline()):
+                found.append(process)
+    return found
 
 
 def listening(mark: str) -> list[str]:
     """`address port command` of every TCP socket that those processes listen on."""
-    wanted, found = f"{MARK}={mark}".encode(), []
-    for process in psutil.process_iter():
-        try:
-            if wanted in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
-                found += [
-                    f"{socket.laddr.ip} {socket.laddr.port} {process.name()}"
-                    for socket in process.net_connections("tcp")
-                    if socket.status == psutil.CONN_LISTEN
-                ]
-        except (OSError, psutil.Error):
-            continue  # see above
+    found = []
+    for process in marked_processes(mark):
+        with contextlib.suppress(psutil.Error, OSError):
+            found += [
+                f"{socket.laddr.ip} {socket.laddr.port} {process.name()}"
+                for socket in process.net_connections("tcp")
+                if socket.status == psutil.CONN_LISTEN
+            ]
     return found
 
 

@@ -43,10 +43,12 @@ def ray_session(address: str) -> Iterator[str | None]:
     with _without_advice():
         import ray
 
+        from recalltrap_cluster.faults.client_server import hearing_of_server
         from recalltrap_cluster.faults.ray_processes import cluster_doors, no_dumps
         from recalltrap_cluster.ray_internals import (
             SESSION_ENVIRONMENT,
             loopback_only,
+            quiet_client,
             set_environment,
         )
 
@@ -69,10 +71,11 @@ def ray_session(address: str) -> Iterator[str | None]:
         failed = "Ray could not be started" if own else "no Ray cluster could be joined"
         hint = "Run it again when the machine is less busy, or use --local" if own else HINT
         raise InputError(f"{failed} at --address {address}: {reason}. {hint}") from None
+    quiet_client()
     keep_terminating_handled()
     LIFELINE.depend_on(cluster_doors(address))
     try:
-        with no_dumps():
+        with no_dumps(), hearing_of_server():
             yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         LIFELINE.depend_on(())

@@ -111,7 +111,11 @@ def _never(nodes: Sequence[ClusterNode], request: Request, who: str) -> str:
     says = f"a {who} asks for {asked_for(request)} on one node"
     selected = [node for node in nodes if is_selected(node, request)]
     if nodes and not selected:
-        return f"{says}, and {_unlabelled(nodes, request)}: it could never start"
+        return (
+            f"{says}, and {_unlabelled(nodes, request)}: it could never start. Set "
+            "resources.labels to labels that nodes have, or join a cluster with such nodes "
+            "(`ray start --labels`)"
+        )
     most = {
         name: max((node.resources.get(name, 0.0) for node in selected), default=0.0)
         for name in request.each
@@ -128,10 +132,13 @@ def _unlabelled(nodes: Sequence[ClusterNode], request: Request) -> str:
     """What labels the nodes have in place of those that are asked for."""
     found = []
     for name in request.labels:
-        values = Counter(node.labels.get(name, "no such label") for node in nodes)
-        listed = ", ".join(f"{value} ({count})" for value, count in values.most_common(5))
-        found.append(f"{name} is {listed}")
-    return f"none of the {_count(nodes)} has them all ({'; '.join(found)})"
+        values = Counter(node.labels.get(name) for node in nodes)
+        listed = [
+            f"{'not set' if value is None else shown(value)} on {count}"
+            for value, count in values.most_common(5)
+        ]
+        found.append(f"the label {name} is {', '.join(listed)}")
+    return f"none of the {_count(nodes)} matches these labels ({'; '.join(found)})"
 
 
 def what_would_fit(nodes: Sequence[ClusterNode], request: Request) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recalltrap.errors import is_storage_full, storage_full
-
-if TYPE_CHECKING:
-    from recalltrap_cluster.callback import DisplayCallback
+from recalltrap.run.context import RunContext
+from recalltrap.run.execution import record_failure
+from recalltrap.run.failures import Reason
+from recalltrap.run.plan import Pack
 
 
 @contextlib.contextmanager
@@ -27,15 +28,32 @@ def noticing_full() -> Iterator[None]:
         raise
 
 
-def refuse_full(callback: DisplayCallback, trials: Sequence[Any]) -> None:
+def recorded(context: RunContext, pack: Pack, reason: Reason, trial_id: str) -> str | None:
+    """Record that a pack failed; what to say where there is no room for that either, else None.
+
+    Then that is what it failed for, whatever it said: torch, for one, says of a full disk
+    "unexpected pos".
+    """
+    try:
+        record_failure(context, pack, reason, trial_id)
+    except Exception as error:
+        if not is_storage_full(error):
+            raise
+        return str(storage_full(error))
+    return None
+
+
+def refuse_full(full: str | None, trials: Sequence[Any]) -> None:
     """Once Tune has ended, in whatever way: nothing failed but for want of room.
+
+    `full` is what a trial said of it, if one did.
 
     Raises:
         StorageFullError: a trial found none.
     """
     from recalltrap_cluster.ray_internals import error_text
 
-    said = [callback.full, *(error_text(trial) for trial in trials)]
+    said = [full, *(error_text(trial) for trial in trials)]
     for text in said:
         if text and is_storage_full(text):
             raise storage_full(text)

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from recalltrap.supervision.marked_processes import MARK, end_marked
@@ -60,6 +60,27 @@ class Lifeline:
     def depend_on(self, doors: Iterable[Door]) -> None:
         """From now on the work needs an answer at these doors, and at no others."""
         self._tell({"doors": [asdict(door) for door in doors]})
+
+    @contextlib.contextmanager
+    def hearing_of(self, what: str, seconds: float) -> Iterator[Callable[[], None]]:
+        """Meanwhile the work needs word of something every so many seconds.
+
+        Yields what any thread calls where there was word of it.
+        """
+        saying, over = threading.Lock(), threading.Event()
+
+        def heard() -> None:
+            with saying:
+                if not over.is_set():
+                    self._tell({"awaited": what, "seconds": seconds})
+
+        heard()
+        try:
+            yield heard
+        finally:
+            with saying:
+                over.set()
+                self._tell({"awaited": None, "seconds": 0.0})
 
     def end(self, status: int) -> None:
         """All that was to be said is said: what is left is to leave with this exit status."""

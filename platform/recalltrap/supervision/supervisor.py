@@ -76,6 +76,10 @@ class Supervisor:
     """The signal that came here first."""
     asked_at: float = 0.0
     passed_on: bool = False
+    awaited: str | None = None
+    """What the child must have word of again, if of anything."""
+    patience: float = 0.0
+    """In so many seconds."""
     ended: int | None = None
     """The exit status that the child has announced."""
     ended_at: float = 0.0
@@ -92,7 +96,7 @@ class Supervisor:
         eyes = selectors.DefaultSelector()
         for source in (woken, self.told):
             eyes.register(source, selectors.EVENT_READ)
-        looked = 0.0
+        looked = time.monotonic()
         while True:
             for key, _ in eyes.select(LOOK):
                 if not self._hear(key.fd):
@@ -103,9 +107,9 @@ class Supervisor:
             self._pass_on()
             if self._overdue():
                 return self._end_it(None)
-            if time.monotonic() - looked >= LOOK:
-                looked = time.monotonic()
-                if lost := self._lost():
+            if (passed := time.monotonic() - looked) >= LOOK:
+                looked += passed
+                if lost := self._lost() or self._unheard(passed):
                     return self._end_it(lost)
 
     def _ask(self, number: int, frame: Any) -> None:
@@ -130,8 +134,11 @@ class Supervisor:
         if "doors" in message:
             self.doors = [Door(**door) for door in message["doors"]]
             self.missed = {}
+        if "awaited" in message:
+            self.awaited, self.patience = message["awaited"], message["seconds"]
         if "ended" in message:
-            self.ended, self.ended_at, self.doors = message["ended"], time.monotonic(), []
+            self.ended, self.ended_at = message["ended"], time.monotonic()
+            self.doors, self.awaited = [], None
 
     def _pass_on(self) -> None:
         """Interrupt the child where it hasn't heard by itself; SIGTERM it never does."""
@@ -146,15 +153,25 @@ class Supervisor:
         interrupted = self.asked is not None and now - self.asked_at > GRACE
         return interrupted or (self.ended is not None and now - self.ended_at > GRACE)
 
-    def _lost(self) -> Door | None:
-        """A door that hasn't answered for too long."""
+    def _unheard(self, passed: float) -> str | None:
+        """What there was no word of for too long, so many seconds after the last look.
+
+        A look that comes late, as where everything was stopped meanwhile, counts as one in time.
+        """
+        self.patience -= min(passed, 2 * LOOK)
+        if self.awaited is None or self.patience > 0:
+            return None
+        return f"{self.awaited} says nothing any more"
+
+    def _lost(self) -> str | None:
+        """Which door hasn't answered for too long."""
         for door in self.doors:
             if answers(door):
                 self.missed.pop(door, None)
                 continue
             since = self.missed.setdefault(door, time.monotonic())
             if time.monotonic() - since >= (LOST_HERE if is_here(door.host) else LOST_ELSEWHERE):
-                return door
+                return f"{door.what} ({door.host}:{door.port}) no longer answers"
         return None
 
     def _reap(self) -> int | None:
@@ -175,8 +192,8 @@ class Supervisor:
         self._say(f"interrupted; {KEPT}")
         return self._status(130)
 
-    def _end_it(self, lost: Door | None) -> int:
-        """End the child and all that it started; say why."""
+    def _end_it(self, lost: str | None) -> int:
+        """End the child and all that it started; say why: what is lost, or it was interrupted."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.child, signal.SIGKILL)
         os.waitpid(self.child, 0)
@@ -184,8 +201,7 @@ class Supervisor:
         if self.ended is not None:
             return self._status(self.ended)
         if lost is not None:
-            where = f"{lost.host}:{lost.port}"
-            self._say(f"Ray's cluster is lost: {lost.what} ({where}) no longer answers; {KEPT}")
+            self._say(f"Ray's cluster is lost: {lost}; {KEPT}")
             return 1
         self._say(f"interrupted; {KEPT}")
         return self._status(130)

@@ -15,15 +15,15 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
+from ray_head import Head
 from toy_processes import processes_with
 from toy_trouble import plant
 
 import recalltrap as rt
 from recalltrap.store.provenance import ARGV_VARIABLE
-from recalltrap_cluster.ray_internals import LOOPBACK_ENVIRONMENT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -34,14 +34,6 @@ MIXTURE: dict[str, Any] = {
 }  # fmt: skip
 RUN_SECONDS, WAIT_SECONDS = 600.0, 400.0
 """On a quiet machine a run takes 12 s; a busy one is no failure."""
-
-
-class Head(Protocol):
-    address: str
-    client: str
-    dashboard: str
-    token: str
-    mark: str
 
 
 class Shell:
@@ -57,8 +49,8 @@ class Shell:
             [sys.executable, "-m", "recalltrap.cli.command_line", *words,
              "--storage", self.storage],
             capture_output=True, text=True, timeout=RUN_SECONDS,
-            env={**inherited, "RAY_ADDRESS": self.head.address, **LOOPBACK_ENVIRONMENT,
-                 "RAY_AUTH_TOKEN": self.head.token, **environment},
+            env={**inherited, "RAY_ADDRESS": self.head.address, **self.head.environment,
+                 **environment},
         )  # fmt: skip
         assert done.returncode == status, (words, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr

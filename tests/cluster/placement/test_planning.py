@@ -222,8 +222,9 @@ def test_labels_types_and_a_clusters_own_resources(asked: dict[str, Any], concur
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"labels": {"market": "reserved"}}, r"none of the 3 node\(s\) has them all \(market is "
-         r"no such label \(2\), spot \(1\)\): it could never start"),
+        ({"labels": {"market": "reserved"}}, r"none of the 3 node\(s\) matches these labels "
+         r"\(the label market is not set on 2, 'spot' on 1\): it could never start\. "
+         r"Set resources\.labels to labels that nodes have"),
         ({"labels": {"market": "spot"}, "cpus_per_trial": 5}, r"with these labels has is 4 CPU.*"
          r"fit: -o resources\.cpus_per_trial=4;"),
         ({"custom": {"license": 3}}, r"3 license on one.* 2 license.*remove resources\.custom\."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -90,6 +91,14 @@ def await_(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     return False
 
 
+def drain(address: str, node: str) -> bool:
+    """Tell a node to go, as a cloud does that takes it back; what runs there goes on."""
+    program = str(Path(sys.executable).with_name("ray"))
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a test"]
+    words = [program, "drain-node", "--address", address, "--node-id", node, *reason]
+    return subprocess.run(words, stdout=sys.stderr).returncode == 0
+
+
 def main(study: str, storage: str, trouble: str) -> dict[str, Any]:
     cluster = Cluster()
     cluster.add_node(num_cpus=2, include_dashboard=False)
@@ -114,8 +123,12 @@ def main(study: str, storage: str, trouble: str) -> dict[str, Any]:
     running.start()
     found["began"] = await_(lambda: busy_licenses() == 1)
     found["held"] = not await_(lambda: busy_licenses() > 1, 2.5)
-    cluster.add_node(num_cpus=1, labels={"zone": "b"}, resources={"license": 1})
+    grown = cluster.add_node(num_cpus=1, labels={"zone": "b"}, resources={"license": 1})
     found["grew"] = await_(lambda: busy_licenses() == 2)
+    found["drained"] = drain(cluster.address, grown.node_id) and await_(
+        lambda: len(live_nodes()) == 2
+    )
+    found["alive"] = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
     (Path(trouble) / "release").touch()
     running.join()
     ray.shutdown()

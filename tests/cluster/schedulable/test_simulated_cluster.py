@@ -47,7 +47,7 @@ def found(study: Path) -> Found:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), str(study), str(storage), str(trouble)],
         env={**os.environ, **LOOPBACK_ENVIRONMENT, "RAY_AUTH_MODE": "disabled", MARK: mark},
-        capture_output=True, text=True, timeout=150,
+        capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     await_nobody(mark)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -69,6 +69,8 @@ def test_stages_go_to_their_nodes_and_to_those_that_come(found: Found, study: Pa
     assert found["began"], "an alignment runs where the license is"
     assert found["held"], "and no other does before there is another license"
     assert found["grew"], "a node that comes is used"
+    assert found["drained"], "one that is drained counts as room no more"
+    assert found["alive"] == 3, "though what runs there goes on"
     here = rt.run(str(study), storage=str(study.parent / "here"), local=True)
     there = rt.open_run("toy/test", str(study.parent / "runs"))
     assert found["cells"] == 6

@@ -30,6 +30,7 @@ print(os.getpid(), helper.pid, flush=True)
 """
 POLITE = """
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     helper.kill()
@@ -39,6 +40,7 @@ except KeyboardInterrupt:
 """
 DEAF = """
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("ready", flush=True)
 time.sleep(60)
 """
 
@@ -56,6 +58,11 @@ class Watched:
         assert said, self.process.communicate()
         self.child, self.helper = (psutil.Process(int(pid)) for pid in said.split())
 
+    def await_ready(self) -> None:
+        """Until it has prepared for a signal."""
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
     def end(self) -> tuple[int, str]:
         """Its exit status and what it said on stderr; nobody may be left."""
         _, errors = self.process.communicate(timeout=60)
@@ -67,12 +74,14 @@ class Watched:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_the_command_alone_interrupts_the_work(number: int, status: int) -> None:
     watched = Watched(POLITE)
+    watched.await_ready()
     watched.process.send_signal(number)
     assert watched.end() == (status, ""), "the child said what was to be said"
 
 
 def test_a_process_that_is_deaf_is_ended_and_its_own_with_it() -> None:
     watched, began = Watched(DEAF, grace=1.0), time.monotonic()
+    watched.await_ready()
     watched.process.terminate()
     assert watched.end() == (143, f"recalltrap: interrupted; {KEPT}\n")
     assert time.monotonic() - began < 40, "it would have slept for 60"
@@ -121,6 +130,38 @@ def test_what_the_work_depends_on_must_answer() -> None:
 def test_what_it_no_longer_depends_on_may_be_gone() -> None:
     gone = "LIFELINE.depend_on([Door('a raylet', '127.0.0.1', 1)]); LIFELINE.depend_on([])"
     assert Watched(f"{gone}; time.sleep(3); helper.kill(); LIFELINE.end(0)").end() == (0, "")
+
+
+HEARING = """
+with LIFELINE.hearing_of("a server", 4.0) as heard:
+    for _ in range(12):
+        time.sleep(0.5)
+        heard()
+    {then}
+time.sleep(6.0)
+helper.kill()
+LIFELINE.end(0)
+"""
+
+
+def test_what_must_be_heard_of_is_lost_when_it_is_silent() -> None:
+    status, errors = Watched(HEARING.format(then="time.sleep(60)")).end()
+    assert status == 1
+    lost = "Ray's cluster is lost: a server says nothing any more"
+    assert errors == f"recalltrap: {lost}; {KEPT}\n"
+
+
+def test_what_was_heard_of_in_time_or_is_no_longer_needed_is_not_lost() -> None:
+    assert Watched(HEARING.format(then="pass")).end() == (0, "")
+
+
+def test_silence_while_all_was_stopped_does_not_count() -> None:
+    watched = Watched(HEARING.format(then="pass"))
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in (watched.child, psutil.Process(watched.process.pid)):
+            process.send_signal(number)
+        time.sleep(6.0)
+    assert watched.end() == (0, "")
 
 
 def test_without_its_watcher_the_work_ends() -> None:
