@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 import ray
 
+from recalltrap_cluster import ray_nodes
 from recalltrap_cluster.joining.session import starting_slots
 
-HERE = {"NodeManagerHostname": socket.gethostname(), "Alive": True, "Resources": {}, "Labels": {}}
+HERE = {
+    "NodeID": "a1", "NodeManagerHostname": socket.gethostname(), "Alive": True, "Resources": {},
+    "Labels": {},
+}  # fmt: skip
 ELSEWHERE = {**HERE, "NodeManagerHostname": "another.example"}
+LEAVING = {**HERE, "NodeID": "b2"}
 
 
 @pytest.mark.parametrize(
@@ -24,6 +29,7 @@ ELSEWHERE = {**HERE, "NodeManagerHostname": "another.example"}
         ([ELSEWHERE], {"CPU": 4.0}, 0),
         ([HERE, ELSEWHERE], {"CPU": 8.0}, 0),
         ([HERE, HERE], {"CPU": 8.0}, 0),
+        ([HERE, LEAVING], {"CPU": 4.0}, 2),
     ],
 )
 def test_places_to_start_in_are_counted_on_this_machine_alone(
@@ -33,5 +39,6 @@ def test_places_to_start_in_are_counted_on_this_machine_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray_nodes.ray_state, "get_draining_nodes", lambda: {"b2": 0})
     monkeypatch.setattr(ray, "available_resources", lambda: free)
     assert starting_slots({"CPU": 2.0}) == slots
