@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import ray
 
-from recalltrap_cluster import ray_nodes
 from recalltrap_cluster.joining.session import starting_slots
 
 HERE = {
@@ -39,6 +38,7 @@ def test_places_to_start_in_are_counted_on_this_machine_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    monkeypatch.setattr(ray_nodes.ray_state, "get_draining_nodes", lambda: {"b2": 0})
+    draining = "recalltrap_cluster.ray_nodes.ray_state.get_draining_nodes"
+    monkeypatch.setattr(draining, lambda: {"b2": 0})
     monkeypatch.setattr(ray, "available_resources", lambda: free)
     assert starting_slots({"CPU": 2.0}) == slots
