@@ -49,10 +49,16 @@ def go_on_watched(seconds: float, megabytes: int, complaint: Complaint) -> Watch
     if not speaks_for_process() or not hasattr(os, "fork") or threading.active_count() > 1:
         return UNWATCHED
     reading, writing = os.pipe()
+    # Who is asked to end before the parent passes that on would leave the child behind.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     child = os.fork()
     if child:
         os.close(writing)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it, too, and says so
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         sys.exit(_watch(child, reading, seconds + GRACE, complaint))
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(reading)
 
     def begin() -> None:
@@ -77,8 +83,6 @@ def _limit_memory(megabytes: int) -> None:
 
 def _watch(child: int, said: int, seconds: float, complaint: Complaint) -> int:
     """Wait for the child; its exit status, or 2."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it, too, and says so
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     os.read(said, 1)  # until the child begins, or ends
     deadline = time.monotonic() + seconds
     done = False
