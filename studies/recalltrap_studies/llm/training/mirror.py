@@ -46,7 +46,7 @@ class Mirror(TrainerCallback):
     scratch: Path
     """Where on this machine."""
     group: WorkerGroup
-    sent: Sizes = field(default_factory=dict)
+    stored: Sizes = field(default_factory=dict)
     """What the storage has of the candidates, as rank 0 knows."""
 
     def __post_init__(self) -> None:
@@ -62,19 +62,19 @@ class Mirror(TrainerCallback):
             self._bring(name, newest["files"])
         if self.group.leads:
             shutil.rmtree(self.scratch / CANDIDATES, ignore_errors=True)
-            self.sent = newest["candidates"]
-            self._bring(CANDIDATES, self.sent)
+            self.stored = newest["candidates"]
+            self._bring(CANDIDATES, self.stored)
         self.group.gather(None)
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Copy the checkpoint that was just saved. A training doesn't end because that failed."""
         name = f"checkpoint-{state.global_step}"
         self.group.gather(None)  # all of a machine's workers have written their part
-        parts = self.group.gather(self._sent(name) if self.first_here else {})
+        parts = self.group.gather(self._copy_own(name) if self.first_here else {})
         if not self.group.leads or None in parts:
             return
         files = {file: size for part in parts for file, size in part.items()}
-        whole = json.dumps({"files": files, "candidates": self.sent})
+        whole = json.dumps({"files": files, "candidates": self.stored})
         try:
             self.storage.write(f"{self.place}/{name}/{WHOLE}", whole.encode())
             for other in self.storage.list(self.place):
@@ -88,15 +88,15 @@ class Mirror(TrainerCallback):
         with contextlib.suppress(OSError):
             self._delete(self.place.rpartition("/")[0])
 
-    def _sent(self, name: str) -> Sizes | None:
+    def _copy_own(self, name: str) -> Sizes | None:
         """This machine's files, which the storage has now; None where it couldn't take them."""
         files = _sizes(self.scratch / name)
         try:
             self._send(name, files)
             if self.group.leads:
                 candidates = _sizes(self.scratch / CANDIDATES)
-                self._send(CANDIDATES, {file for file in candidates if file not in self.sent})
-                self.sent = candidates
+                self._send(CANDIDATES, {file for file in candidates if file not in self.stored})
+                self.stored = candidates
         except OSError as error:
             log.warning("%s can't be copied to the storage: %s", name, error)
             return None
