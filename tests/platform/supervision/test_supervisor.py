@@ -39,7 +39,7 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
 DEAF = """
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 print("ready", flush=True)
 time.sleep(60)
 """
