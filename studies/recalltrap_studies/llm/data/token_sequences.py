@@ -39,11 +39,15 @@ class Sequences:
     prompts: npt.NDArray[np.int32]  # [N]
 
     @classmethod
-    def of_lists(cls, rows: Sequence[Sequence[int]]) -> Sequences:
-        """Whole texts: all but the first token, which nothing precedes, is learned."""
+    def of_lists(
+        cls, rows: Sequence[Sequence[int]], prompts: Sequence[int] | None = None
+    ) -> Sequences:
+        """Texts after prompts of so many tokens; whole ones without: all but the first token,
+        which nothing precedes, is learned."""
         lengths = np.array([len(row) for row in rows], np.int32)
         flat = np.concatenate([np.asarray(row, np.int32) for row in rows])
-        return cls(flat, starts_of(lengths), lengths, np.ones_like(lengths))
+        before = np.ones_like(lengths) if prompts is None else np.array(prompts, np.int32)
+        return cls(flat, starts_of(lengths), lengths, before)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -130,10 +134,36 @@ class Collator:
     """Tokens of a packed row; None pads instead."""
 
     def __call__(self, examples: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
-        rows = np.array([example["row"] for example in examples], np.int64)
+        return self.batch(np.array([example["row"] for example in examples], np.int64))
+
+    def batch(self, rows: Order) -> dict[str, Tensor]:
+        """Some rows as a batch."""
         if self.width is None:
             return self.sequences.padded(rows, self.pad)
         return self.sequences.packed(rows, self.pad, self.width)
+
+
+@dataclass(frozen=True)
+class BesideCollator:
+    """Makes a batch of rows of two sets: those of `first`, and below them those of `second`."""
+
+    first: Sequences
+    second: Sequences
+    pad: int
+
+    def __call__(self, examples: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
+        rows = np.array([example["row"] for example in examples], np.int64)
+        above, below = (part.padded(rows, self.pad) for part in (self.first, self.second))
+        width = max(part["input_ids"].shape[1] for part in (above, below))
+        fill = {"input_ids": self.pad, "labels": IGNORED, "attention_mask": 0}
+        return {
+            name: torch.cat([_widened(part[name], width, value) for part in (above, below)])
+            for name, value in fill.items()
+        }
+
+
+def _widened(rows_BL: Tensor, width: int, value: int) -> Tensor:
+    return torch.nn.functional.pad(rows_BL, (0, width - rows_BL.shape[1]), value=value)
 
 
 def shuffled(count: int, total: int, generator: np.random.Generator) -> Order:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.token_sequences import (
     IGNORED,
+    BesideCollator,
     Collator,
     InOrder,
     Order,
@@ -63,9 +64,12 @@ def train_model(
     store: ArtifactStore,
     group: WorkerGroup,
     make: Callable[..., StudentTrainer],
-    scored_by: PreTrainedModel | None = None,
+    scored_by: Sequence[PreTrainedModel] = (),
+    prepare: Callable[..., TrainingData] = datasets.prepare,
+    saved_every: int = 1,
 ) -> Iterator[Progress]:
-    """Train one model and store it. `make` makes its trainer, whose loss another model may score.
+    """Train one model and store it. `make` makes its trainer, in whose loss other models may score
+    what `prepare` prepares; checkpoints stand between so many updates and the next.
 
     The artifact holds the model in the hub's format, `curves.parquet` (loss, learning_rate,
     heldout_loss) and `facts.json`. Every rank of the group calls it; rank 0 writes.
@@ -77,11 +81,13 @@ def train_model(
     clock = time.perf_counter()
     scratch = checkpoints.scratch_folder(store, node, group)
     mirror = mirror_of(store, node, scratch, group)
-    data = datasets.prepare(node, store, scratch, group)
+    data = prepare(node, store, scratch, group)
     schedule = make_schedule(node, data)
     model = untrained(node, store, data.tokenizer)
     parameters = sum(p.numel() for p in model.parameters())
-    trainer = make_trainer(node, model, data, schedule, group, str(scratch), make)
+    trainer = make_trainer(
+        node, model, data, schedule, group, str(scratch), make, saved_every=saved_every
+    )
     # A training that went on from a checkpoint must not be worse off than it was.
     resumable.train(
         trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5,
@@ -90,13 +96,14 @@ def train_model(
     loss = heldout_loss(trainer, data.heldout, data.tokenizer.pad_token_id, group)
     # Gathered by all ranks, stored by the first, before the trainer's memory is given back.
     trained = resumable.whole_model(trainer, group)
-    table = _with_last(resumable.curves(trainer, CURVES), schedule.updates, loss)
+    names = CURVES | {name: name for name in trainer.measured}
+    table = _with_last(resumable.curves(trainer, names), schedule.updates, loss)
     facts = {**schedule.facts, **_gap(loss, data.teacher_entropy), "parameters": parameters}
     resumable.release(trainer)
     if trained is not None:
         seconds = time.perf_counter() - clock
         files = weights.model_files(trained, data.tokenizer) | resumable.result_files(table, facts)
-        scoring = sum(p.numel() for p in scored_by.parameters()) if scored_by else 0
+        scoring = sum(p.numel() for other in scored_by for p in other.parameters())
         flops = (6.0 * parameters + 2.0 * scoring) * schedule.tokens
         cost = Cost(
             wall_seconds=seconds,
@@ -138,14 +145,15 @@ def make_schedule(node: Node, data: TrainingData) -> TrainingSchedule:
 
     Students of one seed share the order, whoever their teacher is.
     """
-    config, batch = node.config, int(node.config["batch_size"])
+    config, batch = node.config, data.rows_of_a_batch(node)
     epochs = float(config[training_of(node).epochs])
     updates = max(round(epochs * len(data.train) / batch), 1)
     warmup = min(math.ceil(config["warmup_share"] * updates), updates)
     decay = min(round(config["decay_share"] * updates), updates - warmup)
     generator = stream(node.seed, f"{node.stage}/order")
     order = shuffled(len(data.train), updates * batch, generator)
-    return TrainingSchedule(updates, warmup, decay, epochs, order, tokens_seen(data.train, order))
+    tokens = sum(tokens_seen(part, order) for part in (data.train, data.beside) if part is not None)
+    return TrainingSchedule(updates, warmup, decay, epochs, order, tokens)
 
 
 def untrained(
@@ -183,6 +191,7 @@ def make_trainer(
     group: WorkerGroup,
     scratch: str,
     make: Callable[..., StudentTrainer] | None = None,
+    saved_every: int = 1,
 ) -> StudentTrainer:
     """The trainer of one stage, ready to train; made by `make`, by default of the likelihood."""
     config = node.config
@@ -191,7 +200,8 @@ def make_trainer(
         scratch=scratch,
         updates=schedule.updates,
         learning_rate=config["learning_rate"],
-        global_batch=config["batch_size"],
+        global_batch=data.rows_of_a_batch(node),
+        saved_every=saved_every,
         seed=int(sequence(node.seed, f"{node.stage}/trainer").generate_state(1)[0]),
         group=group,
         warmup_updates=schedule.warmup,
@@ -205,16 +215,20 @@ def make_trainer(
     )
     pad = data.tokenizer.pad_token_id
     # A row as long as the longest sequence is nearly full, and attention's mask stays small.
-    width = int(data.train.lengths.max()) if config["packing"] else None
+    width = int(data.train.lengths.max()) if config.get("packing") else None
+    collator = Collator(data.train, pad, width)
+    beside = data.beside
     trainer = (make or StudentTrainer)(
         model=model,
         args=args,
-        data_collator=Collator(data.train, pad, width),
+        data_collator=collator if beside is None else BesideCollator(data.train, beside, pad),
         train_dataset=upstream.row_numbers(len(data.train)),
         processing_class=data.tokenizer,
     )
     trainer.sampler = InOrder(schedule.order)
     trainer.chunked = model.config.vocab_size > FULL_LOGITS
+    trainer.data, trainer.schedule = data, schedule
+    trainer.batch_rows, trainer.pad, trainer.width = data.rows_of_a_batch(node), pad, width
     trainer.add_callback(HeldoutPoints(trainer, data.heldout, pad, group, schedule.updates))
     if resources_of(group).compile_layers:
         compile_layers(model)
@@ -236,6 +250,15 @@ class StudentTrainer(upstream.OrderedSftTrainer):
 
     chunked: bool
     """Whether the loss goes by TRL's chunks of the vocabulary."""
+    data: TrainingData
+    schedule: TrainingSchedule
+    batch_rows: int
+    """Rows of an update, over all workers."""
+    pad: int
+    width: int | None
+    """Tokens of a packed row; None pads instead."""
+    measured: tuple[str, ...] = ()
+    """What its points hold beside what every training's do."""
 
     def compute_loss(
         self,

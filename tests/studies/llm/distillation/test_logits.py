@@ -19,7 +19,7 @@ from recalltrap.run.worker_group import WorkerGroup
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.distillation.registry import SETTING, run_distillation
 from recalltrap_studies.llm.resources import LlmResources
-from recalltrap_studies.llm.stages.logits import forward_kl
+from recalltrap_studies.llm.distillation.losses import forward_kl, log_probs_of, summed_in_parts
 from tests.studies.llm.training_nodes import (
     BATCH,
     SAMPLES,

@@ -1,0 +1,268 @@
+"""DCKD and ADPA (arXiv 2502.17927): distillations that hand an alignment over with its preferences.
+
+Both learn the better response of every pair by its likelihood, and beside it
+
+- DCKD the aligned teacher's whole distribution on the better and on the worse response, by the
+  forward KL;
+- ADPA, on sequences that the student drew before it began, to say what the alignment of the
+  teacher made likelier: the expected advantage over every token that could come next, exactly.
+
+The teacher's probabilities are those that it has, at temperature 1: tau is of samples. Shape
+suffixes as in `losses`; half of an update's sequences are better responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from recalltrap.errors import StageError
+from recalltrap.graph import Node
+from recalltrap.kind import Progress
+from recalltrap.run.worker_group import ALONE, WorkerGroup
+from recalltrap.store.store import ArtifactStore
+from recalltrap_studies.llm.contents import opened
+from recalltrap_studies.llm.data import datasets
+from recalltrap_studies.llm.data.datasets import TrainingData
+from recalltrap_studies.llm.data.sample_shards import map_sequences
+from recalltrap_studies.llm.data.token_sequences import IGNORED
+from recalltrap_studies.llm.distillation import losses
+from recalltrap_studies.llm.distillation.labelled_pairs import labelled_pairs
+from recalltrap_studies.llm.distillation.logits import rows_at_once, scores_of
+from recalltrap_studies.llm.models import tokenizers, weights
+from recalltrap_studies.llm.models.architectures import config_of
+from recalltrap_studies.llm.stages.registry import DISTILL
+from recalltrap_studies.llm.stages.train import StudentTrainer, train_model
+
+COLLAPSE = 0.1
+"""Of the entropy of the student's next token where a training began, what must be left of it."""
+
+
+def run_dckd(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
+    """Train a student by DCKD and store it; as `logits.run_logits`."""
+    teacher = weights.read_model(store, node.parents["teacher"])
+    make = partial(DckdTrainer, group=group, teacher=teacher, weight=node.config["dckd_weight"])
+    ready = partial(prepare, context=context_of(node, teacher))
+    yield from train_model(node, store, group, make, [teacher], ready)
+
+
+def run_adpa(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
+    """Train a student by ADPA, from where its parent `start` is, and store it; as `run_dckd`.
+
+    Raises:
+        StageError: `nan`, its entropy collapsed: the advantage has no bound.
+    """
+    teacher, reference, start = (
+        weights.read_model(store, node.parents[name]) for name in ("teacher", "reference", "start")
+    )
+    held = start if node.config["advantage_reference"] == "student_init" else reference
+    weight = node.config["advantage_weight"]
+    make = partial(
+        AdpaTrainer, group=group, teacher=teacher, reference=held, start=start, weight=weight
+    )
+    ready = partial(prepare, context=context_of(node, teacher))
+    yield from train_model(node, store, group, make, [teacher, held], ready)
+
+
+def context_of(node: Node, teacher: PreTrainedModel) -> int:
+    """Tokens that the teacher and its student can both read."""
+    contexts = [int(teacher.config.max_position_embeddings)]
+    if "architecture" in node.config:
+        spec = opened(node.config["architecture"], DISTILL.architecture)
+        student = config_of(spec, field=DISTILL.architecture)
+        contexts.append(int(student.max_position_embeddings))
+    return min(contexts)
+
+
+def prepare(
+    node: Node, store: ArtifactStore, scratch: Path, group: WorkerGroup = ALONE, *, context: int
+) -> TrainingData:
+    """Pairs, the better responses first; beside them the worse ones, or the student's own sequences
+    where a node has such. Held-out sequences are the teacher's, as in all distillations."""
+    teacher, samples = node.parents["teacher"], store.open(node.parents["samples"])
+    tokenizer = tokenizers.read_tokenizer(store, teacher)
+    vocabulary = datasets.vocabulary_size(node, store, tokenizer)
+    better, worse = labelled_pairs(node, store, tokenizer, scratch, vocabulary, context, group)
+    beside = worse
+    if "states" in node.parents:
+        states = store.open(node.parents["states"])
+        own = map_sequences(states, "train", scratch, vocabulary, group)
+        count = min(len(better), len(own))
+        better, beside = better.take(np.arange(count)), own.take(np.arange(count))
+    heldout = map_sequences(samples, "heldout", scratch, vocabulary, group)
+    entropy = datasets.teacher_entropy(samples, heldout)
+    return TrainingData(better, heldout, entropy, tokenizer, beside)
+
+
+@dataclass(frozen=True)
+class Half:
+    """Half of what a worker takes of a batch: inputs, the student's logits of them, what is
+    learned; and how many tokens are learned of the whole batch's half, over all workers."""
+
+    features: Mapping[str, Tensor]
+    logits_BTV: Tensor
+    labels_BT: Tensor
+    count: float
+
+    def mean(self, loss: losses.Loss) -> Tensor:
+        """This worker's part of a loss's mean over the batch's learned tokens."""
+        rows = rows_at_once(self.logits_BTV)
+        return losses.summed_in_parts(self.logits_BTV, self.learned_BT, loss, rows) / self.count
+
+    @property
+    def learned_BT(self) -> Tensor:
+        return self.labels_BT != IGNORED
+
+    def scored(self, model: nn.Module, part: slice, width: int) -> Tensor:
+        """Another model's log-probabilities at the learned places of some rows, [N, V]."""
+        logits_NW = scores_of(model, self.features)(part)[self.learned_BT[part]]
+        return losses.log_probs_of(logits_NW, width)
+
+    def tokens(self, part: slice) -> Tensor:
+        """What was said at the learned places of some rows, [N]."""
+        return self.labels_BT[part][self.learned_BT[part]]
+
+
+class PreferenceTrainer(StudentTrainer):
+    """Learns better responses by their likelihood; a subclass says what else is learned.
+
+    What is `measured` stands in the points of its curves, as means over the updates since the last.
+    """
+
+    def __init__(
+        self, *, group: WorkerGroup, teacher: PreTrainedModel, weight: float, **given: Any
+    ) -> None:
+        super().__init__(**given)
+        self.group, self.teacher, self.weight = group, teacher, float(weight)
+        self._noted: dict[str, list[float]] = {}
+
+    def beside(self, better: Half, other: Half) -> Tensor:
+        """What is minimised beside the better responses' likelihood."""
+        raise NotImplementedError
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Each term the mean over its own tokens of the global batch, in nats."""
+        features = {name: rows for name, rows in inputs.items() if name != "labels"}
+        outputs = model(**features, use_cache=False)
+        update, size = self.state.global_step, self.batch_rows
+        rows = self.schedule.order[update * size : (update + 1) * size]
+        count = len(inputs["labels"]) // 2
+        halves = [
+            Half(
+                {name: rows_BL[part] for name, rows_BL in features.items()},
+                outputs.logits[part, :-1],
+                inputs["labels"][part, 1:],
+                float(learned.learned[rows].sum()),
+            )
+            for part, learned in (
+                (slice(0, count), self.data.train),
+                (slice(count, None), self.data.beside),
+            )
+            if learned is not None
+        ]
+        better, other = halves
+        likelihood = better.mean(lambda own_NV, p: losses.nll(own_NV, better.tokens(p)).sum())
+        self.note("better_nll", likelihood)
+        # Gradients are averaged over the workers, and over an update's parts where nothing says
+        # how many tokens they have.
+        loss = (likelihood + self.beside(better, other)) * self.group.size
+        if num_items_in_batch is None:
+            loss = loss * self.args.gradient_accumulation_steps
+        return (loss, outputs) if return_outputs else loss
+
+    def note(self, name: str, part: Tensor) -> None:
+        """Add a part of an update's measure."""
+        self._noted.setdefault(name, []).append(float(part.detach()))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """A point of the curves, with what was measured since the last; every worker calls it."""
+        if "loss" in logs and self._noted:
+            # Every worker's parts of an update add up to its measure.
+            parts = self.args.gradient_accumulation_steps
+            mine = {name: parts * float(np.mean(found)) for name, found in self._noted.items()}
+            everyone = self.group.gather(mine)
+            logs = {**logs, **{n: sum(found[n] for found in everyone) for n in mine}}
+            self._noted = {}
+            self.look(logs)
+        super().log(logs, start_time)
+
+    def look(self, logs: Mapping[str, float]) -> None:
+        """Whether training makes sense, by a point of its curves."""
+
+
+class DckdTrainer(PreferenceTrainer):
+    """SFT(y+) + w [KL(teacher || student) on y+ and on y-]."""
+
+    measured = ("better_nll", "better_kl", "worse_kl")
+
+    def beside(self, better: Half, other: Half) -> Tensor:
+        divergences = []
+        for name, half in (("better_kl", better), ("worse_kl", other)):
+            loss = partial(self._divergence, half)
+            divergences.append(half.mean(loss))
+            self.note(name, divergences[-1])
+        return self.weight * (divergences[0] + divergences[1])
+
+    def _divergence(self, half: Half, own_NV: Tensor, part: slice) -> Tensor:
+        teacher_NV = half.scored(self.teacher, part, own_NV.shape[1])
+        return losses.forward_kl(own_NV, teacher_NV).sum()
+
+
+class AdpaTrainer(PreferenceTrainer):
+    """SFT(y+) - gamma E[A] on the student's own sequences."""
+
+    measured = ("better_nll", "advantage", "entropy", "kl_to_start")
+
+    def __init__(self, *, reference: PreTrainedModel, start: PreTrainedModel, **given: Any) -> None:
+        super().__init__(**given)
+        self.reference, self.start = reference, start
+
+    def beside(self, better: Half, other: Half) -> Tensor:
+        # A pass of a third model: for the points of the curves alone.
+        due = (self.state.global_step + 1) % int(self.args.logging_steps) == 0
+        entropy, from_start = torch.zeros(()), torch.zeros(())
+
+        def loss(own_NV: Tensor, part: slice) -> Tensor:
+            nonlocal entropy, from_start
+            width = own_NV.shape[1]
+            theirs, before = (other.scored(m, part, width) for m in (self.teacher, self.reference))
+            with torch.no_grad():
+                entropy = entropy + losses.entropy(own_NV).sum().cpu()
+                if due:
+                    start_NV = other.scored(self.start, part, width)
+                    from_start = from_start + losses.reverse_kl(own_NV, start_NV).sum().cpu()
+            return losses.expected_advantage(own_NV, losses.advantage(theirs, before)).sum()
+
+        advantage = other.mean(loss)
+        self.note("advantage", advantage)
+        self.note("entropy", entropy / other.count)
+        if due:
+            self.note("kl_to_start", from_start / other.count)
+        return -self.weight * advantage
+
+    def look(self, logs: Mapping[str, float]) -> None:
+        """Stop where the student says one thing only: the advantage rewards that without end."""
+        points = [point["entropy"] for point in self.state.log_history if "entropy" in point]
+        first = points[0] if points else logs["entropy"]
+        if logs["entropy"] < COLLAPSE * first:
+            raise StageError(
+                "nan",
+                f"the student's entropy fell from {first:.3f} to {logs['entropy']:.3f} nats a "
+                f"token at update {self.state.global_step}: the advantage has no bound, and "
+                f"settings.advantage_weight = {self.weight:g} lets it win over the likelihood: "
+                "lower it",
+            )
