@@ -259,7 +259,8 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
         longest = int(samples.config["sample_tokens"]) if samples else CORPUS_TOKENS
         tokens = int(config["batch_size"]) * fill_of(node) * longest
         scorers = _scorers(node)
-        beside = {"teacher": each * sum(shape_of(m).parameters for m in scorers)} if scorers else {}
+        held = {*scorers, *([parents["start"]] if "states" in parents else [])}
+        beside = {"teacher": each * sum(shape_of(m).parameters for m in held)} if scorers else {}
         learned = _learned(shape, tokens, wanted, whole=bool(scorers))
         return {"model and AdamW": _trained(shape, wanted), **beside, **learned}
     if "minibatch_size" in config:

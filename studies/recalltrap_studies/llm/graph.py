@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.orderings import Ordering, walk
 from recalltrap.settings_parts import part_config
@@ -191,6 +192,11 @@ class Graph:
     def _hand_over(self, record: Distillation, teacher: Node, aligned: bool) -> Node:
         """A distillation of an aligned teacher that learns its preferences, or what its alignment
         changed; of a composition the one after the other."""
+        if self.settings.batch_size % 2:
+            raise InputError(
+                f"settings.batch_size = {self.settings.batch_size} is odd, and half of what "
+                f"{{distill: {record.name}}} learns from at once are better responses: make it even"
+            )
         before = teacher.parents.get("reference", self.p_prime)
         start = self.distill(before, aligned=False) if record.goes_on else self._start()
         for name in record.composed_of or (record.name,):

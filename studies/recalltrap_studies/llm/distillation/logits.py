@@ -9,18 +9,13 @@ T places, N learned places, V the student's vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from recalltrap.graph import Node
-from recalltrap.kind import Progress
-from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data.token_sequences import IGNORED
 from recalltrap_studies.llm.distillation.losses import (
     Scores,
@@ -29,20 +24,7 @@ from recalltrap_studies.llm.distillation.losses import (
     summed_in_parts,
 )
 from recalltrap_studies.llm.inference.batch_sizes import HELD_OUT
-from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.stages.train import StudentTrainer, train_model
-
-
-def run_logits(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Train a student on its teacher's distributions and store it; as `stages.train.run_train`.
-
-    Every worker holds the teacher whole.
-    """
-    # Before a trainer is made: DeepSpeed would cut what is loaded after that into shards.
-    teacher = weights.read_model(store, node.parents["teacher"])
-    temperature = float(node.parents["samples"].config["temperature"])
-    make = partial(TeacherTrainer, teacher=teacher, temperature=temperature)
-    yield from train_model(node, store, group, make, scored_by=[teacher])
+from recalltrap_studies.llm.training.student_trainer import StudentTrainer
 
 
 class TeacherTrainer(StudentTrainer):

@@ -11,8 +11,6 @@ updates together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from recalltrap.graph import Node
-from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.data import responses
 from recalltrap_studies.llm.data.responses import PromptRows
 from recalltrap_studies.llm.data.token_sequences import Collator, Order, Sequences
@@ -31,20 +27,7 @@ from recalltrap_studies.llm.distillation.losses import generalised_jsd
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.batch_sizes import rows_at_once
 from recalltrap_studies.llm.inference.response_batches import uniforms
-from recalltrap_studies.llm.models import weights
-from recalltrap_studies.llm.stages.train import train_model
 from recalltrap_studies.llm.training import upstream
-
-
-def run_on_policy(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Train a student on its teacher's samples and then its own; as `logits.run_logits`."""
-    teacher = weights.read_model(store, node.parents["teacher"])
-    temperature = float(node.parents["samples"].config["temperature"])
-    make = partial(
-        OwnSamplesTrainer, teacher=teacher, temperature=temperature, node=node, group=group
-    )
-    updates = int(node.config["own_samples_updates"])
-    yield from train_model(node, store, group, make, scored_by=[teacher], saved_every=updates)
 
 
 class OwnSamplesTrainer(TeacherTrainer):

@@ -13,7 +13,7 @@ suffixes as in `losses`; half of an update's sequences are better responses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,8 @@ from transformers import PreTrainedModel
 
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
-from recalltrap.kind import Progress
 from recalltrap.run.worker_group import ALONE, WorkerGroup
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.sample_shards import map_sequences
@@ -37,49 +35,11 @@ from recalltrap_studies.llm.data.token_sequences import IGNORED
 from recalltrap_studies.llm.distillation import losses
 from recalltrap_studies.llm.distillation.labelled_pairs import labelled_pairs
 from recalltrap_studies.llm.distillation.logits import rows_at_once, scores_of
-from recalltrap_studies.llm.models import tokenizers, weights
-from recalltrap_studies.llm.models.architectures import config_of
-from recalltrap_studies.llm.stages.registry import DISTILL
-from recalltrap_studies.llm.stages.train import StudentTrainer, train_model
+from recalltrap_studies.llm.models import tokenizers
+from recalltrap_studies.llm.training.student_trainer import StudentTrainer
 
 COLLAPSE = 0.1
 """Of the entropy of the student's next token where a training began, what must be left of it."""
-
-
-def run_dckd(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Train a student by DCKD and store it; as `logits.run_logits`."""
-    teacher = weights.read_model(store, node.parents["teacher"])
-    make = partial(DckdTrainer, group=group, teacher=teacher, weight=node.config["dckd_weight"])
-    ready = partial(prepare, context=context_of(node, teacher))
-    yield from train_model(node, store, group, make, [teacher], ready)
-
-
-def run_adpa(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
-    """Train a student by ADPA, from where its parent `start` is, and store it; as `run_dckd`.
-
-    Raises:
-        StageError: `nan`, its entropy collapsed: the advantage has no bound.
-    """
-    teacher, reference, start = (
-        weights.read_model(store, node.parents[name]) for name in ("teacher", "reference", "start")
-    )
-    held = start if node.config["advantage_reference"] == "student_init" else reference
-    weight = node.config["advantage_weight"]
-    make = partial(
-        AdpaTrainer, group=group, teacher=teacher, reference=held, start=start, weight=weight
-    )
-    ready = partial(prepare, context=context_of(node, teacher))
-    yield from train_model(node, store, group, make, [teacher, held], ready)
-
-
-def context_of(node: Node, teacher: PreTrainedModel) -> int:
-    """Tokens that the teacher and its student can both read."""
-    contexts = [int(teacher.config.max_position_embeddings)]
-    if "architecture" in node.config:
-        spec = opened(node.config["architecture"], DISTILL.architecture)
-        student = config_of(spec, field=DISTILL.architecture)
-        contexts.append(int(student.max_position_embeddings))
-    return min(contexts)
 
 
 def prepare(

@@ -120,7 +120,7 @@ class AdpaPlusDistill(AdpaDistill, DckdDistill):
     """Both's."""
 
 
-_PREFERENCES = "recalltrap_studies.llm.distillation.preference_distillation"
+_STAGE = "recalltrap_studies.llm.stages.distill"
 _RECORDS = (
     Distillation(
         "sequence",  # sequence-level (Kim & Rush 2016): the likelihood of the teacher's samples
@@ -130,20 +130,20 @@ _RECORDS = (
     Distillation(
         "logits",  # forward KL to the teacher's whole distribution, on the same samples
         settings=Distill,
-        run=LateImport("recalltrap_studies.llm.distillation.logits:run_logits"),
+        run=LateImport(f"{_STAGE}:run_logits"),
         scored_by=("teacher",),
     ),
     Distillation(
         "on_policy",  # generalised JSD, at last on the student's own samples
         settings=OnPolicyDistill,
-        run=LateImport("recalltrap_studies.llm.distillation.on_policy:run_on_policy"),
+        run=LateImport(f"{_STAGE}:run_on_policy"),
         scored_by=("teacher",),
         draws=lambda config: float(config["own_samples_share"]),
     ),
     Distillation(
         "dckd",  # better responses, and the aligned teacher's distribution on both of a pair
         settings=DckdDistill,
-        run=LateImport(f"{_PREFERENCES}:run_dckd"),
+        run=LateImport(f"{_STAGE}:run_dckd"),
         scored_by=("teacher",),
         after_align=True,
         padded=True,
@@ -151,7 +151,7 @@ _RECORDS = (
     Distillation(
         "adpa",  # better responses, and what alignment made likelier where the student goes
         settings=AdpaDistill,
-        run=LateImport(f"{_PREFERENCES}:run_adpa"),
+        run=LateImport(f"{_STAGE}:run_adpa"),
         scored_by=("teacher", "reference"),
         scored_share=0.5,
         after_align=True,

@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from trl.trainer.sft_config import SFTConfig
 
@@ -27,11 +25,9 @@ from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.token_sequences import (
-    IGNORED,
     BesideCollator,
     Collator,
     InOrder,
-    Order,
     shuffled,
     tokens_seen,
 )
@@ -44,6 +40,7 @@ from recalltrap_studies.llm.stages.registry import training_of
 from recalltrap_studies.llm.training import arguments, checkpoints, resumable, upstream
 from recalltrap_studies.llm.training.held_out_loss import HeldoutPoints, heldout_loss
 from recalltrap_studies.llm.training.mirror import mirror_of
+from recalltrap_studies.llm.training.student_trainer import StudentTrainer, TrainingSchedule
 
 FULL_LOGITS = 4096
 """Vocabularies up to here get all logits at once: TRL's chunked loss saves memory beyond, and
@@ -122,22 +119,6 @@ def train_model(
             mirror.clear()
     metrics = {name: float(v) for name, v in facts.items() if name in ("heldout_loss", "gap")}
     yield Progress(node.stage, schedule.updates, schedule.updates, metrics)
-
-
-@dataclass(frozen=True)
-class TrainingSchedule:
-    """How long a training takes, and in which order it meets its rows."""
-
-    updates: int
-    warmup: int
-    decay: int
-    epochs: float
-    order: Order  # [updates * batch]
-    tokens: int
-
-    @property
-    def facts(self) -> dict[str, float | int]:
-        return {"updates": self.updates, "epochs": self.epochs, "tokens": self.tokens}
 
 
 def make_schedule(node: Node, data: TrainingData) -> TrainingSchedule:
@@ -243,51 +224,6 @@ def compile_layers(model: nn.Module) -> None:
                 layer.compile()
         else:
             compile_layers(child)
-
-
-class StudentTrainer(upstream.OrderedSftTrainer):
-    """TRL's trainer in a given order, without the metrics that cost a small model half its time."""
-
-    chunked: bool
-    """Whether the loss goes by TRL's chunks of the vocabulary."""
-    data: TrainingData
-    schedule: TrainingSchedule
-    batch_rows: int
-    """Rows of an update, over all workers."""
-    pad: int
-    width: int | None
-    """Tokens of a packed row; None pads instead."""
-    measured: tuple[str, ...] = ()
-    """What its points hold beside what every training's do."""
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Mean negative log-likelihood per learned token of the global batch, as TRL's."""
-        if return_outputs or self.chunked:
-            chunked: Any = super().compute_loss  # untyped
-            return chunked(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs["labels"][:, 1:]
-        features = {k: v for k, v in inputs.items() if k != "labels"}
-        logits = model(**features, use_cache=False).logits[:, :-1].float()
-        total = nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return self.mean_over_batch(total, labels != IGNORED, num_items_in_batch)
-
-    def mean_over_batch(
-        self, total: Tensor, learned_BT: Tensor, num_items_in_batch: Tensor | int | None
-    ) -> Tensor:
-        """A sum over this worker's learned tokens as the mean over the global batch's."""
-        count = learned_BT.sum() if num_items_in_batch is None else num_items_in_batch
-        loss = total / torch.as_tensor(count).clamp(min=1)
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            loss = loss * self.accelerator.num_processes  # gradients are averaged over workers
-        return loss
 
 
 def _with_last(table: pa.Table, step: int, loss: float) -> pa.Table:
