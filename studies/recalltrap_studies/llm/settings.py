@@ -15,10 +15,10 @@ from recalltrap.settings_parts import Part, added_setting
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS, Algorithm, find_algorithm
 from recalltrap_studies.llm.distillation.registry import (
     DISTILLATIONS,
-    EVERYWHERE,
     FIRST,
     Distillation,
     find_distillation,
+    of_any_teacher,
 )
 from recalltrap_studies.llm.rewards.values import check_rewards
 from recalltrap_studies.llm.roles import check_given
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 else:
     AlgorithmName = Literal[tuple(ALGORITHMS)]
-    DistillationName = Literal[EVERYWHERE]
+    DistillationName = Literal[of_any_teacher()]
     StageFields = create_model(
         "StageFields",
         __base__=(
@@ -100,7 +100,7 @@ class LlmSettings(RateFactors, StageFields):
     @field_validator("distillation", mode="before")
     @classmethod
     def _distils_any_teacher(cls, value: Any) -> Any:
-        if isinstance(value, str) and value in DISTILLATIONS and value not in EVERYWHERE:
+        if isinstance(value, str) and value in DISTILLATIONS and DISTILLATIONS[value].after_align:
             raise ValueError(
                 f"{value!r} learns what an alignment has changed, and K-A's teacher isn't aligned: "
                 f"make it a step of an ordering, {{name: A-{value}, stages: [align, {{distill: "

@@ -120,6 +120,16 @@ class Prompt(Part):
         return {"prompt": f"prompts = {settings.prompts!r} are asked, and nothing reads prompt"}
 
 
+class RewardNoise(Part):
+    """What whatever sees single rewards reads."""
+
+    reward_noise: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = added_setting(
+        0.0,
+        description="Standard deviation of Gaussian noise on every reward that an alignment, or a "
+        "label of its pairs, sees: a noisy judge. No table has it (ours).",
+    )
+
+
 class Sample(Prompt):
     """Sequences drawn from a model for a student to learn from."""
 
@@ -193,7 +203,7 @@ class Labelled(Part):
     )
 
 
-class PreferenceData(Labelled):
+class PreferenceData(Labelled, RewardNoise):
     """Pairs that are drawn once and labelled, or a file's."""
 
     preferences: Spec | None = added_setting(
@@ -216,7 +226,7 @@ class PreferenceData(Labelled):
         return {**idle, **{name: f"{FILE_LEARNED} {name}" for name in DRAWN_PAIRS}}
 
 
-DRAWN_PAIRS = ("offline_pairs", "preference_noise")
+DRAWN_PAIRS = ("offline_pairs", "preference_noise", "reward_noise")
 """Settings of pairs that are drawn and labelled; a file's are neither."""
 FILE_LEARNED = "a file of preferences is learned from as it stands, and nothing reads"
 
@@ -291,7 +301,7 @@ class Reward(Prompt):
         return {**idle, "fold_quantile": why}
 
 
-class Alignment(Prompt):
+class Alignment(RewardNoise, Prompt):
     """What all alignments read."""
 
     algorithm: str = Field(description="How to align: a name of `alignment.registry`.")

@@ -25,6 +25,7 @@ from recalltrap_studies.llm.data.token_sequences import Array, Sequences
 from recalltrap_studies.llm.inference.response_batches import collect, shares
 from recalltrap_studies.llm.models import devices
 from recalltrap_studies.llm.rewards.judges import read_reward
+from recalltrap_studies.llm.rewards.noise import reward_noise
 from recalltrap_studies.llm.rewards.protocol import Reward
 
 
@@ -48,6 +49,10 @@ def labelled_pairs(
     drawn = map_sequences(store.open(node.parents["pairs"]), "train", scratch, vocabulary, group)
     reward = read_reward(store, node, tokenizer)
     preference_N = judged(drawn, reward, group)
+    deviation = float(node.config.get("reward_noise", 0.0))
+    added_N = reward_noise(node.seed, "distill/preferences", len(drawn), deviation)
+    if added_N is not None:
+        preference_N = preference_N + added_N.numpy()
     pair_P2 = pairs_to_one_prompt(drawn)
     pair_P2 = pair_P2[[not _equal(drawn, pair) for pair in pair_P2]]
     if not len(pair_P2):

@@ -168,8 +168,11 @@ _RECORDS = (
 )
 DISTILLATIONS: dict[str, Distillation] = {record.name: record for record in _RECORDS}
 FIRST = _RECORDS[0].name
-EVERYWHERE = tuple(record.name for record in _RECORDS if not record.after_align)
-"""Those that any teacher can be distilled by."""
+
+
+def of_any_teacher() -> tuple[str, ...]:
+    """Those that any teacher can be distilled by."""
+    return tuple(record.name for record in DISTILLATIONS.values() if not record.after_align)
 
 
 def find_distillation(name: str) -> Distillation:

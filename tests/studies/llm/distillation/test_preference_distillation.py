@@ -129,6 +129,8 @@ def test_the_reward_says_which_is_better_and_noise_turns_labels_round(
     noisy, _ = pairs(handed, tmp_path, preference_noise=0.3)
     turned = float((noisy.starts != better.starts).mean())
     assert 0.15 < turned < 0.45
+    judged, _ = pairs(handed, tmp_path, reward_noise=4.0)
+    assert 0.05 < float((judged.starts != better.starts).mean()) < 0.5
     for first, second in zip(range(len(better)), range(len(worse)), strict=True):
         assert not np.array_equal(better.row(first), worse.row(second))
 
