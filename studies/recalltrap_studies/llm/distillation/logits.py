@@ -9,30 +9,24 @@ T places, N learned places, V the student's vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from recalltrap_studies.llm.data.token_sequences import IGNORED
-from recalltrap_studies.llm.distillation.losses import (
-    Scores,
-    forward_kl,
-    log_probs_of,
-    summed_in_parts,
-)
-from recalltrap_studies.llm.inference.batch_sizes import HELD_OUT
+from recalltrap_studies.llm.distillation.losses import forward_kl, summed_in_parts
+from recalltrap_studies.llm.distillation.scorers import Scorer, features_of, rows_at_once
 from recalltrap_studies.llm.training.student_trainer import StudentTrainer
 
 
 class TeacherTrainer(StudentTrainer):
     """Minimises a divergence from a teacher on the rows that it is given: the forward KL."""
 
-    def __init__(self, *, teacher: PreTrainedModel, temperature: float, **given: Any) -> None:
+    numbered = True
+
+    def __init__(self, *, teacher: Scorer, **given: Any) -> None:
         super().__init__(**given)
-        self.teacher, self.temperature = teacher, temperature
+        self.teacher = teacher
 
     def compute_loss(
         self,
@@ -42,15 +36,13 @@ class TeacherTrainer(StudentTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Mean divergence per learned token of the global batch, in nats."""
-        features = {k: v for k, v in inputs.items() if k != "labels"}
-        outputs = model(**features, use_cache=False)
+        outputs = model(**features_of(inputs), use_cache=False)
         logits_BTV = outputs.logits[:, :-1]
         learned_BT = inputs["labels"][:, 1:] != IGNORED
-        theirs = scores_of(self.teacher, features)
+        theirs = self.teacher.of(inputs)
 
         def loss(own_NV: Tensor, part: slice) -> Tensor:
-            theirs_NW = theirs(part)[learned_BT[part]].float() / self.temperature
-            return self.divergence(own_NV, log_probs_of(theirs_NW, own_NV.shape[1])).sum()
+            return self.divergence(own_NV, theirs(part, own_NV.shape[1])).sum()
 
         total = summed_in_parts(logits_BTV, learned_BT, loss, rows_at_once(logits_BTV))
         result = self.mean_over_batch(total, learned_BT, num_items_in_batch)
@@ -59,21 +51,3 @@ class TeacherTrainer(StudentTrainer):
     def divergence(self, own_NV: Tensor, teacher_NV: Tensor) -> Tensor:
         """What is minimised at each place [N]."""
         return forward_kl(own_NV, teacher_NV)
-
-
-def scores_of(model: nn.Module, features: Mapping[str, Tensor]) -> Scores:
-    """Another model's logits at the places of `features`, some rows at a time; no gradient."""
-
-    def logits(rows: slice) -> Tensor:
-        part = {name: tensor[rows] for name, tensor in features.items()}
-        with torch.no_grad():
-            scored: Tensor = model(**part, use_cache=False).logits[:, :-1]
-        return scored
-
-    return logits
-
-
-def rows_at_once(logits_BTV: Tensor) -> int:
-    """How many rows' logits are made float32 together."""
-    each = logits_BTV.shape[1] * logits_BTV.shape[2]
-    return HELD_OUT[logits_BTV.device.type].rows(each)

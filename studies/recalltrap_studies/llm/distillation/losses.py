@@ -16,8 +16,6 @@ from torch import Tensor
 Loss = Callable[[Tensor, slice], Tensor]
 """Of the student's log-probabilities [N, V] at the learned places of some rows, and those rows: a
 sum over the places."""
-Scores = Callable[[slice], Tensor]
-"""Another model's logits of some rows, [rows, T, W]."""
 
 
 def summed_in_parts(logits_BTV: Tensor, learned_BT: Tensor, loss: Loss, rows: int) -> Tensor:

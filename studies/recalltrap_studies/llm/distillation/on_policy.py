@@ -33,6 +33,8 @@ from recalltrap_studies.llm.training import upstream
 class OwnSamplesTrainer(TeacherTrainer):
     """Learns by the generalised JSD, at last from what the student says itself."""
 
+    numbered = False  # its teacher scores on the fly
+
     def __init__(self, *, node: Node, group: WorkerGroup, **given: Any) -> None:
         super().__init__(**given)
         config = node.config

@@ -34,7 +34,13 @@ from recalltrap_studies.llm.data.sample_shards import map_sequences
 from recalltrap_studies.llm.data.token_sequences import IGNORED
 from recalltrap_studies.llm.distillation import losses
 from recalltrap_studies.llm.distillation.labelled_pairs import labelled_pairs
-from recalltrap_studies.llm.distillation.logits import rows_at_once, scores_of
+from recalltrap_studies.llm.distillation.scorers import (
+    Scorer,
+    Scores,
+    TeacherScores,
+    features_of,
+    rows_at_once,
+)
 from recalltrap_studies.llm.models import tokenizers
 from recalltrap_studies.llm.training.student_trainer import StudentTrainer
 
@@ -64,12 +70,11 @@ def prepare(
 
 @dataclass(frozen=True)
 class Half:
-    """Half of what a worker takes of a batch: inputs, the student's logits of them, what is
-    learned; and how many tokens are learned of the whole batch's half, over all workers."""
+    """Half of what a worker takes of a batch: inputs, the student's logits of them; and how many
+    tokens are learned of the whole batch's half, over all workers."""
 
-    features: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
     logits_BTV: Tensor
-    labels_BT: Tensor
     count: float
 
     def mean(self, loss: losses.Loss) -> Tensor:
@@ -79,16 +84,11 @@ class Half:
 
     @property
     def learned_BT(self) -> Tensor:
-        return self.labels_BT != IGNORED
-
-    def scored(self, model: nn.Module, part: slice, width: int) -> Tensor:
-        """Another model's log-probabilities at the learned places of some rows, [N, V]."""
-        logits_NW = scores_of(model, self.features)(part)[self.learned_BT[part]]
-        return losses.log_probs_of(logits_NW, width)
+        return self.inputs["labels"][:, 1:] != IGNORED
 
     def tokens(self, part: slice) -> Tensor:
         """What was said at the learned places of some rows, [N]."""
-        return self.labels_BT[part][self.learned_BT[part]]
+        return self.inputs["labels"][part, 1:][self.learned_BT[part]]
 
 
 class PreferenceTrainer(StudentTrainer):
@@ -97,11 +97,11 @@ class PreferenceTrainer(StudentTrainer):
     What is `measured` stands in the points of its curves, as means over the updates since the last.
     """
 
-    def __init__(
-        self, *, group: WorkerGroup, teacher: PreTrainedModel, weight: float, **given: Any
-    ) -> None:
+    numbered = True
+
+    def __init__(self, *, group: WorkerGroup, weight: float, **given: Any) -> None:
         super().__init__(**given)
-        self.group, self.teacher, self.weight = group, teacher, float(weight)
+        self.group, self.weight = group, float(weight)
         self._noted: dict[str, list[float]] = {}
 
     def beside(self, better: Half, other: Half) -> Tensor:
@@ -116,16 +116,14 @@ class PreferenceTrainer(StudentTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Each term the mean over its own tokens of the global batch, in nats."""
-        features = {name: rows for name, rows in inputs.items() if name != "labels"}
-        outputs = model(**features, use_cache=False)
+        outputs = model(**features_of(inputs), use_cache=False)
         update, size = self.state.global_step, self.batch_rows
         rows = self.schedule.order[update * size : (update + 1) * size]
         count = len(inputs["labels"]) // 2
         halves = [
             Half(
-                {name: rows_BL[part] for name, rows_BL in features.items()},
+                {name: rows_BL[part] for name, rows_BL in inputs.items()},
                 outputs.logits[part, :-1],
-                inputs["labels"][part, 1:],
                 float(learned.learned[rows].sum()),
             )
             for part, learned in (
@@ -169,17 +167,22 @@ class DckdTrainer(PreferenceTrainer):
 
     measured = ("better_nll", "better_kl", "worse_kl")
 
+    def __init__(self, *, better_teacher: Scorer, worse_teacher: Scorer, **given: Any) -> None:
+        super().__init__(**given)
+        self.teachers = (better_teacher, worse_teacher)
+
     def beside(self, better: Half, other: Half) -> Tensor:
         divergences = []
-        for name, half in (("better_kl", better), ("worse_kl", other)):
-            loss = partial(self._divergence, half)
+        halves = (("better_kl", better), ("worse_kl", other))
+        for (name, half), teacher in zip(halves, self.teachers, strict=True):
+            loss = partial(self._divergence, teacher.of(half.inputs))
             divergences.append(half.mean(loss))
             self.note(name, divergences[-1])
         return self.weight * (divergences[0] + divergences[1])
 
-    def _divergence(self, half: Half, own_NV: Tensor, part: slice) -> Tensor:
-        teacher_NV = half.scored(self.teacher, part, own_NV.shape[1])
-        return losses.forward_kl(own_NV, teacher_NV).sum()
+    @staticmethod
+    def _divergence(theirs: Scores, own_NV: Tensor, part: slice) -> Tensor:
+        return losses.forward_kl(own_NV, theirs(part, own_NV.shape[1])).sum()
 
 
 class AdpaTrainer(PreferenceTrainer):
@@ -187,25 +190,25 @@ class AdpaTrainer(PreferenceTrainer):
 
     measured = ("better_nll", "advantage", "entropy", "kl_to_start")
 
-    def __init__(self, *, reference: PreTrainedModel, start: PreTrainedModel, **given: Any) -> None:
+    def __init__(self, *, advantage: Scorer, start: PreTrainedModel, **given: Any) -> None:
         super().__init__(**given)
-        self.reference, self.start = reference, start
+        self.advantage, self.start = advantage, TeacherScores(start)
 
     def beside(self, better: Half, other: Half) -> Tensor:
         # A pass of a third model: for the points of the curves alone.
         due = (self.state.global_step + 1) % int(self.args.logging_steps) == 0
         entropy, from_start = torch.zeros(()), torch.zeros(())
+        advantages, began = self.advantage.of(other.inputs), self.start.of(other.inputs)
 
         def loss(own_NV: Tensor, part: slice) -> Tensor:
             nonlocal entropy, from_start
             width = own_NV.shape[1]
-            theirs, before = (other.scored(m, part, width) for m in (self.teacher, self.reference))
             with torch.no_grad():
                 entropy = entropy + losses.entropy(own_NV).sum().cpu()
                 if due:
-                    start_NV = other.scored(self.start, part, width)
+                    start_NV = began(part, width)
                     from_start = from_start + losses.reverse_kl(own_NV, start_NV).sum().cpu()
-            return losses.expected_advantage(own_NV, losses.advantage(theirs, before)).sum()
+            return losses.expected_advantage(own_NV, advantages(part, width)).sum()
 
         advantage = other.mean(loss)
         self.note("advantage", advantage)

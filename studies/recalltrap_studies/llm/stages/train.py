@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -47,6 +50,7 @@ FULL_LOGITS = 4096
 takes twice the time below."""
 MAX_GRADIENT_NORM = float(Optimiser.model_fields["max_gradient_norm"].default)
 """Of stages from before it was a setting, and of those at its default."""
+Ready = Callable[[TrainingData, Path, int], dict[str, Any]]
 CURVES = {"loss": "loss", "learning_rate": "learning_rate", "heldout_loss": "heldout_loss"}
 
 
@@ -63,10 +67,12 @@ def train_model(
     make: Callable[..., StudentTrainer],
     scored_by: Sequence[PreTrainedModel] = (),
     prepare: Callable[..., TrainingData] = datasets.prepare,
+    ready: Ready | None = None,
     saved_every: int = 1,
 ) -> Iterator[Progress]:
     """Train one model and store it. `make` makes its trainer, in whose loss other models may score
-    what `prepare` prepares; checkpoints stand between so many updates and the next.
+    what `prepare` prepares; `ready` says what the trainer needs besides of that and the student's
+    vocabulary. Checkpoints stand between so many updates and the next.
 
     The artifact holds the model in the hub's format, `curves.parquet` (loss, learning_rate,
     heldout_loss) and `facts.json`. Every rank of the group calls it; rank 0 writes.
@@ -81,6 +87,8 @@ def train_model(
     data = prepare(node, store, scratch, group)
     schedule = make_schedule(node, data)
     model = untrained(node, store, data.tokenizer)
+    if ready is not None:
+        make = partial(make, **ready(data, scratch, int(model.config.vocab_size)))
     parameters = sum(p.numel() for p in model.parameters())
     trainer = make_trainer(
         node, model, data, schedule, group, str(scratch), make, saved_every=saved_every
@@ -197,15 +205,17 @@ def make_trainer(
     pad = data.tokenizer.pad_token_id
     # A row as long as the longest sequence is nearly full, and attention's mask stays small.
     width = int(data.train.lengths.max()) if config.get("packing") else None
-    collator = Collator(data.train, pad, width)
-    beside = data.beside
     trainer = (make or StudentTrainer)(
         model=model,
         args=args,
-        data_collator=collator if beside is None else BesideCollator(data.train, beside, pad),
+        data_collator=Collator(data.train, pad, width),
         train_dataset=upstream.row_numbers(len(data.train)),
         processing_class=data.tokenizer,
     )
+    if data.beside is not None:
+        trainer.data_collator = BesideCollator(data.train, data.beside, pad, trainer.numbered)
+    elif trainer.numbered:
+        trainer.data_collator = Collator(data.train, pad, width, numbered=True)
     trainer.sampler = InOrder(schedule.order)
     trainer.chunked = model.config.vocab_size > FULL_LOGITS
     trainer.data, trainer.schedule = data, schedule

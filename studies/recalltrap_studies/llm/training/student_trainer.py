@@ -44,6 +44,8 @@ class StudentTrainer(upstream.OrderedSftTrainer):
     pad: int
     width: int | None
     """Tokens of a packed row; None pads instead."""
+    numbered: bool = False
+    """Whether its batches say which learned tokens they have: see `token_sequences.PLACES`."""
     measured: tuple[str, ...] = ()
     """What its points hold beside what every training's do."""
 
