@@ -24,8 +24,8 @@ from recalltrap.settings_parts import part_config
 from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import stream
+from recalltrap_studies.llm.data import corpus
 from recalltrap_studies.llm.distillation.registry import DISTILLATIONS, run_distillation
-from recalltrap_studies.llm.grammar import sentences
 from recalltrap_studies.llm.models import architectures, tokenizers, weights
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.settings import LlmSettings
@@ -68,7 +68,7 @@ def main() -> None:
 
 def taught(store: ArtifactStore, asked: Any) -> tuple[Node, Node]:
     """A teacher and its samples."""
-    texts = sentences.sample(2000, stream(0, "benchmark/texts"))
+    texts = corpus.load_corpus(corpus.GRAMMAR, 2000, stream(0, "benchmark/texts"))
     tokenizer = tokenizers.train_tokenizer(texts, 512)
     config = architectures.config_of(asked.teacher, len(tokenizer), tokenizer)
     teacher = Node("pretrain", 0, {"vocabulary_size": len(tokenizer)})
