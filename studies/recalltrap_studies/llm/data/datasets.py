@@ -44,6 +44,8 @@ class TrainingData:
     teacher_entropy: float | None
     tokenizer: PreTrainedTokenizerFast
     beside: Sequences | None = None
+    flops: float = 0.0
+    """What it took to prepare: labels by a reward's model, say."""
 
     def rows_of_a_batch(self, node: Node) -> int:
         """Rows of an update of a training: a batch counts sequences."""

@@ -37,15 +37,16 @@ def labelled_pairs(
     vocabulary: int,
     context: int,
     group: WorkerGroup,
-) -> tuple[Sequences, Sequences]:
-    """The better and the worse sequence of every pair, P rows each; every worker calls it.
+) -> tuple[Sequences, Sequences, float]:
+    """The better and the worse sequence of every pair, P rows each, and the operations that their
+    labels took; every worker calls it.
 
     Raises:
         InputError: a file's rows can't be learned from.
         StageError: the reward gives no finite numbers, or no two responses differ.
     """
     if "pairs" not in node.parents:
-        return _of_file(preferences.learned_from(node.config, tokenizer, context))
+        return *_of_file(preferences.learned_from(node.config, tokenizer, context)), 0.0
     drawn = map_sequences(store.open(node.parents["pairs"]), "train", scratch, vocabulary, group)
     reward = read_reward(store, node, tokenizer)
     preference_N = judged(drawn, reward, group)
@@ -67,7 +68,10 @@ def labelled_pairs(
     first_wins_P = (preference_N[pair_P2[:, 0]] >= preference_N[pair_P2[:, 1]]) != flipped_P
     better_P = np.where(first_wins_P, pair_P2[:, 0], pair_P2[:, 1])
     worse_P = np.where(first_wins_P, pair_P2[:, 1], pair_P2[:, 0])
-    return drawn.take(better_P), drawn.take(worse_P)
+    judge = reward.model
+    parameters = 0 if judge is None else sum(p.numel() for p in judge.parameters())
+    flops = 2.0 * parameters * int(drawn.lengths.sum())
+    return drawn.take(better_P), drawn.take(worse_P), flops
 
 
 def pairs_to_one_prompt(drawn: Sequences) -> Array:

@@ -28,6 +28,7 @@ from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.batch_sizes import rows_at_once
 from recalltrap_studies.llm.inference.response_batches import uniforms
 from recalltrap_studies.llm.training import upstream
+from recalltrap_studies.llm.training.student_trainer import OWN_TOKENS
 
 
 class OwnSamplesTrainer(TeacherTrainer):
@@ -105,4 +106,7 @@ class OwnSamplesTrainer(TeacherTrainer):
         everyone = [row for rows in self.group.gather(found) for row in rows]
         self.own = Sequences.of_lists([row for row, _ in everyone], [own for _, own in everyone])
         self.collate_own = Collator(self.own, self.pad, self.width)
+        # In every checkpoint after this, for what the training has cost.
+        tokens = int(self.own.learned.sum())
+        self.state.log_history.append({OWN_TOKENS: tokens, "step": first})
         self.drawn_at, self._update, self._taken = first, -1, 0

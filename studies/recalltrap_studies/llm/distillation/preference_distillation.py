@@ -56,8 +56,9 @@ def prepare(
     teacher, samples = node.parents["teacher"], store.open(node.parents["samples"])
     tokenizer = tokenizers.read_tokenizer(store, teacher)
     vocabulary = datasets.vocabulary_size(node, store, tokenizer)
-    better, worse = labelled_pairs(node, store, tokenizer, scratch, vocabulary, context, group)
-    beside = worse
+    better, beside, flops = labelled_pairs(
+        node, store, tokenizer, scratch, vocabulary, context, group
+    )
     if "states" in node.parents:
         states = store.open(node.parents["states"])
         own = map_sequences(states, "train", scratch, vocabulary, group)
@@ -65,7 +66,7 @@ def prepare(
         better, beside = better.take(np.arange(count)), own.take(np.arange(count))
     heldout = map_sequences(samples, "heldout", scratch, vocabulary, group)
     entropy = datasets.teacher_entropy(samples, heldout)
-    return TrainingData(better, heldout, entropy, tokenizer, beside)
+    return TrainingData(better, heldout, entropy, tokenizer, beside, flops)
 
 
 @dataclass(frozen=True)

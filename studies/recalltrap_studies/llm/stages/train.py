@@ -43,7 +43,11 @@ from recalltrap_studies.llm.stages.registry import training_of
 from recalltrap_studies.llm.training import arguments, checkpoints, resumable, upstream
 from recalltrap_studies.llm.training.held_out_loss import HeldoutPoints, heldout_loss
 from recalltrap_studies.llm.training.mirror import mirror_of
-from recalltrap_studies.llm.training.student_trainer import StudentTrainer, TrainingSchedule
+from recalltrap_studies.llm.training.student_trainer import (
+    OWN_TOKENS,
+    StudentTrainer,
+    TrainingSchedule,
+)
 
 FULL_LOGITS = 4096
 """Vocabularies up to here get all logits at once: TRL's chunked loss saves memory beyond, and
@@ -104,12 +108,14 @@ def train_model(
     names = CURVES | {name: name for name in trainer.measured}
     table = _with_last(resumable.curves(trainer, names), schedule.updates, loss)
     facts = {**schedule.facts, **_gap(loss, data.teacher_entropy), "parameters": parameters}
+    drawn = sum(point.get(OWN_TOKENS, 0) for point in trainer.state.log_history)
     resumable.release(trainer)
     if trained is not None:
         seconds = time.perf_counter() - clock
         files = weights.model_files(trained, data.tokenizer) | resumable.result_files(table, facts)
         scoring = sum(p.numel() for other in scored_by for p in other.parameters())
         flops = (6.0 * parameters + 2.0 * scoring) * schedule.tokens
+        flops += 2.0 * parameters * drawn + data.flops
         cost = Cost(
             wall_seconds=seconds,
             device_seconds=seconds * group.size,

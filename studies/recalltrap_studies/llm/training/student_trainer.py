@@ -15,6 +15,9 @@ from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.token_sequences import IGNORED, Order
 from recalltrap_studies.llm.training import upstream
 
+OWN_TOKENS = "own_tokens"
+"""What a point of the log calls tokens that the student drew to learn from."""
+
 
 @dataclass(frozen=True)
 class TrainingSchedule:

@@ -69,6 +69,11 @@ def test_a_student_learns_from_its_own_samples_alone(taught: ArtifactStore) -> N
     node = distill_node("on_policy", 30, own_samples_share=1.0, jsd_mix=1.0, own_samples_updates=8)
     curves = distil(taught, node)
     assert curves["loss"][-1] < 0.9 * curves["loss"][0]
+    # the student draws what it learns, the teacher scores it
+    plain = distill_node("logits", 30)
+    distil(taught, plain)
+    own, theirs = (taught.open(one).cost["flops"] for one in (node, plain))
+    assert own > 1.1 * theirs
     assert curves["heldout_loss"][-1] < curves["heldout_loss"][0]
 
 

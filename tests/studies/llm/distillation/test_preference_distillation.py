@@ -111,7 +111,8 @@ def pairs(store: ArtifactStore, scratch: Path, **fields: Any) -> tuple[Sequences
     node = distill_node("dckd", 12, **fields)
     tokenizer = tokenizers.read_tokenizer(store, TEACHER)
     size = int(weights.read_model(store, TEACHER).config.vocab_size)
-    return labelled_pairs(node, store, tokenizer, scratch, size, 64, WorkerGroup())
+    better, worse, _ = labelled_pairs(node, store, tokenizer, scratch, size, 64, WorkerGroup())
+    return better, worse
 
 
 def lengths(sequences: Sequences) -> np.ndarray[Any, Any]:
