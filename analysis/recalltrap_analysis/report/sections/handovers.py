@@ -71,7 +71,7 @@ def handovers_section(run: ReadRun, summary: Summary) -> Section | None:
     found = list(over_weights(summary.outcomes, summary.design, names, kl_weight, spending))
     answers = [answer for _, answer in _answers(summary, base, found)]
     blocks: list[Block] = [
-        Items(answers),
+        Items(answers) if len(answers) > 1 else Prose("".join(answers), ours=False),
         _grid(summary, table, base),
         Prose(_note(summary, table, base), "small"),
     ]
