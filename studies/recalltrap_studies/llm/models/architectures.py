@@ -184,10 +184,7 @@ def unreachable(spec: str, field: str, what: str, error: Exception) -> Unreachab
     """The error for a part of a model that can't be read, with the way out."""
     reason = first_line(error)
     if is_folder(spec):
-        return Unreachable(
-            f"settings.{field} = {spec!r}: this folder has no usable {what} ({reason}). Give a "
-            "folder that save_pretrained wrote for the model and for its tokenizer"
-        )
+        return Unreachable(folders.unusable(spec, field, what, reason))
     reason = hub.last_fault() or reason
     made = " `make real-model` makes it, where you are." if Path(spec).name == REAL_MODEL else ""
     return Unreachable(

@@ -96,7 +96,7 @@ def stated_architectures(config: PreTrainedConfig) -> list[str]:
     return list(map(str, stated)) if isinstance(stated, list | tuple) else []
 
 
-def too_large(config: PreTrainedConfig) -> str | None:
+def too_large(config: object) -> str | None:
     """What of a configuration no model has; None where there is nothing of it."""
     for name, most in MOST.items():
         if (found := number(config, name) or 0) > most:
@@ -106,7 +106,7 @@ def too_large(config: PreTrainedConfig) -> str | None:
     return None
 
 
-def number(config: PreTrainedConfig, name: str) -> int | None:
+def number(config: object, name: str) -> int | None:
     """A positive integer of a configuration; None where it states none, or one per layer."""
     try:
         value: Any = getattr(config, name, None)

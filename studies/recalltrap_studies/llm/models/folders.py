@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from safetensors import safe_open
+from tokenizers import Tokenizer
 
 from recalltrap.errors import InputError
-from recalltrap_studies.llm.models.families import first_line
+from recalltrap_studies.llm.models.families import NUMBERS, first_line, too_large
 
 WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"})
 """Suffixes of files that hold weights, in whatever format."""
+CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
+CONTEXT = "max_position_embeddings"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 CONVERT = (
@@ -37,6 +43,74 @@ RESIZE = (
 def command(code: str, *arguments: str) -> str:
     """A line of Python as the shell wants it."""
     return shlex.join(["python", "-c", code, *arguments])
+
+
+def unusable(spec: str, field: str, what: str, reason: str) -> str:
+    """The message of a folder that lacks a part of a model, or has one that can't be read."""
+    return (
+        f"settings.{field} = {spec!r}: this folder has no usable {what} ({reason}). Give a "
+        "folder that save_pretrained wrote for the model and for its tokenizer"
+    )
+
+
+def stated_numbers(spec: str, field: str, folder: Path) -> Mapping[str, int]:
+    """The numbers of a shape that a folder's configuration states under their common names.
+
+    What it says otherwise, and whether any model can have them, is for transformers to judge.
+
+    Raises:
+        InputError: there is no configuration, or one that no model has.
+    """
+    check_no_adapter(spec, field, folder)
+    file = folder / CONFIG
+    try:
+        found = _read_object(file)
+        if not isinstance(found.get("model_type"), str):
+            raise ValueError(f"no model_type in its {CONFIG}")
+        for name in NUMBERS:
+            if isinstance(found.get(name), str | float | dict):
+                raise ValueError(f"{name} = {found[name]!r:.60} is no whole number")
+        numbers = {name: found[name] for name in NUMBERS if type(found.get(name)) is int}
+        for name, number in numbers.items():
+            if number <= 0 and name != CONTEXT:  # where nothing limits it, some say
+                raise ValueError(f"{name} = {number} is no positive number")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(unusable(spec, field, "configuration", first_line(error))) from None
+    if reason := too_large(SimpleNamespace(**numbers)):
+        raise InputError(f"settings.{field} = {spec!r}: {reason}")
+    return numbers
+
+
+def check_tokenizer(spec: str, field: str, folder: Path) -> None:
+    """Refuse files of a tokenizer that can't be read, as far as there are any.
+
+    Raises:
+        InputError: names the setting and the way out.
+    """
+    try:
+        if (folder / TOKENIZER_CONFIG).exists():
+            _read_object(folder / TOKENIZER_CONFIG)
+        if (folder / TOKENIZER).exists():
+            Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:  # tokenizers has no class of its own
+        raise InputError(unusable(spec, field, "tokenizer", first_line(error))) from None
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    """A file of JSON that is an object.
+
+    Raises:
+        OSError, ValueError, RecursionError: it can't be read, or is none.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no {file.name} in it") from None
+    except ValueError as error:
+        raise ValueError(f"its {file.name} is no JSON: {first_line(error)}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"its {file.name} is no JSON object")
+    return found
 
 
 def has_weights(folder: Path) -> bool:
@@ -84,10 +158,7 @@ def check_weights(spec: str, field: str, folder: Path, model: str = "AutoModelFo
                 "never read here. Convert them once, if you trust who made them: "
                 f"{command(CONVERT.format(model=model), str(folder))}"
             )
-        raise InputError(
-            f"settings.{field} = {spec!r}: this folder has no usable weights (no *.safetensors in "
-            "it). Give a folder that save_pretrained wrote for the model and for its tokenizer"
-        )
+        raise InputError(unusable(spec, field, "weights", "no *.safetensors in it"))
 
 
 def _model_files(folder: Path) -> list[Path]:
