@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from recalltrap_studies.llm.data import corpus
 from recalltrap_studies.llm.data.preferences import check_preferences
 from recalltrap_studies.llm.data.truth import check_truth
 from recalltrap_studies.llm.models import architectures, folders
+from recalltrap_studies.llm.models.families import number
 from recalltrap_studies.llm.prompt_checks import check_context, check_prompts
-from recalltrap_studies.llm.rewards.checks import check_functions, check_reading, classifiers
+from recalltrap_studies.llm.rewards.checks import check_classifier_files, check_functions
 from recalltrap_studies.llm.roles import ALIGNED, named_models, taken_as_given
 from recalltrap_studies.llm.settings import LlmSettings
 
@@ -38,12 +40,7 @@ def check_files(settings: LlmSettings) -> None:
     for field, context in contexts.items():
         check_context(settings, longest, f"{field} = {specs[field]!r}", context)
     _check_rows(settings, contexts)
-    for field, spec, _ in classifiers(settings):
-        if architectures.is_folder(spec):
-            folder = _folder(spec, field)
-            folders.check_weights(spec, field, folder, "AutoModelForSequenceClassification")
-            if stated := _context(spec, field, folder):
-                check_reading(settings, field, spec, longest, stated)
+    check_classifier_files(settings, longest)
 
 
 def _check_rows(settings: LlmSettings, contexts: Mapping[str, int]) -> None:
@@ -68,27 +65,28 @@ def _contexts(settings: LlmSettings) -> dict[str, int]:
     contexts: dict[str, int] = {}
     taken = taken_as_given(settings)
     for field, spec in named_models(settings).items():
+        context: int | None = None
         if architectures.is_size(spec):
-            contexts[field] = architectures.SIZES[spec].context
+            context = architectures.SIZES[spec].context
         elif architectures.is_folder(spec):
-            folder = _folder(spec, field)
-            if field in taken:
-                folders.check_weights(spec, field, folder)
-            if stated := _context(spec, field, folder):
-                contexts[field] = stated
+            context = _stated_context(spec, field, with_weights=field in taken)
+        if context is not None:
+            contexts[field] = context
     return contexts
 
 
-def _context(spec: str, field: str, folder: Path) -> int | None:
+def _stated_context(spec: str, field: str, *, with_weights: bool) -> int | None:
     """The context that a folder states; None where it states none.
 
     Raises:
-        InputError: its configuration or its tokenizer can't be read.
+        InputError: its weights, its configuration or its tokenizer can't be read, or don't belong
+            together.
     """
-    context = folders.stated_numbers(spec, field, folder).get(folders.CONTEXT, 0)
-    folders.check_tokenizer(spec, field, folder)
-    return context if context > 0 else None
-
-
-def _folder(spec: str, field: str) -> Path:
-    return Path(architectures.location(spec, field)[0])
+    folder = Path(architectures.location(spec, field)[0])
+    if with_weights:
+        folders.check_weights(spec, field, folder)
+    stated = SimpleNamespace(**folders.stated_config(spec, field, folder))
+    tokens, embeddings = folders.check_tokenizer(spec, field, folder), number(stated, "vocab_size")
+    if tokens and embeddings and tokens > embeddings:
+        raise folders.strangers(spec, field, tokens, embeddings)
+    return number(stated, "max_position_embeddings")

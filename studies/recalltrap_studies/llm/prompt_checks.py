@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError
 from recalltrap_studies.llm.data.prompt_files import (
     FIELD,
+    LongestPrompt,
     PromptFile,
     WrittenPrompt,
     read_prompts,
@@ -24,18 +24,6 @@ LEAST_SAMPLES = 2
 """Of each held-out prompt: with one the noise of a mean isn't known."""
 FIRST_WORD = "The"
 """Every sentence of the grammar begins with it."""
-
-
-@dataclass(frozen=True)
-class LongestPrompt:
-    """How long the longest prompt is, and where it stands; `name` is how messages call it.
-
-    Where words were counted it may have more tokens: it is not `exact`.
-    """
-
-    tokens: int
-    name: str
-    exact: bool
 
 
 def check_prompts(

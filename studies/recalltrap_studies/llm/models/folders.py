@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +17,8 @@ from recalltrap_studies.llm.models.families import NUMBERS, first_line, too_larg
 WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"})
 """Suffixes of files that hold weights, in whatever format."""
 CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
-CONTEXT = "max_position_embeddings"
+VOCABULARIES = ("*vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt", "tekken.json")
+"""Files of a tokenizer in formats that transformers converts."""
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 CONVERT = (
@@ -53,47 +53,57 @@ def unusable(spec: str, field: str, what: str, reason: str) -> str:
     )
 
 
-def stated_numbers(spec: str, field: str, folder: Path) -> Mapping[str, int]:
-    """The numbers of a shape that a folder's configuration states under their common names.
+def stated_config(spec: str, field: str, folder: Path) -> dict[str, Any]:
+    """What a folder's configuration says, as it stands in its file.
 
-    What it says otherwise, and whether any model can have them, is for transformers to judge.
+    Whether any model can be so is for transformers to judge.
 
     Raises:
-        InputError: there is no configuration, or one that no model has.
+        InputError: there is none, or one that no model has.
     """
     check_no_adapter(spec, field, folder)
-    file = folder / CONFIG
     try:
-        found = _read_object(file)
+        found = _read_object(folder / CONFIG)
         if not isinstance(found.get("model_type"), str):
             raise ValueError(f"no model_type in its {CONFIG}")
         for name in NUMBERS:
-            if isinstance(found.get(name), str | float | dict):
-                raise ValueError(f"{name} = {found[name]!r:.60} is no whole number")
-        numbers = {name: found[name] for name in NUMBERS if type(found.get(name)) is int}
-        for name, number in numbers.items():
-            if number <= 0 and name != CONTEXT:  # where nothing limits it, some say
-                raise ValueError(f"{name} = {number} is no positive number")
+            if isinstance(value := found.get(name), str | float | dict | bool):
+                raise ValueError(f"{name} = {value!r:.60} is no whole number")
+            # Where nothing limits a context, some say -1.
+            if isinstance(value, int) and value <= 0 and name != "max_position_embeddings":
+                raise ValueError(f"{name} = {value} is no positive number")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(unusable(spec, field, "configuration", first_line(error))) from None
-    if reason := too_large(SimpleNamespace(**numbers)):
+    if reason := too_large(SimpleNamespace(**found)):
         raise InputError(f"settings.{field} = {spec!r}: {reason}")
-    return numbers
+    return found
 
 
-def check_tokenizer(spec: str, field: str, folder: Path) -> None:
-    """Refuse files of a tokenizer that can't be read, as far as there are any.
+def check_tokenizer(spec: str, field: str, folder: Path) -> int | None:
+    """How many tokens a folder's `tokenizer.json` has; None where it is in another format.
 
     Raises:
-        InputError: names the setting and the way out.
+        InputError: there are no files of a tokenizer, or some that can't be read.
     """
+    settings, file = folder / TOKENIZER_CONFIG, folder / TOKENIZER
     try:
-        if (folder / TOKENIZER_CONFIG).exists():
-            _read_object(folder / TOKENIZER_CONFIG)
-        if (folder / TOKENIZER).exists():
-            Tokenizer.from_file(str(folder / TOKENIZER))
+        if settings.exists():
+            _read_object(settings)
+        if file.exists():
+            return int(Tokenizer.from_file(str(file)).get_vocab_size())
+        if not any(next(folder.glob(name), None) for name in VOCABULARIES):
+            raise ValueError(f"no {TOKENIZER} in it")
     except Exception as error:  # tokenizers has no class of its own
         raise InputError(unusable(spec, field, "tokenizer", first_line(error))) from None
+    return None
+
+
+def strangers(spec: str, field: str, tokens: int, embeddings: int) -> InputError:
+    """The error for a tokenizer with tokens that the model beside it has no embedding for."""
+    return InputError(
+        f"settings.{field} = {spec!r}: its tokenizer has {tokens} tokens and the model only "
+        f"{embeddings}: they don't belong together. Save the model's own tokenizer beside it"
+    )
 
 
 def _read_object(file: Path) -> dict[str, Any]:

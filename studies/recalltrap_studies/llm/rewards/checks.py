@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from recalltrap.errors import InputError
+from recalltrap_studies.llm.data.prompt_files import LongestPrompt
 from recalltrap_studies.llm.models import architectures, folders
-from recalltrap_studies.llm.prompt_checks import LongestPrompt
+from recalltrap_studies.llm.models.families import number
 from recalltrap_studies.llm.rewards.functions import find_function
+from recalltrap_studies.llm.rewards.labels import check_stated, label_index
 from recalltrap_studies.llm.rewards.values import REWARD, SCORERS, labelled, sort_of
 
 
@@ -49,7 +52,7 @@ def check_access(settings: Any) -> None:
     Raises:
         InputError: it doesn't answer, or has no such model, and it isn't cached on this machine.
     """
-    from recalltrap_studies.llm.rewards.classifier import label_index, look_at
+    from recalltrap_studies.llm.rewards.classifier import look_at
 
     for field, spec, label in classifiers(settings):
         if not architectures.is_folder(spec):
@@ -66,7 +69,6 @@ def _check_classifier(
     from recalltrap_studies.llm.rewards.classifier import (
         blank_classifier,
         context_of,
-        label_index,
         look_at,
     )
 
@@ -81,6 +83,23 @@ def _check_classifier(
     if architectures.is_folder(spec):
         blank_classifier(spec, field)
         check_loadable(Classifier, spec, field)
+
+
+def check_classifier_files(settings: Any, longest: LongestPrompt) -> None:
+    """Refuse classifiers in folders by what their files say alone.
+
+    Raises:
+        InputError: naming the setting, its value and the way out.
+    """
+    for field, spec, label in classifiers(settings):
+        if architectures.is_folder(spec):
+            folder = Path(architectures.location(spec, field)[0])
+            folders.check_weights(spec, field, folder, "AutoModelForSequenceClassification")
+            stated = folders.stated_config(spec, field, folder)
+            check_stated(stated, label, spec, field)
+            folders.check_tokenizer(spec, field, folder)
+            if limit := number(SimpleNamespace(**stated), "max_position_embeddings"):
+                check_reading(settings, field, spec, longest, limit)
 
 
 def check_reading(settings: Any, field: str, spec: str, longest: LongestPrompt, limit: int) -> None:
