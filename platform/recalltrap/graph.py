@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
 from pydantic import BaseModel
 
-from recalltrap.identity import Config, digest, fingerprint
+from recalltrap.identity import Config, canonical_json, digest, fingerprint
 from recalltrap.orderings import Ordering
 from recalltrap.settings_parts import all_settings, deciding_settings
 
@@ -44,11 +44,9 @@ class Node:
     def __hash__(self) -> int:
         return hash(self.id)
 
-    def with_parents(self, parents: Mapping[str, Node]) -> Node:
-        """The same node with equal parents that are other objects; `replace` without its checks."""
-        made = object.__new__(Node)
-        made.__dict__.update(self.__dict__, parents=parents)
-        return made
+    def of_seed(self, seed: int, parents: Mapping[str, Node]) -> Node:
+        """The same execution for this seed and of these parents."""
+        return Node(self.stage, seed, self.config, parents, self.version, self.length_field)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -149,11 +147,20 @@ class Cell:
     decides: frozenset[str] | None = None
     stored_id: str | None = None
 
-    def with_nodes(self, models: Mapping[str, Node], assessments: Mapping[str, Node]) -> Cell:
-        """The same cell with equal nodes that are other objects; `replace` without its checks."""
-        made = object.__new__(Cell)
-        made.__dict__.update(self.__dict__, models=models, assessments=assessments)
-        return made
+    def of_seed(
+        self, seed: int, models: Mapping[str, Node], assessments: Mapping[str, Node]
+    ) -> Cell:
+        """The same point and ordering for this seed and of these nodes."""
+        return Cell(
+            self.kind,
+            self.ordering,
+            seed,
+            self.settings,
+            models,
+            self.evaluation_version,
+            assessments,
+            self.decides,
+        )
 
     @property
     def outputs(self) -> list[Node]:
@@ -190,9 +197,21 @@ class Cell:
             return {}
         return {"assessments": {name: node.id for name, node in self.assessments.items()}}
 
+    @property
+    def _spelled(self) -> bytes:
+        """`canonical_json` of the identity, for hundreds of thousands."""
+        judged = f'"assessments":{_spelled_ids(self.assessments)},' if self.assessments else ""
+        settings = deciding_settings(self.settings, self.decides).spelled
+        return (
+            f'{{{judged}"evaluation_version":{self.evaluation_version!r},'
+            f'"kind":{encode_basestring(self.kind)},"models":{_spelled_ids(self.models)},'
+            f'"ordering":{_spelled_ordering(self.ordering)},"seed":{self.seed!r},'
+            f'"settings":{settings}}}'
+        ).encode()
+
     @cached_property
     def id(self) -> str:
-        return self.stored_id or fingerprint(self.identity)
+        return self.stored_id or digest(self._spelled)
 
     @cached_property
     def setting(self) -> str:
@@ -205,3 +224,14 @@ class Cell:
     @cached_property
     def nodes(self) -> list[Node]:
         return ancestry(self.outputs)
+
+
+def _spelled_ids(nodes: Mapping[str, Node]) -> str:
+    """`canonical_json` of what models are called and their nodes' ids."""
+    ids = [f'{encode_basestring(name)}:"{nodes[name].id}"' for name in sorted(nodes)]
+    return f"{{{','.join(ids)}}}"
+
+
+@lru_cache(maxsize=256)
+def _spelled_ordering(ordering: Ordering) -> str:
+    return canonical_json([ordering.name, ordering.written]).decode()

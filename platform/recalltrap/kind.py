@@ -172,6 +172,9 @@ class StudyKind(Protocol):
     """What a step of an ordering may distil by, `{distill: NAME}`; none where there is one way."""
     after_align: Sequence[str] = ()
     """Those among them whose teacher must just have been aligned: steps that follow an `align`."""
+    seeds_alike: bool = False
+    """Whether seeds are all that the nodes of a setting's cells differ in, so that `cell` need be
+    asked for one of them."""
     grouped: bool
     """Whether a pack is one cell that a group of workers executes together
     (`recalltrap.run.worker_group`), rather than all seeds of a setting in one process."""
@@ -211,7 +214,10 @@ class StudyKind(Protocol):
         ...
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
-        """The cell's graph of stages. Pure and fast: it is called for every cell of a plan."""
+        """The cell's graph of stages. Pure and fast: it is called for every cell of a plan.
+
+        For one seed of each setting alone where `seeds_alike`.
+        """
         ...
 
     def build(self, nodes: Sequence[Node], store: ArtifactStore) -> Iterator[Progress]:

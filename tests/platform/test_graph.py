@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_kind import KIND, ToySettings
 
-from recalltrap.graph import Node, ancestry
-from recalltrap.identity import canonical_json
+from recalltrap.graph import Cell, Node, ancestry
+from recalltrap.identity import canonical_json, fingerprint
 from recalltrap.orderings import STANDARD, Ordering
 
 NODE = Node("align", 1, {"kl_weight": 1.0, "iterations": 10}, length_field="iterations")
@@ -49,9 +49,37 @@ def test_a_node_is_hashed_as_its_identity_is_spelled(
     assert node.hashed == canonical_json(node.identity)
     assert node.hashed == canonical_json({**node.identity, "config": dict(config)})
     assert json.loads(node.hashed) == node.identity
-    moved = node.with_parents(dict(parents))
+    moved = node.of_seed(seed, dict(parents))
     assert moved == node
     assert moved.id == node.id
+    other = node.of_seed(seed + 1, parents)
+    assert other == replace(node, seed=seed + 1)
+    assert other.id != node.id
+
+
+@given(
+    st.text(min_size=1, max_size=4),
+    st.lists(
+        st.sampled_from(["distill", "align", {"distill": 'by "\u00e4"'}]), min_size=1, max_size=9
+    ),
+    st.text(max_size=5),
+    st.integers(-(2**40), 2**40),
+    st.sets(st.text(max_size=4)),
+    st.sets(st.text(max_size=4)),
+    st.none() | st.frozensets(st.sampled_from(list(ToySettings.model_fields))),
+)
+def test_a_cell_is_hashed_as_its_identity_is_spelled(
+    name: str, stages: list[Any], kind: str, seed: int, models: set[str], judged: set[str],
+    decides: frozenset[str] | None,
+) -> None:  # fmt: skip
+    ordering = Ordering.model_construct(name=name, stages=Ordering(name="x", stages=stages).stages)
+    nodes = {model: replace(NODE, seed=i) for i, model in enumerate(models)}
+    judges = {model: replace(NODE, stage="assess", seed=i) for i, model in enumerate(judged)}
+    cell = Cell(kind, ordering, seed, ToySettings(), nodes, 2, judges, decides)
+    assert cell.id == fingerprint(cell.identity)
+    assert cell.id == fingerprint(json.loads(canonical_json(cell.identity)))
+    assert cell.of_seed(seed, nodes, judges) == cell
+    assert cell.of_seed(seed + 1, nodes, judges) == replace(cell, seed=seed + 1)
 
 
 def test_the_order_of_parents_counts() -> None:

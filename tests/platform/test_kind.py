@@ -17,6 +17,7 @@ from recalltrap.graph import Cell, Node
 from recalltrap.orderings import STANDARD, Ordering
 from recalltrap.registry import find_kind, kind_names
 from recalltrap.results.tables import COLUMNS, factor_fields
+from recalltrap.study.shared_nodes import Sharing
 
 
 def cell(ordering: str, seed: int = 0, kind: str = "toy", **settings: object) -> Cell:
@@ -62,6 +63,17 @@ class TestEveryKind:
         assert not shared & {n.id for n in one.models.values()}
         assert one.setting == other.setting
         assert one.setting != cell("A-K", 1, kind).setting
+
+    def test_seeds_that_are_called_alike_are(self, kind: str) -> None:
+        if not find_kind(kind).seeds_alike:
+            pytest.skip("its nodes may differ in more")
+        for name in STANDARD:
+            plain = [cell(name, seed, kind) for seed in (1, 0, 5)]
+            made = Sharing((1, 0, 5)).cells(plain[0])
+            assert [one.identity for one in made] == [one.identity for one in plain]
+            assert [[n.hashed for n in one.nodes] for one in made] == [
+                [n.hashed for n in one.nodes] for one in plain
+            ]
 
     def test_settings_are_frozen_strict_and_have_defaults(self, kind: str) -> None:
         settings = find_kind(kind).settings

@@ -7,10 +7,10 @@ becomes a pack of its own and runs first; everything else is built where it is n
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeVar
 
 from recalltrap.garbage import uncollected
@@ -98,20 +98,19 @@ def make_plan(study: Study, kind: StudyKind, store: ArtifactStore, done: Iterabl
     cells = study.cells()
     done = frozenset(done) & {cell.id for cell in cells}
     todo = [cell for cell in cells if cell.id not in done]
-    wanted = ancestry([node for cell in todo for node in cell.outputs])
+    wanted = _needed(todo)
     built = store.built(wanted)
     missing = _missing(todo, built)
     groups = [[cell] for cell in todo] if kind.grouped else _group_cells(todo, kind, missing)
+    needed = [_needed(group) for group in groups]
     users: dict[str, set[int]] = defaultdict(set)
-    for index, group in enumerate(groups):
-        for cell in group:
-            for node in cell.nodes:
-                users[node.id].add(index)
+    for index, nodes in enumerate(needed):
+        for node in nodes:
+            users[node.id].add(index)
     shared = [node for node in wanted if node.id in missing and len(users[node.id]) > 1]
     packs = _packs_by_users(shared, users) if kind.grouped else _reference_packs(shared, kind)
     builder = {node.id: pack.id for pack in packs for node in pack.nodes}
-    for group in groups:
-        nodes = ancestry([node for cell in group for node in cell.outputs])
+    for group, nodes in zip(groups, needed, strict=True):
         own = tuple(node for node in nodes if node.id in missing and node.id not in builder)
         needs = frozenset(builder[node.id] for node in nodes if node.id in builder)
         packs.append(Pack(own, tuple(group), needs, _cell_config(group, study.axes)))
@@ -130,6 +129,11 @@ def plan_references(study: Study, store: ArtifactStore) -> Plan:
     return Plan(study, tuple(cells), frozenset(), tuple(packs), cached)
 
 
+def _needed(cells: Iterable[Cell]) -> list[Node]:
+    """All that the cells need, each once, parents first."""
+    return ancestry([node for cell in cells for node in cell.outputs])
+
+
 def _group_cells(cells: Sequence[Cell], kind: StudyKind, missing: set[str]) -> list[list[Cell]]:
     """Cells by what is built together: all seeds of a setting, all lengths of one execution.
 
@@ -142,38 +146,30 @@ def _group_cells(cells: Sequence[Cell], kind: StudyKind, missing: set[str]) -> l
         groups[(cell.ordering.name, *families)].append(cell)
     if len(groups) <= FEW_PACKS:
         return list(groups.values())
-    users: dict[str, set[int]] = defaultdict(set)
-    for index, group in enumerate(groups.values()):
-        for node in ancestry([node for cell in group for node in cell.outputs]):
-            users[node.id].add(index)
-
+    needed = [_needed(group) for group in groups.values()]
+    users = Counter(node.id for nodes in needed for node in nodes)
     estimate = estimator(kind)
-
-    def seconds(group: Sequence[Cell]) -> float:
-        nodes = ancestry([node for cell in group for node in cell.outputs])
-        own = [node for node in nodes if node.id in missing and len(users[node.id]) == 1]
-        return _seconds(own, estimate) + EVALUATION_SECONDS * len(group)
-
-    alike: dict[tuple[str, str], list[list[Cell]]] = defaultdict(list)
-    for group in groups.values():
-        alike[group[0].ordering.name, kind.pack_shape(group[0])].append(group)
-    return _join_small([group for same in alike.values() for group in same], seconds)
+    alike: dict[tuple[str, str], list[tuple[list[Cell], float]]] = defaultdict(list)
+    for group, nodes in zip(groups.values(), needed, strict=True):
+        own = [node for node in nodes if node.id in missing and users[node.id] == 1]
+        cost = _seconds(own, estimate) + EVALUATION_SECONDS * len(group)
+        alike[group[0].ordering.name, kind.pack_shape(group[0])].append((group, cost))
+    return _join_small([costed for same in alike.values() for costed in same])
 
 
 def _join_small(
-    groups: Sequence[Sequence[T]],
-    seconds: Callable[[Sequence[T]], float],
-    least: float = PACK_SECONDS,
+    groups: Sequence[tuple[Sequence[T], float]], least: float = PACK_SECONDS
 ) -> list[list[T]]:
     """Neighbours joined until each takes about `least` seconds, all about equally long.
 
-    A group that takes more by itself stays alone, and the order is kept.
+    Groups come with the seconds that each takes. One that takes more by itself stays
+    alone, and the order is kept.
     """
-    costs = [seconds(group) for group in groups]
-    share = sum(costs) / max(1, round(sum(costs) / least))
+    total = sum(cost for _, cost in groups)
+    share = total / max(1, round(total / least))
     joined: list[list[T]] = []
     taken = math.inf
-    for group, cost in zip(groups, costs, strict=True):
+    for group, cost in groups:
         if taken + cost / 2 > share:
             joined.append([])
             taken = 0.0
@@ -263,9 +259,10 @@ def _reference_packs(shared: Sequence[Node], kind: StudyKind) -> list[Pack]:
     # A stage that more cells wait for came first, and stays there.
     for (_, stage), families in sorted(settings.items(), key=lambda item: item[0][0]):
         whole = list(families.values())
-        few = len(whole) <= FEW_PACKS
-        estimate = estimator(kind)
-        for nodes in whole if few else _join_small(whole, partial(_seconds, estimate=estimate)):
+        if len(whole) > FEW_PACKS:
+            estimate = estimator(kind)
+            whole = _join_small([(nodes, _seconds(nodes, estimate)) for nodes in whole])
+        for nodes in whole:
             parents = [parent.id for node in nodes for parent in node.parents.values()]
             needs = frozenset(builder[parent] for parent in parents if parent in builder)
             config = {"stage": stage, "factors": _merged([node.config for node in nodes])}
@@ -277,7 +274,9 @@ def _reference_packs(shared: Sequence[Node], kind: StudyKind) -> list[Pack]:
 
 def _cell_config(cells: Sequence[Cell], axes: Sequence[str]) -> dict[str, Any]:
     """Ordering and axis values of a pack."""
-    factors = _merged([{axis: cell.factors[axis] for axis in axes} for cell in cells])
+    settings = {id(cell.settings): cell for cell in cells}  # one object for all seeds
+    points = [cell.factors for cell in settings.values()]
+    factors = _merged([{axis: point[axis] for axis in axes} for point in points])
     orderings = sorted({cell.ordering.name for cell in cells})
     return {"ordering": "+".join(orderings), "factors": factors}
 

@@ -283,7 +283,7 @@ class Study(BaseModel):
             )
         kind = find_kind(self.kind)
         cells: list[Cell] = []
-        sharing = Sharing()
+        sharing = Sharing(self.seeds)
         for point in self.points():
             try:
                 settings = kind.settings.model_validate({**self.settings, **point})
@@ -291,7 +291,10 @@ class Study(BaseModel):
                 source, where = Source(f"study {self.name}"), f"at the grid point {shown(point)}"
                 raise source.refuse(error, kind.settings, ("settings",), where) from None
             for ordering in self.orderings:
-                cells += [sharing.cell(kind.cell(ordering, settings, n)) for n in self.seeds]
+                if kind.seeds_alike:
+                    cells += sharing.cells(kind.cell(ordering, settings, self.seeds[0]))
+                else:
+                    cells += [sharing.cell(kind.cell(ordering, settings, n)) for n in self.seeds]
         return tuple(cells)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from recalltrap.garbage import uncollected
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import CostEstimate, Evaluation, ExportedModel, Progress, StudyKind
 from recalltrap.orderings import Operations, Ordering
@@ -48,6 +49,7 @@ class LlmKind(StudyKind):
     after_align = tuple(record.name for record in DISTILLATIONS.values() if record.after_align)
     grouped = True
 
+    @uncollected()  # thousands of modules are imported, and all of them stay
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Refuse missing folders, strangers' vocabularies, prompts longer than the context.
 

@@ -20,19 +20,16 @@ from recalltrap_studies.llm.models.families import first_line
 from recalltrap_studies.llm.models.layers import check_cut
 from recalltrap_studies.llm.models.pretrained import check_loadable, look
 from recalltrap_studies.llm.models.tokenizers import compare_vocabularies
-from recalltrap_studies.llm.prompt_checks import LongestPrompt, check_prompts
+from recalltrap_studies.llm.prompt_checks import check_context, check_prompts
 from recalltrap_studies.llm.rewards import checks
 from recalltrap_studies.llm.rewards.checks import check_judges
-from recalltrap_studies.llm.roles import named_models, taken_as_given
+from recalltrap_studies.llm.roles import ALIGNED, named_models, taken_as_given
 from recalltrap_studies.llm.settings import LlmSettings
-from recalltrap_studies.llm.stage_settings import Sample
 
 JUDGED_BY_P_PRIME = (
     "settings.p_star is null: p' itself judges precision, and recall is that of its samples"
 )
 PRECISION_BY_P_PRIME = "settings.p_star is null: p' itself judges precision"
-ALIGNED = frozenset({"p_prime", "p_second", "p_prime_aligned", "student"})
-"""Settings of the models that are aligned, aligned to, or judged."""
 ONE_P_PRIME = "p' is given: every seed starts from this one, so what is concluded is for this p'"
 
 
@@ -69,12 +66,12 @@ def check_sources(settings: LlmSettings) -> list[str]:
     grammar = trained_here and settings.corpus == corpus.GRAMMAR
     longest = check_prompts(settings, tokenizer, trained_here=trained_here, grammar=grammar)
     contexts = {}
-    check_judges(settings, longest.tokens)
+    check_judges(settings, longest)
     for field, spec in specs.items():
         if field in known or architectures.is_size(spec):
             config = known[field][1] if field in known else architectures.config_of(spec)
-            check_context(settings, longest, f"{field} = {spec!r}", config)
             contexts[field] = int(config.max_position_embeddings)
+            check_context(settings, longest, f"{field} = {spec!r}", contexts[field])
     if settings.student_weights == "layers":
         _check_layers(settings, known)
     return [*notes_on_models(settings), *_check_data(settings, tokenizer, contexts)]
@@ -251,30 +248,4 @@ def _check_topics(settings: LlmSettings) -> None:
             f"settings.target_topics = {list(settings.target_topics)}: topics are known for the "
             f"grammar's sentences alone, and {teacher} speaks otherwise. Leave it empty, or train "
             "p_star on the grammar"
-        )
-
-
-def check_context(
-    settings: Sample, longest: LongestPrompt, model: str, config: PreTrainedConfig
-) -> None:
-    """Refuse samples that are longer than a model's context; responses of an alignment are shorter.
-
-    `model` is how to name the model.
-
-    Raises:
-        InputError: naming the setting, the model, and the most that fits.
-    """
-    context = int(config.max_position_embeddings)
-    tokens = longest.tokens
-    if tokens >= context - 1:
-        raise InputError(
-            f"{longest.name} has {tokens} tokens or more, and the context of "
-            f"settings.{model} is {context}: shorten the prompt, or choose a larger model"
-        )
-    if tokens + settings.sample_tokens > context:
-        of = "" if longest.name == "settings.prompt" else f" ({longest.name})"
-        raise InputError(
-            f"settings.sample_tokens = {settings.sample_tokens}: with a prompt of {tokens} "
-            f"tokens{of} that is more than the context of settings.{model}, which is {context}. "
-            f"Set it to {context - tokens} or less, or choose a model with a longer context"
         )

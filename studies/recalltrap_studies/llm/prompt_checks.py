@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerFast
+from typing import TYPE_CHECKING
 
 from recalltrap.errors import InputError
 from recalltrap_studies.llm.data.prompt_files import (
     FIELD,
+    LongestPrompt,
     PromptFile,
     WrittenPrompt,
     read_prompts,
     split,
 )
-from recalltrap_studies.llm.data.prompts import encode
-from recalltrap_studies.llm.models.tokenizers import encode_prompt
+from recalltrap_studies.llm.data.row_files import least_tokens
 from recalltrap_studies.llm.settings import LlmSettings
+from recalltrap_studies.llm.stage_settings import Sample
+
+if TYPE_CHECKING:  # prompts are looked at before torch is imported, see `first_look`
+    from transformers import PreTrainedTokenizerFast
 
 LEAST_SAMPLES = 2
 """Of each held-out prompt: with one the noise of a mean isn't known."""
 FIRST_WORD = "The"
 """Every sentence of the grammar begins with it."""
-
-
-@dataclass(frozen=True)
-class LongestPrompt:
-    """How long the longest prompt is, and where it stands; `name` is how messages call it."""
-
-    tokens: int
-    name: str
 
 
 def check_prompts(
@@ -53,10 +47,39 @@ def check_prompts(
                 f"settings.prompt = {settings.prompt!r}: every sentence of the grammar begins with "
                 f"{FIRST_WORD!r}. Begin the prompt with it, or give a corpus of your own"
             )
-        words = len(settings.prompt.split())
-        tokens = words if tokenizer is None else len(encode_prompt(tokenizer, settings.prompt))
-        return LongestPrompt(tokens, "settings.prompt")
+        if tokenizer is None:
+            return LongestPrompt(least_tokens(settings.prompt), "settings.prompt", exact=False)
+        from recalltrap_studies.llm.models.tokenizers import encode_prompt
+
+        tokens = len(encode_prompt(tokenizer, settings.prompt))
+        return LongestPrompt(tokens, "settings.prompt", exact=True)
     return _check_file(settings, settings.prompts, tokenizer, trained_here, grammar)
+
+
+def check_context(settings: Sample, longest: LongestPrompt, model: str, context: int) -> None:
+    """Refuse samples that are longer than a model's context; responses of an alignment are shorter.
+
+    `model` is how to name the model.
+
+    Raises:
+        InputError: naming the setting, the model, and the most that fits.
+    """
+    tokens = longest.tokens
+    if tokens >= context - 1:
+        raise InputError(
+            f"{longest.name} has {tokens} tokens or more, and the context of "
+            f"settings.{model} is {context}: shorten the prompt, or choose a larger model"
+        )
+    if tokens + settings.sample_tokens > context:
+        of = "" if longest.name == "settings.prompt" else f" ({longest.name})"
+        most = f"{context - tokens} or less"
+        if not longest.exact:
+            of, most = f" or more{of}", f"less, {context - tokens} at most"
+        raise InputError(
+            f"settings.sample_tokens = {settings.sample_tokens}: with a prompt of {tokens} "
+            f"tokens{of} that is more than the context of settings.{model}, which is {context}. "
+            f"Set it to {most}, or choose a model with a longer context"
+        )
 
 
 def _check_file(
@@ -88,7 +111,8 @@ def _check_file(
         )
     lengths = [_tokens(prompt, tokenizer, file) for prompt in found]
     longest = max(range(len(found)), key=lambda row: lengths[row])
-    return LongestPrompt(lengths[longest], file.place(found[longest].row))
+    place = file.place(found[longest].row)
+    return LongestPrompt(lengths[longest], place, exact=tokenizer is not None)
 
 
 def _begins_a_sentence(text: str) -> bool:
@@ -99,5 +123,7 @@ def _tokens(
     prompt: WrittenPrompt, tokenizer: PreTrainedTokenizerFast | None, file: PromptFile
 ) -> int:
     if tokenizer is None:
-        return len(prompt.content.split())
+        return least_tokens(prompt.content)
+    from recalltrap_studies.llm.data.prompts import encode
+
     return len(encode(tokenizer, prompt, file))

@@ -12,6 +12,8 @@ from recalltrap_studies.llm.stage_settings import ORACLE
 
 MODEL_FIELDS = ("p_star", "p_prime", "p_second", "p_prime_aligned", "student", "p_target")
 """Settings that may name a model, in the order in which their vocabularies are compared."""
+ALIGNED = frozenset({"p_prime", "p_second", "p_prime_aligned", "student"})
+"""Settings of the models that are aligned, aligned to, or judged."""
 
 
 def named_models(settings: Any) -> dict[str, str]:

@@ -39,6 +39,7 @@ class MogKind(StudyKind):
     name = "mog"
     settings: type[BaseModel] = MogSettings
     grouped = False
+    seeds_alike = True
     studies = Path(__file__).with_name("named")
     template = Path(__file__).with_name("new.yaml")
 

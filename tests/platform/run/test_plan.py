@@ -161,7 +161,7 @@ def test_what_was_built_but_not_evaluated_is_not_built_again(
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=40), st.floats(0.5, 10))
 def test_joined_groups_are_about_equally_long(costs: list[float], least: float) -> None:
     groups = [[(index, cost)] for index, cost in enumerate(costs)]
-    joined = _join_small(groups, length, least)
+    joined = _join_small([(group, length(group)) for group in groups], least)
     assert [item for group in joined for item in group] == [group[0] for group in groups]
     share = sum(costs) / max(1, round(sum(costs) / least))
     assert least / 1.5 <= share <= least * 1.5 or len(joined) == 1
@@ -177,9 +177,9 @@ def length(group: Sequence[tuple[int, float]]) -> float:
 
 def test_long_groups_stay_alone() -> None:
     groups = [[(0, 30.0)], [(1, 5.0)], [(2, 1.0)], [(3, 1.0)], [(4, 40.0)]]
-    joined = _join_small(groups, length, 3.0)
+    joined = _join_small([(group, length(group)) for group in groups], 3.0)
     assert joined == [groups[0], groups[1], groups[2] + groups[3], groups[4]]
-    assert _join_small([], length) == []
+    assert _join_small([]) == []
 
 
 @pytest.mark.parametrize(("seconds", "trials"), [(1e-3, 1), (1.0, 6), (10.0, 16)])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,6 +103,53 @@ def test_a_bad_file_is_refused_before_torch_is_imported(
     settings = {"prompts": str(tmp_path / "rows.jsonl")}
     with pytest.raises(InputError, match=r"rows\.jsonl', row 1: no JSON"):
         KIND.check([_cell(settings)])
+
+
+TOLD_BY_FILES = re.compile(
+    "(prompts|truth|preferences): longer than a context"
+    "|(reward|p_prime): (no configuration|an empty conf|a configuration|a family that is a number"
+    "|no family|a (negative )?size|no heads|a billion|a vocabulary of 10|a context of text"
+    "|no tokenizer|an empty tok|a tokenizer)"
+    "|reward: (another family|architectures|two labels|labels|a context of four)"
+    "|p_prime: a vocabulary of one"
+)
+
+
+@pytest.mark.slow
+def test_what_a_models_files_tell_is_refused_before_torch_is_imported(
+    tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "recalltrap_studies.llm.preflight", None)
+    cases = [case for case in every_file(models) if TOLD_BY_FILES.match(case.name)]
+    assert len(cases) > 45
+    for number, case in enumerate(cases):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        case.make(folder / case.file)
+        settings = study_of(case, folder / case.file, models)["settings"]
+        with pytest.raises(InputError, match=case.file) as refused:
+            check_files(LlmSettings.model_validate(settings))
+        assert re.search(case.says, str(refused.value)), case.name
+
+
+def _imported(by: str, *among: str) -> str:
+    """Which of some modules an interpreter of its own has after a statement."""
+    code = f"import sys; {by}; print(sorted({set(among)} & sys.modules.keys()))"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+
+
+def test_the_first_look_imports_neither_torch_nor_transformers() -> None:
+    first = "from recalltrap_studies.llm import first_look"
+    assert _imported(first, "torch", "transformers", "re") == "['re']\n"
+
+
+def test_the_preflight_imports_no_model() -> None:
+    """What models have in common takes as long as torch, and many folders are refused before."""
+    preflight = "from recalltrap_studies.llm import preflight"
+    heavy = ("transformers.modeling_utils", "transformers.activations", "torch._dynamo")
+    assert _imported(preflight, "torch", *heavy) == "['torch']\n"
 
 
 def _cell(settings: dict[str, str]) -> Cell:

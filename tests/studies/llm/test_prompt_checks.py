@@ -15,6 +15,7 @@ from recalltrap.errors import InputError
 from recalltrap.graph import ancestry
 from recalltrap.orderings import Ordering
 from recalltrap.study.named_studies import load_study
+from recalltrap_studies.llm.first_look import check_files
 from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.preflight import check_sources
 from recalltrap_studies.llm.settings import LlmSettings
@@ -150,3 +151,31 @@ def test_too_few_prompts_or_samples_of_each(tmp_path: Path, spec: str) -> None:
     check_sources(LlmSettings(prompts=one, prompt_holdout=0))
     refused(r"evaluation_samples = 3: models are judged by 2 prompts .* Set it to 4",
             prompts=spec, prompt_holdout=0.4, evaluation_samples=3)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"sample_tokens": 64},
+         r"prompt of 2 tokens or more that is more than .* is 64. Set it to less, 62 at most, or"),
+        ({"prompt": "The " * 63}, r"settings\.prompt has 63 tokens or more, and the context of "),
+        ({"prompts": "@long"}, r"row 2 has 70 tokens or more, and the context of "),
+    ],
+)  # fmt: skip
+def test_words_alone_tell_of_a_prompt_that_no_tokenizer_makes_short_enough(
+    model: str, tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    rows = written(tmp_path / "long.jsonl", {"prompt": "The fox"}, {"prompt": "The " * 70})
+    given = {name: rows if value == "@long" else value for name, value in fields.items()}
+    base = {"prompt": "The fox", "p_prime": model, "p_prime_weights": "given", "p_star": None}
+    settings = LlmSettings.model_validate({**base, "reward": "length", **given})
+    with pytest.raises(InputError, match=message):
+        check_files(settings)
+
+
+def test_what_words_leave_open_is_left_to_tokens(model: str) -> None:
+    base = {"prompt": "The foxfox", "p_prime": model, "p_prime_weights": "given", "p_star": None}
+    settings = LlmSettings.model_validate({**base, "reward": "length", "sample_tokens": 62})
+    check_files(settings)
+    with pytest.raises(InputError, match=r"Set it to \d\d or less"):
+        check_sources(settings)

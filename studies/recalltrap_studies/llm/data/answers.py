@@ -99,8 +99,3 @@ class AnswerEncoder:
 
 def _letters(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def least_tokens(text: str) -> int:
-    """No tokenizer makes fewer of a text: a word is one at least."""
-    return len(text.split())

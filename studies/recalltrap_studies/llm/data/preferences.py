@@ -8,21 +8,24 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from recalltrap_studies.llm.contents import opened
-from recalltrap_studies.llm.data.answers import AnswerEncoder, least_tokens
 from recalltrap_studies.llm.data.preference_files import (
     PreferenceFile,
     WrittenPair,
     read_preferences,
 )
-from recalltrap_studies.llm.data.responses import PromptRows, padded
+from recalltrap_studies.llm.data.row_files import least_tokens
+
+if TYPE_CHECKING:  # a file is looked at before torch is imported, see `first_look`
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from recalltrap_studies.llm.data.answers import AnswerEncoder
+    from recalltrap_studies.llm.data.responses import PromptRows
 
 REFUSE, DROP = "refuse", "drop"
 SHOWN_ROWS = 10
@@ -72,7 +75,7 @@ def learned_from(
     """
     spec = opened(config["preferences"], "preferences")
     file, found = PreferenceFile(spec), read_preferences(spec)
-    encoder, longest = AnswerEncoder(tokenizer, file), int(config["align_tokens"])
+    encoder, longest = _encoder(tokenizer, file), int(config["align_tokens"])
     judged = [within(judge(pair, encoder, longest), context, "the models") for pair in found]
     settle(file, judged, config.get("preferences_unusable", REFUSE))
     return as_tensors([pair for pair in judged if pair.fault is None])
@@ -94,7 +97,7 @@ def check_preferences(
         InputError: naming the setting, the file, the rows and the way out.
     """
     file, found = PreferenceFile(spec), read_preferences(spec)
-    encoder = None if tokenizer is None else AnswerEncoder(tokenizer, file)
+    encoder = None if tokenizer is None else _encoder(tokenizer, file)
     judged = [judge(pair, encoder, align_tokens) for pair in found]
     least = min(contexts, key=lambda field: contexts[field], default=None)
     if least is not None:
@@ -111,6 +114,12 @@ def check_preferences(
         judged = [within(pair, contexts[least], name) for pair in judged]
     settle(file, judged, unusable)
     return summary(file, judged)
+
+
+def _encoder(tokenizer: PreTrainedTokenizerBase, file: PreferenceFile) -> AnswerEncoder:
+    from recalltrap_studies.llm.data.answers import AnswerEncoder
+
+    return AnswerEncoder(tokenizer, file)
 
 
 def judge(pair: WrittenPair, encoder: AnswerEncoder | None, align_tokens: int) -> JudgedPair:
@@ -185,6 +194,10 @@ def summary(file: PreferenceFile, judged: Sequence[JudgedPair]) -> str:
 
 def as_tensors(judged: Sequence[JudgedPair]) -> PreferencePairs:
     """The pairs, and each prompt once."""
+    import torch
+
+    from recalltrap_studies.llm.data.responses import PromptRows, padded
+
     places: dict[tuple[int, ...], int] = {}
     prompt_P = [places.setdefault(tuple(pair.prompt), len(places)) for pair in judged]
     flat = [np.array(ids, np.int64) for pair in judged for ids in pair.answers]

@@ -48,6 +48,18 @@ class PromptFile(RowFile):
         return _OPENINGS_FILE if self.spec == OPENINGS else super().location()
 
 
+@dataclass(frozen=True)
+class LongestPrompt:
+    """How long the longest prompt is, and where it stands; `name` is how messages call it.
+
+    Where words were counted it may have more tokens: it is not `exact`.
+    """
+
+    tokens: int
+    name: str
+    exact: bool
+
+
 def read_prompts(spec: str) -> list[WrittenPrompt]:
     """The prompts of a file, in its order.
 

@@ -259,3 +259,8 @@ def shown(value: Any) -> str:
     except (ValueError, RecursionError):  # a number of too many digits, too deep a list
         text = f"<{type(value).__name__}>"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+def least_tokens(text: str) -> int:
+    """No tokenizer makes fewer of a text: a word is one at least."""
+    return len(text.split())

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
-from recalltrap_studies.llm.data.answers import AnswerEncoder, least_tokens
-from recalltrap_studies.llm.data.responses import PromptRows
+from recalltrap_studies.llm.data.row_files import least_tokens
 from recalltrap_studies.llm.data.truth_files import TruthFile, WrittenTruth, read_truth
+
+if TYPE_CHECKING:  # a file is looked at before torch is imported, see `first_look`
+    from transformers import PreTrainedTokenizerBase
+
+    from recalltrap_studies.llm.data.answers import AnswerEncoder
+    from recalltrap_studies.llm.data.responses import PromptRows
 
 SCHEMA = pa.schema(
     {
@@ -40,6 +45,8 @@ class TruthRows:
     @classmethod
     def of(cls, table: pa.Table) -> TruthRows:
         """From the table that `encoded` made."""
+        from recalltrap_studies.llm.data.responses import PromptRows
+
         return cls(
             [np.array(ids, np.int64) for ids in table["tokens"].to_pylist()],
             PromptRows.of(table["prompt_ids"].to_pylist()),
@@ -53,7 +60,7 @@ def encoded(spec: str, tokenizer: PreTrainedTokenizerBase) -> pa.Table:
     Raises:
         InputError: see `truth_files`; or the vocabulary can't spell a row.
     """
-    encoder = AnswerEncoder(tokenizer, TruthFile(spec))
+    encoder = _encoder(tokenizer, TruthFile(spec))
     rows = []
     for written in read_truth(spec):
         prompt, answer = _tokens(encoder, written)
@@ -74,7 +81,7 @@ def check_truth(
         InputError: naming the setting, the file, the row and the way out.
     """
     file, found = TruthFile(spec), read_truth(spec)
-    encoder = None if tokenizer is None else AnswerEncoder(tokenizer, file)
+    encoder = None if tokenizer is None else _encoder(tokenizer, file)
     field = min(contexts, key=lambda name: contexts[name], default=None)
     for written in found:
         if encoder is None:
@@ -92,6 +99,12 @@ def check_truth(
     groups = {written.group for written in found} - {None}
     parts = [f"{len(found)} rows", *([f"{len(groups)} groups"] if groups else [])]
     return f"{file.place(None)}: overall recall is of its {' in '.join(parts)}"
+
+
+def _encoder(tokenizer: PreTrainedTokenizerBase, file: TruthFile) -> AnswerEncoder:
+    from recalltrap_studies.llm.data.answers import AnswerEncoder
+
+    return AnswerEncoder(tokenizer, file)
 
 
 def _tokens(encoder: AnswerEncoder, written: WrittenTruth) -> tuple[Sequence[int], list[int]]:

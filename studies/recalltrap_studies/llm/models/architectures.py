@@ -13,12 +13,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from recalltrap.errors import InputError, nearest
 from recalltrap.paths import resolve
 from recalltrap_studies.llm.models import folders, gguf, hub, upstream
-from recalltrap_studies.llm.models.families import check_family, first_line
+from recalltrap_studies.llm.models.families import check_family, first_line, not_causal
 
 if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait for torch
     from transformers import (
@@ -165,7 +166,7 @@ def load_config(spec: str, field: str, *, local_only: bool = False) -> PreTraine
         InputError: it is no causal language model's, or of a design that can't be sampled here; or
             an adapter's folder.
     """
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
 
     name, revision = location(spec, field)
     if gguf.is_gguf(spec):
@@ -173,7 +174,11 @@ def load_config(spec: str, field: str, *, local_only: bool = False) -> PreTraine
         check_family(found, spec, field)
         return found
     if is_folder(spec):
-        folders.check_no_adapter(spec, field, Path(name))
+        stated = folders.stated_config(spec, field, Path(name))
+        known = stated["model_type"] in CONFIG_MAPPING
+        # Before the family's own code is imported, and what all of them have in common.
+        if known and (reason := not_causal(SimpleNamespace(**stated))):
+            raise InputError(f"settings.{field} = {spec!r}: {reason}")
     try:
         with upstream.quiet():
             config: PreTrainedConfig = AutoConfig.from_pretrained(
@@ -198,10 +203,7 @@ def unreachable(spec: str, field: str, what: str, error: Exception) -> Unreachab
     """The error for a part of a model that can't be read, with the way out."""
     reason = first_line(error)
     if is_folder(spec):
-        return Unreachable(
-            f"settings.{field} = {spec!r}: this folder has no usable {what} ({reason}). Give a "
-            "folder that save_pretrained wrote for the model and for its tokenizer"
-        )
+        return Unreachable(folders.unusable(spec, field, what, reason))
     reason = hub.last_fault() or reason
     made = " `make real-model` makes it, where you are." if Path(spec).name == REAL_MODEL else ""
     return Unreachable(

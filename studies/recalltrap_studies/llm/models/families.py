@@ -37,7 +37,7 @@ def check_family(config: PreTrainedConfig, spec: str, field: str) -> None:
     Raises:
         InputError: naming the setting, what was found, and the way out.
     """
-    reason = _not_causal(config) or _without_numbers(config) or too_large(config)
+    reason = not_causal(config) or _without_numbers(config) or too_large(config)
     try:
         reason = reason or _without_cache(config)
     except Exception as error:  # whatever a family's own code makes of strange numbers
@@ -52,8 +52,11 @@ def first_line(error: Exception) -> str:
     return " ".join(" ".join(lines).split())[:300]
 
 
-def _not_causal(config: PreTrainedConfig) -> str | None:
-    """Why a configuration isn't that of a model that writes from left to right; None if it is."""
+def not_causal(config: Any) -> str | None:
+    """Why a configuration isn't that of a model that writes from left to right; None if it is.
+
+    Also by what a file says of it alone: what that leaves open is taken for fitting.
+    """
     from transformers.models.auto import modeling_auto as auto
 
     causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -90,13 +93,13 @@ def _without_numbers(config: PreTrainedConfig) -> str | None:
     )
 
 
-def stated_architectures(config: PreTrainedConfig) -> list[str]:
+def stated_architectures(config: object) -> list[str]:
     """The classes that a configuration names; none where that is no list."""
     stated = getattr(config, "architectures", None)
     return list(map(str, stated)) if isinstance(stated, list | tuple) else []
 
 
-def too_large(config: PreTrainedConfig) -> str | None:
+def too_large(config: object) -> str | None:
     """What of a configuration no model has; None where there is nothing of it."""
     for name, most in MOST.items():
         if (found := number(config, name) or 0) > most:
@@ -106,7 +109,7 @@ def too_large(config: PreTrainedConfig) -> str | None:
     return None
 
 
-def number(config: PreTrainedConfig, name: str) -> int | None:
+def number(config: object, name: str) -> int | None:
     """A positive integer of a configuration; None where it states none, or one per layer."""
     try:
         value: Any = getattr(config, name, None)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from safetensors import safe_open
+from tokenizers import Tokenizer
 
 from recalltrap.errors import InputError
-from recalltrap_studies.llm.models.families import first_line
+from recalltrap_studies.llm.models.families import NUMBERS, first_line, too_large
 
 WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"})
 """Suffixes of files that hold weights, in whatever format."""
+CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
+VOCABULARIES = ("*vocab*", "*.model", "*.spm", "*.tiktoken", "merges.txt", "tekken.json")
+"""Files of a tokenizer in formats that transformers converts."""
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 CONVERT = (
@@ -37,6 +43,84 @@ RESIZE = (
 def command(code: str, *arguments: str) -> str:
     """A line of Python as the shell wants it."""
     return shlex.join(["python", "-c", code, *arguments])
+
+
+def unusable(spec: str, field: str, what: str, reason: str) -> str:
+    """The message of a folder that lacks a part of a model, or has one that can't be read."""
+    return (
+        f"settings.{field} = {spec!r}: this folder has no usable {what} ({reason}). Give a "
+        "folder that save_pretrained wrote for the model and for its tokenizer"
+    )
+
+
+def stated_config(spec: str, field: str, folder: Path) -> dict[str, Any]:
+    """What a folder's configuration says, as it stands in its file.
+
+    Whether any model can be so is for transformers to judge.
+
+    Raises:
+        InputError: there is none, or one that no model has.
+    """
+    check_no_adapter(spec, field, folder)
+    try:
+        found = _read_object(folder / CONFIG)
+        if not isinstance(found.get("model_type"), str):
+            raise ValueError(f"no model_type in its {CONFIG}")
+        for name in NUMBERS:
+            if isinstance(value := found.get(name), str | float | dict | bool):
+                raise ValueError(f"{name} = {value!r:.60} is no whole number")
+            # Where nothing limits a context, some say -1.
+            if isinstance(value, int) and value <= 0 and name != "max_position_embeddings":
+                raise ValueError(f"{name} = {value} is no positive number")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(unusable(spec, field, "configuration", first_line(error))) from None
+    if reason := too_large(SimpleNamespace(**found)):
+        raise InputError(f"settings.{field} = {spec!r}: {reason}")
+    return found
+
+
+def check_tokenizer(spec: str, field: str, folder: Path) -> int | None:
+    """How many tokens a folder's `tokenizer.json` has; None where it is in another format.
+
+    Raises:
+        InputError: there are no files of a tokenizer, or some that can't be read.
+    """
+    settings, file = folder / TOKENIZER_CONFIG, folder / TOKENIZER
+    try:
+        if settings.exists():
+            _read_object(settings)
+        if file.exists():
+            return int(Tokenizer.from_file(str(file)).get_vocab_size())
+        if not any(next(folder.glob(name), None) for name in VOCABULARIES):
+            raise ValueError(f"no {TOKENIZER} in it")
+    except Exception as error:  # tokenizers has no class of its own
+        raise InputError(unusable(spec, field, "tokenizer", first_line(error))) from None
+    return None
+
+
+def strangers(spec: str, field: str, tokens: int, embeddings: int) -> InputError:
+    """The error for a tokenizer with tokens that the model beside it has no embedding for."""
+    return InputError(
+        f"settings.{field} = {spec!r}: its tokenizer has {tokens} tokens and the model only "
+        f"{embeddings}: they don't belong together. Save the model's own tokenizer beside it"
+    )
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    """A file of JSON that is an object.
+
+    Raises:
+        OSError, ValueError, RecursionError: it can't be read, or is none.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no {file.name} in it") from None
+    except ValueError as error:
+        raise ValueError(f"its {file.name} is no JSON: {first_line(error)}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"its {file.name} is no JSON object")
+    return found
 
 
 def has_weights(folder: Path) -> bool:
@@ -84,10 +168,7 @@ def check_weights(spec: str, field: str, folder: Path, model: str = "AutoModelFo
                 "never read here. Convert them once, if you trust who made them: "
                 f"{command(CONVERT.format(model=model), str(folder))}"
             )
-        raise InputError(
-            f"settings.{field} = {spec!r}: this folder has no usable weights (no *.safetensors in "
-            "it). Give a folder that save_pretrained wrote for the model and for its tokenizer"
-        )
+        raise InputError(unusable(spec, field, "weights", "no *.safetensors in it"))
 
 
 def _model_files(folder: Path) -> list[Path]:

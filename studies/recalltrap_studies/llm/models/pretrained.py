@@ -6,25 +6,21 @@ What they are made of is read here, with an error that names the setting and the
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    GenerationConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig
 from transformers.utils import logging
 
-from recalltrap.errors import InputError, is_out_of_memory
+from recalltrap.errors import is_out_of_memory
 from recalltrap.graph import Node
 from recalltrap.store.contents import Content
 from recalltrap_studies.llm.contents import loaded, opened
-from recalltrap_studies.llm.models import architectures, devices, gguf, upstream
+from recalltrap_studies.llm.models import architectures, devices, folders, gguf, upstream
 from recalltrap_studies.llm.models.tokenizers import load_tokenizer, tokenizer_files
+
+if TYPE_CHECKING:  # what all models have in common takes seconds to import, and some are refused
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 SOURCE_FILE = "source.json"
 
@@ -144,11 +140,7 @@ def check_fit(
         InputError: naming the setting and both sizes. A model may have spare embeddings.
     """
     if len(tokenizer) > config.vocab_size:
-        raise InputError(
-            f"settings.{field} = {spec!r}: its tokenizer has {len(tokenizer)} tokens and the model "
-            f"only {config.vocab_size}: they don't belong together. Save the model's own tokenizer "
-            "beside it"
-        )
+        raise folders.strangers(spec, field, len(tokenizer), int(config.vocab_size))
 
 
 def source_files(node: Node) -> dict[str, bytes]:

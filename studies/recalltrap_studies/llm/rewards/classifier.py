@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from recalltrap.errors import InputError, nearest
+from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.store.contents import Content
 from recalltrap.store.store import ArtifactStore
@@ -33,11 +33,11 @@ from recalltrap_studies.llm.models import architectures, devices, families, fold
 from recalltrap_studies.llm.models.families import first_line
 from recalltrap_studies.llm.models.pretrained import SOURCE_FILE, load_whole, placed
 from recalltrap_studies.llm.models.tokenizers import set_pad
+from recalltrap_studies.llm.rewards.labels import check_class
 from recalltrap_studies.llm.rewards.protocol import Judgement
 from recalltrap_studies.llm.rewards.text_rewards import check_finite
 from recalltrap_studies.llm.rewards.texts import texts_of
 
-CLASSIFIER = "ForSequenceClassification"
 TOKENS_AT_ONCE = 8192
 """Of a batch, padding included; a single text may have more."""
 
@@ -113,31 +113,6 @@ def context_of(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> 
     return min(known, default=None)
 
 
-def label_index(config: PreTrainedConfig, label: str | None, spec: str, field: str) -> int:
-    """The logit that is the reward.
-
-    Raises:
-        InputError: there are several and none is named, or none has that name; lists them.
-    """
-    labels: Any = config.id2label
-    names = [str(labels[index]) for index in sorted(labels)]
-    way_out = f"settings.reward_label: {names[-1]!r}"
-    if field != "reward":
-        way_out = f"the scorer as {spec + '#' + names[-1]!r}"
-    if label is None:
-        if len(names) == 1:
-            return 0
-        raise InputError(
-            f"settings.{field} = {spec!r}: it has {len(names)} labels ({', '.join(names)}), and "
-            f"none of them is named. Set one, e.g. {way_out}"
-        )
-    if label not in names:
-        raise InputError(
-            f"settings.{field} = {spec!r}: it has no label {label!r}; {nearest(label, names)}"
-        )
-    return names.index(label)
-
-
 def look_at(
     spec: str, field: str, *, local_only: bool = False
 ) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
@@ -151,7 +126,7 @@ def look_at(
     here = local_only or architectures.must_be_here(spec)
     where: dict[str, Any] = {"revision": revision, "local_files_only": here}
     if architectures.is_folder(spec):
-        folders.check_no_adapter(spec, field, Path(name))
+        folders.stated_config(spec, field, Path(name))
     try:
         with upstream.quiet():
             config: PreTrainedConfig = AutoConfig.from_pretrained(name, **where)
@@ -159,13 +134,7 @@ def look_at(
         raise architectures.unreachable(spec, field, "configuration", error) from None
     if reason := families.too_large(config):
         raise InputError(f"settings.{field} = {spec!r}: {reason}")
-    stated = families.stated_architectures(config)
-    if not any(architecture.endswith(CLASSIFIER) for architecture in stated):
-        raise InputError(
-            f"settings.{field} = {spec!r}: its configuration says that it is "
-            f"{', '.join(stated) or repr(config.model_type)}, which is no sequence classifier. "
-            f"Give one whose `architectures` name a ...{CLASSIFIER}"
-        )
+    check_class(config, spec, field)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **where)
     except Exception as error:  # likewise

@@ -13,10 +13,10 @@ from recalltrap_studies.llm.data.prompts import encode
 from recalltrap_studies.llm.rewards.classifier import (
     Chats,
     ClassifierReward,
-    label_index,
     read_classifier,
 )
 from recalltrap_studies.llm.rewards.functions import find_function, source_of
+from recalltrap_studies.llm.rewards.labels import label_index
 from recalltrap_studies.llm.rewards.oracle import read_oracle
 from recalltrap_studies.llm.rewards.protocol import Reward
 from recalltrap_studies.llm.rewards.text_rewards import FunctionReward

@@ -166,7 +166,7 @@ NO_MODEL = r"it is {}, which is no causal language model\. Give one whose `archi
         ({"model_type": "lfm2", "layer_types": ["conv"], "num_hidden_layers": 1},
          r"Lfm2ForCausalLM keeps a state of its own"),
         ({"model_type": "openai-gpt"}, r"OpenAIGPTLMHeadModel keeps a state of its own"),
-        ({**LLAMA, "vocab_size": 0}, r"\(llama\) states no vocab_size"),
+        ({**LLAMA, "vocab_size": 0}, r"no usable configuration \(vocab_size = 0 is no"),
         ({**LLAMA, "vocab_size": "many"}, r"no usable configuration"),
         ({"model_type": "never-heard-of"}, r"no usable configuration"),
         ([], r"no usable configuration"),

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from recalltrap.errors import InputError
 from recalltrap_studies.llm.data.token_sequences import IGNORED, Collator, Sequences
-from recalltrap_studies.llm.models import pretrained, weights
+from recalltrap_studies.llm.models import folders, pretrained, weights
 from recalltrap_studies.llm.preflight import check_sources
 from recalltrap_studies.llm.settings import LlmSettings
 from tests.studies.llm.gguf_files import write_gguf
@@ -241,3 +241,40 @@ def test_a_gguf_file_is_a_model_with_its_tokenizer(
     weights.model_files(read, tokenizer)  # can be saved
     with pytest.raises(InputError, match=r"settings\.p_prime = .*no-such\.gguf.* can't be read"):
         check(tmp_path / "no-such.gguf")
+
+
+@pytest.mark.parametrize("number", [-1, 0, None, [4, 4]])
+def test_a_configuration_may_leave_its_context_open(folder: Path, number: Any) -> None:
+    edited(folder, "config.json", max_position_embeddings=number)
+    stated = folders.stated_config(str(folder), "p_prime", folder)
+    assert stated["max_position_embeddings"] == number
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"hidden_size": "wide"}, "hidden_size = 'wide' is no whole number"),
+        ({"num_hidden_layers": True}, "num_hidden_layers = True is no whole number"),
+        ({"vocab_size": float("nan")}, "vocab_size = nan is no whole number"),
+        ({"num_attention_heads": 0}, "num_attention_heads = 0 is no positive number"),
+        ({"model_type": 3}, "no model_type in its config.json"),
+        ({"vocab_size": 10**15}, "vocab_size = 1,000,000,000,000,000. Mend its config.json"),
+    ],
+)
+def test_a_configuration_that_no_model_has_is_refused_by_its_file(
+    folder: Path, fields: dict[str, Any], message: str
+) -> None:
+    edited(folder, "config.json", **fields)
+    with pytest.raises(InputError, match=message):
+        folders.stated_config(str(folder), "p_prime", folder)
+
+
+def test_a_tokenizer_of_another_format_is_left_to_transformers(folder: Path) -> None:
+    tokens = folders.check_tokenizer(str(folder), "p_prime", folder)
+    assert tokens
+    assert tokens <= json.loads((folder / "config.json").read_text())["vocab_size"]
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"no usable tokenizer \(no tokenizer.json in it\)"):
+        folders.check_tokenizer(str(folder), "p_prime", folder)
+    (folder / "vocab.json").write_text("{}")
+    assert folders.check_tokenizer(str(folder), "p_prime", folder) is None

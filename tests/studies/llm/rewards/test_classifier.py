@@ -222,7 +222,7 @@ def test_what_is_no_classifier_is_refused(
     refused(r"a pickle.*import AutoModelForSequenceClassification as", reward=str(bare))
     short = json.loads(Path(two, "config.json").read_text()) | {"max_position_embeddings": 20}
     Path(two, "config.json").write_text(json.dumps(short))
-    refused(r"reads 20 tokens, and a prompt of 1 with .*align_tokens = 32", reward=two,
+    refused(r"reads 20 tokens, and a prompt of 1 or more with .*align_tokens = 32", reward=two,
             reward_label="good")  # fmt: skip
 
 
