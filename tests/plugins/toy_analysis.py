@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from recalltrap_analysis.claims.claim import Claim
 from recalltrap_analysis.claims.claim_tests import higher
 from recalltrap_analysis.report.document.blocks import Block, Plot, Prose
-from recalltrap_analysis.report.sections.kind_analysis import (
+from recalltrap_analysis.report.document.kind_analysis import (
     KindAnalysis,
     KindSection,
     SectionPart,

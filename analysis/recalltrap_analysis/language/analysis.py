@@ -12,7 +12,7 @@ from recalltrap_analysis.language.effective_samples import EFFECTIVE_SAMPLES
 from recalltrap_analysis.language.reference_rewards import REWARD_SAMPLES
 from recalltrap_analysis.language.section import language_blocks
 from recalltrap_analysis.language.topics import topic_forecast
-from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, SectionPart
+from recalltrap_analysis.report.document.kind_analysis import KindAnalysis, KindSection, SectionPart
 from recalltrap_analysis.runs.wide_tables import MODELS
 
 REFERENCES = ("p_prime", "p_second")

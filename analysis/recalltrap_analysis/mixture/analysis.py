@@ -12,7 +12,7 @@ from recalltrap_analysis.estimates.decomposition import LABELS_NOTE
 from recalltrap_analysis.mixture.contours import contour_plot
 from recalltrap_analysis.mixture.reference_rewards import REWARD_SAMPLES
 from recalltrap_analysis.mixture.reward_distribution import reward_distribution_plot
-from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, SectionPart
+from recalltrap_analysis.report.document.kind_analysis import KindAnalysis, SectionPart
 
 # Of one point of the plane, not of a token. A third of a nat is lost by distilling alone, more than
 # half a nat by every compact model that was aligned: a smaller budget leaves nothing to compare.

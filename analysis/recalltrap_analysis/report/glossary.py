@@ -9,7 +9,7 @@ from typing import Any
 
 from recalltrap_analysis.estimates.attainment import ATTAINMENT
 from recalltrap_analysis.report.document.blocks import Chapter, Grid
-from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis
+from recalltrap_analysis.report.document.kind_analysis import KindAnalysis
 
 SHARED: tuple[tuple[str, str], ...] = (
     (

@@ -19,6 +19,7 @@ from recalltrap_analysis.report.document.blocks import (
     slug,
     with_plots,
 )
+from recalltrap_analysis.report.document.kind_analysis import analysis_of
 from recalltrap_analysis.report.glossary import glossary
 from recalltrap_analysis.report.run_report import (
     SectionOf,
@@ -29,7 +30,6 @@ from recalltrap_analysis.report.run_report import (
     sections_of,
 )
 from recalltrap_analysis.report.sections.claims import claims_sentence, joint_claims_section
-from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.report.sections.models import (
     final_models_section,
     references_section,

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from recalltrap_analysis.estimates.attainment import ATTAINMENT, unit_phrase
 from recalltrap_analysis.number_format import count_text
 from recalltrap_analysis.report.document.blocks import Chapter, Document, Prose, Section
+from recalltrap_analysis.report.document.kind_analysis import KindAnalysis, KindSection, analysis_of
 from recalltrap_analysis.report.glossary import glossary
 from recalltrap_analysis.report.sections.claims import claims_section
 from recalltrap_analysis.report.sections.costs import cost_section
@@ -20,7 +21,6 @@ from recalltrap_analysis.report.sections.decomposition import decomposition_sect
 from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
 from recalltrap_analysis.report.sections.forecast import forecast_section
 from recalltrap_analysis.report.sections.handovers import handovers_section
-from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, analysis_of
 from recalltrap_analysis.report.sections.missing_cells import missing_cells_section
 from recalltrap_analysis.report.sections.models import (
     final_models_section,

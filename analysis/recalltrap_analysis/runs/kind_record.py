@@ -2,7 +2,7 @@
 
 A kind's package registers its record under the entry point group `recalltrap.analysis`, by the
 kind's name. Everything outside `mixture/` and `language/` reads the record and knows no kind.
-`report.kind_analysis` adds the sections that a kind has of its own.
+`report.document.kind_analysis` adds the sections that a kind has of its own.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from recalltrap_analysis.estimates.attainment import ATTAINMENT, unit_in_sql, wi
 from recalltrap_analysis.estimates.costs import known_costs
 from recalltrap_analysis.estimates.decomposition import decomposition_table
 from recalltrap_analysis.estimates.experiment import experiment_table
-from recalltrap_analysis.estimates.missing_metrics import lacking_values
+from recalltrap_analysis.estimates.missing.metrics import lacking_values
 from recalltrap_analysis.estimates.order_effect import (
     ANCHORED_TO_P_PRIME,
     BEYOND_MARGIN,

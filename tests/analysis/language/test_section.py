@@ -23,10 +23,10 @@ from recalltrap_analysis.language.temperature_plot import sweeps, temperature_pl
 from recalltrap_analysis.language.topics import topic_table
 from recalltrap_analysis.report.build import write_report
 from recalltrap_analysis.report.document.blocks import Section
+from recalltrap_analysis.report.document.kind_analysis import analysis_of
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot
 from recalltrap_analysis.report.sections.forecast import forecast_section
-from recalltrap_analysis.report.sections.kind_analysis import analysis_of
 from recalltrap_analysis.runs.design import Design
 from recalltrap_analysis.runs.kind_record import record_of
 from recalltrap_analysis.runs.loaded_run import ReadRun

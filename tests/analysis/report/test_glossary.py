@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from recalltrap_analysis.report.document.blocks import Block, Chapter, Grid, Prose, Section
+from recalltrap_analysis.report.document.kind_analysis import KindAnalysis
 from recalltrap_analysis.report.glossary import ALWAYS, SHARED, glossary
-from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis
 
 KIND = KindAnalysis(glossary=(("`kl_weight`", "a weight"), ("Effective samples", "how many")))
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from toy_language import language_run
 
-from recalltrap_analysis.estimates.missing_metrics import READ
+from recalltrap_analysis.estimates.missing.metrics import READ
 from recalltrap_analysis.forecast.table import forecast
 from recalltrap_analysis.report import rendering, writers
 from recalltrap_analysis.report.build import write_report

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.kind import metric_of
-from recalltrap_analysis.estimates.missing_metrics import OF_A_TARGET
+from recalltrap_analysis.estimates.missing.metrics import OF_A_TARGET
 from recalltrap_analysis.estimates.order_effect import by_point
 from recalltrap_analysis.estimates.references import REFERENCES, reference_rows
 from recalltrap_analysis.figures.references import reference_check

@@ -24,9 +24,9 @@ from recalltrap_analysis.number_format import row_interval, setting_text, signed
 from recalltrap_analysis.report.check.scored import check_blocks
 from recalltrap_analysis.report.document.blocks import Block, Fold, Grid, Prose, Section
 from recalltrap_analysis.report.document.grid_tables import largest_first
+from recalltrap_analysis.report.document.kind_analysis import kind_blocks
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.forecast import OverKlWeight, forecast_plots
-from recalltrap_analysis.report.sections.kind_analysis import kind_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary

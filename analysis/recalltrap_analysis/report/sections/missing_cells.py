@@ -7,7 +7,7 @@ import pandas as pd
 
 from recalltrap.errors import InputError
 from recalltrap_analysis.estimates.costs import MEASURES, known_costs
-from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
+from recalltrap_analysis.estimates.missing.cells import count_table, describe, failure_groups
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD, KD_THEN_ALIGN
 from recalltrap_analysis.report.document.blocks import Block, Code, Fold, Items, Prose, Section
 from recalltrap_analysis.report.document.tables import grid, records

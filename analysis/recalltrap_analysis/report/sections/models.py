@@ -21,12 +21,12 @@ from recalltrap_analysis.number_format import (
 )
 from recalltrap_analysis.report.document.blocks import Block, Fold, Prose, Section
 from recalltrap_analysis.report.document.grid_tables import axis_columns, largest_first
+from recalltrap_analysis.report.document.kind_analysis import kind_blocks
 from recalltrap_analysis.report.document.tables import grid, records
 from recalltrap_analysis.report.plots.boxplots import boxplots_plot
 from recalltrap_analysis.report.plots.model_paths import model_paths_plot
 from recalltrap_analysis.report.plots.references import references_plot
 from recalltrap_analysis.report.plots.training_curves import training_curves_plot
-from recalltrap_analysis.report.sections.kind_analysis import kind_blocks
 from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.design import hashable
 from recalltrap_analysis.runs.loaded_run import ReadRun, first_line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recalltrap_analysis.estimates.missing_cells import count_table, describe, failure_groups
+from recalltrap_analysis.estimates.missing.cells import count_table, describe, failure_groups
 from recalltrap_analysis.report.build import write_report
 from recalltrap_analysis.verdicts.summary import summarize
 

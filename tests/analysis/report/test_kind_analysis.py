@@ -11,12 +11,12 @@ import pytest
 
 import recalltrap as rt
 from recalltrap_analysis.report.build import write_report
-from recalltrap_analysis.report.run_report import SECTIONS, sections_of
-from recalltrap_analysis.report.sections.kind_analysis import (
+from recalltrap_analysis.report.document.kind_analysis import (
     KindAnalysis,
     KindSection,
     analysis_of,
 )
+from recalltrap_analysis.report.run_report import SECTIONS, sections_of
 from recalltrap_analysis.runs.kind_record import NO_RECORD, record_of
 
 

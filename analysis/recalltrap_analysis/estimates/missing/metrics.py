@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recalltrap.graph import Cell
-from recalltrap_analysis.estimates.missing_cells import describe
+from recalltrap_analysis.estimates.missing.cells import describe
 from recalltrap_analysis.runs.kind_record import KindRecord
 from recalltrap_analysis.runs.wide_tables import MODELS, column, metric_names
 

@@ -1,0 +1,1 @@
+"""What a run lacks: cells of its plan, values of its models."""
