@@ -16,6 +16,7 @@ from recalltrap.settings_parts import Part
 Covariance = Literal["diagonal", "full"]
 
 Positive = Annotated[float, Field(ge=1e-9, le=1e6, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=1e-9, le=1, allow_inf_nan=False)]
 """The lower bounds keep quotients and squares of settings inside what a float32 holds."""
 Decay = Annotated[float, Field(ge=0, le=0.999999)]
@@ -49,8 +50,8 @@ class Spread(Part):
     )
 
 
-class Reward(Part):
-    """The reward of eq. 8."""
+class Targets(Part):
+    """Which modes are wanted; the nearer to one of them the better, whatever the reward's shape."""
 
     targets: tuple[int, ...] = Field(
         (7,),
@@ -58,8 +59,21 @@ class Reward(Part):
         description="Target modes, counted row by row from the top left. Paper: 7, bottom right. "
         "With several the reward is their maximum and p_target their uniform mixture (ours).",
     )
+
+
+class Reward(Targets):
+    """The reward of eq. 8."""
+
     reward_height: Positive = Field(10.0, description="Supremum of the reward. Paper: 10.")
     reward_sharpness: Positive = Field(2.0, description="alpha of eq. 8. Paper: 2.")
+
+
+class Preferences(Part):
+    """Who labels pairs: one labeller for all that learn from them."""
+
+    preference_noise: float = Field(
+        0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."
+    )
 
 
 class Optimiser(Part):
@@ -68,13 +82,18 @@ class Optimiser(Part):
     covariance: Covariance = Field(
         "diagonal", description="Components' covariances: axis-parallel or full. Ours: diagonal."
     )
-    batch_size: int = Field(
-        256, ge=2, le=65536, description="Samples an iteration (pairs for DPO). Paper: 256."
-    )
     learning_rate: Rate = Field(0.01, description="Adam's step for mixtures. Paper: 0.01.")
     adam_beta1: Decay = Field(0.9, description="Decay of Adam's first moment (ours).")
     adam_beta2: Decay = Field(0.999, description="Decay of Adam's second moment (ours).")
     adam_epsilon: Epsilon = Field(1e-8, description="Adam's epsilon (ours).")
+
+
+class Sampling(Optimiser):
+    """What every stage reads that learns from samples."""
+
+    batch_size: int = Field(
+        256, ge=2, le=65536, description="Samples an iteration (pairs for DPO). Paper: 256."
+    )
 
 
 class Initialisation(Part):
@@ -91,28 +110,42 @@ class Initialisation(Part):
     )
 
 
-class Sft(Ring, Spread, Optimiser, Initialisation):
+class Sft(Ring, Spread, Sampling, Initialisation):
     """Fitting the high-recall model p' to fresh samples of p*."""
 
     p_prime_components: Components = Field(6, description="Components of p'. Paper: 6.")
     sft_iterations: Iterations = Field(2000, description="Updates of the fit. Paper: 2000.")
 
 
-class Distill(Optimiser, Initialisation):
-    """Fitting a student to fresh samples of its sharpened teacher."""
+class Length(Optimiser):
+    """How long every distillation takes."""
+
+    distill_iterations: Iterations = Field(2000, description="Updates of the fit. Paper: 2000.")
+
+
+class Student(Length, Initialisation):
+    """A student that starts from random components."""
 
     student_components: Components = Field(
         4, description="Components of p'' and of every final model. Paper: 4 and 3."
     )
+
+
+class Sharpening(Part):
+    """How sharp the teacher is that a student learns to be."""
+
     teacher_sharpness: Positive = Field(
         10.0,
         description="beta_KD of eq. 7, the exponent of the teacher's weights. Paper: 10 in "
         "figure 1, 1.25 in appendix A.1.",
     )
-    distill_iterations: Iterations = Field(2000, description="Updates of the fit. Paper: 2000.")
 
 
-class Alignment(Ring, Reward, Optimiser):
+class Distill(Sampling, Student, Sharpening):
+    """Fitting a student to fresh samples of its sharpened teacher."""
+
+
+class Alignment(Ring, Reward, Sampling):
     """What every alignment reads."""
 
     algorithm: str = Field(description="How to align.")

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from recalltrap_studies.mog.algorithm import Algorithm
-from recalltrap_studies.mog.stage_settings import Alignment, Rate
+from recalltrap_studies.mog.stage_settings import Alignment, Preferences, Rate
 from recalltrap_studies.records import LateImport
 
 REWARD_MEASURES = ("reward", "reward_square", "kl")
@@ -85,12 +85,8 @@ GRPO = Algorithm(
 )
 
 
-class Dpo(Alignment):
+class Dpo(Alignment, Preferences):
     """What learning from labelled pairs reads."""
-
-    preference_noise: float = Field(
-        0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."
-    )
 
 
 class OnlineDpo(Dpo):
