@@ -26,11 +26,12 @@ Column = Callable[[str], "Tensor"]
 
 
 class Execution(Protocol):
-    """What a guard is told of an execution."""
+    """What a guard is told of a row."""
 
     seed: int
     part: Optimiser
     source: Model
+    held: dict[str, Model]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 The expectation over the student's actions is exact, by its own nodes with the gradient through
 nodes and weights; there is no score-function term. Neither density is sharpened: the advantage is
 that of the alignment as it was made. It has no bound that the loss would notice, so the record
-watches the student's entropy (`entropy_guard`).
+watches the student (`guard`).
 """
 
 from __future__ import annotations

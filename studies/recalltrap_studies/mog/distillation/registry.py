@@ -169,7 +169,7 @@ ADPA = Distillation(
     aligned=True,
     holds=("reference", "start"),
     own_nodes=True,
-    guard=LateImport(f"{_FOLDER}.entropy_guard:collapsed"),
+    guard=LateImport(f"{_FOLDER}.guard:ran_away"),
 )
 
 DISTILLATIONS: dict[str, Distillation] = {

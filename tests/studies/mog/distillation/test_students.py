@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ import pytest
 from recalltrap.graph import Cell
 from recalltrap.kind import NodeFailure
 from recalltrap.store.store import ArtifactStore
-from recalltrap_studies.mog.distillation import entropy_guard
-from recalltrap_studies.mog.distillation.registry import DISTILLATIONS, FIRST, NAMES
+from recalltrap_studies.mog.distillation import guard
+from recalltrap_studies.mog.distillation.registry import DISTILLATIONS, FIRST, NAMES, Adpa
 from recalltrap_studies.mog.kind import KIND
-from recalltrap_studies.mog.models import MODEL_FILE, Model, unpack
+from recalltrap_studies.mog.models import MODEL_FILE, Model, isotropic, unpack
+from recalltrap_studies.mog.program.nodes import RULE
 from recalltrap_studies.mog.reference_distance import kl
 
 Build = Callable[[Sequence[Cell], ArtifactStore], list[NodeFailure]]
@@ -111,7 +114,8 @@ def test_a_student_whose_entropy_collapses_fails_alone_and_names_the_weight(
     good = make_cell(ordering("adpa"), 0, **fields, advantage_weight=0.1)
     bad = make_cell(ordering("adpa"), 1, **fields, advantage_weight=300.0, learning_rate=0.03)
     alone, packed = make_store("alone"), make_store("packed")
-    monkeypatch.setattr(entropy_guard, "COLLAPSE", 1.0)  # in as few iterations
+    monkeypatch.setattr(guard, "COLLAPSE", 1.0)  # in as few iterations
+    monkeypatch.setattr(guard, "largest_advantage", lambda teacher, reference: math.inf)
     assert build_all([good], alone) == []
     failures = build_all([good, bad], packed)
     assert [failure.node.id for failure in failures] == [bad.models["final"].id]
@@ -121,3 +125,49 @@ def test_a_student_whose_entropy_collapses_fails_alone_and_names_the_weight(
     assert not packed.has(bad.models["final"])
     node = good.models["final"]
     assert alone.read(node, MODEL_FILE) == packed.read(node, MODEL_FILE)
+
+
+class Row(NamedTuple):
+    seed: int
+    part: Adpa
+    source: Model
+    held: dict[str, Model]
+
+
+@pytest.mark.parametrize(
+    ("entropy", "advantage", "said"),
+    [
+        ([1.0, 0.0], [0.0, 1.5], None),
+        ([1.0, -3.6], [0.0, 0.0], "seed 5 collapsed by iteration 200: -3.60 nats"),
+        ([1.0, 0.0], [0.0, 500.0], "ran away by iteration 200: its mean advantage is 500"),
+        ([math.nan, 0.0], [0.0, 0.0], "collapsed by iteration 100: nan"),
+        ([1.0, 0.0], [math.nan, 0.0], "ran away by iteration 100: .* is nan"),
+    ],
+)
+@pytest.mark.parametrize("counted_from", ["teacher_sft", "student_init"])
+def test_the_guard_says_which_way_a_student_left(
+    entropy: list[float], advantage: list[float], said: str | None, counted_from: str
+) -> None:
+    teacher = isotropic(np.array([[1.0, 0.0]]), 0.1)  # 0.54 nats
+    other = isotropic(np.zeros((1, 2)), 0.1)
+    held = {"reference": other, "start": other}
+    part = Adpa.model_validate({"advantage_reference": counted_from, "advantage_weight": 7.0})
+    points = {
+        "step": np.array([100, 200]),
+        "entropy": np.array(entropy),
+        "advantage": np.array(advantage),
+    }
+    message = guard.ran_away(Row(5, part, teacher, held), points)
+    if said is None:
+        assert message is None
+        return
+    assert message is not None
+    assert re.search(said, message)
+    assert "advantage_weight is 7: lower it" in message
+
+
+def test_the_largest_advantage_is_that_of_the_furthest_node() -> None:
+    """A = (x - 1/2) / v along x for means 1 and 0: linear, so at the last node of the teacher."""
+    teacher, other = (isotropic(np.array([[mean, 0.0]]), 0.25) for mean in (1.0, 0.0))
+    furthest = 1.0 + 0.5 * max(RULE[0])
+    assert guard.largest_advantage(teacher, other) == pytest.approx((furthest - 0.5) / 0.25)
