@@ -46,7 +46,7 @@ OTHER: dict[str, Any] = {
     "adam_beta1": 0.5, "adam_beta2": 0.5, "teacher_sharpness": 4.0, "init_spread": 2.0,
     "adam_epsilon": 1e-3, "align_tokens": 31, "last_distill_temperature": 0.9,
     "store_texts": "all", "preferences_unusable": "drop", "reward": "sentiment",
-    "reward_label": "good", "distillation": "logits",
+    "reward_label": "good", "distillation": "logits", "reward_noise": 2.0,
     "scorers": ["length"],
     "last_teacher_sharpness": 1000.0,  # tiny trainings hardly move the weights
 }  # fmt: skip

@@ -27,7 +27,7 @@ from recalltrap_studies.mog.program.compilation import (
     step_function,
 )
 from recalltrap_studies.mog.program.iteration import Batch, Hyperparameters, Shape
-from recalltrap_studies.mog.program.noise import PLANES
+from recalltrap_studies.mog.program.noise import NOISY_PLANES, PLANES
 from recalltrap_studies.mog.rows import Row, Tensors, make_row, to_model
 from recalltrap_studies.mog.stages import STAGES
 
@@ -175,6 +175,7 @@ class Block:
         """Iteration -> noise; `at_once` iterations are drawn together."""
         compiled = self.compiled and at_once > 1
         planes = PLANES if self.algorithm.paired else PLANES - 1  # labels may flip
+        planes = NOISY_PLANES if self.shape.noisy else planes
         draw = noise_function(at_once, count, planes, self.device, compiled=compiled)
         drawn: dict[int, Tensor] = {}
 

@@ -50,6 +50,7 @@ class Row:
             source_components=len(self.source.logits),
             batch=getattr(part, "batch_size", 0),
             targets=len(part.targets) if isinstance(part, Targets) else 0,
+            noisy=getattr(part, "reward_noise", 0.0) > 0,
             held=tuple(len(model.logits) for model in self.held.values()),
             own=self.algorithm.shape(part),
         )

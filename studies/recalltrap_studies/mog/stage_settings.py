@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recalltrap.settings_parts import Part
+from recalltrap.settings_parts import Part, added_setting
 
 Covariance = Literal["diagonal", "full"]
 
@@ -152,6 +152,11 @@ class Alignment(Ring, Reward, Sampling):
     kl_weight: Positive = Field(1.0, description="beta of eqs. 1 and 2: the weight of the anchor.")
     iterations: Iterations = Field(
         2200, description="Sampling rounds. Paper: 2200 for PPO, 900 for DPO (figures 10, 11)."
+    )
+    reward_noise: Weight = added_setting(
+        0.0,
+        description="Standard deviation of the noise of each reward that an alignment learns from, "
+        "by itself or by the label of a pair; what is reported has none. Paper: 0.",
     )
 
 

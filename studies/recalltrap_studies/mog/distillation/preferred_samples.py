@@ -24,7 +24,7 @@ def preferred(hp: Hyperparameters, noise: Noise) -> tuple[Tensor, Tensor]:
     Of two samples of the reference the one of the higher reward, but for `preference_noise`.
     """
     x, y = transform(hp.held[REFERENCE], noise)
-    first = labels(x, y, noise.flip, hp) > 0
+    first = labels(x, y, noise, hp) > 0
     (x_1, x_2), (y_1, y_2) = halves(x), halves(y)
     return torch.where(first, x_1, x_2), torch.where(first, y_1, y_2)
 

@@ -83,6 +83,7 @@ class Shape:
     source_components: int  # of the teacher, the data or the reference
     batch: int  # 0 where nothing is sampled
     targets: int = 0
+    noisy: bool = False  # whether the rewards that it learns from are
     held: tuple[int, ...] = ()  # components of the models that the algorithm holds besides
     own: tuple[tuple[str, object], ...] = ()  # the algorithm's settings that shape its iteration
 
