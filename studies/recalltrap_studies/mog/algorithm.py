@@ -28,10 +28,14 @@ Column = Callable[[str], "Tensor"]
 class Execution(Protocol):
     """What a guard is told of a row."""
 
-    seed: int
-    part: Optimiser
-    source: Model
-    held: dict[str, Model]
+    @property
+    def seed(self) -> int: ...
+    @property
+    def part(self) -> Optimiser: ...
+    @property
+    def source(self) -> Model: ...
+    @property
+    def held(self) -> dict[str, Model]: ...
 
 
 @dataclass(frozen=True)
