@@ -170,6 +170,8 @@ class StudyKind(Protocol):
     """What its metrics are called, in the order in which a report shows them."""
     distillations: Sequence[str] = ()
     """What a step of an ordering may distil by, `{distill: NAME}`; none where there is one way."""
+    after_align: Sequence[str] = ()
+    """Those among them whose teacher must just have been aligned: steps that follow an `align`."""
     grouped: bool
     """Whether a pack is one cell that a group of workers executes together
     (`recalltrap.run.worker_group`), rather than all seeds of a setting in one process."""

@@ -37,33 +37,38 @@ class CellCost:
     updates: Mapping[str, int | None]
 
 
+MADE_FROM = ("teacher", "start", "reference", "samples", "pairs", "states", "model")
+"""What a model or a sample is to what is made from it; other parents judge."""
+
+
 def policies(cell: Cell) -> list[Node]:
-    """The models that the ordering makes of p', one after another: alignments and students."""
-    p_prime, current = cell.models["p_prime"], cell.models["final"]
-    chain: list[Node] = []
-    while current.id != p_prime.id:
-        chain.insert(0, current)
-        source = current.parents.get("teacher") or current.parents.get("start") or current.source
-        if source is None:
-            break
-        current = source
-    return chain
+    """The models that the ordering makes of p', what they are made from first: alignments and
+    students, those that others go on from among them."""
+    return _policies(stages_after_p_prime(cell))
+
+
+def _policies(stages: Sequence[Node]) -> list[Node]:
+    return [node for node in stages if "model" not in node.parents]
 
 
 def stages_after_p_prime(cell: Cell) -> list[Node]:
     """What the ordering costs: its alignments, its distillations and the samples these learn."""
-    return _with_their_samples(policies(cell))
+    p_prime, found = cell.models["p_prime"], dict[str, Node]()
 
+    def visit(node: Node) -> bool:
+        """Whether p' is in a node's making; notes it then."""
+        if node.id == p_prime.id:
+            return True
+        if node.id in found:
+            return True
+        parents = [node.parents[name] for name in MADE_FROM if name in node.parents]
+        from_p_prime = sum(map(visit, parents)) > 0  # all of them are noted
+        if from_p_prime:
+            found[node.id] = node
+        return from_p_prime
 
-def _with_their_samples(chain: Sequence[Node]) -> list[Node]:
-    drawn = [
-        parent
-        for node in chain
-        if (teacher := node.parents.get("teacher"))
-        for parent in node.parents.values()
-        if teacher in parent.parents.values()
-    ]
-    return list({node.id: node for node in (*chain, *drawn)}.values())
+    visit(cell.models["final"])
+    return list(found.values())
 
 
 def cost_measure(costs: pd.DataFrame, cells: Sequence[Cell]) -> str:
@@ -86,7 +91,8 @@ def cell_costs(
     rows = zip(costs["artifact_id"].tolist(), amounts.tolist(), strict=True)
     spent: dict[str, float] = {name: value for name, value in rows if math.isfinite(value)}
     counted = _counted_updates(costs)
-    chains = [(cell, policies(cell)) for cell in cells]
+    after_p_prime = {cell.id: stages_after_p_prime(cell) for cell in cells}
+    chains = [(cell, _policies(after_p_prime[cell.id])) for cell in cells]
     lengths: dict[str, list[Node]] = {}
     built = {node.id: node for _, chain in chains for node in chain if node.id in spent}
     timed = [node for node in built.values() if node.length_field]
@@ -111,7 +117,7 @@ def cell_costs(
 
     found = {}
     for cell, chain in chains:
-        after = _with_their_samples(chain)
+        after = after_p_prime[cell.id]
         if not all(node.id in spent for node in after):
             continue
         updates: dict[str, int | None] = {}

@@ -45,6 +45,8 @@ from recalltrap_analysis.recommendation.pair_verdicts import (
 from recalltrap_analysis.statistics.margin import LARGER, SMALL_FROM
 from recalltrap_analysis.statistics.power import seeds_needed
 
+MOST_LINES = 2
+"""Of a sentence, what keeps it undecided; the page has all of them."""
 COMPARED = {
     WITHIN_BUDGET: "within the recall budget",
     EQUAL_RECALL: "at equal recall, mean over the KL weights",
@@ -125,8 +127,12 @@ def _gain(verdict: PairVerdict, choice: Choice, unit: str) -> str:
 
 def undecided_sentence(choice: Choice, lines: Sequence[str]) -> str:
     """What is still open, and what would settle it: `lines` of `missing`."""
-    between = f" between {' and '.join(choice.between)}" if len(choice.between) > 1 else ""
-    return f"Undecided{between}: {'; '.join(lines)}."
+    names = choice.between
+    between = f" between {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else ""
+    shown = list(lines[:MOST_LINES]) if len(lines) > MOST_LINES + 1 else list(lines)
+    if len(shown) < len(lines):
+        shown.append(f"and {len(lines) - len(shown)} more such comparisons")
+    return f"Undecided{between}: {'; '.join(shown)}."
 
 
 def recall_words(found: Difference, against: str, unit: str) -> str:

@@ -19,6 +19,7 @@ from recalltrap_analysis.report.sections.costs import cost_section
 from recalltrap_analysis.report.sections.decomposition import decomposition_section
 from recalltrap_analysis.report.sections.fair_comparisons import fair_comparisons_section
 from recalltrap_analysis.report.sections.forecast import forecast_section
+from recalltrap_analysis.report.sections.handovers import handovers_section
 from recalltrap_analysis.report.sections.kind_analysis import KindAnalysis, KindSection, analysis_of
 from recalltrap_analysis.report.sections.missing_cells import missing_cells_section
 from recalltrap_analysis.report.sections.models import (
@@ -38,6 +39,7 @@ SectionOf: TypeAlias = Callable[[ReadRun, Summary], Section | None]
 SECTIONS: Mapping[str, SectionOf] = {
     "what-to-do": what_to_do_section,
     "comparisons": fair_comparisons_section,
+    "handovers": handovers_section,
     "order-effect": order_effect_section,
     "scorers": scorers_section,
     "origin": decomposition_section,

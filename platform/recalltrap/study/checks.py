@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from recalltrap.errors import InputError, nearest, shown
 from recalltrap.kind import StudyKind
+from recalltrap.orderings import DISTILL, DistillBy
 from recalltrap.registry import find_kind, kind_names, room
 from recalltrap.resources import BY_STAGE, GROUP_FIELDS, Resources, check_stages
 from recalltrap.study.looks import MAX_CELLS
@@ -190,7 +191,7 @@ def _check_names(study: Study, kind: StudyKind, source: Source) -> None:
 
 
 def _check_distillations(study: Study, kind: StudyKind, source: Source) -> None:
-    """Refuse a step of an ordering that distils by what the kind doesn't have."""
+    """Refuse a step of an ordering that distils by what the kind doesn't have, or whom it can't."""
     for index, ordering in enumerate(study.orderings):
         for name in sorted(ordering.distillations):
             known = kind.distillations
@@ -201,6 +202,15 @@ def _check_distillations(study: Study, kind: StudyKind, source: Source) -> None:
                 f"{source.where(('orderings', index))}: {{distill: {shown(name)}}} in the ordering "
                 f"{ordering.name!r} is no distillation of the kind {kind.name!r}; {hint}"
             )
+        for before, step in zip((None, *ordering.stages), ordering.stages, strict=False):
+            if not isinstance(step, DistillBy) or step.distill not in kind.after_align:
+                continue
+            if before is None or isinstance(before, DistillBy) or before == DISTILL:
+                raise InputError(
+                    f"{source.where(('orderings', index))}: {{distill: {step.distill}}} in the "
+                    f"ordering {ordering.name!r} hands over what an alignment has changed, and its "
+                    "teacher is none that has just been aligned: put an align before it"
+                )
 
 
 def _check_workers(study: Study, kind: StudyKind, source: Source) -> None:

@@ -8,7 +8,7 @@ models are is `model_sizes`' business.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recalltrap.graph import Node
@@ -116,17 +116,33 @@ def training(node: Node, epochs: str) -> CostEstimate:
     longest = samples.config["sample_tokens"] if samples else CORPUS_TOKENS
     shape, length = shape_of(node), fill_of(node) * float(longest)
     rows = made * int(config["batch_size"])
-    work = [Pass(shape, rows, length, learned=True)]
+    work: list[Draw | Pass] = [Pass(shape, rows, length, learned=True)]
     work.append(Pass(shape, samples.config["heldout_samples"] if samples else 0, length))
-    if teacher := _scoring_teacher(node):
-        work.append(Pass(shape_of(teacher), rows, length))
+    work += _distilling(node, shape, rows, length)
     return _estimate(work, made * UPDATE_SECONDS, _weights(node))
 
 
-def _scoring_teacher(node: Node) -> Node | None:
-    """The teacher of a student that learns from its distributions."""
+def _distilling(node: Node, shape: Shape, rows: int, length: float) -> Iterator[Draw | Pass]:
+    """What a distillation does beside learning: other models score, the student draws, pairs are
+    labelled."""
     record = distillation_of_node(node)
-    return node.parents["teacher"] if record and record.scored else None
+    if record is None:
+        return
+    for scorer in _scorers(node):
+        yield Pass(shape_of(scorer), record.scored_share * rows, length)
+    if record.draws is not None:
+        own = round(record.draws(node.config) * rows)
+        longest = int(node.parents["samples"].config["sample_tokens"])
+        yield Draw(shape, own, longest, BATCH, fill_of(node))
+    if pairs := node.parents.get("pairs"):
+        for judge in _reward_models(node):
+            yield Pass(shape_of(judge), int(pairs.config["samples"]), length)
+
+
+def _scorers(node: Node) -> list[Node]:
+    """The models that score what a student learns."""
+    record = distillation_of_node(node)
+    return [node.parents[name] for name in record.scored_by] if record else []
 
 
 def updates(node: Node, epochs: str) -> int:
@@ -242,9 +258,10 @@ def memory(node: Node, wanted: LlmResources) -> dict[str, float]:
         shape, samples = shape_of(node), parents.get("samples")
         longest = int(samples.config["sample_tokens"]) if samples else CORPUS_TOKENS
         tokens = int(config["batch_size"]) * fill_of(node) * longest
-        teacher = _scoring_teacher(node)
-        beside = {"teacher": each * shape_of(teacher).parameters} if teacher else {}
-        learned = _learned(shape, tokens, wanted, whole=teacher is not None)
+        scorers = _scorers(node)
+        held = {*scorers, *([parents["start"]] if "states" in parents else [])}
+        beside = {"teacher": each * sum(shape_of(m).parameters for m in held)} if scorers else {}
+        learned = _learned(shape, tokens, wanted, whole=bool(scorers))
         return {"model and AdamW": _trained(shape, wanted), **beside, **learned}
     if "minibatch_size" in config:
         start, reference = shape_of(parents["start"]), shape_of(parents["reference"])

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.orderings import Ordering, walk
 from recalltrap.settings_parts import part_config
-from recalltrap_studies.llm.alignment.registry import DRAWN_PAIRS
+from recalltrap_studies.llm.distillation.registry import Distillation
 from recalltrap_studies.llm.fingerprints import (
     architecture_identity,
     corpus_identity,
@@ -25,6 +26,7 @@ from recalltrap_studies.llm.models.architectures import is_size
 from recalltrap_studies.llm.rewards import values
 from recalltrap_studies.llm.settings import LlmSettings, algorithm_of, distillation_of
 from recalltrap_studies.llm.stage_settings import (
+    DRAWN_PAIRS,
     HELD_OUT,
     PART,
     SCORER_PLACES,
@@ -135,12 +137,14 @@ class Graph:
         temperature: float,
         version: int | None = None,
         start: Node | None = None,
+        beside: Mapping[str, Node] | None = None,
         **extra: Any,
     ) -> Node:
         """A training on the teacher's samples, of the stage's architecture or of a model that is
-        there; `extra` as `sample`."""
+        there; `beside` are further parents, `extra` as `sample`."""
         spec = config.pop(stage.architecture)
-        parents = {"samples": self.sample(teacher, temperature, **extra), "teacher": teacher}
+        samples = self.sample(teacher, temperature, **extra)
+        parents = {"samples": samples, "teacher": teacher, **(beside or {})}
         if start is None:
             config["architecture"] = architecture_identity(spec)
         else:
@@ -156,16 +160,63 @@ class Graph:
     def distill_by(self, teacher: Node, aligned: bool, name: str) -> Node:
         """A student of a teacher by one of the distillations, from samples at temperature tau: the
         last distillation's own where the teacher, or a teacher before it, has been aligned."""
+        record = distillation_of(self.settings, name)
+        if record.after_align:
+            return self._hand_over(record, teacher, aligned)
+        return self._distilled(record, teacher, aligned, self._start())
+
+    def _distilled(
+        self,
+        record: Distillation,
+        teacher: Node,
+        aligned: bool,
+        start: Node | None,
+        beside: Mapping[str, Node] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> Node:
+        """A distillation of a record's own; `beside` are further parents, `more` what its
+        configuration says of them."""
         settings = self.settings
         temperature = settings.last_distill_temperature
         if temperature is None or not aligned:
             temperature = settings.distill_temperature
-        record = distillation_of(settings, name)
-        config = record.config(settings)
-        if settings.student_weights != "layers":
+        config = {**record.config(settings), **(more or {})}
+        if settings.student_weights != "layers" or "student_layers" not in record.part.model_fields:
             config.pop("student_layers", None)  # a grid's other points have it
-        start = self._start()
-        return self._student(DISTILL, config, teacher, temperature, record.version, start)
+        if record.padded:
+            config.pop("packing", None)
+        return self._student(
+            DISTILL, config, teacher, temperature, record.version, start, beside=beside
+        )
+
+    def _hand_over(self, record: Distillation, teacher: Node, aligned: bool) -> Node:
+        """A distillation of an aligned teacher that learns its preferences, or what its alignment
+        changed; of a composition the one after the other."""
+        if self.settings.batch_size % 2:
+            raise InputError(
+                f"settings.batch_size = {self.settings.batch_size} is odd, and half of what "
+                f"{{distill: {record.name}}} learns from at once are better responses: make it even"
+            )
+        before = teacher.parents.get("reference", self.p_prime)
+        start = self.distill(before, aligned=False) if record.goes_on else self._start()
+        for name in record.composed_of or (record.name,):
+            part = distillation_of(self.settings, name)
+            beside = {"reference": before, **self._pairs(before)}
+            if part.states:
+                assert start is not None, "who draws the states"
+                half = {"samples": self.settings.training_samples // 2, "heldout_samples": 0}
+                beside["states"] = self.sample(start, 1.0, **half)
+            more = {**asked(self.settings), **self.reward.config}
+            made = self._distilled(part, teacher, aligned, start, beside, with_preferences(more))
+            start = made
+        return made
+
+    def _pairs(self, before: Node) -> dict[str, Node]:
+        """Responses of the model that an aligned one comes from, and what labels them; none where
+        a file has preferences."""
+        if self.settings.preferences is not None:
+            return {}
+        return {"pairs": self.sample(before, 1.0), **self.reward.parents}
 
     def _start(self) -> Node | None:
         """What students are before they learn; None where they are drawn anew."""

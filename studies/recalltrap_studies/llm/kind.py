@@ -45,6 +45,7 @@ class LlmKind(StudyKind):
     studies = Path(__file__).with_name("named")
     template = Path(__file__).with_name("new.yaml")
     distillations = tuple(DISTILLATIONS)
+    after_align = tuple(record.name for record in DISTILLATIONS.values() if record.after_align)
     grouped = True
 
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:

@@ -50,7 +50,7 @@ def reads_of(settings: LlmSettings, operations: Operations) -> Reads:
         parts.append(Classifying)
     if DISTILL in stages:
         parts.append(distillation.part)
-        parts += [distillation_of(settings, name).part for name in operations.distillations]
+        parts += [distillation_of(settings, name).part for name in sorted(operations.distillations)]
     if run.aligns:
         parts.append(algorithm.part)
     parts += factors_read(run)

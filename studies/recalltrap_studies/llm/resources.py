@@ -30,6 +30,11 @@ class LlmResources(Resources):
         description="fuse the kernels of each layer by torch.compile when a model learns from "
         "samples: faster updates, after half a minute of compiling for each model",
     )
+    teacher_scores: Literal["auto", "computed", "stored"] = Field(
+        default="auto",
+        description="what a distillation takes a teacher's log-probabilities from: computed in "
+        "every epoch, stored once as float16 on each machine, or what is cheaper",
+    )
 
 
 def resources_of(group: WorkerGroup) -> LlmResources:

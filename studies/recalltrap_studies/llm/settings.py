@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from recalltrap.errors import InputError
 from recalltrap.settings_parts import Part, added_setting
@@ -18,6 +18,7 @@ from recalltrap_studies.llm.distillation.registry import (
     FIRST,
     Distillation,
     find_distillation,
+    of_any_teacher,
 )
 from recalltrap_studies.llm.rewards.values import check_rewards
 from recalltrap_studies.llm.roles import check_given
@@ -30,6 +31,7 @@ from recalltrap_studies.llm.stage_settings import (
     Given,
     Judging,
     Positive,
+    PreferenceData,
     Pretrain,
     Reward,
     Sample,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         Given,
         Distill,
         Target,
+        PreferenceData,
         Judging,
         Classifying,
         Reward,
@@ -60,7 +63,7 @@ if TYPE_CHECKING:
 
 else:
     AlgorithmName = Literal[tuple(ALGORITHMS)]
-    DistillationName = Literal[tuple(DISTILLATIONS)]
+    DistillationName = Literal[of_any_teacher()]
     StageFields = create_model(
         "StageFields",
         __base__=(
@@ -77,7 +80,9 @@ class LlmSettings(RateFactors, StageFields):
     distillation: DistillationName = added_setting(
         FIRST,
         description="How students learn: from the tokens of their teacher's samples (`sequence`; "
-        "the paper's), or from its whole distribution of every next token of them (`logits`).",
+        "the paper's), from its whole distribution of every next token of them (`logits`), or at "
+        "last of their own (`on_policy`). Those of an aligned teacher alone are an ordering's "
+        "steps.",
     )
     distill_temperature: Positive = Field(
         0.95, description="tau: temperature of a teacher's samples. Paper: 0.95."
@@ -91,6 +96,17 @@ class LlmSettings(RateFactors, StageFields):
         0.8, description="Temperature of the samples of p' that p_target learns. Paper: 0.8."
     )
     engine: Engine = Field("transformers", description="What samples: transformers, or vLLM.")
+
+    @field_validator("distillation", mode="before")
+    @classmethod
+    def _distils_any_teacher(cls, value: Any) -> Any:
+        if isinstance(value, str) and value in DISTILLATIONS and DISTILLATIONS[value].after_align:
+            raise ValueError(
+                f"{value!r} learns what an alignment has changed, and K-A's teacher isn't aligned: "
+                f"make it a step of an ordering, {{name: A-{value}, stages: [align, {{distill: "
+                f"{value}}}]}}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _defaults_of_given_models(self) -> LlmSettings:

@@ -120,6 +120,16 @@ class Prompt(Part):
         return {"prompt": f"prompts = {settings.prompts!r} are asked, and nothing reads prompt"}
 
 
+class RewardNoise(Part):
+    """What whatever sees single rewards reads."""
+
+    reward_noise: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = added_setting(
+        0.0,
+        description="Standard deviation of Gaussian noise on every reward that an alignment, or a "
+        "label of its pairs, sees: a noisy judge. No table has it (ours).",
+    )
+
+
 class Sample(Prompt):
     """Sequences drawn from a model for a student to learn from."""
 
@@ -182,6 +192,43 @@ class Distill(Optimiser):
             return {"student": why}
         why = f"student_weights = {settings.student_weights}: nothing reads student_layers"
         return {"student_layers": why}
+
+
+class Labelled(Part):
+    """What whatever learns from labelled pairs reads; of a pair the one wins that the reward
+    prefers."""
+
+    preference_noise: float = Field(
+        0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."
+    )
+
+
+class PreferenceData(Labelled, RewardNoise):
+    """Pairs that are drawn once and labelled, or a file's."""
+
+    preferences: Spec | None = added_setting(
+        None,
+        description="A file of preferences to learn from instead: JSONL or Parquet with TRL's "
+        "columns `prompt`, `chosen` and `rejected`, texts or chats (ours).",
+    )
+    preferences_unusable: Literal["refuse", "drop"] = added_setting(
+        "refuse",
+        description="Rows of the file that can't be learned from (chosen equals rejected, too "
+        "long): `refuse` the study, or `drop` them (ours).",
+    )
+
+    @classmethod
+    def idle(cls, settings: Any) -> Mapping[str, str]:
+        idle = dict(super().idle(settings))
+        if settings.preferences is None:
+            why = "without a file of preferences nothing reads preferences_unusable"
+            return {**idle, "preferences_unusable": why}
+        return {**idle, **{name: f"{FILE_LEARNED} {name}" for name in DRAWN_PAIRS}}
+
+
+DRAWN_PAIRS = ("offline_pairs", "preference_noise", "reward_noise")
+"""Settings of pairs that are drawn and labelled; a file's are neither."""
+FILE_LEARNED = "a file of preferences is learned from as it stands, and nothing reads"
 
 
 class Target(Optimiser):
@@ -254,7 +301,7 @@ class Reward(Prompt):
         return {**idle, "fold_quantile": why}
 
 
-class Alignment(Prompt):
+class Alignment(RewardNoise, Prompt):
     """What all alignments read."""
 
     algorithm: str = Field(description="How to align: a name of `alignment.registry`.")

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from recalltrap.errors import InputError
 from recalltrap.graph import Node
 from recalltrap.orderings import Ordering, walk
-from recalltrap_studies.mog.distillation.registry import (
-    Distillation,
-    aligned_only,
-    distillations_of,
-)
+from recalltrap_studies.mog.distillation.registry import Distillation, distillations_of
 from recalltrap_studies.mog.settings import MogSettings
 from recalltrap_studies.mog.stages import ALIGN, DISTILL, SFT
 
@@ -33,18 +28,10 @@ class Graph:
         return self.distill_by(teacher, aligned, self.settings.distillation)
 
     def distill_by(self, teacher: Node, aligned: bool, name: str) -> Node:
-        """A student of a teacher by one of the distillations.
-
-        Raises:
-            InputError: it wants a teacher that an alignment made, and this one isn't.
-        """
+        """A student of a teacher by one of the distillations."""
         student: Node | None = None
         for record in distillations_of(name):
-            if record.aligned and teacher.stage != ALIGN.name:
-                raise InputError(
-                    f"{{distill: {name}}} wants a teacher that an alignment made, and this one was "
-                    f"made by {teacher.stage}: {aligned_only(name)}"
-                )
+            assert teacher.stage == ALIGN.name or not record.after_align, "the study was checked"
             student = self._student(record, teacher, aligned, student)
         assert student is not None
         return student
@@ -52,11 +39,12 @@ class Graph:
     def _student(
         self, record: Distillation, teacher: Node, aligned: bool, before: Node | None
     ) -> Node:
-        # Of p' whoever the teacher is: a student that goes on from one begins as K-A's does.
         parents = {"teacher": teacher}
-        for name in record.holds:
-            is_start = name == "start"
-            parents[name] = (before or self.p_second) if is_start else teacher.parents[name]
+        if record.after_align:
+            parents["reference"] = teacher.parents["reference"]
+        if record.goes_on:  # of p' whoever the teacher is: it begins as K-A's student does
+            parents["start"] = before or self.p_second
+        assert tuple(parents) == ("teacher", *record.holds)
         settings = self.settings.for_distillation(record.name, aligned)
         return DISTILL.node(settings, self.seed, *parents.values())
 

@@ -18,6 +18,7 @@ from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
 from recalltrap_studies.mog.costs import estimate
 from recalltrap_studies.mog.distillation.registry import (
+    AFTER_ALIGN,
     DISTILLATIONS,
     NAMES,
     SETTING,
@@ -49,6 +50,7 @@ class MogKind(StudyKind):
     studies = Path(__file__).with_name("named")
     template = Path(__file__).with_name("new.yaml")
     distillations = NAMES
+    after_align = AFTER_ALIGN
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""

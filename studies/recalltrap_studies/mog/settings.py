@@ -14,6 +14,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from recalltrap.settings_parts import added_setting
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
 from recalltrap_studies.mog.distillation.registry import (
+    AFTER_ALIGN,
     DISTILLATIONS,
     FIRST,
     NAMES,
@@ -21,8 +22,6 @@ from recalltrap_studies.mog.distillation.registry import (
     Adpa,
     Dckd,
     OnPolicy,
-    aligned_only,
-    wants_aligned,
 )
 from recalltrap_studies.mog.stage_settings import (
     Alignment,
@@ -88,10 +87,11 @@ class MogSettings(RateFactors, _Composed):
     @classmethod
     def _p_second_can_be_distilled(cls, name: Any) -> Any:
         """p'' is distilled by it, from p', which nothing aligned."""
-        if wants_aligned(name):
+        if name in AFTER_ALIGN:
             raise ValueError(
-                f"{name!r} wants an aligned teacher, and p'' is distilled from p', which isn't: "
-                f"{aligned_only(name)}"
+                f"{name!r} hands over what an alignment has changed, and p'' is distilled from p', "
+                "which nothing aligned: put it into an ordering of your own right after an align, "
+                f"{{name: A-{name.upper()}, stages: [align, {{distill: {name}}}]}}"
             )
         return name
 

@@ -23,6 +23,7 @@ from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore, Cost
 from recalltrap.streams import sequence, stream
 from recalltrap_studies.llm.models import tokenizers, weights
+from tests.studies.llm.training_nodes import TEACHER, draw_samples, sample_node
 
 NO_COST = Cost(0.0, 0.0, 0, 0.0, "cpu", 1)
 SUBJECTS = ("The fox", "The old baker", "The river", "The train", "The small child", "The moon")
@@ -202,3 +203,16 @@ def run_together(size: int, run: Callable[[WorkerGroup], object]) -> None:
 def together() -> Callable[[int, Callable[[WorkerGroup], object]], None]:
     """Runs something on the ranks of a simulated group; see `run_together`."""
     return run_together
+
+
+@pytest.fixture(scope="module")
+def taught(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_model: PreTrainedModel,
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> ArtifactStore:
+    """A store with a teacher and its samples."""
+    store = ArtifactStore(Storage(str(tmp_path_factory.mktemp("taught"))))
+    put_model(store, TEACHER, tiny_model, tiny_tokenizer)
+    draw_samples(store, sample_node(TEACHER))
+    return store

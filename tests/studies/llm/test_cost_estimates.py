@@ -148,6 +148,20 @@ def test_a_teacher_that_scores_makes_one_pass_of_its_own() -> None:
     assert more == pytest.approx(2 * teacher * learned, rel=0.05)  # but for the held-out pass
 
 
+def test_handovers_cost_what_scores_and_draws_beside_them() -> None:
+    """At equal updates: DCKD's teacher scores every sequence, ADPA's and its reference half."""
+    found = {}
+    for way in ("logits", "on_policy", "dckd", "adpa"):
+        ordering = {"name": "A-x", "stages": ["align", {"distill": way}]}
+        found[way] = KIND.cell(Ordering.model_validate(ordering), LlmSettings(), 0).models["final"]
+    flops = {way: KIND.estimate(node).flops for way, node in found.items()}
+    judge = shape_of(found["dckd"].parents["p_target"]).parameters
+    labelled = 2 * judge * 40_000 * 0.6 * 32
+    assert flops["dckd"] == pytest.approx(flops["logits"] + labelled, rel=0.02)
+    assert flops["adpa"] == pytest.approx(flops["dckd"], rel=0.02)
+    assert flops["on_policy"] > 1.05 * flops["logits"]
+
+
 def test_a_gpu_draws_as_many_rows_as_its_memory_holds() -> None:
     """Of SmolLM2-1.7B 256 at 512 tokens, so the weights are read four times as often."""
     shape = Shape(1_711_376_384, 2 * 24 * 2048, vocabulary=49_152, hidden=24 * 2048)

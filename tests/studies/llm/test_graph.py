@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from recalltrap.errors import InputError
 from recalltrap.graph import Cell
 from recalltrap.orderings import Ordering
 from recalltrap.study.named_studies import load_study
@@ -68,6 +69,81 @@ def test_a_step_distils_as_it_says_from_what_the_others_share() -> None:
     assert (
         cell({**HANDED_OVER, "stages": ["align", {"distill": "sequence"}]}).models == plain.models
     )
+
+
+def by(*names: str) -> dict[str, Any]:
+    """An ordering that aligns p' and hands it over by these distillations."""
+    return {"name": "A-x", "stages": ["align", *({"distill": name} for name in names)]}
+
+
+def test_preferences_are_those_of_the_model_that_the_teacher_was_aligned_from() -> None:
+    found = cell(by("dckd")).models
+    final, p_prime = found["final"], found["p_prime"]
+    assert final.parents["teacher"] is found["p_prime_aligned"]
+    assert final.parents["reference"].id == p_prime.id
+    assert final.parents["pairs"].parents["model"].id == p_prime.id
+    assert final.parents["pairs"].config["temperature"] == 1.0
+    # held out is what the plain distillation is measured by, too
+    plain = cell("A-K").models["final"]
+    assert final.parents["samples"].id == plain.parents["samples"].id
+    assert {"p_target", "oracle"} < final.parents.keys()
+    rewarded = cell(by("dckd"), reward="length").models["final"]
+    assert rewarded.config["reward"] == "length"
+    assert "oracle" not in rewarded.parents
+
+
+def test_adpa_goes_on_from_p_second_where_it_goes_itself() -> None:
+    """K-A's own p'': nothing is distilled twice; ADPA+ goes on from DCKD's student instead."""
+    models = cell(by("adpa")).models
+    final = models["final"]
+    assert final.parents["start"].id == models["p_second"].id
+    assert final.parents["states"].parents["model"].id == models["p_second"].id
+    plus, dckd = cell(by("adpa_plus")).models["final"], cell(by("dckd")).models["final"]
+    assert plus.parents["start"].id == dckd.id
+    assert plus.parents["states"].parents["model"].id == dckd.id
+    assert plus.config["distillation"] == final.config["distillation"] == "adpa"
+
+
+def test_what_a_handover_reads_decides_it_alone() -> None:
+    adpa = cell(by("adpa"), advantage_weight=0.5).models
+    assert (
+        adpa["final"].id == cell(by("adpa"), advantage_weight=0.5, jsd_mix=0.1).models["final"].id
+    )
+    assert adpa["final"].id != cell(by("adpa")).models["final"].id
+    plain = cell(by("adpa"), dckd_weight=0.5)
+    assert plain.models["final"].id == cell(by("adpa")).models["final"].id
+    unread = KIND.reads(LlmSettings(), [Ordering.model_validate("A-K")]).unread
+    assert "advantage_weight" in unread
+    read = KIND.reads(LlmSettings(), [Ordering.model_validate(by("adpa_plus"))]).fields
+    assert {"advantage_weight", "dckd_weight", "preference_noise"} < read
+    assert "jsd_mix" not in read
+
+
+def test_half_a_batch_are_better_responses() -> None:
+    with pytest.raises(InputError, match=r"settings.batch_size = 7 is odd.*make it even"):
+        cell(by("dckd"), batch_size=7)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [[{"distill": "adpa"}], ["distill", {"distill": "dckd"}],
+     ["align", "distill", {"distill": "adpa_plus"}],
+     ["align", {"distill": "logits"}, {"distill": "dckd"}]],
+)  # fmt: skip
+def test_only_a_teacher_that_was_just_aligned_hands_its_alignment_over(stages: list[Any]) -> None:
+    study = {
+        "name": "own/handover", "kind": "llm", "question": "Why?", "seeds": 1,
+        "orderings": ["K-A", {"name": "A-x", "stages": stages}],
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"'A-x' hands over .*: put an align before it"):
+        load_study(study)
+    study["orderings"] = ["K-A", {"name": "A-x", "stages": ["align", stages[-1]]}]
+    assert load_study(study).orderings[1].distillations == {stages[-1]["distill"]}
+
+
+def test_what_only_an_aligned_teacher_has_is_no_setting() -> None:
+    with pytest.raises(ValidationError, match=r"stages: \[align, {distill: dckd}\]"):
+        LlmSettings(distillation="dckd")
 
 
 def taus(ordering: Any, **settings: Any) -> list[float]:

@@ -57,6 +57,13 @@ def test_a_teacher_that_scores_stands_beside_its_student() -> None:
     assert found == memory("distill")
 
 
+def test_adpa_holds_the_teacher_its_reference_and_where_the_student_began() -> None:
+    ordering = {"name": "A-x", "stages": ["align", {"distill": "adpa"}]}
+    final = KIND.cell(Ordering.model_validate(ordering), LlmSettings(), 0).models["final"]
+    large, small = (shape_parameters(name, 512) for name in ("nano-medium", "nano-small"))
+    assert KIND.memory(final, LlmResources())["teacher"] == 4 * (2 * large + small)
+
+
 def test_every_stage_but_a_pointer_needs_some() -> None:
     cell = KIND.cell(Ordering.model_validate("A-K"), LlmSettings(p_star="a/b"), 0)
     for node in cell.nodes:

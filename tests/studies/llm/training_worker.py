@@ -18,6 +18,7 @@ from recalltrap.store.storage import Storage
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages.registry import STAGES
+from tests.studies.llm.distillation.distilled import ALIGNED, HANDOVERS, distill_node
 from tests.studies.llm.training_nodes import TEACHER, alignment_node, student_node
 
 
@@ -42,14 +43,17 @@ def make_group(resources: LlmResources, kill_at: int) -> WorkerGroup:
 
 
 def main() -> None:
-    """Arguments: the storage, the resources as JSON, versions of nodes, the update to die at."""
-    storage, resources, versions, kill_at = sys.argv[1:]
+    """Arguments: the storage, the resources as JSON, versions of nodes, the update to die at, and
+    whether a teacher is handed over besides."""
+    storage, resources, versions, kill_at, handed = sys.argv[1:]
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     group = make_group(LlmResources(**json.loads(resources)), int(kill_at))
     store = ArtifactStore(Storage(storage))
     nodes = [replace(student_node(TEACHER), version=version) for version in json.loads(versions)]
     nodes.append(replace(alignment_node(TEACHER), version=nodes[-1].version))
+    if json.loads(handed):
+        nodes += [distill_node(way, nodes[0].version, ALIGNED) for way in HANDOVERS]
     for node in nodes:  # one after the other in the same processes, as the stages of a cell are
         for _ in STAGES[node.stage].runner()(node, store, group):
             pass

@@ -159,6 +159,7 @@ class AlignmentTrainer(upstream.OwnBatchesTrainer):
                 group=self.group,
                 scored=self.scored,
                 together=self.together,
+                noise=self.settings.reward_noise,
             )
 
     def candidate(self, index: int) -> Path:

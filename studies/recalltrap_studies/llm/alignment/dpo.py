@@ -82,7 +82,7 @@ class OnlineDpoTrainer(DpoTrainer, OnPolicyTrainer):
         name = f"align/preferences/{self.iteration_index}"
         pairs, noise = len(rollout.preference_N) // 2, self.settings.preference_noise
         flipped_P = flipped_labels(self.seed, name, pairs, noise).to(self.args.device)
-        pairs_P2 = pair_order(rollout.preference_N, flipped_P)
+        pairs_P2 = pair_order(rollout.seen_preference_N, flipped_P)
         policy_P2 = masked_sum(rollout.log_probs_NT, rollout.mask_NT)[pairs_P2]
         reference_P2 = masked_sum(rollout.reference_NT, rollout.mask_NT)[pairs_P2]
         rewards = self.implicit_rewards(policy_P2, reference_P2)
@@ -104,8 +104,9 @@ class OfflineDpoTrainer(DpoTrainer, OfflineTrainer):
             return {**given, "weight": torch.ones(len(given["tokens"]))}
         pairs = self.settings.offline_pairs
         sample = draw_from_reference(
-            self.context, 2 * pairs, self.seed, self.group, "align/pairs", self.together
-        )
+            self.context, 2 * pairs, self.seed, self.group, "align/pairs", self.together,
+            self.settings.reward_noise,
+        )  # fmt: skip
         noise = self.settings.preference_noise
         flipped_P = flipped_labels(self.seed, "align/preferences", pairs, noise)
         pairs_P2 = pair_order(sample.preference_N, flipped_P)

@@ -35,7 +35,7 @@ class GroupRelativeTrainer(OnPolicyTrainer):
     def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
         mask_NT = rollout.mask_NT
         reward_N = advantages.penalised_rewards(
-            rollout.reward_N,
+            rollout.seen_reward_N,
             rollout.log_probs_NT,
             rollout.reference_NT,
             mask_NT,

@@ -68,8 +68,9 @@ class KtoTrainer(OfflineTrainer):
         settings = self.settings
         pairs = settings.offline_pairs
         sample = draw_from_reference(
-            self.context, 2 * pairs, self.seed, self.group, "align/pairs", self.together
-        )
+            self.context, 2 * pairs, self.seed, self.group, "align/pairs", self.together,
+            self.settings.reward_noise,
+        )  # fmt: skip
         flipped_P = flipped_labels(self.seed, "align/preferences", pairs, settings.preference_noise)
         desirable_N = torch.zeros(2 * pairs, dtype=torch.bool)
         desirable_N[pair_order(sample.preference_N, flipped_P)[:, 0]] = True

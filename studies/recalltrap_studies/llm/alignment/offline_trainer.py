@@ -23,6 +23,7 @@ from recalltrap_studies.llm.alignment.rollouts import RolloutContext
 from recalltrap_studies.llm.data.token_sequences import shuffled
 from recalltrap_studies.llm.inference import response_batches
 from recalltrap_studies.llm.models import devices
+from recalltrap_studies.llm.rewards.noise import reward_noise
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,18 @@ class ReferenceSample:
 
 
 def draw_from_reference(
-    context: RolloutContext, count: int, seed: int, group: WorkerGroup, name: str, together: int
+    context: RolloutContext,
+    count: int,
+    seed: int,
+    group: WorkerGroup,
+    name: str,
+    together: int,
+    noise: float = 0.0,
 ) -> ReferenceSample:
     """`count` responses of the reference by the random stream `name`, the same on every worker.
 
-    So many after each other are `together`, to the same prompt.
+    So many after each other are `together`, to the same prompt; `noise` is the deviation of what is
+    seen of their rewards.
 
     Raises:
         StageError: the reward gives no finite numbers.
@@ -75,6 +83,9 @@ def draw_from_reference(
         group.report(Progress("drawing from the reference", batch.stop, count))
     parts = response_batches.collect(scored, group)
     tokens_NT, mask_NT, preference_N = (torch.cat(column) for column in zip(*parts, strict=True))
+    added_N = reward_noise(seed, name, count, noise)
+    if added_N is not None:
+        preference_N = preference_N + added_N
     return ReferenceSample(tokens_NT, mask_NT, preference_N, prompt_N)
 
 

@@ -27,7 +27,7 @@ class PpoTrainer(OnPolicyTrainer):
     def examples(self, rollout: Rollout) -> tuple[dict[str, Tensor], dict[str, float]]:
         settings, mask_NT = self.settings, rollout.mask_NT
         rewards_NT = advantages.shaped_rewards(
-            rollout.reward_N - self._centre(rollout),
+            rollout.seen_reward_N - self._centre(rollout),
             rollout.log_probs_NT,
             rollout.reference_NT,
             mask_NT,

@@ -13,24 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from recalltrap.settings_parts import added_setting
 from recalltrap_studies.llm.stage_settings import (
     Alignment,
     Count,
+    Labelled,
     Positive,
-    Prompt,
+    PreferenceData,
     Rate,
     Share,
-    Spec,
 )
 from recalltrap_studies.records import LateImport, find_record
 
 if TYPE_CHECKING:
     from recalltrap_studies.llm.alignment.alignment_trainer import AlignmentTrainer
-
-DRAWN_PAIRS = ("offline_pairs", "preference_noise")
-"""Settings of pairs that are drawn and labelled; a file's are neither."""
-FILE_LEARNED = "a file of preferences is learned from as it stands, and nothing reads"
 
 Selector = Literal["reward", "reward_margin"]
 """The curve by which the paper chooses a checkpoint; see `checkpoint_selection`."""
@@ -197,43 +192,23 @@ def _never_clipped(settings: Any, names: Sequence[str]) -> dict[str, str]:
     return {name: f"{why} {name}" for name in names}
 
 
-class Preference(Alignment):
-    """What both DPOs read; of a pair the one wins that the reward prefers."""
-
-    preference_noise: float = Field(
-        0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."
-    )
-
-
-class OnlineDpo(Preference):
+class OnlineDpo(Labelled, Alignment):
     """On-policy DPO: each rollout is paired, labelled and learned from."""
 
     dpo_updates: Count = Field(16, description="Updates per rollout. Paper: 16.")
 
 
-class OfflineDpo(Preference):
+class OfflineDpo(PreferenceData, Alignment):
     """Offline DPO: one pair set, sampled once from the reference, or a file's."""
 
     offline_pairs: Count = Field(2_048, description="Pairs of the fixed set (ours).")
-    preferences: Spec | None = added_setting(
-        None,
-        description="A file of preferences to learn from instead: JSONL or Parquet with TRL's "
-        "columns `prompt`, `chosen` and `rejected`, texts or chats (ours).",
-    )
-    preferences_unusable: Literal["refuse", "drop"] = added_setting(
-        "refuse",
-        description="Rows of the file that can't be learned from (chosen equals rejected, too "
-        "long): `refuse` the study, or `drop` them (ours).",
-    )
 
     @classmethod
     def idle(cls, settings: Any) -> Mapping[str, str]:
         """The policy is measured at every candidate, for the curves."""
-        idle = dict(Prompt.idle(settings))
-        if settings.preferences is None:
-            why = "without a file of preferences nothing reads preferences_unusable"
-            return {**idle, "preferences_unusable": why}
-        return {**idle, **{name: f"{FILE_LEARNED} {name}" for name in DRAWN_PAIRS}}
+        reasons = dict(super().idle(settings))
+        reasons.pop("selection_interval", None)
+        return reasons
 
 
 class Kto(OfflineDpo):

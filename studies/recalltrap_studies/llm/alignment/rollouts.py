@@ -23,6 +23,7 @@ from recalltrap_studies.llm.data.prompts import PromptSet
 from recalltrap_studies.llm.data.responses import Request
 from recalltrap_studies.llm.inference import sampling_engines
 from recalltrap_studies.llm.inference.response_batches import uniforms
+from recalltrap_studies.llm.rewards.noise import reward_noise
 from recalltrap_studies.llm.rewards.protocol import Reward
 
 
@@ -67,6 +68,18 @@ class Rollout:
     preference_N: Tensor
     measured: Mapping[str, Tensor] = field(default_factory=dict)
     prompt_N: Tensor | None = None
+    noise_N: Tensor | None = None
+    """Of what an alignment sees of rewards and preferences; measures know nothing of it."""
+
+    @property
+    def seen_reward_N(self) -> Tensor:
+        """What is learned from."""
+        return self.reward_N if self.noise_N is None else self.reward_N + self.noise_N
+
+    @property
+    def seen_preference_N(self) -> Tensor:
+        """What pairs are labelled by."""
+        return self.preference_N if self.noise_N is None else self.preference_N + self.noise_N
 
     def examples(self, **more: Tensor) -> dict[str, Tensor]:
         """Its responses as rows to learn from: `tokens`, `mask`, `prompt` where there are several,
@@ -96,10 +109,12 @@ def roll_out(
     group: WorkerGroup,
     scored: bool = False,
     together: int = 1,
+    noise: float = 0.0,
 ) -> Rollout:
     """Draw and score rollout `index` of a seed; called on every worker together.
 
-    So many responses after each other are `together`, to the same prompt.
+    So many responses after each other are `together`, to the same prompt; `noise` is the deviation
+    of what is seen of their rewards.
 
     Its log-probabilities are those that sampling met, or where `scored`, or where precision or a
     value head ask for it, those of a forward pass over the whole response, as in training.
@@ -124,8 +139,10 @@ def roll_out(
     judged = context.reward_model.judge(tokens_BT, mask_BT, request.prompts)
     scores = (log_probs_BT, reference_BT, values_BT, judged.reward_B, judged.preference_B)
     rollout = _joined((tokens_BT, mask_BT, *scores), judged.measured, context.request, group)
-    asked = None if prompt_N is None else prompt_N.to(rollout.tokens_NT.device)
-    return replace(rollout, prompt_N=asked)
+    where = rollout.tokens_NT.device
+    asked = None if prompt_N is None else prompt_N.to(where)
+    added_N = reward_noise(seed, f"align/rollout/{index}", size, noise)
+    return replace(rollout, prompt_N=asked, noise_N=None if added_N is None else added_N.to(where))
 
 
 def _joined(

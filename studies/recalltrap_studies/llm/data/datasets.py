@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from recalltrap.errors import StageError
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import ALONE, WorkerGroup
-from recalltrap.store.store import ArtifactStore
+from recalltrap.store.store import Artifact, ArtifactStore
 from recalltrap.streams import stream
 from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data import corpus
@@ -34,12 +34,22 @@ HELDOUT_SHARE, HELDOUT_MOST = 0.05, 2048
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Sequences to learn, sequences held out, and the teacher's entropy in nats per token."""
+    """Sequences to learn, sequences held out, and the teacher's entropy in nats per token.
+
+    Each row of `train` may have one `beside` it, which is learned in another way.
+    """
 
     train: Sequences
     heldout: Sequences
     teacher_entropy: float | None
     tokenizer: PreTrainedTokenizerFast
+    beside: Sequences | None = None
+    flops: float = 0.0
+    """What it took to prepare: labels by a reward's model, say."""
+
+    def rows_of_a_batch(self, node: Node) -> int:
+        """Rows of an update of a training: a batch counts sequences."""
+        return int(node.config["batch_size"]) // (1 if self.beside is None else 2)
 
 
 def prepare(
@@ -95,12 +105,17 @@ def from_samples(
     vocabulary, artifact = vocabulary_size(node, store, tokenizer), store.open(samples)
     train = map_sequences(artifact, "train", scratch, vocabulary, group)
     heldout = map_sequences(artifact, "heldout", scratch, vocabulary, group)
-    log_prob_N = sequence_log_probs(heldout_log_probs(artifact))
     topics = tuple(node.config.get("target_topics", ()))
     if topics:
+        log_prob_N = sequence_log_probs(heldout_log_probs(artifact))
         return _concentrated(node, train, heldout, log_prob_N, topics, tokenizer)
-    entropy = -float(log_prob_N.sum() / response_tokens(heldout).sum())
-    return TrainingData(train, heldout, entropy, tokenizer)
+    return TrainingData(train, heldout, teacher_entropy(artifact, heldout), tokenizer)
+
+
+def teacher_entropy(artifact: Artifact, heldout: Sequences) -> float:
+    """Of what drew the samples: minus the mean log-probability of those held out, nats a token."""
+    log_prob_N = sequence_log_probs(heldout_log_probs(artifact))
+    return -float(log_prob_N.sum() / response_tokens(heldout).sum())
 
 
 def _concentrated(

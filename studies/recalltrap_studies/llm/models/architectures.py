@@ -1,7 +1,9 @@
 """Shapes of models: sizes of ours by name, and those of folders and hub ids.
 
 The SmolLM2 family is Llama with tied embeddings; `smollm2-*` are its published shapes and `nano-*`
-the same design small enough for a CPU. Weights are made and read in `weights`.
+the same design small enough for a CPU. `nano-neox-*` are of another design, GPT-NeoX's: layer
+norms, attention and MLP in parallel, half of each head rotated. Weights are made and read in
+`weights`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from recalltrap.errors import InputError, nearest
 from recalltrap.paths import resolve
@@ -20,7 +22,6 @@ from recalltrap_studies.llm.models.families import check_family, first_line
 
 if TYPE_CHECKING:  # `recalltrap plan` asks for shapes alone and shall not wait for torch
     from transformers import (
-        LlamaConfig,
         PreTrainedConfig,
         PreTrainedModel,
         PreTrainedTokenizerBase,
@@ -33,7 +34,8 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 @dataclass(frozen=True)
 class Size:
-    """One shape. `rope_theta`, `initializer_range` and `vocabulary` are the published ones."""
+    """One shape. `rope_theta`, `initializer_range` and `vocabulary` are the published ones;
+    `family` is transformers' name of the design."""
 
     layers: int
     width: int
@@ -44,12 +46,17 @@ class Size:
     rope_theta: float
     initializer_range: float
     vocabulary: int
+    family: Literal["llama", "gpt_neox"] = "llama"
 
 
 SIZES: dict[str, Size] = {
     "nano-large": Size(2, 96, 4, 4, 256, 128, 1e4, 0.02, 512),
     "nano-medium": Size(2, 72, 4, 4, 192, 128, 1e4, 0.02, 512),
     "nano-small": Size(1, 40, 4, 4, 104, 128, 1e4, 0.02, 512),
+    "nano-tiny": Size(1, 24, 4, 4, 64, 128, 1e4, 0.02, 512),
+    "nano-least": Size(1, 16, 4, 4, 40, 128, 1e4, 0.02, 512),
+    "nano-neox-medium": Size(2, 72, 4, 4, 288, 128, 1e4, 0.02, 512, "gpt_neox"),
+    "nano-neox-small": Size(1, 40, 4, 4, 160, 128, 1e4, 0.02, 512, "gpt_neox"),
     "smollm2-135m": Size(30, 576, 9, 3, 1536, 8192, 1e5, 1 / 24, 49_152),
     "smollm2-360m": Size(32, 960, 15, 5, 2560, 8192, 1e5, 0.02, 49_152),
     "smollm2-1.7b": Size(24, 2048, 32, 32, 8192, 8192, 1.3e5, 0.02, 49_152),
@@ -122,24 +129,31 @@ def config_of(
     return config
 
 
-def _sized(size: Size) -> LlamaConfig:
-    from transformers import LlamaConfig
+def _sized(size: Size) -> PreTrainedConfig:
+    from transformers import GPTNeoXConfig, LlamaConfig
 
+    shared: dict[str, Any] = {
+        "vocab_size": size.vocabulary,
+        "hidden_size": size.width,
+        "intermediate_size": size.intermediate,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "max_position_embeddings": size.context,
+        "initializer_range": size.initializer_range,
+        "tie_word_embeddings": True,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": None,
+    }
+    rope = {"rope_type": "default", "rope_theta": size.rope_theta}
+    if size.family == "gpt_neox":
+        half = {**rope, "partial_rotary_factor": 0.5}
+        return GPTNeoXConfig(**shared, rope_parameters=half)
     return LlamaConfig(
-        vocab_size=size.vocabulary,
-        hidden_size=size.width,
-        intermediate_size=size.intermediate,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
+        **shared,
         num_key_value_heads=size.key_value_heads,
-        max_position_embeddings=size.context,
-        rope_parameters={"rope_type": "default", "rope_theta": size.rope_theta},
-        initializer_range=size.initializer_range,
+        rope_parameters=rope,
         rms_norm_eps=1e-5,
-        tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=None,
     )
 
 
@@ -228,6 +242,11 @@ def outline(config: PreTrainedConfig) -> PreTrainedModel:
 def shape_parameters(size: str, vocabulary: int | None = None, layers: int | None = None) -> int:
     """Parameters of a size of ours, in closed form and without torch; of some layers of it."""
     shape = SIZES[size]
+    if shape.family == "gpt_neox":  # all matrices have biases, and norms a shift
+        inner = 2 * shape.width * shape.intermediate + shape.intermediate + shape.width
+        layer = 4 * shape.width**2 + 4 * shape.width + inner + 4 * shape.width
+        embeddings = (vocabulary or shape.vocabulary) * shape.width
+        return embeddings + (layers or shape.layers) * layer + 2 * shape.width
     queries = shape.width * shape.width
     keys = shape.width * shape.width * shape.key_value_heads // shape.heads
     layer = 2 * queries + 2 * keys + 3 * shape.width * shape.intermediate + 2 * shape.width

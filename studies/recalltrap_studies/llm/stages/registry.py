@@ -142,7 +142,9 @@ DISTILL: Training = Training(
     LateImport("recalltrap_studies.llm.distillation.registry:run_distillation"),
     lambda node: costs.training(node, DISTILL.epochs),
     ("samples", "teacher"),
-    optional=("start",),
+    # What it begins with; what an alignment began with, responses that are labelled by a reward,
+    # and the student's own.
+    optional=("start", "reference", "pairs", "states", "p_target", "oracle", "reward"),
     also=("distill_temperature", distillations.SETTING),
     architecture="student",
     epochs="distill_epochs",

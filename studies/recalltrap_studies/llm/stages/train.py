@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from trl.trainer.sft_config import SFTConfig
 
@@ -27,10 +28,9 @@ from recalltrap_studies.llm.contents import opened
 from recalltrap_studies.llm.data import datasets
 from recalltrap_studies.llm.data.datasets import TrainingData
 from recalltrap_studies.llm.data.token_sequences import (
-    IGNORED,
+    BesideCollator,
     Collator,
     InOrder,
-    Order,
     shuffled,
     tokens_seen,
 )
@@ -43,12 +43,18 @@ from recalltrap_studies.llm.stages.registry import training_of
 from recalltrap_studies.llm.training import arguments, checkpoints, resumable, upstream
 from recalltrap_studies.llm.training.held_out_loss import HeldoutPoints, heldout_loss
 from recalltrap_studies.llm.training.mirror import mirror_of
+from recalltrap_studies.llm.training.student_trainer import (
+    OWN_TOKENS,
+    StudentTrainer,
+    TrainingSchedule,
+)
 
 FULL_LOGITS = 4096
 """Vocabularies up to here get all logits at once: TRL's chunked loss saves memory beyond, and
 takes twice the time below."""
 MAX_GRADIENT_NORM = float(Optimiser.model_fields["max_gradient_norm"].default)
 """Of stages from before it was a setting, and of those at its default."""
+Ready = Callable[[TrainingData, Path, int], dict[str, Any]]
 CURVES = {"loss": "loss", "learning_rate": "learning_rate", "heldout_loss": "heldout_loss"}
 
 
@@ -63,9 +69,14 @@ def train_model(
     store: ArtifactStore,
     group: WorkerGroup,
     make: Callable[..., StudentTrainer],
-    scored_by: PreTrainedModel | None = None,
+    scored_by: Sequence[PreTrainedModel] = (),
+    prepare: Callable[..., TrainingData] = datasets.prepare,
+    ready: Ready | None = None,
+    saved_every: int = 1,
 ) -> Iterator[Progress]:
-    """Train one model and store it. `make` makes its trainer, whose loss another model may score.
+    """Train one model and store it. `make` makes its trainer, in whose loss other models may score
+    what `prepare` prepares; `ready` says what the trainer needs besides of that and the student's
+    vocabulary. Checkpoints stand between so many updates and the next.
 
     The artifact holds the model in the hub's format, `curves.parquet` (loss, learning_rate,
     heldout_loss) and `facts.json`. Every rank of the group calls it; rank 0 writes.
@@ -77,11 +88,15 @@ def train_model(
     clock = time.perf_counter()
     scratch = checkpoints.scratch_folder(store, node, group)
     mirror = mirror_of(store, node, scratch, group)
-    data = datasets.prepare(node, store, scratch, group)
+    data = prepare(node, store, scratch, group)
     schedule = make_schedule(node, data)
     model = untrained(node, store, data.tokenizer)
+    if ready is not None:
+        make = partial(make, **ready(data, scratch, int(model.config.vocab_size)))
     parameters = sum(p.numel() for p in model.parameters())
-    trainer = make_trainer(node, model, data, schedule, group, str(scratch), make)
+    trainer = make_trainer(
+        node, model, data, schedule, group, str(scratch), make, saved_every=saved_every
+    )
     # A training that went on from a checkpoint must not be worse off than it was.
     resumable.train(
         trainer, stage=node.stage, scratch=scratch, group=group, resume_tolerance=0.5,
@@ -90,14 +105,17 @@ def train_model(
     loss = heldout_loss(trainer, data.heldout, data.tokenizer.pad_token_id, group)
     # Gathered by all ranks, stored by the first, before the trainer's memory is given back.
     trained = resumable.whole_model(trainer, group)
-    table = _with_last(resumable.curves(trainer, CURVES), schedule.updates, loss)
+    names = CURVES | {name: name for name in trainer.measured}
+    table = _with_last(resumable.curves(trainer, names), schedule.updates, loss)
     facts = {**schedule.facts, **_gap(loss, data.teacher_entropy), "parameters": parameters}
+    drawn = sum(point.get(OWN_TOKENS, 0) for point in trainer.state.log_history)
     resumable.release(trainer)
     if trained is not None:
         seconds = time.perf_counter() - clock
         files = weights.model_files(trained, data.tokenizer) | resumable.result_files(table, facts)
-        scoring = sum(p.numel() for p in scored_by.parameters()) if scored_by else 0
+        scoring = sum(p.numel() for other in scored_by for p in other.parameters())
         flops = (6.0 * parameters + 2.0 * scoring) * schedule.tokens
+        flops += 2.0 * parameters * drawn + data.flops
         cost = Cost(
             wall_seconds=seconds,
             device_seconds=seconds * group.size,
@@ -117,35 +135,20 @@ def train_model(
     yield Progress(node.stage, schedule.updates, schedule.updates, metrics)
 
 
-@dataclass(frozen=True)
-class TrainingSchedule:
-    """How long a training takes, and in which order it meets its rows."""
-
-    updates: int
-    warmup: int
-    decay: int
-    epochs: float
-    order: Order  # [updates * batch]
-    tokens: int
-
-    @property
-    def facts(self) -> dict[str, float | int]:
-        return {"updates": self.updates, "epochs": self.epochs, "tokens": self.tokens}
-
-
 def make_schedule(node: Node, data: TrainingData) -> TrainingSchedule:
     """Updates from epochs; the schedule's corners; the order, from the node's own stream.
 
     Students of one seed share the order, whoever their teacher is.
     """
-    config, batch = node.config, int(node.config["batch_size"])
+    config, batch = node.config, data.rows_of_a_batch(node)
     epochs = float(config[training_of(node).epochs])
     updates = max(round(epochs * len(data.train) / batch), 1)
     warmup = min(math.ceil(config["warmup_share"] * updates), updates)
     decay = min(round(config["decay_share"] * updates), updates - warmup)
     generator = stream(node.seed, f"{node.stage}/order")
     order = shuffled(len(data.train), updates * batch, generator)
-    return TrainingSchedule(updates, warmup, decay, epochs, order, tokens_seen(data.train, order))
+    tokens = sum(tokens_seen(part, order) for part in (data.train, data.beside) if part is not None)
+    return TrainingSchedule(updates, warmup, decay, epochs, order, tokens)
 
 
 def untrained(
@@ -183,6 +186,7 @@ def make_trainer(
     group: WorkerGroup,
     scratch: str,
     make: Callable[..., StudentTrainer] | None = None,
+    saved_every: int = 1,
 ) -> StudentTrainer:
     """The trainer of one stage, ready to train; made by `make`, by default of the likelihood."""
     config = node.config
@@ -191,7 +195,8 @@ def make_trainer(
         scratch=scratch,
         updates=schedule.updates,
         learning_rate=config["learning_rate"],
-        global_batch=config["batch_size"],
+        global_batch=data.rows_of_a_batch(node),
+        saved_every=saved_every,
         seed=int(sequence(node.seed, f"{node.stage}/trainer").generate_state(1)[0]),
         group=group,
         warmup_updates=schedule.warmup,
@@ -205,7 +210,7 @@ def make_trainer(
     )
     pad = data.tokenizer.pad_token_id
     # A row as long as the longest sequence is nearly full, and attention's mask stays small.
-    width = int(data.train.lengths.max()) if config["packing"] else None
+    width = int(data.train.lengths.max()) if config.get("packing") else None
     trainer = (make or StudentTrainer)(
         model=model,
         args=args,
@@ -213,8 +218,14 @@ def make_trainer(
         train_dataset=upstream.row_numbers(len(data.train)),
         processing_class=data.tokenizer,
     )
+    if data.beside is not None:
+        trainer.data_collator = BesideCollator(data.train, data.beside, pad, trainer.numbered)
+    elif trainer.numbered:
+        trainer.data_collator = Collator(data.train, pad, width, numbered=True)
     trainer.sampler = InOrder(schedule.order)
     trainer.chunked = model.config.vocab_size > FULL_LOGITS
+    trainer.data, trainer.schedule = data, schedule
+    trainer.batch_rows, trainer.pad, trainer.width = data.rows_of_a_batch(node), pad, width
     trainer.add_callback(HeldoutPoints(trainer, data.heldout, pad, group, schedule.updates))
     if resources_of(group).compile_layers:
         compile_layers(model)
@@ -229,42 +240,6 @@ def compile_layers(model: nn.Module) -> None:
                 layer.compile()
         else:
             compile_layers(child)
-
-
-class StudentTrainer(upstream.OrderedSftTrainer):
-    """TRL's trainer in a given order, without the metrics that cost a small model half its time."""
-
-    chunked: bool
-    """Whether the loss goes by TRL's chunks of the vocabulary."""
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Mean negative log-likelihood per learned token of the global batch, as TRL's."""
-        if return_outputs or self.chunked:
-            chunked: Any = super().compute_loss  # untyped
-            return chunked(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs["labels"][:, 1:]
-        features = {k: v for k, v in inputs.items() if k != "labels"}
-        logits = model(**features, use_cache=False).logits[:, :-1].float()
-        total = nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return self.mean_over_batch(total, labels != IGNORED, num_items_in_batch)
-
-    def mean_over_batch(
-        self, total: Tensor, learned_BT: Tensor, num_items_in_batch: Tensor | int | None
-    ) -> Tensor:
-        """A sum over this worker's learned tokens as the mean over the global batch's."""
-        count = learned_BT.sum() if num_items_in_batch is None else num_items_in_batch
-        loss = total / torch.as_tensor(count).clamp(min=1)
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            loss = loss * self.accelerator.num_processes  # gradients are averaged over workers
-        return loss
 
 
 def _with_last(table: pa.Table, step: int, loss: float) -> pa.Table:

@@ -40,13 +40,15 @@ def training_arguments(
     warmup_updates: int = 0,
     decay_updates: int = 0,
     batch_field: str = "batch_size",
+    saved_every: int = 1,
     **extra: Any,
 ) -> Arguments:
     """Arguments for one training of `updates` updates of `global_batch` rows each.
 
     The schedule is warmup-stable-decay with both slopes linear; without warmup and decay it is
-    constant. `batch_field` names the setting behind `global_batch` in messages; `extra` goes to
-    `cls` and wins over what is chosen here.
+    constant. `batch_field` names the setting behind `global_batch` in messages; checkpoints
+    stand between so many updates and the next; `extra` goes to `cls` and wins over what is chosen
+    here.
 
     Raises:
         InputError: a global batch that the workers can't share evenly.
@@ -56,7 +58,7 @@ def training_arguments(
     on_cpu = device().type == "cpu"
     if on_cpu and group.distributed and resources.zero_stage:
         upstream.reduce_over_gloo()
-    every = resources.checkpoint_updates
+    every = math.ceil(resources.checkpoint_updates / saved_every) * saved_every
     chosen: dict[str, Any] = {
         "output_dir": str(scratch),
         "max_steps": updates,
@@ -97,7 +99,6 @@ def alignment_arguments(
 ) -> TrainingArguments:
     """Arguments of an alignment: a constant rate, checkpoints between iterations alone."""
     updates = settings.iterations * updates_per_iteration
-    iterations = math.ceil(group.resources.checkpoint_updates / updates_per_iteration)
     return training_arguments(
         TrainingArguments,
         scratch=scratch,
@@ -109,7 +110,7 @@ def alignment_arguments(
         seed=seed,
         group=group,
         logging_strategy="no",
-        **_saving(updates_per_iteration * iterations, updates),
+        saved_every=updates_per_iteration,
     )
 
 

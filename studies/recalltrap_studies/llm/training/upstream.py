@@ -7,6 +7,7 @@ each against the installed release, and its failure says what an upgrade broke.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,11 +97,14 @@ def whole_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 def whole_model(trainer: Trainer) -> Iterator[Any]:
     """The bare model in eval mode, its weights gathered once (ZeRO-3), without gradients."""
     wrapped = trainer.model_wrapped
-    with torch.no_grad(), unwrap_model_for_generation(wrapped, trainer.accelerator) as model:
-        training = model.training
-        model.eval()
-        yield model
-        model.train(training)
+    with warnings.catch_warnings(), torch.no_grad():
+        # TRL asks a bare model by the name that a switch of it had before.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        with unwrap_model_for_generation(wrapped, trainer.accelerator) as model:
+            training = model.training
+            model.eval()
+            yield model
+            model.train(training)
 
 
 class CheckpointedActivations(nn.Module):

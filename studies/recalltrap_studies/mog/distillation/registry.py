@@ -38,8 +38,13 @@ _FOLDER = "recalltrap_studies.mog.distillation"
 class Distillation(Algorithm):
     """A distillation: an algorithm whose source is its teacher."""
 
-    aligned: bool = False
-    """Whether its teacher must be an alignment's, whose reference it then has as a parent."""
+    after_align: bool = False
+    """Whether it learns what an alignment has changed: its teacher must just have been aligned."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it begins with p'', or with the student of the distillation before it."""
+        return "start" in self.holds
 
     @property
     def sharpens(self) -> bool:
@@ -135,7 +140,7 @@ DCKD = Distillation(
     columns=("preference_noise", "dckd_weight"),
     paired=True,
     chosen_only=True,
-    aligned=True,
+    after_align=True,
     holds=("reference",),
     source_nodes=True,
 )
@@ -166,7 +171,7 @@ ADPA = Distillation(
     columns=("preference_noise", "advantage_weight"),
     paired=True,
     chosen_only=True,
-    aligned=True,
+    after_align=True,
     holds=("reference", "start"),
     own_nodes=True,
     guard=LateImport(f"{_FOLDER}.guard:ran_away"),
@@ -178,29 +183,22 @@ DISTILLATIONS: dict[str, Distillation] = {
 """By the value of the setting `distillation`; the first is its default."""
 FIRST = SEQUENCE.name
 
-COMPOSITIONS: dict[str, tuple[str, ...]] = {"adpa_plus": (DCKD.name, ADPA.name)}
+COMPOSED_OF: dict[str, tuple[str, ...]] = {"adpa_plus": (DCKD.name, ADPA.name)}
 """Distillations of one teacher one after another; one that goes on from a student goes on from the
 student of the one before."""
 
-NAMES = (*DISTILLATIONS, *COMPOSITIONS)
+NAMES = (*DISTILLATIONS, *COMPOSED_OF)
 
 
 def distillations_of(name: str) -> tuple[Distillation, ...]:
     """What a name stands for, in order."""
-    return tuple(DISTILLATIONS[part] for part in COMPOSITIONS.get(name, (name,)))
+    return tuple(DISTILLATIONS[part] for part in COMPOSED_OF.get(name, (name,)))
 
 
-def wants_aligned(name: str) -> bool:
-    """Whether the teacher must have been aligned."""
-    return any(record.aligned for record in distillations_of(name))
-
-
-def aligned_only(name: str) -> str:
-    """Where a distillation that wants an aligned teacher belongs, as advice."""
-    return (
-        f"put it into an ordering of your own right after an alignment: "
-        f"{{name: A-{name.upper()}, stages: [align, {{distill: {name}}}]}}"
-    )
+AFTER_ALIGN = tuple(
+    name for name in NAMES if any(record.after_align for record in distillations_of(name))
+)
+"""Those whose teacher must just have been aligned."""
 
 
 def distillation_of(config: Mapping[str, Any]) -> Distillation:

@@ -107,10 +107,11 @@ def words(model: Any) -> Tensor:
         return torch.softmax(model(input_ids=torch.tensor([[0]])).logits[0, -1].double(), 0)
 
 
-@pytest.mark.parametrize("kl_weight", [0.5, 2.0])
+@pytest.mark.parametrize(("kl_weight", "noise"), [(0.5, 0.0), (2.0, 0.0), (2.0, 0.5)])
 def test_ppo_approaches_the_closed_form_of_a_one_word_language(
-    kl_weight: float, tmp_path: Path
+    kl_weight: float, noise: float, tmp_path: Path
 ) -> None:
+    """Also under a judge that errs, whose mean is right."""
     context = one_word_context()
     settings = Ppo(
         algorithm="ppo",
@@ -120,6 +121,7 @@ def test_ppo_approaches_the_closed_form_of_a_one_word_language(
         align_learning_rate=1e-2,
         kl_weight=kl_weight,
         value_clip_range=1.0,
+        reward_noise=noise,
     )
     policy = Policy(copy.deepcopy(context.reference), context.request.prompts, value_head=True)
     trainer = PpoTrainer(policy, context, settings, seed=0, group=WorkerGroup(), scratch=tmp_path)
@@ -203,6 +205,25 @@ def test_the_same_seed_twice_gives_identical_curves_and_weights(
     assert all(
         torch.equal(a, b) for a, b in zip(*(t.policy.parameters() for t in trainers), strict=True)
     )
+
+
+@ALGORITHMS
+def test_a_noisy_judge_is_learned_from_and_in_no_measure(
+    context: RolloutContext, trainer_class: Any, settings: Any, tmp_path: Path
+) -> None:
+    plain, noisy = (
+        run(
+            make(context, trainer_class, replace_settings(settings, reward_noise=noise), scratch),
+            scratch,
+        )
+        for noise, scratch in ((0.0, tmp_path / "plain"), (3.0, tmp_path / "noisy"))
+    )
+    first, last = (
+        [{name: point[name] for name in ("reward", "kl", "length")} for point in (own[0], own[-1])]
+        for own in (plain, noisy)
+    )
+    assert first[0] == last[0]
+    assert first[1] != last[1]
 
 
 @ALGORITHMS

@@ -22,8 +22,13 @@ from recalltrap_studies.llm.settings import LlmSettings, distillation_of
 @pytest.mark.parametrize("record", DISTILLATIONS.values(), ids=DISTILLATIONS)
 def test_every_record_is_complete_and_can_be_imported(record: Distillation) -> None:
     assert find_distillation(record.name) is record
-    assert record.run is not None
-    assert callable(record.run.load())
+    if record.composed_of:
+        assert record.run is None
+        parts = [find_distillation(name) for name in record.composed_of]
+        assert all(issubclass(record.part, part.part) for part in parts)
+    else:
+        assert record.run is not None
+        assert callable(record.run.load())
 
 
 def test_only_the_first_is_unnamed() -> None:

@@ -62,7 +62,7 @@ def test_the_published_sizes(size: str, published: int) -> None:
 
 
 def test_shapes_in_closed_form_are_the_models(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
-    for size in ("nano-large", "nano-medium", "nano-small"):
+    for size in (name for name in architectures.SIZES if name.startswith("nano-")):
         config = architectures.config_of(size, tokenizer=tiny_tokenizer)
         count = architectures.shape_parameters(size, len(tiny_tokenizer))
         assert architectures.parameters(config) == count

@@ -34,8 +34,9 @@ from recalltrap_studies.llm.fingerprints import corpus_identity
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.resources import LlmResources
 from recalltrap_studies.llm.stages import train
-from recalltrap_studies.llm.stages.train import StudentTrainer, run_train
+from recalltrap_studies.llm.stages.train import run_train
 from recalltrap_studies.llm.training import checkpoints, resumable
+from recalltrap_studies.llm.training.student_trainer import StudentTrainer
 from tests.studies.llm.training_nodes import TEACHER, UPDATES, student_node
 
 pytestmark = pytest.mark.slow  # they train

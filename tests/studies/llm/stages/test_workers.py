@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from object_store import serve
 from pyarrow import fs
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from recalltrap.graph import Node
 from recalltrap.run.worker_group import WorkerGroup
@@ -24,6 +26,12 @@ from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.models import weights
 from recalltrap_studies.llm.stages.registry import STAGES
 from recalltrap_studies.llm.training import checkpoints
+from tests.studies.llm.distillation.distilled import (
+    ALIGNED,
+    HANDOVERS,
+    distill_node,
+    put_handed,
+)
 from tests.studies.llm.training_nodes import (
     TEACHER,
     alignment_node,
@@ -38,9 +46,13 @@ ALONE = 1
 
 
 @pytest.fixture(scope="module")
-def taught(taught: ArtifactStore) -> ArtifactStore:
-    """The same store with the student of one worker, aligned."""
-    for node in (version(ALONE), oracle_node(TEACHER), aligned(ALONE)):
+def taught(
+    taught: ArtifactStore, tiny_model: PreTrainedModel, tiny_tokenizer: PreTrainedTokenizerFast
+) -> ArtifactStore:
+    """The same store with what one worker makes: a student, aligned, and handed over."""
+    put_handed(taught, tiny_model, tiny_tokenizer)
+    handed = [distill_node(way, ALONE, ALIGNED) for way in HANDOVERS]
+    for node in (version(ALONE), oracle_node(TEACHER), aligned(ALONE), *handed):
         for _ in STAGES[node.stage].runner()(node, taught, WorkerGroup()):
             pass
     return taught
@@ -59,6 +71,7 @@ def start(
     versions: list[int],
     kill_at: int = -1,
     machines: Sequence[Path | None] = (None, None),
+    handed: bool = False,
     **resources: object,
 ) -> list[int]:
     """Two workers train nodes one after the other; their exit statuses.
@@ -78,7 +91,13 @@ def start(
         "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
     }
     fields = json.dumps({"workers": 2, **resources})
-    arguments = [store.storage.location, fields, json.dumps(versions), str(kill_at)]
+    arguments = [
+        store.storage.location,
+        fields,
+        json.dumps(versions),
+        str(kill_at),
+        json.dumps(handed),
+    ]
     workers = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.studies.llm.training_worker", *arguments],
@@ -118,11 +137,14 @@ def check(
 def test_two_workers_give_the_curve_of_one(
     taught: ArtifactStore, zero_stage: int | None, first: int
 ) -> None:
-    """Two trainings and an alignment in the same processes, as the stages of a cell are."""
-    assert start(taught, [first, first + 1], zero_stage=zero_stage) == [0, 0]
+    """Two trainings, an alignment and every handover in the same processes, as the stages of a cell
+    are."""
+    assert start(taught, [first, first + 1], handed=True, zero_stage=zero_stage) == [0, 0]
     check(taught, first)
     check(taught, first + 1)
     check(taught, first + 1, aligned)
+    for way in HANDOVERS:
+        check(taught, first, partial(distill_node, way, teacher=ALIGNED))
 
 
 @pytest.mark.parametrize("zero_stage", [2])

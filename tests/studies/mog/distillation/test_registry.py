@@ -15,19 +15,18 @@ from recalltrap.graph import Cell, Node
 from recalltrap.study.named_studies import load_study
 from recalltrap_studies.mog.costs import NODES, estimate, flops_spent, samples_drawn
 from recalltrap_studies.mog.distillation.registry import (
-    COMPOSITIONS,
+    AFTER_ALIGN,
+    COMPOSED_OF,
     DISTILLATIONS,
     FIRST,
     NAMES,
     SETTING,
-    wants_aligned,
 )
 from recalltrap_studies.mog.kind import KIND
 from recalltrap_studies.mog.settings import MogSettings
 from recalltrap_studies.mog.stages import DISTILL
 
 Make = Callable[..., Cell]
-ALIGNED = [name for name in NAMES if wants_aligned(name)]
 
 
 def after_alignment(name: str, align: str = "align") -> dict[str, Any]:
@@ -64,12 +63,12 @@ def test_the_teacher_knows_its_parents(make_cell: Make) -> None:
         node, models = cell.models["final"], cell.models
         assert node.parents["teacher"].id == models["p_prime_aligned"].id
         expected = {"dckd": {"reference"}}.get(name, {"reference", "start"})
-        assert set(node.parents) - {"teacher"} == (expected if name in ALIGNED else set())
-        if name in ALIGNED:
+        assert set(node.parents) - {"teacher"} == (expected if name in AFTER_ALIGN else set())
+        if name in AFTER_ALIGN:
             assert node.parents["reference"].id == models["p_prime"].id
     assert cells["adpa"].models["final"].parents["start"].id == cells["adpa"].models["p_second"].id
     plus = cells["adpa_plus"].models["final"]
-    assert COMPOSITIONS["adpa_plus"] == ("dckd", "adpa")
+    assert COMPOSED_OF["adpa_plus"] == ("dckd", "adpa")
     assert plus.config[SETTING] == "adpa"
     assert plus.parents["start"].id == cells["dckd"].models["final"].id
 
@@ -88,22 +87,24 @@ def test_sharpness_counts_where_the_teacher_is_copied(make_cell: Make) -> None:
             final(make_cell, name, last_teacher_sharpness=sharpness).id
             for sharpness in (None, 1.0, 3.0)
         }
-        assert len(ids) == (1 if name in ALIGNED else 3), name
+        assert len(ids) == (1 if name in AFTER_ALIGN else 3), name
 
 
-@pytest.mark.parametrize("name", ALIGNED)
+@pytest.mark.parametrize("name", AFTER_ALIGN)
 def test_p_second_has_no_aligned_teacher(name: str) -> None:
     with pytest.raises(ValidationError, match=rf"{name}.*p'.*stages: \[align, {{distill: {name}}}"):
         MogSettings(distillation=name)
 
 
-@pytest.mark.parametrize("name", ALIGNED)
+@pytest.mark.parametrize("name", AFTER_ALIGN)
 @pytest.mark.parametrize("before", [[], ["distill"], ["align", "distill"]])
 def test_a_step_without_an_alignment_before_it_is_refused(
     name: str, before: list[str], tmp_path: Path
 ) -> None:
     stages = [*before, {"distill": name}, "align"]
-    with pytest.raises(InputError, match=rf"{{distill: {name}}} wants a teacher .*\[align, "):
+    with pytest.raises(
+        InputError, match=rf"study.yaml:1: {{distill: {name}}} .*put an align before"
+    ):
         load(tmp_path, orderings=[{"name": "x", "stages": stages}])
 
 
@@ -127,7 +128,11 @@ def load(tmp_path: Path, **content: Any) -> None:
         ([after_alignment("logits")], {"last_teacher_sharpness": 1.0}, None),
         (["K-A"], {"distillation": "sequence"}, None),
         ([after_alignment("ADPA")], {}, "no distillation of the kind 'mog'.*adpa"),
-        (["A-K"], {"distillation": "adpa"}, "study.yaml:1.*wants an aligned teacher"),
+        (
+            ["A-K"],
+            {"distillation": "adpa"},
+            "study.yaml:1.*hands over what an alignment has changed",
+        ),
     ],
 )
 def test_what_no_distillation_of_the_study_reads_is_refused(
