@@ -17,7 +17,7 @@ from recalltrap_studies.mog.ground_truth import mode_centres
 from recalltrap_studies.mog.models import Array, Model
 from recalltrap_studies.mog.program.iteration import Hyperparameters, Shape, State
 from recalltrap_studies.mog.program.mixture import DIAGONAL, FULL
-from recalltrap_studies.mog.stage_settings import Initialisation, Optimiser, Ring, Targets
+from recalltrap_studies.mog.stage_settings import Initialisation, Optimiser, Reward, Ring
 from recalltrap_studies.mog.stages import STAGES, Stage
 
 ReadModel = Callable[[Node], Model]
@@ -49,7 +49,7 @@ class Row:
             parameters=FULL if part.covariance == "full" else DIAGONAL,
             source_components=len(self.source.logits),
             batch=getattr(part, "batch_size", 0),
-            targets=len(part.targets) if isinstance(part, Targets) else 0,
+            targets=len(part.targets) if isinstance(part, Reward) else 0,
             noisy=getattr(part, "reward_noise", 0.0) > 0,
             held=tuple(len(model.logits) for model in self.held.values()),
             own=self.algorithm.shape(part),
@@ -158,7 +158,7 @@ class Tensors:
 
 
 def _targets(part: Optimiser) -> Array:
-    if isinstance(part, Targets):
+    if isinstance(part, Reward):
         assert isinstance(part, Ring)
         return mode_centres(part)[list(part.targets)]
     return np.zeros((1, 2))

@@ -50,8 +50,8 @@ class Spread(Part):
     )
 
 
-class Targets(Part):
-    """Which modes are wanted; the nearer to one of them the better, whatever the reward's shape."""
+class Reward(Part):
+    """The reward of eq. 8."""
 
     targets: tuple[int, ...] = Field(
         (7,),
@@ -59,13 +59,18 @@ class Targets(Part):
         description="Target modes, counted row by row from the top left. Paper: 7, bottom right. "
         "With several the reward is their maximum and p_target their uniform mixture (ours).",
     )
-
-
-class Reward(Targets):
-    """The reward of eq. 8."""
-
     reward_height: Positive = Field(10.0, description="Supremum of the reward. Paper: 10.")
     reward_sharpness: Positive = Field(2.0, description="alpha of eq. 8. Paper: 2.")
+
+
+class NoisyReward(Reward):
+    """The reward as a model learns of it."""
+
+    reward_noise: Weight = added_setting(
+        0.0,
+        description="Standard deviation of the noise of each reward that a model learns from, by "
+        "itself or by the label of a pair; what is reported has none. Paper: 0.",
+    )
 
 
 class Preferences(Part):
@@ -145,18 +150,13 @@ class Distill(Sampling, Student, Sharpening):
     """Fitting a student to fresh samples of its sharpened teacher."""
 
 
-class Alignment(Ring, Reward, Sampling):
+class Alignment(Ring, NoisyReward, Sampling):
     """What every alignment reads."""
 
     algorithm: str = Field(description="How to align.")
     kl_weight: Positive = Field(1.0, description="beta of eqs. 1 and 2: the weight of the anchor.")
     iterations: Iterations = Field(
         2200, description="Sampling rounds. Paper: 2200 for PPO, 900 for DPO (figures 10, 11)."
-    )
-    reward_noise: Weight = added_setting(
-        0.0,
-        description="Standard deviation of the noise of each reward that an alignment learns from, "
-        "by itself or by the label of a pair; what is reported has none. Paper: 0.",
     )
 
 

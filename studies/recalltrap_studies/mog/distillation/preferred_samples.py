@@ -21,7 +21,8 @@ REFERENCE = "reference"
 def preferred(hp: Hyperparameters, noise: Noise) -> tuple[Tensor, Tensor]:
     """The chosen samples y+ of fresh pairs, each [R, N].
 
-    Of two samples of the reference the one of the higher reward, but for `preference_noise`.
+    Of two samples of the reference the one of the higher reward, but for `preference_noise` and
+    `reward_noise`.
     """
     x, y = transform(hp.held[REFERENCE], noise)
     first = labels(x, y, noise, hp) > 0

@@ -17,12 +17,12 @@ from recalltrap_studies.mog.algorithm import Algorithm, Column
 from recalltrap_studies.mog.stage_settings import (
     Distill,
     Length,
+    NoisyReward,
     Preferences,
     Ring,
     Sampling,
     Sharpening,
     Student,
-    Targets,
     Weight,
 )
 from recalltrap_studies.records import LateImport
@@ -117,7 +117,7 @@ ON_POLICY = Distillation(
 )
 
 
-class Preferred(Named, Ring, Targets, Sampling, Preferences):
+class Preferred(Named, Ring, NoisyReward, Sampling, Preferences):
     """SFT(y+): pairs of the teacher's reference, labelled as those of DPO are."""
 
 
@@ -137,7 +137,7 @@ DCKD = Distillation(
     version=1,
     iteration=LateImport(f"{_FOLDER}.dckd:iteration"),
     measures=("loss", "teacher_kl"),
-    columns=("preference_noise", "dckd_weight"),
+    columns=("preference_noise", "reward_noise", "dckd_weight"),
     paired=True,
     chosen_only=True,
     after_align=True,
@@ -168,7 +168,7 @@ ADPA = Distillation(
     iteration=LateImport(f"{_FOLDER}.adpa:iteration"),
     measures=("loss", "advantage", "entropy", "start_kl"),
     shaped_by=("advantage_reference",),
-    columns=("preference_noise", "advantage_weight"),
+    columns=("preference_noise", "reward_noise", "advantage_weight"),
     paired=True,
     chosen_only=True,
     after_align=True,

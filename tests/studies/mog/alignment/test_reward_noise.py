@@ -69,6 +69,20 @@ def test_what_is_reported_has_no_noise(
     assert curve(plain, store)["loss"] != curve(noisy, store)["loss"]
 
 
+@pytest.mark.parametrize("name", ["dckd", "adpa"])
+def test_the_pairs_of_a_distillation_are_labelled_by_the_same_rewards(
+    name: str, make_cell: Make
+) -> None:
+    ordering = {"name": "x", "stages": ["align", {"distill": name}]}
+    node = make_cell(ordering, reward_noise=4.0).models["final"]
+    model = isotropic(torch.zeros(1, 2).double().numpy(), 0.1)
+    tensors = Tensors([make_row(node, lambda parent: model)], torch.device("cpu"))
+    hp = tensors.hyperparameters()
+    assert tensors.shape.noisy
+    assert [float(t) for t in (hp.own["reward_noise"], hp.height, hp.sharpness)] == [4.0, 10.0, 2.0]
+    assert "reward_noise" not in make_cell(ordering).models["final"].config
+
+
 def block(make_cell: Make, noise: float) -> Tensors:
     node = make_cell("A", algorithm="dpo_online", reward_noise=noise).models["final"]
     model = isotropic(torch.zeros(1, 2).double().numpy(), 0.1)

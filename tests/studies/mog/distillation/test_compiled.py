@@ -63,5 +63,6 @@ def test_compiled_numbers_are_the_eager_ones_and_their_bits_their_own(
         (first, curve), (second, other) = models
         for a, b in ((first.means, second.means), (first.logits, second.logits)):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-        for metric, values in curve.items():
-            np.testing.assert_allclose(values, other[metric], rtol=1e-4, atol=1e-4)
+        for metric in curve:
+            values, others = (np.asarray(c[metric], dtype=float) for c in (curve, other))
+            np.testing.assert_allclose(values, others, rtol=1e-4, atol=1e-4)
