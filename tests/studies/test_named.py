@@ -19,6 +19,7 @@ from recalltrap.study.primary import Primary
 from recalltrap.study.study_file import read_study
 from recalltrap_studies.llm.models.architectures import unreachable
 from recalltrap_studies.llm.resources import LlmResources
+from recalltrap_studies.mog.distillation.registry import FIRST, NAMES
 
 ROOT = Path(__file__).parents[2]
 EXPECTED = {
@@ -43,6 +44,7 @@ EXPECTED = {
         "two-targets-grpo",
         "controls",
         "last-sharpness",
+        "handover",
         "reference-quality",
         "phase",
         "tuning",
@@ -103,6 +105,8 @@ LARGE = {f"llm/{name}" for name in (
 )}  # fmt: skip
 REAL = {f"llm/{name}" for name in ("real-check", "real-rare", "real-sentiment")}
 NOTHING_ALIGNED = {"mog/figure1", "mog/figure2"}
+OTHERWISE = {"mog/handover": ("A-ADPA+", "A-K")}
+"""Studies that are to decide something else than the order effect."""
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED | NANO | LARGE))
@@ -112,7 +116,8 @@ def test_each_names_what_it_is_to_decide_unless_it_aligns_nothing(name: str) -> 
         assert study.primary is None
         assert not any(map(aligns, study.orderings))
     else:
-        assert study.primary == Primary(contrast=("A-K", "K-A"), at="mean")
+        contrast = OTHERWISE.get(name, ("A-K", "K-A"))
+        assert study.primary == Primary(contrast=contrast, at="mean")
 
 
 PAPER = {
@@ -161,6 +166,25 @@ def test_the_last_sharpness_is_taken_from_the_first_at_strong_anchors() -> None:
     study = load_study("mog/last-sharpness")
     assert study.grid == {"kl_weight": (2.0, 4.0), "last_teacher_sharpness": (10.0, 1.0)}
     assert {cell.factors["teacher_sharpness"] for cell in study.cells()} == {10.0}
+
+
+def test_the_handover_study_has_every_distillation_after_the_same_alignment() -> None:
+    study = load_study("mog/handover")
+    finals: dict[str, set[str]] = {}
+    for cell in study.cells():
+        if aligned := cell.models.get("p_prime_aligned"):
+            teacher = cell.models["final"].parents["teacher"]
+            assert teacher.id == aligned.id
+            finals.setdefault(cell.ordering.name, set()).add(cell.models["final"].id)
+    asked = {name for ordering in study.orderings for name in ordering.distillations}
+    assert asked | {FIRST} == set(NAMES)
+    assert set(finals) == {o.name for o in study.orderings if o.steps == ("align", "distill")}
+    # four KL weights, twenty seeds; two sharpnesses of p'', and of the teacher of the last students
+    lengths = {"A-DCKD": 80, "A-ADPA": 160, "A-ADPA+": 80}
+    # at 1.25 and 10 as p'', or not sharpened
+    assert {name: len(ids) for name, ids in finals.items()} == {
+        name: lengths.get(name, 240) for name in finals
+    }
 
 
 def test_the_tuning_study_tries_half_and_twice_the_rate_of_both_sizes() -> None:

@@ -22,6 +22,7 @@ from recalltrap.study.named_studies import load_study
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS as LLM_ALIGNMENTS
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS as MOG_ALGORITHMS
+from recalltrap_studies.mog.distillation.registry import NAMES
 from recalltrap_studies.mog.models import MODEL_FILE
 from recalltrap_studies.mog.settings import MogSettings
 
@@ -46,8 +47,8 @@ OTHER: dict[str, Any] = {
     "adam_beta1": 0.5, "adam_beta2": 0.5, "teacher_sharpness": 4.0, "init_spread": 2.0,
     "adam_epsilon": 1e-3, "align_tokens": 31, "last_distill_temperature": 0.9,
     "store_texts": "all", "preferences_unusable": "drop", "reward": "sentiment",
-    "reward_label": "good", "distillation": "logits",
-    "scorers": ["length"],
+    "reward_label": "good", "distillation": "logits", "reward_noise": 2.0,
+    "scorers": ["length"], "advantage_reference": "student_init",
     "last_teacher_sharpness": 1000.0,  # tiny trainings hardly move the weights
 }  # fmt: skip
 ALL_READ = {"name": "A-K-A-K", "stages": ["align", "distill", "align", "distill"]}
@@ -141,6 +142,27 @@ def test_a_setting_of_the_mixture_changes_numbers_exactly_where_it_is_read(
     for name, cell in changed.items():
         same = content(cell, store) == expected
         assert same == (name not in reads.fields), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_setting_of_a_distillation_changes_numbers_exactly_where_it_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECALLTRAP_COMPILE", "0")
+    kind, store = find_kind("mog"), ArtifactStore(Storage(str(tmp_path)))
+    ordering = Ordering.model_validate({"name": "x", "stages": ["align", {"distill": name}]})
+    facts = {**TINY["mog"], "teacher_sharpness": 1.0}  # 10 leaves one component already
+    changed = {
+        field: cell_of(kind, ordering.model_dump(), {**facts, field: value})
+        for field, value in fields_of("mog", "ppo")
+    }
+    before = cell_of(kind, ordering.model_dump(), facts)
+    assert not build_missing([before, *changed.values()], store)
+    expected, reads = content(before, store), kind.reads(before.settings, [ordering])
+    for field, cell in changed.items():
+        same = content(cell, store) == expected
+        assert same == (field not in reads.fields), field
 
 
 def test_the_refusal_says_who_does_not_read_it(tmp_path: Path) -> None:

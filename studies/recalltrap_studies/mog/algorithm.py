@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel
 
@@ -19,8 +19,23 @@ from recalltrap_studies.records import LateImport
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from recalltrap_studies.mog.models import Model
+
 Column = Callable[[str], "Tensor"]
 """A setting's name -> its values, one for each row, [R, 1]."""
+
+
+class Execution(Protocol):
+    """What a guard is told of a row."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def part(self) -> Optimiser: ...
+    @property
+    def source(self) -> Model: ...
+    @property
+    def held(self) -> dict[str, Model]: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,8 @@ class Algorithm:
     """Settings of its own that the program reads row by row."""
     paired: bool = False
     """Whether an iteration's batch is of pairs of samples."""
+    chosen_only: bool = False
+    """Whether of each pair the preferred sample alone is learned."""
     epochs: str | None = None
     """The setting that says how many updates are made on each batch; None: one."""
     pair_set: str | None = None
@@ -55,6 +72,16 @@ class Algorithm:
     reference_passes: float = 0.0
     """Densities of each sample under the reference, in units of an update's work: one without its
     gradient is half an update."""
+    holds: tuple[str, ...] = ()
+    """Further parents whose models the program has beside its source, by their names. A model goes
+    on from the one called `start`."""
+    source_nodes: bool = False
+    """Whether every iteration takes an expectation at the nodes of its source."""
+    own_nodes: bool = False
+    """Whether every iteration takes an expectation at the nodes of the model that learns."""
+    guard: LateImport | None = None
+    """`guard(row, curve)` says what went wrong with a finished row whose numbers are finite, or
+    None; such a row fails alone."""
     prepare_source: Callable[[Tensor, Column], Tensor] | None = None
     """What becomes of the parameters [R, P, K] of the source before it is sampled."""
 
@@ -94,8 +121,9 @@ class Algorithm:
                 yield f"it has no {name}"
         if not self.measures:
             yield "it measures nothing"
-        if absent := self.iteration.lacks():
-            yield absent
+        for late in (self.iteration, self.guard):
+            if late and (absent := late.lacks()):
+                yield absent
         own = self.settings.model_fields
         named = {*self.shaped_by, *self.columns, self.epochs, self.pair_set} - {None}
         if unknown := sorted(str(name) for name in named if name not in own):

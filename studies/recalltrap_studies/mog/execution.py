@@ -27,7 +27,7 @@ from recalltrap_studies.mog.program.compilation import (
     step_function,
 )
 from recalltrap_studies.mog.program.iteration import Batch, Hyperparameters, Shape
-from recalltrap_studies.mog.program.noise import PLANES
+from recalltrap_studies.mog.program.noise import NOISY_PLANES, PLANES
 from recalltrap_studies.mog.rows import Row, Tensors, make_row, to_model
 from recalltrap_studies.mog.stages import STAGES
 
@@ -130,6 +130,8 @@ class Block:
         self.device = device
         self.shape, self.algorithm = rows[0].shape, rows[0].algorithm
         self.iteration = load_iteration(self.algorithm.iteration, self.shape.own)
+        guard = self.algorithm.guard
+        self.guard = guard.load() if guard else lambda row, curve: None
         self.compiled = can_compile(device)
         self.length = max(row.length for row in rows)
         names = [*self.algorithm.monitored, *self.algorithm.measures]
@@ -173,6 +175,7 @@ class Block:
         """Iteration -> noise; `at_once` iterations are drawn together."""
         compiled = self.compiled and at_once > 1
         planes = PLANES if self.algorithm.paired else PLANES - 1  # labels may flip
+        planes = NOISY_PLANES if self.shape.noisy else planes
         draw = noise_function(at_once, count, planes, self.device, compiled=compiled)
         drawn: dict[int, Tensor] = {}
 
@@ -189,6 +192,8 @@ class Block:
     def batches(self, tensors: Tensors, hp: Hyperparameters) -> Callable[[int], Batch]:
         """Iteration -> its noise, or its minibatch of a fixed set."""
         keys, batch = tensors.keys("sampling"), self.shape.batch
+        if not batch:
+            return lambda iteration: None
         fixed = self.iteration.minibatches
         if fixed is None:
             return self._noise(keys, batch * self.algorithm.samples_each, NOISE)
@@ -206,9 +211,11 @@ class Block:
             if not np.isfinite(params[index]).all():
                 failures.append(NodeFailure(node, "nan", self._diverged(row, index, stop)))
                 continue
-            files = {
-                MODEL_FILE: pack(to_model(params[index]), self.curve.of(index, stop, means[index]))
-            }
+            curve = self.curve.of(index, stop, means[index])
+            if message := self.guard(row, curve):
+                failures.append(NodeFailure(node, "nan", message))
+                continue
+            files = {MODEL_FILE: pack(to_model(params[index]), curve)}
             store.put(node, files, self._cost(row, stop, seconds / len(self.rows)))
         return tuple(failures)
 
@@ -235,6 +242,7 @@ class Block:
                 iterations,
                 self.shape.components,
                 self.shape.source_components,
+                sum(self.shape.held),
             ),
             device=self._device_name(),
             workers=1,

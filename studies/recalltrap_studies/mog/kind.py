@@ -12,15 +12,23 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
-from recalltrap.orderings import NOTHING_ALIGNS, Operations, Ordering, walk
-from recalltrap.settings_parts import Reads, all_settings
+from recalltrap.orderings import DISTILL, NOTHING_ALIGNS, DistillBy, Operations, Ordering
+from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
 from recalltrap_studies.mog.costs import estimate
+from recalltrap_studies.mog.distillation.registry import (
+    AFTER_ALIGN,
+    DISTILLATIONS,
+    NAMES,
+    SETTING,
+    distillations_of,
+)
+from recalltrap_studies.mog.graph import Graph
 from recalltrap_studies.mog.ground_truth import p_star, reward_function
 from recalltrap_studies.mog.settings import MogSettings
 from recalltrap_studies.mog.stage_settings import Evaluate
-from recalltrap_studies.mog.stages import ALIGN, DISTILL, SFT, STAGES
+from recalltrap_studies.mog.stages import SAMPLED_TRUTH, STAGES
 from recalltrap_studies.rate_factors import FACTORS_UNREAD, factors_read
 
 if TYPE_CHECKING:
@@ -42,25 +50,19 @@ class MogKind(StudyKind):
     seeds_alike = True
     studies = Path(__file__).with_name("named")
     template = Path(__file__).with_name("new.yaml")
+    distillations = NAMES
+    after_align = AFTER_ALIGN
 
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""
         assert isinstance(settings, MogSettings)
-        return _reads(settings, Operations.of(orderings))
+        sharpens = orderings is None or any(_sharpens_aligned(o) for o in orderings)
+        return _reads(settings, Operations.of(orderings), sharpens)
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, whatever the ordering."""
         assert isinstance(settings, MogSettings)
-        models = walk(
-            ordering,
-            SFT.node(settings, seed),
-            distill=lambda teacher, aligned: DISTILL.node(
-                settings.for_distillation(aligned), seed, teacher
-            ),
-            align=lambda start, reference, student: ALIGN.node(
-                settings.for_alignment(student), seed, start, reference
-            ),
-        )
+        models = Graph(settings, seed).models(ordering)
         decides = self.reads(settings).fields
         if settings.last_teacher_sharpness == settings.teacher_sharpness:
             decides -= {"last_teacher_sharpness"}  # as if it weren't given
@@ -118,27 +120,43 @@ class MogKind(StudyKind):
 def shaping() -> tuple[str, ...]:
     """Settings that rows must share to advance together."""
     sizes = [stage.components for stage in STAGES.values() if stage.components]
-    own = [name for algorithm in ALGORITHMS.values() for name in algorithm.shaped_by]
-    return ("covariance", "batch_size", *sizes, "algorithm", *own)
+    records = (*DISTILLATIONS.values(), *ALGORITHMS.values())
+    own = [name for algorithm in records for name in algorithm.shaped_by]
+    return ("covariance", "batch_size", *sizes, "algorithm", SETTING, *own)
+
+
+def _sharpens_aligned(ordering: Ordering) -> bool:
+    """Whether a distillation after an alignment reads how sharp its teacher is."""
+    first = next((i for i, step in enumerate(ordering.steps) if step != DISTILL), None)
+    if first is None:
+        return False
+    after = ordering.stages[first:]
+    named = [step.distill for step in after if isinstance(step, DistillBy)]
+    return DISTILL in after or any(r.sharpens for name in named for r in distillations_of(name))
 
 
 @lru_cache(maxsize=4096)
-def _reads(settings: MogSettings, operations: Operations) -> Reads:
-    stages = [stage for stage in STAGES.values() if operations.aligns or stage is not ALIGN]
-    algorithms = [stage.algorithm(all_settings(settings)) for stage in stages]
+def _reads(settings: MogSettings, operations: Operations, sharpens_aligned: bool) -> Reads:
+    names = dict.fromkeys([settings.distillation, *sorted(operations.distillations)])
+    algorithms = [SAMPLED_TRUTH, *(one for name in names for one in distillations_of(name))]
+    if operations.aligns:
+        algorithms.append(ALGORITHMS[settings.algorithm])
     for algorithm in algorithms:
         algorithm.check(MogSettings)
     doesnt = (
         f"{settings.algorithm} doesn't read" if operations.aligns else f"{NOTHING_ALIGNS} reads"
     )
-    also = {"kl_weight"}  # the evaluation's: of the exact optimum anchored to a reference
-    if operations.distils_aligned:
+    also = {"kl_weight", SETTING}  # the first: of the exact optimum anchored to a reference
+    if sharpens_aligned:
         also.add("last_teacher_sharpness")
+    unread: dict[type[Part], str] = {a.settings: doesnt for a in ALGORITHMS.values()}
+    for record in DISTILLATIONS.values():
+        unread[record.settings] = f"none of {', '.join(names)} reads"
     return Reads.of(
         settings,
         [*(a.settings for a in algorithms), Evaluate, *factors_read(operations)],
         also=also,
-        otherwise={**{a.settings: doesnt for a in ALGORITHMS.values()}, **FACTORS_UNREAD},
+        otherwise={**unread, **FACTORS_UNREAD},
     )
 
 

@@ -6,6 +6,7 @@ p'' and is held to p'. The models decide them, so nothing is recorded while trai
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def distances(node: Node, models: Parties) -> dict[str, tuple[float, float]]:
     `preference_margin`, where the algorithm learns from pairs, is the mean over such pairs of
     z = kl_weight * (log policy/reference of the preferred - that of the other), whose sigma(-z) is
     a pair's share of DPO's gradient: sampled, the same numbers for both steps, a flipped label
-    counting the other way round.
+    counting the other way round, with noisy rewards by how likely it is.
 
     Args:
         node: The execution of an alignment.
@@ -72,7 +73,20 @@ def mean_margin(node: Node, policy: Model, reference: Model) -> float:
     targets_T2 = mode_centres(part)[list(part.targets)]
     distance_N = ((points_N2[:, None] - targets_T2) ** 2).sum(axis=2).min(axis=1)
     ratio_P2 = (policy.log_prob(points_N2) - reference.log_prob(points_N2)).reshape(2, PAIRS).T
-    first_wins_P = distance_N[:PAIRS] <= distance_N[PAIRS:]
-    margin_P: Array = np.where(first_wins_P, 1.0, -1.0) * (ratio_P2[:, 0] - ratio_P2[:, 1])
+    sign_P = _expected_label(part, distance_N[:PAIRS], distance_N[PAIRS:])
+    margin_P: Array = sign_P * (ratio_P2[:, 0] - ratio_P2[:, 1])
     kept = 1.0 - 2.0 * getattr(part, "preference_noise", 0.0)
     return float(part.kl_weight * kept * margin_P.mean())
+
+
+def _expected_label(part: Alignment, first_P: Array, second_P: Array) -> Array:
+    """The mean of +1 where the first of a pair is preferred and -1 where the second is, of squared
+    distances: with noisy rewards each is preferred with the probability that its own is higher."""
+    if part.reward_noise == 0:
+        return np.where(first_P <= second_P, 1.0, -1.0)
+    first, second = (
+        part.reward_height * np.exp(-part.reward_sharpness * d) for d in (first_P, second_P)
+    )
+    # 2 Phi(u) - 1 = erf(u / sqrt 2), u the difference in units of its noise, sqrt 2 reward_noise
+    scaled_P = (first - second) / (2.0 * part.reward_noise)
+    return np.array([math.erf(value) for value in scaled_P])

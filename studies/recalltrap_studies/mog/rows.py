@@ -17,7 +17,7 @@ from recalltrap_studies.mog.ground_truth import mode_centres
 from recalltrap_studies.mog.models import Array, Model
 from recalltrap_studies.mog.program.iteration import Hyperparameters, Shape, State
 from recalltrap_studies.mog.program.mixture import DIAGONAL, FULL
-from recalltrap_studies.mog.stage_settings import Alignment, Initialisation, Optimiser
+from recalltrap_studies.mog.stage_settings import Initialisation, Optimiser, Reward, Ring
 from recalltrap_studies.mog.stages import STAGES, Stage
 
 ReadModel = Callable[[Node], Model]
@@ -33,6 +33,7 @@ class Row:
     part: Optimiser
     start: Model
     source: Model  # the data of an sft, the teacher of a distillation, the reference otherwise
+    held: dict[str, Model]  # the models that the algorithm holds besides
     snapshots: dict[int, Node] = field(default_factory=dict)
 
     @property
@@ -47,8 +48,10 @@ class Row:
             components=len(self.start.logits),
             parameters=FULL if part.covariance == "full" else DIAGONAL,
             source_components=len(self.source.logits),
-            batch=part.batch_size,
-            targets=len(part.targets) if isinstance(part, Alignment) else 0,
+            batch=getattr(part, "batch_size", 0),
+            targets=len(part.targets) if isinstance(part, Reward) else 0,
+            noisy=getattr(part, "reward_noise", 0.0) > 0,
+            held=tuple(len(model.logits) for model in self.held.values()),
             own=self.algorithm.shape(part),
         )
 
@@ -59,12 +62,14 @@ def make_row(node: Node, read: ReadModel) -> Row:
     algorithm, part = stage.algorithm(node.config), stage.part(node)
     models = {name: read(parent) for name, parent in node.parents.items()}
     source = stage.source(part, models)
-    if stage.components is None:
+    if "start" in models:
         start = models["start"]
     else:
+        assert stage.components
         assert isinstance(part, Initialisation)
         start = initial_model(part, getattr(part, stage.components), node.seed, stage.name)
-    return Row(stage, algorithm, node.seed, part, start, source)
+    held = {name: models[name] for name in algorithm.holds}
+    return Row(stage, algorithm, node.seed, part, start, source, held)
 
 
 def initial_model(part: Initialisation, components: int, seed: int, stage: str) -> Model:
@@ -139,6 +144,10 @@ class Tensors:
             beta_2=self._column("adam_beta2"),
             epsilon=self._column("adam_epsilon"),
             source=source,
+            held={
+                name: self._params([row.held[name] for row in self.rows])
+                for name in self.algorithm.holds
+            },
             kl_weight=self._column("kl_weight"),
             height=self._column("reward_height"),
             sharpness=self._column("reward_sharpness"),
@@ -149,6 +158,7 @@ class Tensors:
 
 
 def _targets(part: Optimiser) -> Array:
-    if isinstance(part, Alignment):
+    if isinstance(part, Reward):
+        assert isinstance(part, Ring)
         return mode_centres(part)[list(part.targets)]
     return np.zeros((1, 2))

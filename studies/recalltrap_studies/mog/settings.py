@@ -7,12 +7,22 @@ reads them, with its record.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from recalltrap.settings_parts import added_setting
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
+from recalltrap_studies.mog.distillation.registry import (
+    AFTER_ALIGN,
+    DISTILLATIONS,
+    FIRST,
+    NAMES,
+    SETTING,
+    Adpa,
+    Dckd,
+    OnPolicy,
+)
 from recalltrap_studies.mog.stage_settings import (
     Alignment,
     Distill,
@@ -32,20 +42,31 @@ def _most_derived(parts: Iterable[type[Optimiser]]) -> list[type[Optimiser]]:
 
 if TYPE_CHECKING:
 
-    class _Composed(Sft, Distill, Alignment, Evaluate):
+    class _Composed(Sft, Distill, OnPolicy, Dckd, Adpa, Alignment, Evaluate):
         """What doesn't depend on the registered algorithms."""
 
         algorithm: str = ""
 
 else:
-    _own = _most_derived(algorithm.settings for algorithm in ALGORITHMS.values())
+    _records = (*DISTILLATIONS.values(), *ALGORITHMS.values())
+    _own = _most_derived(record.settings for record in _records)
     _description = Alignment.model_fields["algorithm"].description
     _Composed = create_model(
         "_Composed",
-        __base__=(Sft, Distill, *_own, Evaluate),
+        __base__=(Sft, *_own, Evaluate),
         algorithm=(
             Literal[tuple(ALGORITHMS)],
             Field(next(iter(ALGORITHMS)), description=_description),
+        ),
+        distillation=(
+            Literal[NAMES],
+            added_setting(
+                FIRST,
+                description="How students learn: from samples of their teacher (`sequence`; the "
+                "paper's), from its density itself (`logits`), or where they go themselves "
+                "(`on_policy`). After an alignment also with what it preferred (`dckd`, `adpa`, "
+                "`adpa_plus`), as a step of an ordering: `{distill: dckd}`.",
+            ),
         ),
     )
 
@@ -58,8 +79,21 @@ class MogSettings(RateFactors, _Composed):
     last_teacher_sharpness: Positive | None = added_setting(
         None,
         description="beta_KD of distillations after an alignment, such as A-K's last; null: "
-        "teacher_sharpness (as in the paper). At 1 the teacher is not sharpened (ours).",
+        "teacher_sharpness (as in the paper). At 1 the teacher is not sharpened (ours). `dckd` and "
+        "`adpa` never sharpen it.",
     )
+
+    @field_validator("distillation")
+    @classmethod
+    def _p_second_can_be_distilled(cls, name: Any) -> Any:
+        """p'' is distilled by it, from p', which nothing aligned."""
+        if name in AFTER_ALIGN:
+            raise ValueError(
+                f"{name!r} hands over what an alignment has changed, and p'' is distilled from p', "
+                "which nothing aligned: put it into an ordering of your own right after an align, "
+                f"{{name: A-{name.upper()}, stages: [align, {{distill: {name}}}]}}"
+            )
+        return name
 
     @model_validator(mode="after")
     def _targets_are_modes(self) -> MogSettings:
@@ -85,10 +119,11 @@ class MogSettings(RateFactors, _Composed):
             return self
         return self.model_copy(update={"learning_rate": rate})
 
-    def for_distillation(self, aligned: bool) -> MogSettings:
-        """With the `teacher_sharpness` of a distillation: the last one's own where the teacher, or
-        a teacher before it, has been `aligned`."""
+    def for_distillation(self, name: str, aligned: bool) -> MogSettings:
+        """For one of the distillations, with its `teacher_sharpness`: the last one's own where the
+        teacher, or a teacher before it, has been `aligned`."""
         last = self.last_teacher_sharpness
-        if not aligned or last is None or last == self.teacher_sharpness:
+        sharpness = self.teacher_sharpness if not aligned or last is None else last
+        if (name, sharpness) == (self.distillation, self.teacher_sharpness):
             return self
-        return self.model_copy(update={"teacher_sharpness": last})
+        return self.model_copy(update={SETTING: name, "teacher_sharpness": sharpness})

@@ -17,7 +17,7 @@ from recalltrap.identity import canonical_json
 from recalltrap.settings_parts import all_settings, shared_config
 from recalltrap_studies.mog.algorithm import Algorithm
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
-from recalltrap_studies.mog.distillation import SHARPENED_SAMPLES
+from recalltrap_studies.mog.distillation.registry import distillation_of
 from recalltrap_studies.mog.ground_truth import p_star
 from recalltrap_studies.mog.models import Model
 from recalltrap_studies.mog.stage_settings import Optimiser, Sft
@@ -36,20 +36,22 @@ class Stage:
     source: Callable[[Any, Mapping[str, Model]], Model]
     """What it learns from, or is held to, of its part and its parents' models."""
     parents: tuple[str, ...] = ()
-    """What each parent is to it. One called `start` is the model that it goes on from."""
+    """What each parent is to it, beside those that its algorithm holds. One called `start` is the
+    model that it goes on from."""
     components: str | None = None
-    """Where it starts from random components: the setting that says how many."""
+    """The setting that says how many components it begins with where no parent is a `start`."""
     resumes: bool = False
     """Whether lengths are an axis: a longer execution gives the shorter ones on its way."""
 
     def node(self, settings: BaseModel, seed: int, *parents: Node) -> Node:
         """Its execution for one seed; `parents` in the order of their names."""
         algorithm = self.algorithm(all_settings(settings))
+        names = (*self.parents, *algorithm.holds)
         return Node(
             self.name,
             seed,
             shared_config(settings, algorithm.settings),
-            dict(zip(self.parents, parents, strict=True)),
+            dict(zip(names, parents, strict=True)),
             algorithm.version,
             length_field=self.length if self.resumes else None,
         )
@@ -81,7 +83,7 @@ SFT = Stage(
 )
 DISTILL = Stage(
     name="distill",
-    algorithm=lambda config: SHARPENED_SAMPLES,
+    algorithm=distillation_of,
     length="distill_iterations",
     source=lambda part, models: models["teacher"],
     parents=("teacher",),

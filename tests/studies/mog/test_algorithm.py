@@ -18,14 +18,14 @@ from recalltrap.errors import InputError
 from recalltrap.study.named_studies import load_study
 from recalltrap_studies.mog.algorithm import Algorithm
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS, PPO, Ppo
-from recalltrap_studies.mog.distillation import SHARPENED_SAMPLES
+from recalltrap_studies.mog.distillation.registry import DISTILLATIONS
 from recalltrap_studies.mog.kind import KIND, _reads
 from recalltrap_studies.mog.settings import MogSettings
 from recalltrap_studies.mog.stage_settings import Alignment
 from recalltrap_studies.mog.stages import SAMPLED_TRUTH
 from recalltrap_studies.records import LateImport
 
-ALL = [SAMPLED_TRUTH, SHARPENED_SAMPLES, *ALGORITHMS.values()]
+ALL = [SAMPLED_TRUTH, *DISTILLATIONS.values(), *ALGORITHMS.values()]
 
 
 class Late(Alignment):

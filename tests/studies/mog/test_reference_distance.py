@@ -54,6 +54,11 @@ def test_the_margin_grows_with_what_the_policy_moved_towards_the_target(
     assert margin(towards, kl_weight=3.0) == pytest.approx(3.0 * margin(towards))
     assert margin(towards, preference_noise=0.5) == 0.0
     assert margin(towards, preference_noise=0.25) == pytest.approx(margin(towards) / 2)
+    # noisy rewards err where they are close: less noise, fewer errors
+    noisy = [margin(towards, reward_noise=noise) for noise in (1e-6, 1.0, 5.0, 1e6)]
+    assert noisy == sorted(noisy, reverse=True)
+    assert noisy[0] == pytest.approx(margin(towards), rel=1e-3)
+    assert noisy[-1] == pytest.approx(0.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(

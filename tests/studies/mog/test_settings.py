@@ -11,8 +11,9 @@ from pydantic import ValidationError
 import recalltrap_studies.mog
 from recalltrap.settings_parts import Part, part_config
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS, Ppo
+from recalltrap_studies.mog.distillation.registry import DISTILLATIONS
 from recalltrap_studies.mog.settings import MogSettings
-from recalltrap_studies.mog.stage_settings import Distill, Evaluate, Sft
+from recalltrap_studies.mog.stage_settings import Evaluate, Sft
 from recalltrap_studies.rate_factors import RateFactors
 
 
@@ -48,7 +49,8 @@ def test_settings_are_flat_frozen_and_default() -> None:
 
 
 def test_every_field_belongs_to_a_stage_and_says_whose_choice_it_is() -> None:
-    parts: list[type[Part]] = [Sft, Distill, Evaluate, *(a.settings for a in ALGORITHMS.values())]
+    records = (*DISTILLATIONS.values(), *ALGORITHMS.values())
+    parts: list[type[Part]] = [Sft, Evaluate, *(record.settings for record in records)]
     owned = {name for part in parts for name in part.model_fields}
     # which of two sharpnesses a distillation has, and of two rates an alignment, is the ordering's
     # business

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from recalltrap_studies.mog.alignment.losses import grpo_advantage, grpo_loss, grpo_slope
-from recalltrap_studies.mog.alignment.rewards import reward_measures, reward_of, squared_distance
+from recalltrap_studies.mog.alignment.rewards import (
+    reward_measures,
+    reward_of,
+    seen_reward,
+    squared_distance,
+)
 from recalltrap_studies.mog.program.iteration import (
     Hyperparameters,
     Iteration,
@@ -27,13 +32,15 @@ def iteration(*, kl_estimator: str) -> Iteration:
 
 def grpo_step(state: State, hp: Hyperparameters, noise: Tensor, *, estimator: str) -> State:
     """Sample the policy, score the samples, one update."""
-    x, y = transform(state.params, Noise(*noise))
+    drawn = Noise(*noise)
+    x, y = transform(state.params, drawn)
     t = terms(state.params)
     d = density(t, x, y)
     logp_ref = density(terms(hp.source), x, y).log_prob
     reward = reward_of(squared_distance(x, y, hp), hp)
     # the only update of a round: the policy that drew the samples is the one that learns
-    args = (d.log_prob, d.log_prob, grpo_advantage(reward), logp_ref, hp.kl_weight)
+    advantage = grpo_advantage(seen_reward(reward, drawn, hp))
+    args = (d.log_prob, d.log_prob, advantage, logp_ref, hp.kl_weight)
     state = adam(state, hp, score(t, d, grpo_slope(*args, estimator)))
     loss = grpo_loss(*args, estimator)[:, None]
     return recorded(state, torch.cat([reward_measures(reward, d.log_prob - logp_ref), loss], 1))

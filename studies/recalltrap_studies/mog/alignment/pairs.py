@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recalltrap_studies.mog.alignment.rewards import squared_distance
+from recalltrap_studies.mog.alignment.rewards import reward_of, seen_reward, squared_distance
 from recalltrap_studies.mog.program.iteration import Hyperparameters
 from recalltrap_studies.mog.program.mixture import density, terms, transform
 from recalltrap_studies.mog.program.noise import Noise
@@ -31,15 +31,20 @@ def halves(values: Tensor) -> tuple[Tensor, Tensor]:
     return values[:, :count], values[:, count:]
 
 
-def labels(x: Tensor, y: Tensor, flip: Tensor | None, hp: Hyperparameters) -> Tensor:
+def labels(x: Tensor, y: Tensor, noise: Noise, hp: Hyperparameters) -> Tensor:
     """+1 where the first sample of a pair is preferred, -1 where the second is, [R, N].
 
     Distances are compared, not rewards, which tie where they underflow to zero far from a target.
+    Noisy rewards are compared themselves.
     """
-    first, second = halves(squared_distance(x, y, hp))
+    distance = squared_distance(x, y, hp)
+    first, second = halves(distance)
     won = first <= second
-    if flip is not None:
-        won = won ^ (halves(flip)[0] < hp.own["preference_noise"])
+    if noise.reward is not None:
+        first, second = halves(seen_reward(reward_of(distance, hp), noise, hp))
+        won = first >= second
+    if noise.flip is not None:
+        won = won ^ (halves(noise.flip)[0] < hp.own["preference_noise"])
     return torch.where(won, 1.0, -1.0)
 
 
@@ -48,4 +53,4 @@ def labelled_pairs(params: Tensor, hp: Hyperparameters, noise: Noise) -> tuple[P
     x, y = transform(params, noise)
     logp_ref = density(terms(hp.source), x, y).log_prob
     first, second = halves(logp_ref)
-    return Pairs(x, y, first - second, labels(x, y, noise.flip, hp)), logp_ref
+    return Pairs(x, y, first - second, labels(x, y, noise, hp)), logp_ref

@@ -16,7 +16,12 @@ from recalltrap_studies.mog.alignment.losses import (
     shaped_reward,
     value_slope,
 )
-from recalltrap_studies.mog.alignment.rewards import reward_measures, reward_of, squared_distance
+from recalltrap_studies.mog.alignment.rewards import (
+    reward_measures,
+    reward_of,
+    seen_reward,
+    squared_distance,
+)
 from recalltrap_studies.mog.program.iteration import (
     Hyperparameters,
     Iteration,
@@ -59,11 +64,12 @@ def _first(
 
 def ppo_rollout(state: State, hp: Hyperparameters, noise: Tensor) -> Rollout:
     """Sample the policy and score the samples."""
-    x, y = transform(state.params, Noise(*noise))
+    drawn = Noise(*noise)
+    x, y = transform(state.params, drawn)
     logp = density(terms(state.params), x, y).log_prob
     logp_ref = density(terms(hp.source), x, y).log_prob
     reward = reward_of(squared_distance(x, y, hp), hp)
-    returns = shaped_reward(reward, logp, logp_ref, hp.kl_weight)
+    returns = shaped_reward(seen_reward(reward, drawn, hp), logp, logp_ref, hp.kl_weight)
     measures = reward_measures(reward, logp - logp_ref)
     baseline = state.carried[:, 0:1]
     return Rollout(x, y, logp, returns, returns - baseline, measures)

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from recalltrap_studies.mog.algorithm import Algorithm
-from recalltrap_studies.mog.stage_settings import Alignment, Rate
+from recalltrap_studies.mog.stage_settings import Alignment, Preferences, Rate
 from recalltrap_studies.records import LateImport
 
 REWARD_MEASURES = ("reward", "reward_square", "kl")
@@ -57,7 +57,7 @@ PPO = Algorithm(
     iteration=LateImport("recalltrap_studies.mog.alignment.ppo:iteration"),
     measures=(*REWARD_MEASURES, "loss", "clip_fraction"),
     shaped_by=("ppo_epochs",),
-    columns=("clip_range", "value_learning_rate"),
+    columns=("clip_range", "value_learning_rate", "reward_noise"),
     epochs="ppo_epochs",
     carried=3,  # the baseline and its two moments
     reference_passes=0.5,
@@ -81,16 +81,13 @@ GRPO = Algorithm(
     iteration=LateImport("recalltrap_studies.mog.alignment.grpo:iteration"),
     measures=(*REWARD_MEASURES, "loss"),
     shaped_by=("kl_estimator",),
+    columns=("reward_noise",),
     reference_passes=0.5,
 )
 
 
-class Dpo(Alignment):
+class Dpo(Alignment, Preferences):
     """What learning from labelled pairs reads."""
-
-    preference_noise: float = Field(
-        0.0, ge=0, le=0.5, description="Probability that a pair's label is flipped. Paper: 0."
-    )
 
 
 class OnlineDpo(Dpo):
@@ -103,7 +100,7 @@ ONLINE_DPO = Algorithm(
     version=1,
     iteration=LateImport("recalltrap_studies.mog.alignment.online_dpo:iteration"),
     measures=(*REWARD_MEASURES, "loss", "gradient_weight"),
-    columns=("preference_noise",),
+    columns=("preference_noise", "reward_noise"),
     paired=True,
     reference_passes=0.5,
 )
@@ -128,7 +125,7 @@ OFFLINE_DPO = Algorithm(
     iteration=LateImport("recalltrap_studies.mog.alignment.offline_dpo:iteration"),
     measures=("loss", "gradient_weight"),
     monitored=REWARD_MEASURES,
-    columns=("preference_noise",),
+    columns=("preference_noise", "reward_noise"),
     paired=True,
     shaped_by=("offline_pairs",),
     pair_set="offline_pairs",

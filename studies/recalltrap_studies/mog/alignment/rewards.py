@@ -30,6 +30,13 @@ def reward_of(distance: Tensor, hp: Hyperparameters) -> Tensor:
     return hp.height * torch.exp(-hp.sharpness * distance)
 
 
+def seen_reward(reward: Tensor, noise: Noise, hp: Hyperparameters) -> Tensor:
+    """What an alignment learns of rewards [R, N]: with noise where the row's rewards are noisy."""
+    if noise.reward is None:
+        return reward
+    return reward + hp.own["reward_noise"] * noise.reward
+
+
 def reward_measures(reward: Tensor, log_ratio: Tensor) -> Tensor:
     """`registry.REWARD_MEASURES` of the policy's samples, [R, 3].
 

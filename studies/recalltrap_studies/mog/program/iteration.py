@@ -34,6 +34,7 @@ class Hyperparameters(NamedTuple):
     beta_2: Tensor
     epsilon: Tensor
     source: Tensor  # parameters [R, P, K'] of teacher, data or reference
+    held: dict[str, Tensor]  # parameters of the models that the algorithm holds besides
     kl_weight: Tensor
     height: Tensor
     sharpness: Tensor
@@ -43,7 +44,8 @@ class Hyperparameters(NamedTuple):
 
 
 Batch = Any
-"""The samples' noise, [3 or 4, R, N], or what `Iteration.minibatches` gives."""
+"""The samples' noise, [3 or 4, R, N], or what `Iteration.minibatches` gives; None where nothing is
+sampled."""
 Step = Callable[[State, Hyperparameters, Batch], State]
 Update = Callable[[State, Hyperparameters, Any], State]
 DrawNoise = Callable[[int], Tensor]
@@ -79,8 +81,10 @@ class Shape:
     components: int
     parameters: int
     source_components: int  # of the teacher, the data or the reference
-    batch: int
+    batch: int  # 0 where nothing is sampled
     targets: int = 0
+    noisy: bool = False  # whether the rewards that it learns from are
+    held: tuple[int, ...] = ()  # components of the models that the algorithm holds besides
     own: tuple[tuple[str, object], ...] = ()  # the algorithm's settings that shape its iteration
 
 

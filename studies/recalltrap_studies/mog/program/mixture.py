@@ -89,6 +89,14 @@ def score(t: Terms, d: Density, weight: Tensor) -> Tensor:
     return torch.stack([logit, mean_x, mean_y, log_11, log_22, s_uv * t.inverse_22], 1)
 
 
+def slope(t: Terms, d: Density) -> tuple[Tensor, Tensor]:
+    """How the log density changes with the sample: d / dx and d / dy, each [R, N]."""
+    r = torch.exp(d.joint - d.log_prob[:, None])
+    u = d.u if t.shear is None else d.u - t.shear[..., None] * d.v
+    along_x = -(r * u * t.inverse_11[..., None]).sum(1)
+    return along_x, -(r * d.v * t.inverse_22[..., None]).sum(1)
+
+
 def transform(params: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
     """Samples x, y [R, N]: the component by inverse CDF over the weights, then L z + mean."""
     rows = [params[:, 1], params[:, 2], torch.exp(params[:, 3]), torch.exp(params[:, 4])]

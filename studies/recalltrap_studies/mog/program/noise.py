@@ -18,9 +18,12 @@ ROUNDS = 13
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 PARITY = 0x1BD11BDA
 SECOND = 1 << 30  # added to the index for the second pair of words of a sample
+THIRD = -SECOND  # and for the third
 
 PLANES = 4
 """Numbers a sample can have: two normals, the component's uniform, a label's uniform."""
+NOISY_PLANES = 5
+"""And the normal of its reward's noise."""
 
 
 class Noise(NamedTuple):
@@ -30,6 +33,7 @@ class Noise(NamedTuple):
     second: Tensor  # standard normal
     choice: Tensor  # uniform on (0, 1)
     flip: Tensor | None = None  # uniform on (0, 1); where labels may flip
+    reward: Tensor | None = None  # standard normal; where rewards are noisy
 
 
 def threefry(
@@ -62,7 +66,7 @@ def draw(key_R2: Tensor, start: Tensor, iterations: int, count: int, planes: int
     """The noise of `count` samples a row for some iterations, [iterations, planes, R, count].
 
     `start` is the first iteration, a scalar int32 tensor. The planes are those of `Noise`, in its
-    order; `planes` is 3 or 4.
+    order; `planes` is 3, 4 or 5.
     """
     device = key_R2.device
     key = (key_R2[:, 0:1], key_R2[:, 1:2])
@@ -74,6 +78,10 @@ def draw(key_R2: Tensor, start: Tensor, iterations: int, count: int, planes: int
     radius = torch.sqrt(-2.0 * torch.log(to_uniform(word_a)))
     angle = to_uniform(word_b) * (2.0 * math.pi)
     values = [radius * torch.cos(angle), radius * torch.sin(angle), to_uniform(word_c)]
-    if planes == PLANES:
+    if planes >= PLANES:
         values.append(to_uniform(word_d))
+    if planes == NOISY_PLANES:
+        word_e, word_f = threefry(key, (index + THIRD, iteration))
+        radius = torch.sqrt(-2.0 * torch.log(to_uniform(word_e)))
+        values.append(radius * torch.cos(to_uniform(word_f) * (2.0 * math.pi)))
     return torch.stack(values, 1)

@@ -8,7 +8,7 @@ import torch
 from recalltrap.streams import key
 from recalltrap_studies.mog.alignment.pair_sets import PairSet, in_pairs, order
 from recalltrap_studies.mog.alignment.pairs import Pairs
-from recalltrap_studies.mog.program.noise import PLANES, draw
+from recalltrap_studies.mog.program.noise import NOISY_PLANES, draw
 
 
 def keys(*seeds: int) -> torch.Tensor:
@@ -72,7 +72,7 @@ def test_minibatches_do_not_depend_on_what_was_asked_before() -> None:
 def test_a_smaller_set_is_the_beginning_of_a_larger_one() -> None:
     start = torch.tensor(0, dtype=torch.int32)
     small, large = (
-        in_pairs(draw(keys(0, 1), start, 1, 2 * count, PLANES)[0]) for count in (10, 64)
+        in_pairs(draw(keys(0, 1), start, 1, 2 * count, NOISY_PLANES)[0]) for count in (10, 64)
     )
     for few, many in zip(small, large, strict=True):
         assert few is not None

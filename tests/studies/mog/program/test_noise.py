@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from recalltrap.streams import key
-from recalltrap_studies.mog.program.noise import PLANES, draw, threefry
+from recalltrap_studies.mog.program.noise import NOISY_PLANES, PLANES, draw, threefry
 
 
 def word(value: int) -> torch.Tensor:
@@ -74,3 +74,15 @@ def test_a_number_depends_on_key_and_counter_alone() -> None:
     wide = draw(keys_of(3, 4, 5), start, 5, 64, PLANES)
     alone = draw(keys_of(4), start + 2, 1, 32, PLANES - 1)
     assert torch.equal(wide[2, :3, 1, :32], alone[0, :, 0])
+
+
+def test_the_noise_of_rewards_is_a_plane_of_its_own_and_changes_no_other() -> None:
+    start, count = torch.tensor(0, dtype=torch.int32), 50_000
+    without = draw(keys_of(0), start, 1, count, PLANES)[0, :, 0]
+    noisy = draw(keys_of(0), start, 1, count, NOISY_PLANES)[0, :, 0]
+    assert torch.equal(noisy[:PLANES], without)
+    reward = noisy[PLANES].double()
+    for power, moment in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
+        assert abs(float((reward**power).mean()) - moment) < 0.1
+    correlation = np.corrcoef(noisy.double().numpy())[PLANES, :PLANES]
+    assert np.abs(correlation).max() < 4.5 / math.sqrt(count)

@@ -1,0 +1,1 @@
+"""How a student learns from its teacher: one record for each way, and the tensor code of each."""

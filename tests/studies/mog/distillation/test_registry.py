@@ -1,0 +1,177 @@
+"""Distillations by their names: records, identities, graphs, and what is refused with a way out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from recalltrap.errors import InputError
+from recalltrap.graph import Cell, Node
+from recalltrap.study.named_studies import load_study
+from recalltrap_studies.mog.costs import NODES, estimate, flops_spent, samples_drawn
+from recalltrap_studies.mog.distillation.registry import (
+    AFTER_ALIGN,
+    COMPOSED_OF,
+    DISTILLATIONS,
+    FIRST,
+    NAMES,
+    SETTING,
+)
+from recalltrap_studies.mog.kind import KIND
+from recalltrap_studies.mog.settings import MogSettings
+from recalltrap_studies.mog.stages import DISTILL
+
+Make = Callable[..., Cell]
+
+
+def after_alignment(name: str, align: str = "align") -> dict[str, Any]:
+    return {"name": f"A-{name}", "stages": [align, {"distill": name}]}
+
+
+def final(make_cell: Make, name: str, **settings: Any) -> Node:
+    return make_cell(after_alignment(name), **settings).models["final"]
+
+
+def test_the_first_is_what_students_were_made_with_and_stands_in_no_identity(
+    make_cell: Make,
+) -> None:
+    plain = make_cell("A-K")
+    assert FIRST == MogSettings().distillation == "sequence"
+    assert final(make_cell, "sequence").id == plain.models["final"].id
+    assert SETTING not in plain.models["final"].config
+    assert make_cell("A-K", distillation="sequence").id == plain.id
+
+
+@pytest.mark.parametrize("name", [name for name in DISTILLATIONS if name != FIRST])
+def test_every_other_is_named_and_reads_its_own_settings_alone(name: str, make_cell: Make) -> None:
+    node, record = final(make_cell, name), DISTILLATIONS[name]
+    assert node.config[SETTING] == name
+    assert set(node.config) <= set(record.settings.model_fields)
+    assert type(DISTILL.part(node)) is record.settings
+    assert ("teacher_sharpness" in node.config) == record.sharpens
+    assert ("batch_size" in node.config) == record.paired
+
+
+def test_the_teacher_knows_its_parents(make_cell: Make) -> None:
+    cells = {name: make_cell(after_alignment(name)) for name in NAMES}
+    for name, cell in cells.items():
+        node, models = cell.models["final"], cell.models
+        assert node.parents["teacher"].id == models["p_prime_aligned"].id
+        expected = {"dckd": {"reference"}}.get(name, {"reference", "start"})
+        assert set(node.parents) - {"teacher"} == (expected if name in AFTER_ALIGN else set())
+        if name in AFTER_ALIGN:
+            assert node.parents["reference"].id == models["p_prime"].id
+    assert cells["adpa"].models["final"].parents["start"].id == cells["adpa"].models["p_second"].id
+    plus = cells["adpa_plus"].models["final"]
+    assert COMPOSED_OF["adpa_plus"] == ("dckd", "adpa")
+    assert plus.config[SETTING] == "adpa"
+    assert plus.parents["start"].id == cells["dckd"].models["final"].id
+
+
+def test_the_reference_is_what_the_alignment_was_anchored_to(make_cell: Make) -> None:
+    ordering = {"name": "x", "stages": ["distill", "align@p'", {"distill": "dckd"}]}
+    cell = make_cell(ordering)
+    assert cell.models["final"].parents["reference"].id == cell.models["p_prime"].id
+    own = make_cell({"name": "x", "stages": ["distill", "align", {"distill": "dckd"}]})
+    assert own.models["final"].parents["reference"].id == own.models["p_second"].id
+
+
+def test_sharpness_counts_where_the_teacher_is_copied(make_cell: Make) -> None:
+    for name in NAMES:
+        ids = {
+            final(make_cell, name, last_teacher_sharpness=sharpness).id
+            for sharpness in (None, 1.0, 3.0)
+        }
+        assert len(ids) == (1 if name in AFTER_ALIGN else 3), name
+
+
+@pytest.mark.parametrize("name", AFTER_ALIGN)
+def test_p_second_has_no_aligned_teacher(name: str) -> None:
+    with pytest.raises(ValidationError, match=rf"{name}.*p'.*stages: \[align, {{distill: {name}}}"):
+        MogSettings(distillation=name)
+
+
+@pytest.mark.parametrize("name", AFTER_ALIGN)
+@pytest.mark.parametrize("before", [[], ["distill"], ["align", "distill"]])
+def test_a_step_without_an_alignment_before_it_is_refused(
+    name: str, before: list[str], tmp_path: Path
+) -> None:
+    stages = [*before, {"distill": name}, "align"]
+    with pytest.raises(
+        InputError, match=rf"study.yaml:1: {{distill: {name}}} .*put an align before"
+    ):
+        load(tmp_path, orderings=[{"name": "x", "stages": stages}])
+
+
+def load(tmp_path: Path, **content: Any) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(json.dumps({"name": "x", "kind": "mog", "question": "?", "seeds": 1} | content))
+    load_study(str(path))
+
+
+@pytest.mark.parametrize(
+    ("orderings", "settings", "refused"),
+    [
+        (["A-K"], {"jsd_mix": 0.3}, "none of sequence reads jsd_mix"),
+        (["A-K"], {"distillation": "on_policy", "jsd_mix": 0.3}, None),
+        ([after_alignment("on_policy")], {"jsd_mix": 0.3}, None),
+        ([after_alignment("adpa")], {"dckd_weight": 3.0}, "sequence, adpa reads dckd_weight"),
+        ([after_alignment("adpa_plus")], {"dckd_weight": 3.0, "advantage_weight": 2.0}, None),
+        ([after_alignment("adpa_plus")], {"preference_noise": 0.1}, None),
+        (["K-A", "A-K"], {"preference_noise": 0.1}, "ppo doesn't read preference_noise"),
+        ([after_alignment("dckd")], {"last_teacher_sharpness": 1.0}, "reads last_teacher_sharp"),
+        ([after_alignment("logits")], {"last_teacher_sharpness": 1.0}, None),
+        (["K-A"], {"distillation": "sequence"}, None),
+        ([after_alignment("ADPA")], {}, "no distillation of the kind 'mog'.*adpa"),
+        (
+            ["A-K"],
+            {"distillation": "adpa"},
+            "study.yaml:1.*hands over what an alignment has changed",
+        ),
+    ],
+)
+def test_what_no_distillation_of_the_study_reads_is_refused(
+    orderings: list[Any], settings: dict[str, Any], refused: str | None, tmp_path: Path
+) -> None:
+    if refused is None:
+        load(tmp_path, orderings=orderings, settings=settings)
+        return
+    with pytest.raises(InputError, match=refused):
+        load(tmp_path, orderings=orderings, settings=settings)
+
+
+def test_a_setting_of_steps_is_an_axis_of_the_orderings_that_read_it(tmp_path: Path) -> None:
+    axes = {"dckd_weight": [1.0, 3.0], "advantage_reference": ["teacher_sft", "student_init"]}
+    load(tmp_path, orderings=[after_alignment("adpa_plus")], grid=axes)
+    with pytest.raises(InputError, match="K-A, seed 0 would run several times"):
+        load(tmp_path, orderings=["K-A", after_alignment("adpa_plus")], grid=axes)
+
+
+def test_a_step_may_ask_for_any(make_cell: Make) -> None:
+    assert KIND.distillations == NAMES
+    assert len({final(make_cell, name).id for name in NAMES}) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn", "work"),
+    [  # 4 components of p'_AK's 6, held to p' (6) and p'' (4); in units of 50 operations
+        ("logits", 0, NODES * 6 * (4 + 3)),
+        ("on_policy", 0, NODES * (6 * (4 + 3) + 4 * (4 + 6))),
+        ("dckd", 512, NODES * 6 * (4 + 3) + 256 * 4),
+        ("adpa", 512, NODES * 4 * (4 + 6 + 6 + 4) + 256 * 4),
+    ],
+)
+def test_costs_are_those_of_samples_and_nodes(
+    name: str, drawn: int, work: int, make_cell: Make
+) -> None:
+    node, record = final(make_cell, name, distill_iterations=10), DISTILLATIONS[name]
+    part = DISTILL.part(node)
+    assert samples_drawn(record, part, 10) == 10 * drawn
+    held = {"dckd": 6, "adpa": 10}.get(name, 0)
+    assert flops_spent(record, part, 10, 4, 6, held) == 10 * work * 50
+    assert estimate(node).seconds == pytest.approx(10 * (6e-6 + work * 1.3e-8))
