@@ -98,7 +98,8 @@ def test_the_studies_of_equal_recall_have_eight_weights_per_doubling(algorithm: 
 
 
 NANO = {f"llm/{name}" for name in (
-    "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target", "nano-corpus"
+    "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target", "nano-trap",
+    "nano-corpus",
 )}  # fmt: skip
 LARGE = {f"llm/{name}" for name in (
     "one-gpu-ppo", "one-gpu-dpo", "smollm2-ppo", "smollm2-dpo", "smollm2-temperature"
