@@ -108,7 +108,7 @@ def batched(
             means = np.random.default_rng(seed).standard_normal((COMPONENTS, 2))
             model = Model(np.zeros(COMPONENTS), means, np.tile([0.4, 0.0, 0.4], (COMPONENTS, 1)))
             settings = Ppo(algorithm=PPO.name, batch_size=BATCH)
-            part.append(Row(ALIGN, PPO, seed, settings, model, model, {1: node}))
+            part.append(Row(ALIGN, PPO, seed, settings, model, model, {}, {1: node}))
         tensors = Tensors(part, device)
         block = execution.Block(part, device)
         hp = tensors.hyperparameters()
