@@ -109,7 +109,7 @@ TOLD_BY_FILES = re.compile(
     "(prompts|truth|preferences): longer than a context"
     "|(reward|p_prime): (no configuration|an empty conf|a configuration|a family that is a number"
     "|no family|a (negative )?size|no heads|a billion|a vocabulary of 10|a context of text"
-    "|no tokenizer|an empty tok|a tokenizer)"
+    "|no tokenizer|an empty tok|a tokenizer|a width that heads|tensors of other names)"
     "|reward: (another family|architectures|two labels|labels|a context of four)"
     "|p_prime: a vocabulary of one"
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +42,14 @@ RESIZE = (
 )
 
 
+HEAD_WIDTHS = ("head_dim", "head_size", "kv_channels", "d_kv")
+"""In the names of what says how wide a head is; without any it is the width by the heads."""
+ALWAYS_DIVIDED = frozenset({"llama"})
+"""Families whose heads divide the width also where their own is stated."""
+EMBEDDING = re.compile(r"(emb|wte|shared).*weight$")
+"""In every model's weights, whatever its family: the words as they are in files."""
+
+
 def command(code: str, *arguments: str) -> str:
     """A line of Python as the shell wants it."""
     return shlex.join(["python", "-c", code, *arguments])
@@ -72,11 +82,26 @@ def stated_config(spec: str, field: str, folder: Path) -> dict[str, Any]:
             # Where nothing limits a context, some say -1.
             if isinstance(value, int) and value <= 0 and name != "max_position_embeddings":
                 raise ValueError(f"{name} = {value} is no positive number")
+        _check_heads(found)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(unusable(spec, field, "configuration", first_line(error))) from None
     if reason := too_large(SimpleNamespace(**found)):
         raise InputError(f"settings.{field} = {spec!r}: {reason}")
     return found
+
+
+def _check_heads(found: Mapping[str, Any]) -> None:
+    """Refuse a width that heads don't divide, unless they may have a width of their own.
+
+    Raises:
+        ValueError: names both.
+    """
+    width, heads = found.get("hidden_size"), found.get("num_attention_heads")
+    if not (isinstance(width, int) and isinstance(heads, int)) or width % heads == 0:
+        return
+    stated = any(word in name for name in found for word in HEAD_WIDTHS)
+    if not stated or found["model_type"] in ALWAYS_DIVIDED:
+        raise ValueError(f"hidden_size = {width} is no multiple of num_attention_heads = {heads}")
 
 
 def check_tokenizer(spec: str, field: str, folder: Path) -> int | None:
@@ -157,8 +182,11 @@ def check_weights(spec: str, field: str, folder: Path, model: str = "AutoModelFo
         InputError: names the setting and the way out.
     """
     check_no_adapter(spec, field, folder)
-    for file in sorted(_model_files(folder)):
-        _check_whole(spec, field, file)
+    files = sorted(_model_files(folder))
+    names = [name for file in files for name in _names(spec, field, file)]
+    if files and not any(EMBEDDING.search(name) for name in names):
+        reason = f"none of its {len(names)} tensors is named like an embedding's weight"
+        raise InputError(unusable(spec, field, "model", reason))
     if (folder / INDEX).is_file():
         _check_shards(spec, field, folder)
     elif not _model_files(folder):
@@ -177,11 +205,15 @@ def _model_files(folder: Path) -> list[Path]:
     return [p for p in found if not p.name.startswith("adapter_")]
 
 
-def _check_whole(spec: str, field: str, file: Path) -> None:
-    """Refuse a file whose header isn't one, or speaks of more or less than the file holds."""
+def _names(spec: str, field: str, file: Path) -> list[str]:
+    """The names of a file's tensors.
+
+    Raises:
+        InputError: its header isn't one, or speaks of more or less than the file holds.
+    """
     try:
         with safe_open(file, "numpy") as found:
-            found.keys()
+            return list(found.keys())
     except Exception as error:  # safetensors has a class of its own
         raise InputError(
             f"settings.{field} = {spec!r}: its {file.name} is no whole safetensors file "
