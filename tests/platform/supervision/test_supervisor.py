@@ -27,7 +27,9 @@ supervisor.GRACE = {grace}
 supervisor.go_on_supervised()
 helper = subprocess.Popen(["sleep", "60"])
 print(os.getpid(), helper.pid, flush=True)
+sys.stdin.readline()
 """
+"""Goes on when the test knows both processes: they may be gone at once."""
 POLITE = """
 try:
     print("ready", flush=True)
@@ -51,12 +53,16 @@ class Watched:
     def __init__(self, rest: str, grace: float = 10.0) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", BEGINNING.format(grace=grace) + rest],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
         )  # fmt: skip
+        assert self.process.stdin is not None
         assert self.process.stdout is not None
         said = self.process.stdout.readline()
         assert said, self.process.communicate()
         self.child, self.helper = (psutil.Process(int(pid)) for pid in said.split())
+        self.process.stdin.write("go on\n")
+        self.process.stdin.flush()
 
     def await_ready(self) -> None:
         """Until it has prepared for a signal."""
