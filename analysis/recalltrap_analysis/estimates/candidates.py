@@ -268,8 +268,8 @@ def _pair(first: Curve, second: Curve, one: Candidate, two: Candidate) -> Pair:
         state,
         within_N=one.best_N - two.best_N,
         recall_N=one.recall_N - two.recall_N,
-        equal_recall_N=_known_mean(against.interpolated) if curved else none,
-        best_grid_N=_known_mean(against.grid) if curved else none,
+        equal_recall_N=known_mean(against.interpolated) if curved else none,
+        best_grid_N=known_mean(against.grid) if curved else none,
         equal_weight_N=(first.attainment - second.attainment).mean(axis=1),
         dominated_W=against.dominated.mean(axis=0),
         by_prompt=_by_prompt(first, second, one, two, against),
@@ -289,13 +289,13 @@ def _by_prompt(
     within_NP = prompts_at(first.by_prompt, one.place_N) - prompts_at(second.by_prompt, two.place_N)
     return {
         "within_N": within_NP,
-        "equal_recall_N": _known_mean(interpolated_NWP),
-        "best_grid_N": _known_mean(grid_NWP),
+        "equal_recall_N": known_mean(interpolated_NWP),
+        "best_grid_N": known_mean(grid_NWP),
         "equal_weight_N": (first.by_prompt - second.by_prompt).mean(axis=1),
     }
 
 
-def _known_mean(values_NW: Array) -> Array:
+def known_mean(values_NW: Array) -> Array:
     """Per seed the mean of what is there; NaN where nothing is; shape [N], or [N, P] of prompts."""
     known_NW = np.isfinite(values_NW)
     count_N = known_NW.sum(axis=1)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from recalltrap.orderings import DISTILL, Ordering
-from recalltrap_analysis.estimates.candidates import Spending
+from recalltrap_analysis.estimates.candidates import Spending, known_mean
 from recalltrap_analysis.estimates.contrasts import readings_against, unpaired
 from recalltrap_analysis.estimates.order_effect import ALIGN_THEN_KD
 from recalltrap_analysis.estimates.reward_recall import Curve, reward_recall_curves
@@ -118,7 +118,7 @@ def over_weights(
         yield (
             stratum,
             name,
-            {kind: _known_mean(np.stack([one[kind] for one in found])) for kind in found[0]},
+            {kind: known_mean(np.stack([one[kind] for one in found], axis=1)) for kind in found[0]},
         )
 
 
@@ -207,14 +207,6 @@ def _costs(curve: Curve, place: int, spending: Spending) -> Array:
     return np.array(
         [spending.get((COST, point, curve.ordering, seed), np.nan) for seed in curve.seeds]
     )
-
-
-def _known_mean(values_WN: Array) -> Array:
-    """Per seed the mean of what is there, [N]."""
-    known_WN = np.isfinite(values_WN)
-    count_N = known_WN.sum(axis=0)
-    total_N = np.where(known_WN, values_WN, 0.0).sum(axis=0)
-    return np.asarray(np.where(count_N > 0, total_N / np.maximum(count_N, 1), np.nan))
 
 
 def _interval(name: str, values_N: Array, *, counted: bool = False) -> dict[str, float]:

@@ -54,6 +54,12 @@ SHARED: tuple[tuple[str, str], ...] = (
         "possible alignment could reach from p' and from p'', and says so.",
     ),
     (
+        "Handover",
+        "How a student learns from a p' that was aligned: from its samples in A-K, from its "
+        "distributions or its preferences in others. What differs is how much of the alignment "
+        "is left.",
+    ),
+    (
         "Best of n",
         "The best of n samples of a reference: what needs no alignment at all. Its reward minus "
         "its KL penalty bounds from below what the best alignment is worth.",

@@ -125,7 +125,7 @@ class PreferenceTrainer(StudentTrainer):
             Half(
                 {name: rows_BL[part] for name, rows_BL in inputs.items()},
                 outputs.logits[part, :-1],
-                float(learned.learned[rows].sum()),
+                float(learned.take(rows).learned.sum()),
             )
             for part, learned in (
                 (slice(0, count), self.data.train),
@@ -189,7 +189,7 @@ class DckdTrainer(PreferenceTrainer):
 class AdpaTrainer(PreferenceTrainer):
     """SFT(y+) - gamma E[A] on the student's own sequences."""
 
-    measured = ("better_nll", "advantage", "entropy", "kl_to_start")
+    measured = ("better_nll", "advantage", "entropy", "start_kl")
 
     def __init__(self, *, advantage: Scorer, start: PreTrainedModel, **given: Any) -> None:
         super().__init__(**given)
@@ -215,7 +215,7 @@ class AdpaTrainer(PreferenceTrainer):
         self.note("advantage", advantage)
         self.note("entropy", entropy / other.count)
         if due:
-            self.note("kl_to_start", from_start / other.count)
+            self.note("start_kl", from_start / other.count)
         return -self.weight * advantage
 
     def look(self, logs: Mapping[str, float]) -> None:

@@ -189,6 +189,14 @@ def distillation_of_node(node: Node) -> Distillation | None:
     return find_distillation(node.config.get(SETTING, FIRST)) if node.stage == STAGE else None
 
 
+def scored_share(node: Node) -> float:
+    """Of the sequences that a training learns, the share that other models score: of all of them
+    unless its distillation says otherwise. So are FLOPs counted where scores are stored, too: they
+    are to be the same on every machine."""
+    record = distillation_of_node(node)
+    return record.scored_share if record else 1.0
+
+
 def run_distillation(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[Progress]:
     """Execute a node of any distillation; called on every worker."""
     record = find_distillation(node.config.get(SETTING, FIRST))

@@ -34,6 +34,7 @@ from recalltrap_studies.llm.data.token_sequences import (
     shuffled,
     tokens_seen,
 )
+from recalltrap_studies.llm.distillation.registry import scored_share
 from recalltrap_studies.llm.models import devices, layers, weights
 from recalltrap_studies.llm.models.architectures import config_of
 from recalltrap_studies.llm.models.pretrained import set_generation
@@ -111,21 +112,12 @@ def train_model(
     drawn = sum(point.get(OWN_TOKENS, 0) for point in trainer.state.log_history)
     resumable.release(trainer)
     if trained is not None:
-        seconds = time.perf_counter() - clock
         files = weights.model_files(trained, data.tokenizer) | resumable.result_files(table, facts)
-        scoring = sum(p.numel() for other in scored_by for p in other.parameters())
+        others = sum(p.numel() for other in scored_by for p in other.parameters())
+        scoring = scored_share(node) * others
         flops = (6.0 * parameters + 2.0 * scoring) * schedule.tokens
         flops += 2.0 * parameters * drawn + data.flops
-        cost = Cost(
-            wall_seconds=seconds,
-            device_seconds=seconds * group.size,
-            tokens=schedule.tokens,
-            flops=flops,
-            device=devices.name(),
-            workers=group.size,
-            updates=schedule.updates,
-        )
-        store.put(node, files, cost)
+        store.put(node, files, _cost(time.perf_counter() - clock, flops, schedule, group))
     group.broadcast(None)  # no rank goes on before the artifact stands
     if group.leads:
         checkpoints.clear(scratch)
@@ -240,6 +232,18 @@ def compile_layers(model: nn.Module) -> None:
                 layer.compile()
         else:
             compile_layers(child)
+
+
+def _cost(seconds: float, flops: float, schedule: TrainingSchedule, group: WorkerGroup) -> Cost:
+    return Cost(
+        wall_seconds=seconds,
+        device_seconds=seconds * group.size,
+        tokens=schedule.tokens,
+        flops=flops,
+        device=devices.name(),
+        workers=group.size,
+        updates=schedule.updates,
+    )
 
 
 def _with_last(table: pa.Table, step: int, loss: float) -> pa.Table:

@@ -52,7 +52,7 @@ def test_the_advantage_rises_with_its_weight(handed: ArtifactStore) -> None:
     ]
     plain, weighted = (found["advantage"][-1] for found in curves)
     assert weighted > plain + 0.01
-    assert curves[1]["kl_to_start"][-1] > 0
+    assert curves[1]["start_kl"][-1] > 0
     assert curves[0]["entropy"][0] == pytest.approx(curves[1]["entropy"][0], rel=1e-4)
 
 
@@ -104,6 +104,21 @@ def test_parts_of_an_update_change_no_curve(handed: ArtifactStore, way: str) -> 
     assert whole.keys() == parts.keys()
     for name, values in whole.items():
         np.testing.assert_allclose(parts[name], values, rtol=2e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(("way", "passes"), [("dckd", 1.0), ("adpa", 2 * 0.5)])
+def test_what_scores_is_paid_for_what_it_scores(
+    handed: ArtifactStore, way: str, passes: float
+) -> None:
+    """DCKD's teacher scores every sequence; ADPA's and its reference the student's own half."""
+    node = distill_node(way, 14, ALIGNED)
+    distil(handed, node)
+    student, teacher = (
+        sum(p.numel() for p in weights.read_model(handed, one).parameters())
+        for one in (node, ALIGNED)
+    )
+    cost = handed.open(node).cost
+    assert cost["flops"] == pytest.approx((6 * student + 2 * passes * teacher) * cost["tokens"])
 
 
 def pairs(store: ArtifactStore, scratch: Path, **fields: Any) -> tuple[Sequences, Sequences]:
