@@ -6,8 +6,8 @@ output, so equal nodes are built once whoever asks for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from json.encoder import encode_basestring
 from typing import Any
@@ -161,6 +161,12 @@ class Cell:
             assessments,
             self.decides,
         )
+
+    def beside(self, axes: Set[str]) -> Cell:
+        """The same cell, one for each value of axes that it doesn't read."""
+        if not axes or self.decides is None:
+            return self
+        return replace(self, decides=self.decides | axes)
 
     @property
     def outputs(self) -> list[Node]:

@@ -378,7 +378,7 @@ def known_runs(storage: Storage) -> list[str]:
         if storage.exists(f"{folder}/study.yaml"):
             found.append(name)
             return
-        for part in storage.list(folder) if name.count("/") < 4 else ():
+        for part in storage.folders(folder) if name.count("/") < 4 else ():
             visit(f"{folder}/{part}", f"{name}/{part}" if name else part)
 
     visit(STUDIES, "")

@@ -170,13 +170,20 @@ class Storage:
 
         Files that are being written aren't there yet.
         """
+        names = (info.base_name for info in self._listed(relative))
+        return sorted(name for name in names if not TEMPORARY.fullmatch(name))
+
+    def folders(self, relative: str) -> list[str]:
+        """Names of the folders in a folder, sorted; none where it doesn't exist."""
+        found = self._listed(relative)
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+    def _listed(self, relative: str) -> list[fs.FileInfo]:
         selector = fs.FileSelector(self.path(relative), allow_not_found=True)
         try:
-            found = self.filesystem.get_file_info(selector)
+            return list(self.filesystem.get_file_info(selector))
         except OSError as error:
             raise InputError(f"{self.display(relative)} is not a folder: {error}") from None
-        names = (info.base_name for info in found)
-        return sorted(name for name in names if not TEMPORARY.fullmatch(name))
 
     def clear_temporaries(self, relative: str) -> None:
         """Remove what killed processes were writing in a folder. Whoever still does writes anew."""

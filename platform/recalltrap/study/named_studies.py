@@ -81,6 +81,11 @@ def _find(name_or_path: Pathish) -> Path:
                 return study.path
     path = Path(name)
     if not os.path.isfile(path):  # unlike Path.is_file, False for any name whatever
+        if path.suffix in (".yaml", ".yml") and not os.path.exists(path):
+            raise InputError(
+                f"there is no study file {os.path.abspath(path)}: `recalltrap new` writes one to "
+                "start from, and `recalltrap studies` lists those that have a name"
+            )
         raise InputError(
             f"{shown(name)} is neither a named study nor a file; "
             f"{nearest(name, named_studies())} (`recalltrap studies` lists them)"

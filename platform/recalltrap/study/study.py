@@ -290,11 +290,19 @@ class Study(BaseModel):
             except ValidationError as error:
                 source, where = Source(f"study {self.name}"), f"at the grid point {shown(point)}"
                 raise source.refuse(error, kind.settings, ("settings",), where) from None
+            of_steps = set(self.axes) - kind.reads(settings).fields
+            if of_steps:
+                of_steps &= kind.reads(settings, self.orderings).fields
             for ordering in self.orderings:
+                # an axis that steps of other orderings alone read leaves this one's models as they
+                # are: it stands beside the others at every value
+                beside = of_steps and of_steps - kind.reads(settings, [ordering]).fields
+                seeds = self.seeds[:1] if kind.seeds_alike else self.seeds
+                made = (kind.cell(ordering, settings, seed).beside(beside) for seed in seeds)
                 if kind.seeds_alike:
-                    cells += sharing.cells(kind.cell(ordering, settings, self.seeds[0]))
+                    cells += sharing.cells(next(made))
                 else:
-                    cells += [sharing.cell(kind.cell(ordering, settings, n)) for n in self.seeds]
+                    cells += map(sharing.cell, made)
         return tuple(cells)
 
 

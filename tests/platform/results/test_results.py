@@ -13,9 +13,10 @@ import pytest
 
 import recalltrap as rt
 from recalltrap.errors import InputError
-from recalltrap.results.results import Results
+from recalltrap.results.results import Results, known_runs
 from recalltrap.results.tables import COLUMNS
 from recalltrap.run import run as runs
+from recalltrap.store.storage import Storage
 
 StudyFile = Callable[..., str]
 Snapshot = Callable[[str], dict[str, tuple[bytes, int]]]
@@ -69,6 +70,17 @@ def test_an_empty_storage_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing was run there yet"):
         rt.open_run("toy/tiny", str(tmp_path / "nothing"))
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("name", ["quick", "mine/quick", "a/b/c/d"])
+def test_what_a_check_or_a_stray_file_leaves_is_no_run(name: str, tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    storage.prepare()
+    storage.write(f"studies/{name}/tables/costs/part.parquet", b"of a forecast or a check")
+    storage.write("studies/notes.txt", b"a user's")
+    assert known_runs(storage) == []
+    storage.write("studies/x/study.yaml", b"")
+    assert known_runs(storage) == ["x"]
 
 
 def test_a_study_file_outside_a_storage_is_no_run(study_file: StudyFile) -> None:

@@ -171,8 +171,15 @@ def test_where_writing_is_forbidden_the_way_out_is_named() -> None:
 
 
 def test_listing_what_is_not_there_is_empty(root: Storage) -> None:
-    assert root.list("nothing/here") == []
+    assert root.list("nothing/here") == root.folders("nothing/here") == []
     assert not root.exists("nothing")
     assert not root.exists("")  # a folder is not a file
     with pytest.raises(FileNotFoundError):
         root.read("nothing")
+
+
+def test_folders_are_listed_without_the_files_beside_them(root: Storage) -> None:
+    for path in ("a/b/c", "a/d/c", "a/e"):
+        root.write(path, b"x")
+    assert root.list("a") == ["b", "d", "e"]
+    assert root.folders("a") == ["b", "d"]

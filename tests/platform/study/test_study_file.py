@@ -138,6 +138,17 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert "can't be read" in refusal(str(tmp_path / "study.yaml"))
 
 
+@pytest.mark.parametrize("name", ["study.yml", "mine/study.yaml", "mog/quick.yaml"])
+def test_a_file_that_is_not_there_is_named_with_its_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = refusal(name)
+    assert message.startswith(f"there is no study file {tmp_path / name}")
+    assert "recalltrap new" in message
+    assert "mog/quick'" not in message, "a list of names helps nobody who gave a file's"
+
+
 def test_a_folder_is_no_study(tmp_path: Path) -> None:
     assert "neither a named study nor a file" in refusal(str(tmp_path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from recalltrap.errors import InputError
 from recalltrap.graph import Cell, Node
 from recalltrap.study.named_studies import load_study
+from recalltrap.study.study import Study
 from recalltrap_studies.mog.costs import NODES, estimate, flops_spent, samples_drawn
 from recalltrap_studies.mog.distillation.registry import (
     AFTER_ALIGN,
@@ -108,10 +110,10 @@ def test_a_step_without_an_alignment_before_it_is_refused(
         load(tmp_path, orderings=[{"name": "x", "stages": stages}])
 
 
-def load(tmp_path: Path, **content: Any) -> None:
+def load(tmp_path: Path, **content: Any) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(json.dumps({"name": "x", "kind": "mog", "question": "?", "seeds": 1} | content))
-    load_study(str(path))
+    return load_study(str(path))
 
 
 @pytest.mark.parametrize(
@@ -145,11 +147,35 @@ def test_what_no_distillation_of_the_study_reads_is_refused(
         load(tmp_path, orderings=orderings, settings=settings)
 
 
-def test_a_setting_of_steps_is_an_axis_of_the_orderings_that_read_it(tmp_path: Path) -> None:
+def test_an_ordering_stands_at_every_value_of_an_axis_that_steps_of_others_read(
+    tmp_path: Path,
+) -> None:
     axes = {"dckd_weight": [1.0, 3.0], "advantage_reference": ["teacher_sft", "student_init"]}
-    load(tmp_path, orderings=[after_alignment("adpa_plus")], grid=axes)
-    with pytest.raises(InputError, match="K-A, seed 0 would run several times"):
-        load(tmp_path, orderings=["K-A", after_alignment("adpa_plus")], grid=axes)
+    orderings = ["K-A", after_alignment("adpa_plus"), after_alignment("logits")]
+    cells = load(tmp_path, orderings=orderings, grid=axes, seeds=2).cells()
+    assert len({cell.id for cell in cells}) == len(cells) == 3 * 4 * 2
+    assert {(c.factors["dckd_weight"], c.factors["advantage_reference"]) for c in cells} == {
+        (weight, reference) for weight in (1.0, 3.0) for reference in axes["advantage_reference"]
+    }
+    finals = {(cell.ordering.name, cell.models["final"].id) for cell in cells}
+    models = Counter(name for name, _ in finals)
+    assert models == {"K-A": 2, "A-logits": 2, "A-adpa_plus": 8}  # of K-A one a seed
+
+
+def test_what_every_ordering_reads_or_none_changes_no_cell(tmp_path: Path) -> None:
+    grid = {"kl_weight": [1.0, 2.0], "last_teacher_sharpness": [None, 1.0]}
+    study = load(tmp_path, orderings=["K-A", "A-K", after_alignment("adpa")], grid=grid)
+    alone = load(tmp_path, orderings=["K-A"], grid={"kl_weight": [1.0, 2.0]})
+    of_both = {cell.id for cell in study.cells()}
+    assert {cell.id for cell in alone.cells()} < of_both
+    with pytest.raises(InputError, match="none of sequence reads dckd_weight"):
+        load(tmp_path, orderings=["K-A", "A-K"], grid={"dckd_weight": [1.0, 3.0]})
+
+
+def test_an_axis_of_steps_has_each_value_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dckd_weight"):
+        orderings = ["K-A", after_alignment("dckd")]
+        load(tmp_path, orderings=orderings, grid={"dckd_weight": [1, 1.0]}).cells()
 
 
 def test_a_step_may_ask_for_any(make_cell: Make) -> None:
