@@ -173,9 +173,9 @@ def test_what_every_ordering_reads_or_none_changes_no_cell(tmp_path: Path) -> No
 
 
 def test_an_axis_of_steps_has_each_value_once(tmp_path: Path) -> None:
+    orderings = ["K-A", after_alignment("dckd")]
     with pytest.raises(InputError, match="dckd_weight"):
-        orderings = ["K-A", after_alignment("dckd")]
-        load(tmp_path, orderings=orderings, grid={"dckd_weight": [1, 1.0]}).cells()
+        load(tmp_path, orderings=orderings, grid={"dckd_weight": [1, 1.0]})
 
 
 def test_a_step_may_ask_for_any(make_cell: Make) -> None:
