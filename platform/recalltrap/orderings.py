@@ -107,6 +107,14 @@ class Ordering(BaseModel):
         """The distillations that steps ask for by name."""
         return frozenset(s.distill for s in self.stages if isinstance(s, DistillBy))
 
+    @property
+    def distils_aligned_by(self) -> frozenset[str | None]:
+        """How steps after an alignment distil: as they name it, or as the settings do (None)."""
+        distils = [step == DISTILL or isinstance(step, DistillBy) for step in self.stages]
+        after = self.stages[distils.index(False) :] if not all(distils) else ()
+        named = {step.distill for step in after if isinstance(step, DistillBy)}
+        return frozenset(named | ({None} if DISTILL in after else set()))
+
     @model_serializer
     def _to_yaml(self) -> Any:
         if self.name in STANDARD:
@@ -181,8 +189,9 @@ class Operations:
     """Whether a model of the size of p' is aligned: p' itself, before any distillation."""
     aligns_student: bool
     """Whether a model of a student's size is aligned."""
-    distils_aligned: bool
-    """Whether a model is distilled that was aligned, or whose teacher was."""
+    distils_aligned_by: frozenset[str | None]
+    """How models are distilled that were aligned, or whose teacher was: by the distillations that
+    steps name, or by the settings' own (None)."""
     distils_p_prime: bool = False
     """Whether an ordering begins with a distillation of p'; p'' is a reference in any case."""
     distils_others: bool = False
@@ -196,14 +205,14 @@ class Operations:
     def of(cls, orderings: Iterable[Ordering] | None) -> Self:
         """What any of the orderings does; all of it where there may be any (None)."""
         if orderings is None:
-            return cls(True, True, True, True, True, True)
+            return cls(True, True, frozenset({None}), True, True, True)
         orderings = list(orderings)
         stages = [ordering.steps for ordering in orderings]
         pairs = [(a, b) for steps in stages for i, a in enumerate(steps) for b in steps[i + 1 :]]
         return cls(
             aligns_p_prime=any(steps[0] != DISTILL for steps in stages),
             aligns_student=any(a == DISTILL != b for a, b in pairs),
-            distils_aligned=any(a != DISTILL == b for a, b in pairs),
+            distils_aligned_by=frozenset().union(*(o.distils_aligned_by for o in orderings)),
             distils_p_prime=any(steps[0] == DISTILL for steps in stages),
             distils_others=any(DISTILL in steps[1:] for steps in stages),
             aligns_p_prime_again=any(
@@ -211,6 +220,11 @@ class Operations:
             ),
             distillations=frozenset().union(*(o.distillations for o in orderings)),
         )
+
+    @property
+    def distils_aligned(self) -> bool:
+        """Whether a model is distilled that was aligned, or whose teacher was."""
+        return bool(self.distils_aligned_by)
 
     @property
     def aligns(self) -> bool:

@@ -31,6 +31,23 @@ def test_a_step_may_say_how_it_distils() -> None:
     assert operations.aligns_p_prime
 
 
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        (["distill", "align"], set()),
+        (["align", "distill"], {None}),
+        (["distill", "align", {"distill": "logits"}], {"logits"}),
+        ([{"distill": "logits"}, "align@p'", "distill"], {None}),
+        (["align", {"distill": "logits"}, "distill"], {None, "logits"}),
+        ([{"distill": "logits"}], set()),
+    ],
+)
+def test_how_aligned_models_are_distilled(stages: list[Any], expected: set[str | None]) -> None:
+    ordering = Ordering.model_validate({"name": "own", "stages": stages})
+    assert ordering.distils_aligned_by == expected
+    assert Operations.of([ordering]).distils_aligned == bool(expected)
+
+
 def test_the_walk_passes_on_how_a_step_distils() -> None:
     ordering = Ordering.model_validate(
         {"name": "own", "stages": ["distill", "align", {"distill": "logits"}]}

@@ -49,6 +49,7 @@ OTHER: dict[str, Any] = {
     "store_texts": "all", "preferences_unusable": "drop", "reward": "sentiment",
     "reward_label": "good", "distillation": "logits", "reward_noise": 2.0,
     "scorers": ["length"], "advantage_reference": "student_init",
+    "last_distill_start": "p_second",
     "last_teacher_sharpness": 1000.0,  # tiny trainings hardly move the weights
 }  # fmt: skip
 ALL_READ = {"name": "A-K-A-K", "stages": ["align", "distill", "align", "distill"]}

@@ -14,7 +14,7 @@ import os
 import posixpath
 import re
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -173,15 +173,16 @@ class Storage:
         names = (info.base_name for info in self._listed(relative))
         return sorted(name for name in names if not TEMPORARY.fullmatch(name))
 
-    def folders(self, relative: str) -> list[str]:
+    def folders(self, relative: str) -> Sequence[str]:
         """Names of the folders in a folder, sorted; none where it doesn't exist."""
         found = self._listed(relative)
         return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
-    def _listed(self, relative: str) -> list[fs.FileInfo]:
+    def _listed(self, relative: str) -> Sequence[fs.FileInfo]:
         selector = fs.FileSelector(self.path(relative), allow_not_found=True)
         try:
-            return list(self.filesystem.get_file_info(selector))
+            found: Sequence[fs.FileInfo] = self.filesystem.get_file_info(selector)
+            return found
         except OSError as error:
             raise InputError(f"{self.display(relative)} is not a folder: {error}") from None
 

@@ -163,7 +163,7 @@ class Graph:
         record = distillation_of(self.settings, name)
         if record.after_align:
             return self._hand_over(record, teacher, aligned)
-        return self._distilled(record, teacher, aligned, self._start())
+        return self._distilled(record, teacher, aligned, self._start(aligned))
 
     def _distilled(
         self,
@@ -181,8 +181,8 @@ class Graph:
         if temperature is None or not aligned:
             temperature = settings.distill_temperature
         config = {**record.config(settings), **(more or {})}
-        if settings.student_weights != "layers" or "student_layers" not in record.part.model_fields:
-            config.pop("student_layers", None)  # a grid's other points have it
+        if start is not self.p_prime:  # whose layers alone students keep some of
+            config.pop("student_layers", None)
         if record.padded:
             config.pop("packing", None)
         return self._student(
@@ -198,7 +198,7 @@ class Graph:
                 f"{{distill: {record.name}}} learns from at once are better responses: make it even"
             )
         before = teacher.parents.get("reference", self.p_prime)
-        start = self.distill(before, aligned=False) if record.goes_on else self._start()
+        start = self.distill(before, aligned=False) if record.goes_on else self._start(aligned)
         for name in record.composed_of or (record.name,):
             part = distillation_of(self.settings, name)
             beside = {"reference": before, **self._pairs(before)}
@@ -218,9 +218,12 @@ class Graph:
             return {}
         return {"pairs": self.sample(before, 1.0), **self.reward.parents}
 
-    def _start(self) -> Node | None:
-        """What students are before they learn; None where they are drawn anew."""
+    def _start(self, aligned: bool) -> Node | None:
+        """What students are before they learn, of an `aligned` teacher or of p'; None where they
+        are drawn anew."""
         settings = self.settings
+        if aligned and settings.last_distill_start == "p_second":
+            return self.distill(self.p_prime, aligned=False)
         if settings.student_weights == "given":
             return _loaded("student", settings.student)
         # Of p' whoever the teacher is: both orderings' students begin as the same model.

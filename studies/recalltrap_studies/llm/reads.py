@@ -61,6 +61,9 @@ def reads_of(settings: LlmSettings, operations: Operations) -> Reads:
         also.add("align_tokens")  # an assessment's rewards see no more of a response
     if operations.distils_aligned:
         also.add("last_distill_temperature")
+    last = [distillation_of(settings, name) for name in operations.distils_aligned_by]
+    if not all(record.goes_on for record in last):
+        also.add("last_distill_start")
     if operations.distils_p_prime:
         also.add("p_second")
     if operations.aligns_p_prime:

@@ -92,6 +92,11 @@ class LlmSettings(RateFactors, StageFields):
         description="tau of distillations after an alignment, such as A-K's last; null: "
         "distill_temperature. Paper: 0.95; figure 15: 0.925 (PPO), 0.975 (DPO).",
     )
+    last_distill_start: Literal["new", "p_second"] = added_setting(
+        "new",
+        description="What a student begins as in distillations after an alignment, such as A-K's "
+        "last: new, as p'' began (the paper's), or p'' itself, as in `adpa` in any case (ours).",
+    )
     target_temperature: Positive = Field(
         0.8, description="Temperature of the samples of p' that p_target learns. Paper: 0.8."
     )

@@ -42,15 +42,15 @@ class Graph:
         parents = {"teacher": teacher}
         if record.after_align:
             parents["reference"] = teacher.parents["reference"]
-        if record.goes_on:  # of p' whoever the teacher is: it begins as K-A's student does
-            parents["start"] = before or self.p_second
-        assert tuple(parents) == ("teacher", *record.holds)
+        if record.goes_on or (aligned and self.settings.last_distill_start == "p_second"):
+            parents["start"] = before or self.p_second  # of p' whoever the teacher is, as K-A's
         settings = self.settings.for_distillation(record.name, aligned)
-        return DISTILL.node(settings, self.seed, *parents.values())
+        return DISTILL.node(settings, self.seed, **parents)
 
     def align(self, start: Node, reference: Node, student: bool) -> Node:
         """An alignment of `start`, anchored to `reference`, at the learning rate of its size."""
-        return ALIGN.node(self.settings.for_alignment(student), self.seed, start, reference)
+        settings = self.settings.for_alignment(student)
+        return ALIGN.node(settings, self.seed, start=start, reference=reference)
 
     def models(self, ordering: Ordering) -> dict[str, Node]:
         """p', p'' and the final model, whatever the ordering; p'_AK where there is one."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from recalltrap.graph import Cell, Node
 from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
-from recalltrap.orderings import DISTILL, NOTHING_ALIGNS, DistillBy, Operations, Ordering
+from recalltrap.orderings import NOTHING_ALIGNS, Operations, Ordering
 from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.devices import check_device
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
@@ -56,8 +56,7 @@ class MogKind(StudyKind):
     def reads(self, settings: BaseModel, orderings: Sequence[Ordering] | None = None) -> Reads:
         """What the stages of these orderings read, and the evaluation."""
         assert isinstance(settings, MogSettings)
-        sharpens = orderings is None or any(_sharpens_aligned(o) for o in orderings)
-        return _reads(settings, Operations.of(orderings), sharpens)
+        return _reads(settings, Operations.of(orderings))
 
     def cell(self, ordering: Ordering, settings: BaseModel, seed: int) -> Cell:
         """The cell's graph: p', p'' and the final model, whatever the ordering."""
@@ -125,18 +124,8 @@ def shaping() -> tuple[str, ...]:
     return ("covariance", "batch_size", *sizes, "algorithm", SETTING, *own)
 
 
-def _sharpens_aligned(ordering: Ordering) -> bool:
-    """Whether a distillation after an alignment reads how sharp its teacher is."""
-    first = next((i for i, step in enumerate(ordering.steps) if step != DISTILL), None)
-    if first is None:
-        return False
-    after = ordering.stages[first:]
-    named = [step.distill for step in after if isinstance(step, DistillBy)]
-    return DISTILL in after or any(r.sharpens for name in named for r in distillations_of(name))
-
-
 @lru_cache(maxsize=4096)
-def _reads(settings: MogSettings, operations: Operations, sharpens_aligned: bool) -> Reads:
+def _reads(settings: MogSettings, operations: Operations) -> Reads:
     names = dict.fromkeys([settings.distillation, *sorted(operations.distillations)])
     algorithms = [SAMPLED_TRUTH, *(one for name in names for one in distillations_of(name))]
     if operations.aligns:
@@ -147,7 +136,10 @@ def _reads(settings: MogSettings, operations: Operations, sharpens_aligned: bool
         f"{settings.algorithm} doesn't read" if operations.aligns else f"{NOTHING_ALIGNS} reads"
     )
     also = {"kl_weight", SETTING}  # the first: of the exact optimum anchored to a reference
-    if sharpens_aligned:
+    last = {name or settings.distillation for name in operations.distils_aligned_by}
+    if any(not distillations_of(name)[0].goes_on for name in last):
+        also.add("last_distill_start")
+    if any(record.sharpens for name in last for record in distillations_of(name)):
         also.add("last_teacher_sharpness")
     unread: dict[type[Part], str] = {a.settings: doesnt for a in ALGORITHMS.values()}
     for record in DISTILLATIONS.values():

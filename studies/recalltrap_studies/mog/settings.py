@@ -83,6 +83,12 @@ class MogSettings(RateFactors, _Composed):
         "`adpa` never sharpen it.",
     )
 
+    last_distill_start: Literal["new", "p_second"] = added_setting(
+        "new",
+        description="What a student begins as in distillations after an alignment, such as A-K's "
+        "last: new (the paper's), or p'', as in `adpa` in any case (ours).",
+    )
+
     @field_validator("distillation")
     @classmethod
     def _p_second_can_be_distilled(cls, name: Any) -> Any:

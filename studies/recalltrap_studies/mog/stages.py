@@ -23,6 +23,9 @@ from recalltrap_studies.mog.models import Model
 from recalltrap_studies.mog.stage_settings import Optimiser, Sft
 from recalltrap_studies.records import LateImport
 
+START = "start"
+"""The parent that a model goes on from."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -43,15 +46,17 @@ class Stage:
     resumes: bool = False
     """Whether lengths are an axis: a longer execution gives the shorter ones on its way."""
 
-    def node(self, settings: BaseModel, seed: int, *parents: Node) -> Node:
-        """Its execution for one seed; `parents` in the order of their names."""
+    def node(self, settings: BaseModel, seed: int, **parents: Node) -> Node:
+        """Its execution for one seed; `parents` in the order that decides its identity."""
         algorithm = self.algorithm(all_settings(settings))
-        names = (*self.parents, *algorithm.holds)
+        needed = (*self.parents, *algorithm.holds)
+        assert [*parents][: len(needed)] == [*needed], "of these names, in this order"
+        assert {*parents} <= {*needed, START}
         return Node(
             self.name,
             seed,
             shared_config(settings, algorithm.settings),
-            dict(zip(names, parents, strict=True)),
+            parents,
             algorithm.version,
             length_field=self.length if self.resumes else None,
         )

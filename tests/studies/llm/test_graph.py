@@ -13,6 +13,7 @@ from recalltrap.orderings import Ordering
 from recalltrap.study.named_studies import load_study
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.cost_estimates import updates
+from recalltrap_studies.llm.distillation.registry import DISTILLATIONS
 from recalltrap_studies.llm.kind import KIND
 from recalltrap_studies.llm.settings import LlmSettings
 from recalltrap_studies.llm.stages.registry import DISTILL
@@ -102,6 +103,36 @@ def test_adpa_goes_on_from_p_second_where_it_goes_itself() -> None:
     assert plus.parents["start"].id == dckd.id
     assert plus.parents["states"].parents["model"].id == dckd.id
     assert plus.config["distillation"] == final.config["distillation"] == "adpa"
+
+
+@pytest.mark.parametrize("way", [None, *DISTILLATIONS])
+def test_a_last_student_may_begin_as_p_second(way: str | None) -> None:
+    """Of an aligned teacher alone: p'' is what it was, and so is all that K-A makes."""
+    ordering: Any = "A-K" if way is None else by(way)
+    plain, found = (
+        cell(ordering, last_distill_start=start).models for start in ("new", "p_second")
+    )
+    assert found["p_second"].id == plain["p_second"].id
+    assert cell("K-A", last_distill_start="p_second").models == cell("K-A").models
+    final = found["final"]
+    if way == "adpa_plus":  # DCKD's student is what begins
+        final = final.parents["start"]
+    assert final.parents["start"].id == plain["p_second"].id
+    assert "architecture" not in final.config
+    assert (found["final"].id == plain["final"].id) == (way == "adpa")
+    for name, model in plain.items():
+        assert name == "final" or found[name].id == model.id
+
+
+def test_layers_are_kept_of_p_prime_and_never_of_p_second() -> None:
+    layers: dict[str, Any] = {"student_weights": "layers", "student_layers": 2}
+    new = cell("A-K", **layers).models["final"]
+    assert new.config["student_layers"] == 2
+    assert new.parents["start"].id == cell("A-K", **layers).models["p_prime"].id
+    models = cell("A-K", **layers, last_distill_start="p_second").models
+    assert models["final"].parents["start"].id == models["p_second"].id
+    assert "student_layers" not in models["final"].config
+    assert "student_layers" in models["p_second"].config
 
 
 def test_what_a_handover_reads_decides_it_alone() -> None:

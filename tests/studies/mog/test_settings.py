@@ -52,9 +52,9 @@ def test_every_field_belongs_to_a_stage_and_says_whose_choice_it_is() -> None:
     records = (*DISTILLATIONS.values(), *ALGORITHMS.values())
     parts: list[type[Part]] = [Sft, Evaluate, *(record.settings for record in records)]
     owned = {name for part in parts for name in part.model_fields}
-    # which of two sharpnesses a distillation has, and of two rates an alignment, is the ordering's
-    # business
-    orderings = {"last_teacher_sharpness", *RateFactors.model_fields}
+    # which of two sharpnesses and starts a distillation has, and of two rates an alignment, is the
+    # ordering's business
+    orderings = {"last_teacher_sharpness", "last_distill_start", *RateFactors.model_fields}
     assert owned | orderings == set(MogSettings.model_fields)
     assert all(field.description for field in MogSettings.model_fields.values())
 

@@ -31,8 +31,11 @@ START = Node("distill", 3, {"test": "start"}, {"teacher": TEACHER})
 HANDOVERS = ("logits", "on_policy", "dckd", "adpa")
 
 
-def distill_node(way: str, version: int = 1, teacher: Node = TEACHER, **fields: Any) -> Node:
-    """A student of 24 updates, learned in that way; another version is another artifact."""
+def distill_node(
+    way: str, version: int = 1, teacher: Node = TEACHER, start: bool = False, **fields: Any
+) -> Node:
+    """A student of 24 updates, learned in that way, from `START` on where it is to; another version
+    is another artifact."""
     record, base = DISTILLATIONS[way], student_node(TEACHER)
     config = record.config(LlmSettings()) | {"batch_size": BATCH, "learning_rate": 1e-2}
     config |= {"distill_epochs": UPDATES * BATCH / SAMPLES}
@@ -43,10 +46,12 @@ def distill_node(way: str, version: int = 1, teacher: Node = TEACHER, **fields: 
         config.pop("packing")
         config |= {**function_config("reward", "length"), "prompt": "The", "align_tokens": 16}
         parents |= {"reference": TEACHER, "pairs": parents["samples"]}
-    if record.goes_on:
-        parents |= {"start": START, "states": parents["samples"]}
+    if record.goes_on or start:
+        parents |= {"start": START}
     else:
         config["architecture"] = "nano-small"
+    if record.states:
+        parents |= {"states": parents["samples"]}
     return replace(base, stage="distill", config={**config, **fields}, parents=parents,
                    version=version)  # fmt: skip
 

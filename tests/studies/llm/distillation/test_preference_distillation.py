@@ -19,7 +19,13 @@ from recalltrap_studies.llm.distillation.labelled_pairs import labelled_pairs, p
 from recalltrap_studies.llm.fingerprints import rows_identity
 from recalltrap_studies.llm.models import tokenizers, weights
 from recalltrap_studies.llm.resources import LlmResources
-from tests.studies.llm.distillation.distilled import ALIGNED, distil, distill_node, put_handed
+from tests.studies.llm.distillation.distilled import (
+    ALIGNED,
+    START,
+    distil,
+    distill_node,
+    put_handed,
+)
 from tests.studies.llm.training_nodes import TEACHER, UPDATES
 
 pytestmark = pytest.mark.slow
@@ -83,6 +89,16 @@ def test_dckd_of_a_teacher_by_itself_has_no_divergence(handed: ArtifactStore) ->
     curves = distil(handed, node)
     assert max(curves["better_kl"] + curves["worse_kl"]) < 1e-6
     np.testing.assert_allclose(curves["loss"], curves["better_nll"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["sequence", "logits", "on_policy", "dckd"])
+def test_a_student_goes_on_from_where_it_is_told_to(handed: ArtifactStore, way: str) -> None:
+    node = distill_node(way, 9, teacher=ALIGNED, start=True, learning_rate=1e-9)
+    distil(handed, node)
+    student, start = (weights.read_model(handed, one).state_dict() for one in (node, START))
+    assert student.keys() == start.keys()
+    for name, weight in start.items():
+        assert (student[name] - weight).abs().max() < 1e-6
 
 
 def test_dckd_s_loss_is_the_sum_of_its_terms_and_falls(handed: ArtifactStore) -> None:
@@ -161,7 +177,7 @@ def test_a_file_s_pairs_are_learned_from_as_they_stand(
 ) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "The", "chosen": " fox sees", "rejected": " river"}\n' * 8)
-    fields = {"preferences": rows_identity(str(path)), "distill_epochs": UPDATES}
+    fields: dict[str, Any] = {"preferences": rows_identity(str(path)), "distill_epochs": UPDATES}
     node = distill_node("dckd", 13, ALIGNED, **fields)
     parents = {name: node.parents[name] for name in ("samples", "teacher", "reference")}
     curves = distil(handed, replace(node, parents=parents))

@@ -59,6 +59,20 @@ def test_every_other_is_named_and_reads_its_own_settings_alone(name: str, make_c
     assert ("batch_size" in node.config) == record.paired
 
 
+@pytest.mark.parametrize("name", [None, *NAMES])
+def test_a_last_student_may_begin_as_p_second(name: str | None, make_cell: Make) -> None:
+    """Of an aligned teacher alone: p'' is what it was, and so is all that K-A makes."""
+    ordering: Any = "A-K" if name is None else after_alignment(name)
+    plain, found = (
+        make_cell(ordering, last_distill_start=start).models for start in ("new", "p_second")
+    )
+    assert found["p_second"].id == plain["p_second"].id
+    assert make_cell("K-A", last_distill_start="p_second").models == make_cell("K-A").models
+    made = found["final"].parents["start"] if name == "adpa_plus" else found["final"]
+    assert made.parents["start"].id == plain["p_second"].id
+    assert (found["final"].id == plain["final"].id) == (name == "adpa")
+
+
 def test_the_teacher_knows_its_parents(make_cell: Make) -> None:
     cells = {name: make_cell(after_alignment(name)) for name in NAMES}
     for name, cell in cells.items():
@@ -150,12 +164,13 @@ def test_what_no_distillation_of_the_study_reads_is_refused(
 def test_an_ordering_stands_at_every_value_of_an_axis_that_steps_of_others_read(
     tmp_path: Path,
 ) -> None:
-    axes = {"dckd_weight": [1.0, 3.0], "advantage_reference": ["teacher_sft", "student_init"]}
+    references = ("teacher_sft", "student_init")
+    axes = {"dckd_weight": [1.0, 3.0], "advantage_reference": references}
     orderings = ["K-A", after_alignment("adpa_plus"), after_alignment("logits")]
     cells = load(tmp_path, orderings=orderings, grid=axes, seeds=2).cells()
     assert len({cell.id for cell in cells}) == len(cells) == 3 * 4 * 2
     assert {(c.factors["dckd_weight"], c.factors["advantage_reference"]) for c in cells} == {
-        (weight, reference) for weight in (1.0, 3.0) for reference in axes["advantage_reference"]
+        (weight, reference) for weight in (1.0, 3.0) for reference in references
     }
     finals = {(cell.ordering.name, cell.models["final"].id) for cell in cells}
     models = Counter(name for name, _ in finals)

@@ -19,6 +19,7 @@ from recalltrap_studies.mog.kind import KIND
 from recalltrap_studies.mog.models import MODEL_FILE, Model, isotropic, unpack
 from recalltrap_studies.mog.program.nodes import RULE
 from recalltrap_studies.mog.reference_distance import kl
+from recalltrap_studies.mog.rows import make_row
 
 Build = Callable[[Sequence[Cell], ArtifactStore], list[NodeFailure]]
 Make = Callable[..., Cell]
@@ -94,6 +95,22 @@ def test_logits_have_the_optimum_of_sequence(
     # each direction is least where it is minimised
     assert backward["reverse"] < backward["logits"]
     assert forward["logits"] < forward["reverse"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "adpa_plus"])
+def test_a_student_goes_on_from_where_it_is_told_to(
+    name: str, make_cell: Make, store: ArtifactStore, build_all: Build
+) -> None:
+    going_on, anew = (
+        make_cell(ordering(name), 3, **SMALL, last_distill_start=start)
+        for start in ("p_second", "new")
+    )
+    assert build_all([going_on, anew], store) == []
+    row = make_row(going_on.models["final"], lambda node: unpack(store.read(node, MODEL_FILE))[0])
+    p_second = unpack(store.read(going_on.models["p_second"], MODEL_FILE))[0]
+    assert np.array_equal(row.start.means, p_second.means)
+    same = np.array_equal(final(going_on, store).means, final(anew, store).means)
+    assert same == (name == "adpa")
 
 
 def test_an_advantage_weight_of_nothing_is_sft_of_the_preferred(
