@@ -99,14 +99,14 @@ def test_the_studies_of_equal_recall_have_eight_weights_per_doubling(algorithm: 
 
 NANO = {f"llm/{name}" for name in (
     "nano", "nano-ppo-beta", "nano-dpo-beta", "nano-temperature", "nano-rare-target", "nano-trap",
-    "nano-corpus",
+    "nano-handover", "nano-corpus",
 )}  # fmt: skip
 LARGE = {f"llm/{name}" for name in (
     "one-gpu-ppo", "one-gpu-dpo", "smollm2-ppo", "smollm2-dpo", "smollm2-temperature"
 )}  # fmt: skip
 REAL = {f"llm/{name}" for name in ("real-check", "real-rare", "real-sentiment")}
 NOTHING_ALIGNED = {"mog/figure1", "mog/figure2"}
-OTHERWISE = {"mog/handover": ("A-ADPA+", "A-K")}
+OTHERWISE = dict.fromkeys(("mog/handover", "llm/nano-handover"), ("A-ADPA+", "A-K"))
 """Studies that are to decide something else than the order effect."""
 
 
@@ -169,8 +169,19 @@ def test_the_last_sharpness_is_taken_from_the_first_at_strong_anchors() -> None:
     assert {cell.factors["teacher_sharpness"] for cell in study.cells()} == {10.0}
 
 
-def test_the_handover_study_has_every_distillation_after_the_same_alignment() -> None:
-    study = load_study("mog/handover")
+@pytest.mark.parametrize(
+    ("name", "lengths"),
+    [
+        # four KL weights, twenty seeds; two sharpnesses of p'', and of the teacher of the last
+        # students: at 1.25 and 10 as p'', or not sharpened
+        ("mog/handover", {"A-DCKD": 80, "A-ADPA": 160, "A-ADPA+": 80, "others": 240}),
+        ("llm/nano-handover", {"others": 16}),  # two algorithms, eight seeds
+    ],
+)
+def test_a_handover_study_has_every_distillation_after_the_same_alignment(
+    name: str, lengths: dict[str, int]
+) -> None:
+    study = load_study(name)
     finals: dict[str, set[str]] = {}
     for cell in study.cells():
         if aligned := cell.models.get("p_prime_aligned"):
@@ -180,12 +191,14 @@ def test_the_handover_study_has_every_distillation_after_the_same_alignment() ->
     asked = {name for ordering in study.orderings for name in ordering.distillations}
     assert asked | {FIRST} == set(NAMES)
     assert set(finals) == {o.name for o in study.orderings if o.steps == ("align", "distill")}
-    # four KL weights, twenty seeds; two sharpnesses of p'', and of the teacher of the last students
-    lengths = {"A-DCKD": 80, "A-ADPA": 160, "A-ADPA+": 80}
-    # at 1.25 and 10 as p'', or not sharpened
     assert {name: len(ids) for name, ids in finals.items()} == {
-        name: lengths.get(name, 240) for name in finals
+        name: lengths.get(name, lengths["others"]) for name in finals
     }
+
+
+def test_the_handovers_of_a_language_model_are_those_of_the_trap_s_models() -> None:
+    trap, handover = load_study("llm/nano-trap"), load_study("llm/nano-handover")
+    assert {cell.id for cell in trap.cells()} < {cell.id for cell in handover.cells()}
 
 
 def test_the_tuning_study_tries_half_and_twice_the_rate_of_both_sizes() -> None:
