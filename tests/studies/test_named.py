@@ -45,6 +45,7 @@ EXPECTED = {
         "controls",
         "last-sharpness",
         "handover",
+        "last-start",
         "reference-quality",
         "phase",
         "tuning",
@@ -106,7 +107,10 @@ LARGE = {f"llm/{name}" for name in (
 )}  # fmt: skip
 REAL = {f"llm/{name}" for name in ("real-check", "real-rare", "real-sentiment")}
 NOTHING_ALIGNED = {"mog/figure1", "mog/figure2"}
-OTHERWISE = dict.fromkeys(("mog/handover", "llm/nano-handover"), ("A-ADPA+", "A-K"))
+OTHERWISE = {
+    **dict.fromkeys(("mog/handover", "llm/nano-handover"), ("A-ADPA+", "A-K")),
+    "mog/last-start": ("A-on-policy", "A-K"),
+}
 """Studies that are to decide something else than the order effect."""
 
 
