@@ -150,9 +150,12 @@ def _overall_sentence(
         for name, count in counts.most_common()
         if name != UNDECIDED
     )
+    places = [f"{one.word} at {_where(one)}" for one in decided]
+    if word == UNDECIDED:  # one word, in the fewer strata
+        where = "; ".join(places) if len(places) <= MOST_NAMED else listed
+        return f"Undecided in {open_ones} of {strata} strata; {where}."
     undecided = f"; undecided in {open_ones}" if open_ones else ""
     head = f"{word[0].upper()}{word[1:]}"
-    places = [f"{one.word} at {_where(one)}" for one in decided]
     detail = (
         f" ({'; '.join(places)})" if word.startswith(DEPENDS) and len(places) <= MOST_NAMED else ""
     )

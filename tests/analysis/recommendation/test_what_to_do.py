@@ -144,7 +144,14 @@ def test_over_strata(words: list[str], overall: str) -> None:
     assert found.word == overall
     decided = [word for word in words if word != UNDECIDED]
     if 0 < len(decided) < len(words):
-        assert f"undecided in {len(words) - len(decided)}" in found.sentence
+        assert f"undecided in {len(words) - len(decided)}" in found.sentence.lower()
+
+
+def test_a_word_of_the_fewer_strata_is_said_with_its_places() -> None:
+    found = over_strata(strata(ALIGN_FIRST, UNDECIDED, UNDECIDED))
+    assert found.sentence == ("Undecided in 2 of 3 strata; align first at sharpness 0, size 0.")
+    many = over_strata(strata(*[ALIGN_FIRST] * 4, *[UNDECIDED] * 5))
+    assert many.sentence == "Undecided in 5 of 9 strata; align first in 4 of 9."
 
 
 def test_words_that_two_axes_tell_together() -> None:
