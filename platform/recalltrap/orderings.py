@@ -174,6 +174,8 @@ def walk(
 
 NOTHING_ALIGNS = "no ordering of the study aligns: nothing"
 """Why a setting of alignments isn't read; goes on with "reads" and the setting."""
+NOTHING_ALIGNED = "no ordering of the study distils an aligned model: nothing reads"
+"""Why a setting of last distillations isn't read; goes on with the setting."""
 
 
 def aligns(ordering: Ordering) -> bool:

@@ -200,7 +200,9 @@ def test_the_last_temperature_is_read_where_something_aligned_is_distilled() -> 
     last = ["settings.last_distill_temperature=0.9"]
     assert load_study("llm/nano", last)
     for alone in ("[K-A]", "[K-A, A]", "[K]"):
-        with pytest.raises(InputError, match="nothing reads last_distill_temperature"):
+        with pytest.raises(
+            InputError, match="aligned model: nothing reads last_distill_temperature"
+        ):
             load_study("llm/nano-ppo-beta", [*last, f"orderings={alone}", "settings={}", *last])
     with pytest.raises(InputError, match=r"remove one of the equal values"):
         load_study("llm/nano", ["grid.last_distill_temperature=[null,0.95]"])

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from recalltrap.orderings import NOTHING_ALIGNS, Operations
+from recalltrap.orderings import NOTHING_ALIGNED, NOTHING_ALIGNS, Operations
 from recalltrap.settings_parts import Part, Reads
+from recalltrap_studies.last_start import LAST_START_UNREAD, LastStart
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS
 from recalltrap_studies.llm.distillation.registry import DISTILLATIONS
 from recalltrap_studies.llm.graph import root_stage
@@ -63,7 +64,7 @@ def reads_of(settings: LlmSettings, operations: Operations) -> Reads:
         also.add("last_distill_temperature")
     last = [distillation_of(settings, name) for name in operations.distils_aligned_by]
     if not all(record.goes_on for record in last):
-        also.add("last_distill_start")
+        parts.append(LastStart)
     if operations.distils_p_prime:
         also.add("p_second")
     if operations.aligns_p_prime:
@@ -102,6 +103,7 @@ def _not_in_play(settings: LlmSettings, run: Operations) -> dict[type[Part], str
     unread |= dict.fromkeys(
         record_parts(DISTILLATIONS), f"distillation = {distillation.name} doesn't read"
     )
+    unread[LastStart] = LAST_START_UNREAD
     unread[Classifying] = f"reward = {settings.reward!r} is no classifier: nothing reads"
     unread[Pretrain] = f"p_star = {settings.p_star!r} is loaded and not trained: nothing reads"
     if settings.p_star is None:
@@ -116,6 +118,8 @@ def _reasons(
     if settings.reward != ORACLE:
         fields = {*Target.model_fields, *TARGET.also, *Reward.model_fields}
         yield from _unread(fields, f"reward = {settings.reward!r}, so there is no p_target")
+    if not operations.distils_aligned:
+        yield "last_distill_temperature", f"{NOTHING_ALIGNED} last_distill_temperature"
     if not operations.distils_p_prime:
         yield "p_second", "no ordering of the study distils p' first: nothing reads p_second"
     if not operations.aligns_p_prime:

@@ -12,6 +12,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from recalltrap.errors import InputError
 from recalltrap.settings_parts import Part, added_setting
+from recalltrap_studies.last_start import LastStart
 from recalltrap_studies.llm.alignment.registry import ALGORITHMS, Algorithm, find_algorithm
 from recalltrap_studies.llm.distillation.registry import (
     DISTILLATIONS,
@@ -73,7 +74,7 @@ else:
     )
 
 
-class LlmSettings(RateFactors, StageFields):
+class LlmSettings(RateFactors, LastStart, StageFields):
     """Every setting of the language-model study. All have defaults; grid axes are these fields."""
 
     algorithm: AlgorithmName = Field("ppo", description="How to align.")
@@ -91,11 +92,6 @@ class LlmSettings(RateFactors, StageFields):
         None,
         description="tau of distillations after an alignment, such as A-K's last; null: "
         "distill_temperature. Paper: 0.95; figure 15: 0.925 (PPO), 0.975 (DPO).",
-    )
-    last_distill_start: Literal["new", "p_second"] = added_setting(
-        "new",
-        description="What a student begins as in distillations after an alignment, such as A-K's "
-        "last: new, as p'' began (the paper's), or p'' itself, as in `adpa` in any case (ours).",
     )
     target_temperature: Positive = Field(
         0.8, description="Temperature of the samples of p' that p_target learns. Paper: 0.8."

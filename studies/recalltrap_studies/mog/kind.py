@@ -15,6 +15,7 @@ from recalltrap.kind import CostEstimate, Evaluation, Progress, StudyKind
 from recalltrap.orderings import NOTHING_ALIGNS, Operations, Ordering
 from recalltrap.settings_parts import Part, Reads
 from recalltrap_studies.devices import check_device
+from recalltrap_studies.last_start import LAST_START_UNREAD, LastStart
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
 from recalltrap_studies.mog.costs import estimate
 from recalltrap_studies.mog.distillation.registry import (
@@ -137,8 +138,7 @@ def _reads(settings: MogSettings, operations: Operations) -> Reads:
     )
     also = {"kl_weight", SETTING}  # the first: of the exact optimum anchored to a reference
     last = {name or settings.distillation for name in operations.distils_aligned_by}
-    if any(not distillations_of(name)[0].goes_on for name in last):
-        also.add("last_distill_start")
+    begin = [LastStart] if any(not distillations_of(name)[0].goes_on for name in last) else []
     if any(record.sharpens for name in last for record in distillations_of(name)):
         also.add("last_teacher_sharpness")
     unread: dict[type[Part], str] = {a.settings: doesnt for a in ALGORITHMS.values()}
@@ -146,9 +146,9 @@ def _reads(settings: MogSettings, operations: Operations) -> Reads:
         unread[record.settings] = f"none of {', '.join(names)} reads"
     return Reads.of(
         settings,
-        [*(a.settings for a in algorithms), Evaluate, *factors_read(operations)],
+        [*(a.settings for a in algorithms), Evaluate, *begin, *factors_read(operations)],
         also=also,
-        otherwise={**unread, **FACTORS_UNREAD},
+        otherwise={**unread, **FACTORS_UNREAD, LastStart: LAST_START_UNREAD},
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, create_model, field_validator, model_validator
 
 from recalltrap.settings_parts import added_setting
+from recalltrap_studies.last_start import LastStart
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS
 from recalltrap_studies.mog.distillation.registry import (
     AFTER_ALIGN,
@@ -71,7 +72,7 @@ else:
     )
 
 
-class MogSettings(RateFactors, _Composed):
+class MogSettings(RateFactors, LastStart, _Composed):
     """Every setting of the mixture study. All have defaults; grid axes are these fields."""
 
     # Not a distillation's own: each one's configuration holds the sharpness that it uses, so that
@@ -81,12 +82,6 @@ class MogSettings(RateFactors, _Composed):
         description="beta_KD of distillations after an alignment, such as A-K's last; null: "
         "teacher_sharpness (as in the paper). At 1 the teacher is not sharpened (ours). `dckd` and "
         "`adpa` never sharpen it.",
-    )
-
-    last_distill_start: Literal["new", "p_second"] = added_setting(
-        "new",
-        description="What a student begins as in distillations after an alignment, such as A-K's "
-        "last: new (the paper's), or p'', as in `adpa` in any case (ours).",
     )
 
     @field_validator("distillation")

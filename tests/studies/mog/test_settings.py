@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import recalltrap_studies.mog
 from recalltrap.settings_parts import Part, part_config
+from recalltrap_studies.last_start import LastStart
 from recalltrap_studies.mog.alignment.registry import ALGORITHMS, Ppo
 from recalltrap_studies.mog.distillation.registry import DISTILLATIONS
 from recalltrap_studies.mog.settings import MogSettings
@@ -54,7 +55,9 @@ def test_every_field_belongs_to_a_stage_and_says_whose_choice_it_is() -> None:
     owned = {name for part in parts for name in part.model_fields}
     # which of two sharpnesses and starts a distillation has, and of two rates an alignment, is the
     # ordering's business
-    orderings = {"last_teacher_sharpness", "last_distill_start", *RateFactors.model_fields}
+    orderings = {
+        "last_teacher_sharpness", *LastStart.model_fields, *RateFactors.model_fields
+    }  # fmt: skip
     assert owned | orderings == set(MogSettings.model_fields)
     assert all(field.description for field in MogSettings.model_fields.values())
 
