@@ -105,11 +105,27 @@ def generalised_jsd(own_NV: Tensor, teacher_NV: Tensor, mix: float) -> Tensor:
     return mix * teacher_N + (1 - mix) * (own_NV.exp() * (own_NV - middle_NV)).sum(-1)
 
 
-def advantage(teacher_NV: Tensor, reference_NV: Tensor) -> Tensor:
+def advantage(teacher_NV: Tensor, reference_NV: Tensor, *, top_k: int | None = None) -> Tensor:
     """A = log pi_aligned - log pi_reference of every token at every place [N, V] (ADPA, arXiv
-    2502.17927): above 0 where alignment made a token likelier. 0 where either lacks the token."""
-    there_NV = (teacher_NV > -torch.inf) & (reference_NV > -torch.inf)
-    return torch.where(there_NV, teacher_NV - reference_NV, 0.0)
+    2502.17927): above 0 where alignment made a token likelier. 0 where either lacks the token.
+
+    With `top_k` (ours) the tokens that the aligned model says less than its k likeliest count as
+    one, which each model says with the mass that it has left: the ratio of two probabilities of
+    nearly nothing is noise, and the expectation under a student can grow by it without end.
+    """
+    own_NV = _log_ratio(teacher_NV, reference_NV)
+    if top_k is None or top_k >= teacher_NV.shape[1]:
+        return own_NV
+    kept_NV = torch.zeros_like(teacher_NV, dtype=torch.bool)
+    kept_NV.scatter_(1, teacher_NV.topk(top_k, dim=1).indices, True)
+    left = (x.masked_fill(kept_NV, -torch.inf).logsumexp(1) for x in (teacher_NV, reference_NV))
+    return torch.where(kept_NV, own_NV, _log_ratio(*left)[:, None])
+
+
+def _log_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """The difference of two log-probabilities; 0 where either is of nothing."""
+    there = (numerator > -torch.inf) & (denominator > -torch.inf)
+    return torch.where(there, numerator - denominator, 0.0)
 
 
 def expected_advantage(own_NV: Tensor, advantage_NV: Tensor) -> Tensor:

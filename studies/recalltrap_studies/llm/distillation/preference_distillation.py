@@ -228,5 +228,5 @@ class AdpaTrainer(PreferenceTrainer):
                 f"the student's entropy fell from {first:.3f} to {logs['entropy']:.3f} nats a "
                 f"token at update {self.state.global_step}: the advantage has no bound, and "
                 f"settings.advantage_weight = {self.weight:g} lets it win over the likelihood: "
-                "lower it",
+                "lower it, or set advantage_top_k",
             )

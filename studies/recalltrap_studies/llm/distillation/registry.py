@@ -15,7 +15,7 @@ from pydantic import Field
 from recalltrap.graph import Node
 from recalltrap.kind import Progress
 from recalltrap.run.worker_group import WorkerGroup
-from recalltrap.settings_parts import Part, part_config
+from recalltrap.settings_parts import Part, added_setting, part_config
 from recalltrap.store.store import ArtifactStore
 from recalltrap_studies.llm.stage_settings import Distill, PreferenceData, Share
 from recalltrap_studies.records import LateImport, find_record
@@ -113,6 +113,13 @@ class AdpaDistill(PreferenceData, Distill):
         "teacher_sft",
         description="Over whom the aligned teacher has its advantage: the model that it was "
         "aligned from, or the student before this distillation. Paper: teacher_sft.",
+    )
+
+    advantage_top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = added_setting(
+        None,
+        description="So many tokens of each place, those that the aligned teacher says most, have "
+        "an advantage of their own; all others count as one, of the mass that either model has "
+        "left. null: every token has its own, as in the paper (ours).",
     )
 
 

@@ -75,6 +75,7 @@ class AdvantageScores:
 
     aligned: nn.Module
     reference: nn.Module
+    top_k: int | None = None
 
     @property
     def models(self) -> Sequence[nn.Module]:
@@ -86,7 +87,7 @@ class AdvantageScores:
                 losses.log_probs_of(learned_logits(model, inputs, part), width)
                 for model in self.models
             )
-            return losses.advantage(aligned_NV, reference_NV)
+            return losses.advantage(aligned_NV, reference_NV, top_k=self.top_k)
 
         return scores
 

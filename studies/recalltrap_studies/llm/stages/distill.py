@@ -87,7 +87,7 @@ def run_adpa(node: Node, store: ArtifactStore, group: WorkerGroup) -> Iterator[P
         weights.read_model(store, node.parents[name]) for name in ("teacher", "reference", "start")
     )
     held = start if node.config["advantage_reference"] == "student_init" else reference
-    scorer = AdvantageScores(teacher, held)
+    scorer = AdvantageScores(teacher, held, node.config.get("advantage_top_k"))
 
     def ready(data: TrainingData, scratch: Path, width: int) -> dict[str, Any]:
         assert data.beside is not None

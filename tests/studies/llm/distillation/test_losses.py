@@ -184,6 +184,30 @@ def test_missing_mass_is_each_model_s_own() -> None:
     assert losses.log_probs_of(torch.tensor([[0.0, 0.0]]), 3)[0, 2] == -torch.inf
 
 
+def test_beyond_the_top_k_each_model_has_the_mass_that_it_has_left() -> None:
+    """By hand, and the sign: what neither says is worth nothing however its tiny odds changed."""
+    aligned, sft = row(0.9, 0.06, 0.03999, 0.00001), row(0.5, 0.3, 0.1999999, 0.0000001)
+    whole, cut = losses.advantage(aligned, sft), losses.advantage(aligned, sft, top_k=1)
+    assert float(whole[0, 3]) == pytest.approx(math.log(100), rel=1e-4)
+    left = math.log(0.1 / 0.5)
+    torch.testing.assert_close(cut, torch.tensor([[math.log(0.9 / 0.5), left, left, left]]))
+    two = losses.advantage(aligned, sft, top_k=2)
+    assert torch.sign(two).tolist() == [[1, -1, -1, -1]]
+    torch.testing.assert_close(two[:, :2], whole[:, :2])
+    assert two[0, 2] == two[0, 3] == pytest.approx(math.log(0.04 / 0.2), rel=1e-4)
+    for k in (4, 5, None):
+        assert torch.equal(losses.advantage(aligned, sft, top_k=k), whole)
+    for k in (1, 2, 3):  # a model over itself has none, and no student gains by all its mass there
+        assert float(losses.advantage(sft, sft, top_k=k).abs().max()) == 0
+        gain = losses.expected_advantage(aligned, losses.advantage(aligned, sft, top_k=k))
+        assert 0 <= float(gain) <= float(losses.expected_advantage(aligned, whole)) + 1e-6
+
+
+def test_a_cut_where_nothing_is_left_changes_nothing() -> None:
+    aligned, sft = (losses.log_probs_of(x, 4) for x in (row(0.6, 0.4), row(0.2, 0.8)))
+    assert torch.equal(losses.advantage(aligned, sft, top_k=2), losses.advantage(aligned, sft))
+
+
 @pytest.mark.parametrize("mix", [0.0, 0.5, 1.0])
 def test_on_policy_gradients_are_those_of_an_enumerated_language(mix: float) -> None:
     """Of all sentences of two tokens: the mean divergence where the student goes, its own way there
