@@ -31,6 +31,7 @@ LEVELS = {
 AT_EQUAL_WEIGHT, AT_EQUAL_RECALL = "equal_weight", "equal_recall"
 AT_EQUAL_COST, PER_FLOP = "equal_cost", "per_flop"
 DIFFERENCES = (AT_EQUAL_WEIGHT, AT_EQUAL_RECALL, AT_EQUAL_COST, PER_FLOP)
+RECALL_GAINED = "recall_gained"
 COST_DIFFERS = 0.05
 """The share by which costs must differ along an axis for it to be one of cost."""
 COST = "flops"
@@ -73,7 +74,8 @@ def handover_table(
         with `_low`, `_high` and `_n`: `equal_weight`; `equal_recall` (interpolated, of studies with
         several KL weights); `equal_cost` (read along an axis that changes what a handover costs,
         such as epochs; NaN without one); `per_flop` (its attainment for each of the FLOPs that the
-        base takes, minus the base's).
+        base takes, minus the base's); `recall_gained` (its recall minus the base's at the same KL
+        weight).
     """
     curves = reward_recall_curves(outcomes, design, kl_weight)
     base, records = base_of(names), []
@@ -91,7 +93,8 @@ def handover_table(
                     record |= _differences(curve, against, place, spending)
                     record |= _at_equal_cost(curves, curve, against, place, design, spending)
                 records.append(record)
-    names_of = [f"{name}{end}" for name in DIFFERENCES for end in ("", "_low", "_high", "_n")]
+    differences = (*DIFFERENCES, RECALL_GAINED)
+    names_of = [f"{name}{end}" for name in differences for end in ("", "_low", "_high", "_n")]
     return pd.DataFrame.from_records(records).reindex(
         columns=[*design.axes, "point", "ordering", "seeds", *_with_bounds((*LEVELS, "kept")),
                  "below_half", "flops", *names_of]
@@ -145,6 +148,7 @@ def _of_seeds(curve: Curve, against: Curve, place: int, spending: Spending) -> d
     own_N, theirs_N = curve.attainment[:, place], against.attainment[:, place]
     spent_N, base_N = (_costs(one, place, spending) for one in (curve, against))
     found = {AT_EQUAL_WEIGHT: own_N - theirs_N, PER_FLOP: own_N * base_N / spent_N - theirs_N}
+    found[RECALL_GAINED] = curve.recall[:, place] - against.recall[:, place]
     none_N = np.full(len(own_N), np.nan)
     curved = len(curve.points) > 1
     found[AT_EQUAL_RECALL] = (

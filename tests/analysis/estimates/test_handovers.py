@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from recalltrap_analysis.estimates.handovers import (
     over_weights,
 )
 from recalltrap_analysis.report.build import write_report
+from recalltrap_analysis.report.sections.handovers import handovers_section
+from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.verdicts.summary import Summary, summarize
 from tests.analysis.conftest import REWARD_HEIGHT
 
@@ -96,6 +99,7 @@ def test_known_curves_give_known_differences(make_run: MakeRun) -> None:
     assert other["equal_weight"] == pytest.approx(LEAD - 0.1 * SHIFT)
     assert other["equal_recall"] == pytest.approx(LEAD)
     assert other["per_flop"] == pytest.approx(0.95 / 2 - 0.8)
+    assert other["recall_gained"] == pytest.approx(SHIFT)
     assert other["equal_weight_n"] == other["seeds"] == 10
     assert other["below_half"] == 0
     assert np.isnan(other["equal_cost"])  # no axis changes what it costs
@@ -139,7 +143,30 @@ def test_the_page_says_which_keeps_most_and_leaves_one_way_out(make_run: MakeRun
     content = json.loads(Path(write_report(run, form="json")).read_text())
     sections = {section["key"]: section for section in content["chapters"][0]["sections"]}
     assert "nothing is shown to keep more than A-K" in content["handovers"][0]
+    assert "as much is kept" not in content["handovers"][0], "at equal recall it says which does"
     table = next(b for b in sections["handovers"]["blocks"] if b.get("table") == "handovers")
     assert {row["ordering"] for row in table["rows"]} == {"A-K", "A-x"}
     alone = json.loads(Path(write_report(make_run(), form="json")).read_text())
     assert "handovers" not in {s["key"] for s in alone["chapters"][0]["sections"]}
+
+
+@pytest.mark.parametrize(
+    ("lead", "shift", "expected"),
+    [(0.0, SHIFT, True), (0.2, SHIFT, True), (-0.2, SHIFT, False), (0.0, -SHIFT, False),
+     (0.0, 0.0, False)],
+)  # fmt: skip
+def test_at_one_kl_weight_the_page_says_which_keeps_as_much_at_more_recall(
+    lead: float, shift: float, expected: bool, make_run: MakeRun
+) -> None:
+    run = make_run(grid={"kl_weight": (1.0,)}, orderings=ORDERINGS)
+    summary = summarize(run)
+    outcomes = summary.outcomes.copy()
+    own = (outcomes["ordering"] == "A-x").to_numpy(dtype=float)
+    start, noise = outcomes["p_second.reward"].to_numpy(), 0.001 * outcomes["seed"].to_numpy()
+    outcomes["final.reward"] = start + (0.6 + (lead + noise) * own) * (REWARD_HEIGHT - start)
+    outcomes["final.overall_recall"] = -3 + (shift + noise * np.sign(shift)) * own
+    section = handovers_section(ReadRun(run), replace(summary, outcomes=outcomes))
+    assert section is not None
+    [answer] = section.summary["handovers"]
+    assert ("as much is kept, at more recall, by A-x with 0.50" in answer) == expected
+    assert not expected or "nats more" in answer

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from recalltrap.kind import metric_of
 from recalltrap_analysis.estimates.attainment import level_title, with_unit
 from recalltrap_analysis.estimates.candidates import spent_after_p_prime
 from recalltrap_analysis.estimates.costs import known_costs
@@ -16,6 +17,7 @@ from recalltrap_analysis.estimates.handovers import (
     AT_EQUAL_WEIGHT,
     DIFFERENCES,
     PER_FLOP,
+    RECALL_GAINED,
     base_of,
     handover_table,
     handovers,
@@ -40,7 +42,7 @@ from recalltrap_analysis.runs import sql
 from recalltrap_analysis.runs.loaded_run import ReadRun
 from recalltrap_analysis.runs.wide_tables import rows_of
 from recalltrap_analysis.statistics.looks import nominal_level
-from recalltrap_analysis.statistics.margin import LARGER, margin_words
+from recalltrap_analysis.statistics.margin import LARGER, WITHIN, margin_words
 from recalltrap_analysis.statistics.paired import Array
 from recalltrap_analysis.statistics.student import one_sided_bounds, student_interval
 from recalltrap_analysis.verdicts.summary import Summary
@@ -90,6 +92,8 @@ def _answers(
         if not any(math.isfinite(_mean(kinds[first])) for kinds in theirs.values()):
             first = AT_EQUAL_WEIGHT
         parts = [_best(summary, base, theirs, kind) for kind in (first, PER_FLOP)]
+        if first == AT_EQUAL_WEIGHT:
+            parts.insert(1, _for_free(summary, base, theirs))
         where = f"{point_text(stratum, axes)}: " if axes else ""
         text = f"{where}{'; '.join(part for part in parts if part)}."
         answers.append((stratum, text if where else text[:1].upper() + text[1:]))
@@ -116,6 +120,26 @@ def _best(summary: Summary, base: str, theirs: dict[str, dict[str, Array]], kind
     return f"{where} nothing is shown to keep more than {base} does (most is {best}'s {of})"
 
 
+def _for_free(summary: Summary, base: str, theirs: dict[str, dict[str, Array]]) -> str:
+    """Which handovers keep as much as the base at its KL weight, and have more recall, in words:
+    what can be said of recall where it can't be made equal."""
+    judgement, unit = summary.judgement, metric_of(summary.metrics, "overall_recall").unit
+    level = nominal_level(judgement.looks)
+    found = []
+    for name, kinds in theirs.items():
+        kept, gained = (
+            student_interval(values[pd.notna(values)])
+            for values in (kinds[AT_EQUAL_WEIGHT], kinds[RECALL_GAINED])
+        )
+        bounds = one_sided_bounds(kept, level)
+        no_less = margin_words(*bounds, kept.n, judgement.margin) in (WITHIN, LARGER)
+        if no_less and one_sided_bounds(gained, level)[0] > 0:
+            found.append(f"{name} with {interval_text(gained.value, gained.low, gained.high)}")
+    if not found:
+        return ""
+    return f"as much is kept, at more recall, by {' and by '.join(found)} {unit} more".rstrip()
+
+
 def _mean(values: Array) -> float:
     known = values[pd.notna(values)]
     return float(known.mean()) if len(known) else math.nan
@@ -138,6 +162,10 @@ def _grid(summary: Summary, table: pd.DataFrame, base: str) -> Block:
     columns["overall recall"] = [row_interval(row, "overall_recall") for row in rows]
     if table["target_precision"].notna().any():
         columns["target precision"] = [row_interval(row, "target_precision") for row in rows]
+    if table[RECALL_GAINED].notna().any():
+        columns[f"recall − {base}'s at equal KL weight"] = [
+            DASH if row["ordering"] == base else row_interval(row, RECALL_GAINED) for row in rows
+        ]
     columns["FLOPs after p'"] = [
         _cost(row["flops"], spent.get((row["point"], base), math.nan)) for row in rows
     ]
