@@ -316,7 +316,7 @@ def test_forecast_builds_references_alone(study_file: StudyFile, storage: str) -
 @pytest.mark.parametrize("command", ["plan", "run", "forecast", "check"])
 @pytest.mark.parametrize(
     ("study", "expected"),
-    [("toy/tinny", "did you mean 'toy/tiny'?"), ("nowhere.yaml", "neither"), ("", "neither"),
+    [("toy/tinny", "did you mean 'toy/tiny'?"), ("nowhere.yaml", "no study file"), ("", "neither"),
      ("/", "neither"), ("bad.yaml", "bad.yaml:1"), ("../..", "neither")],
 )  # fmt: skip
 def test_a_wrong_study_is_refused(command: str, study: str, expected: str, tmp_path: Path) -> None:
