@@ -110,10 +110,12 @@ class Ordering(BaseModel):
     @property
     def distils_aligned_by(self) -> frozenset[str | None]:
         """How steps after an alignment distil: as they name it, or as the settings do (None)."""
-        distils = [step == DISTILL or isinstance(step, DistillBy) for step in self.stages]
-        after = self.stages[distils.index(False) :] if not all(distils) else ()
-        named = {step.distill for step in after if isinstance(step, DistillBy)}
-        return frozenset(named | ({None} if DISTILL in after else set()))
+        first = next((i for i, step in enumerate(self.steps) if step != DISTILL), len(self.steps))
+        return frozenset(
+            step.distill if isinstance(step, DistillBy) else None
+            for step, does in zip(self.stages[first:], self.steps[first:], strict=True)
+            if does == DISTILL
+        )
 
     @model_serializer
     def _to_yaml(self) -> Any:

@@ -150,6 +150,17 @@ def test_the_page_says_which_keeps_most_and_leaves_one_way_out(make_run: MakeRun
     assert "handovers" not in {s["key"] for s in alone["chapters"][0]["sections"]}
 
 
+@pytest.mark.parametrize("column", ["final.reward", "final.overall_recall"])
+def test_a_handover_that_has_no_numbers_is_left_out(column: str, make_run: MakeRun) -> None:
+    run = make_run(grid={"kl_weight": (1.0,)}, orderings=ORDERINGS)
+    summary = summarize(run)
+    outcomes = summary.outcomes.copy()
+    outcomes.loc[outcomes["ordering"] == "A-x", column] = np.nan
+    section = handovers_section(ReadRun(run), replace(summary, outcomes=outcomes))
+    assert section is not None
+    assert "as much is kept" not in section.summary["handovers"][0]
+
+
 @pytest.mark.parametrize(
     ("lead", "shift", "expected"),
     [(0.0, SHIFT, True), (0.2, SHIFT, True), (-0.2, SHIFT, False), (0.0, -SHIFT, False),

@@ -93,7 +93,7 @@ def _answers(
             first = AT_EQUAL_WEIGHT
         parts = [_best(summary, base, theirs, kind) for kind in (first, PER_FLOP)]
         if first == AT_EQUAL_WEIGHT:
-            parts.insert(1, _for_free(summary, base, theirs))
+            parts.insert(1, _at_more_recall(summary, theirs))
         where = f"{point_text(stratum, axes)}: " if axes else ""
         text = f"{where}{'; '.join(part for part in parts if part)}."
         answers.append((stratum, text if where else text[:1].upper() + text[1:]))
@@ -120,17 +120,17 @@ def _best(summary: Summary, base: str, theirs: dict[str, dict[str, Array]], kind
     return f"{where} nothing is shown to keep more than {base} does (most is {best}'s {of})"
 
 
-def _for_free(summary: Summary, base: str, theirs: dict[str, dict[str, Array]]) -> str:
+def _at_more_recall(summary: Summary, theirs: dict[str, dict[str, Array]]) -> str:
     """Which handovers keep as much as the base at its KL weight, and have more recall, in words:
     what can be said of recall where it can't be made equal."""
     judgement, unit = summary.judgement, metric_of(summary.metrics, "overall_recall").unit
     level = nominal_level(judgement.looks)
     found = []
     for name, kinds in theirs.items():
-        kept, gained = (
-            student_interval(values[pd.notna(values)])
-            for values in (kinds[AT_EQUAL_WEIGHT], kinds[RECALL_GAINED])
-        )
+        differences = [kinds[AT_EQUAL_WEIGHT], kinds[RECALL_GAINED]]
+        if not all(math.isfinite(_mean(values)) for values in differences):
+            continue
+        kept, gained = (student_interval(values[pd.notna(values)]) for values in differences)
         bounds = one_sided_bounds(kept, level)
         no_less = margin_words(*bounds, kept.n, judgement.margin) in (WITHIN, LARGER)
         if no_less and one_sided_bounds(gained, level)[0] > 0:
